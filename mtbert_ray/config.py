@@ -1,0 +1,236 @@
+"""TrialConfig: everything that decides how one fine-tuning run goes. Nothing below the sweep sees a bare dict.
+
+Keys are searched and set by their dotted names, as `adapter.rank`.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+from ruamel.yaml import YAML, YAMLError
+
+from mtbert_ray.errors import ConfigError, did_you_mean
+from mtbert_ray.schema import Schema
+from mtbert_ray.tasks import QUORA, SST, STS, TaskOrName
+
+
+class AdapterConfig(Schema):
+    """A parameter-efficient adapter inside the encoder, through peft. The encoder's own weights are then frozen."""
+
+    kind: Literal["none", "lora", "dora"] = "none"
+    """LoRA (Hu et al. 2021) or DoRA (Liu et al. 2024)."""
+    rank: int = Field(default=8, ge=1)
+    """Rank of the update matrices."""
+    alpha: float = Field(default=16.0, gt=0)
+    """Scale of the update: alpha / rank, or alpha / sqrt(rank) with rank-stabilised LoRA."""
+    dropout: float = Field(default=0.05, ge=0, lt=1)
+    """Dropout in front of the update."""
+    target_modules: tuple[str, ...] = ("query", "value")
+    """Names of the linear layers that get an adapter."""
+    rslora: bool = True
+    """Rank-stabilised scaling (Kalajdzievski 2023)."""
+
+
+class DataConfig(Schema):
+    """Where the rows of sst, quora and sts are, and how many are used."""
+
+    source: Literal["toy", "course"] = "toy"
+    """`toy`: a small generated corpus. `course`: the CS224N course's files in `directory`."""
+    directory: str | None = None
+    """Folder of the course's files (ids-sst-train.csv and so on)."""
+    max_train_rows: int | None = Field(default=None, ge=1)
+    """At most so many training rows a task, drawn with the seed; none takes all."""
+    max_dev_rows: int | None = Field(default=None, ge=2)
+    """At most so many dev rows a task, the same ones for every trial; none takes all."""
+    max_length: int = Field(default=128, ge=8)
+    """Longest sequence in tokens, special tokens included; longer ones are cut, the longer sentence of a pair first."""
+
+    @model_validator(mode="after")
+    def _course_has_a_directory(self) -> Self:
+        if self.source == "course" and self.directory is None:
+            raise ValueError(
+                "source 'course' needs directory: the folder of the course's files (or --data DIR)"
+            )
+        return self
+
+
+class ResourceConfig(Schema):
+    """What one trial holds while it runs."""
+
+    num_workers: int = Field(default=1, ge=1)
+    """Data-parallel workers (DDP ranks) of the trial; they share the global batch."""
+    gpus_per_worker: float | Literal["auto"] = "auto"
+    """GPUs of each worker; a fraction shares one. `auto`: 1 where the cluster has GPUs, else 0."""
+    cpus_per_worker: int = Field(default=1, ge=1)
+    """CPU cores of each worker, which is also its number of computing threads when it has no GPU."""
+    launcher: Literal["auto", "inline", "train"] = "auto"
+    """`inline`: in a reused Tune actor, one worker. `train`: Ray Train's TorchTrainer. `auto`: by `num_workers`."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        gpus = self.gpus_per_worker
+        if isinstance(gpus, (int, float)):
+            if gpus < 0 or (gpus > 1 and gpus != int(gpus)):
+                raise ValueError(f"gpus_per_worker {gpus} must be 0, a fraction under 1, or a whole number")
+            if gpus > 1:
+                raise ValueError(
+                    f"gpus_per_worker {gpus}: a DDP worker uses one GPU; raise num_workers instead"
+                )
+            if 0 < gpus < 1 and self.num_workers > 1:
+                raise ValueError("a fraction of a GPU means one worker: NCCL refuses two ranks on one GPU")
+        if self.launcher == "inline" and self.num_workers > 1:
+            raise ValueError(
+                f"launcher 'inline' has one worker, got num_workers {self.num_workers}; use 'train'"
+            )
+        return self
+
+    @property
+    def uses_ray_train(self) -> bool:
+        """Whether trials run under Ray Train's TorchTrainer."""
+        return self.launcher == "train" or (self.launcher == "auto" and self.num_workers > 1)
+
+
+class TrialConfig(Schema):
+    """One setting, complete: the same configuration and seed give the same run."""
+
+    encoder: str = "minilm"
+    """`minilm` (packaged), `tiny` (random, for tests), a local folder, or a name on the Hugging Face Hub."""
+    pooling: Literal["auto", "cls", "mean", "pooler"] = "auto"
+    """Sentence embedding from token states. `auto`: what the encoder was made with (mean for minilm, pooler for BERT)."""
+    pair_encoding: Literal["separate", "joint"] = "joint"
+    """The paper's v1 (each sentence embedded alone) or v2 (the pair joined by [SEP], embedded once)."""
+    hidden_layers: int | dict[str, int] = 1
+    """(Linear, ReLU, Dropout) blocks of each head: one number for all tasks, or one a task."""
+    dropout: float = Field(default=0.3, ge=0, lt=1)
+    """Dropout of the heads."""
+    encoder_dropout: float | None = Field(default=None, ge=0, lt=1)
+    """Dropout inside the encoder; none keeps the encoder's own (0.1 for BERT)."""
+    finetune: Literal["full", "heads_only"] = "full"
+    """The paper's full-model and last-linear-layer: whether gradients reach the encoder."""
+    adapter: AdapterConfig = AdapterConfig()
+
+    tasks: tuple[TaskOrName, ...] = Field(default=(SST, QUORA, STS), min_length=1)
+    """Known names or whole specifications, in training order."""
+    data: DataConfig = DataConfig()
+    task_order: Literal["sequential", "proportional"] = "proportional"
+    """Each epoch one task after another (the paper), or batches mixed at random in proportion to the tasks' sizes."""
+
+    batch_size: int = Field(default=16, ge=1)
+    """Global: the workers split it, so a result does not depend on their number."""
+    learning_rate: float = Field(default=1e-5, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    max_grad_norm: float | None = Field(default=1.0, gt=0)
+    """Gradients are clipped to this global L2 norm; none does not clip."""
+    schedule: Literal["linear", "constant"] = "linear"
+    """Learning rate after warm-up: linear decay to zero, or constant."""
+    warmup_fraction: float = Field(default=0.1, ge=0, lt=1)
+    """Share of all steps over which the learning rate rises from zero."""
+    epochs: int = Field(default=10, ge=1)
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """`bf16`: autocast. `auto`: bf16 on a GPU that has it, else fp32."""
+    seed: int = Field(default=0, ge=0)
+    resources: ResourceConfig = ResourceConfig()
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        names = [task.name for task in self.tasks]
+        if len(set(names)) < len(names):
+            raise ValueError(f"tasks {names} must have different names")
+        if isinstance(self.hidden_layers, dict):
+            if set(self.hidden_layers) != set(names):
+                raise ValueError(
+                    f"hidden_layers names {sorted(self.hidden_layers)}, the tasks are {sorted(names)}"
+                )
+            if min(self.hidden_layers.values()) < 0:
+                raise ValueError("hidden_layers must not be negative")
+        elif self.hidden_layers < 0:
+            raise ValueError(f"hidden_layers {self.hidden_layers} must not be negative")
+        if self.finetune == "heads_only" and self.adapter.kind != "none":
+            raise ValueError(
+                f"finetune heads_only freezes the encoder, so adapter.kind {self.adapter.kind} has no use"
+            )
+        if self.batch_size < self.resources.num_workers:
+            raise ValueError(
+                f"batch_size {self.batch_size} is global and cannot feed {self.resources.num_workers} workers"
+            )
+        return self
+
+    @property
+    def encoder_is_trained(self) -> bool:
+        """Whether the encoder's own weights change."""
+        return self.finetune == "full" and self.adapter.kind == "none"
+
+    def hidden_layers_of(self, task_name: str) -> int:
+        """Return the number of hidden layers of one task's head."""
+        return self.hidden_layers[task_name] if isinstance(self.hidden_layers, dict) else self.hidden_layers
+
+
+def nest(dotted: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn dotted keys into nested dicts: `{"adapter.rank": 8}` into `{"adapter": {"rank": 8}}`.
+
+    Plain keys with mappings are merged with dotted ones: `{"adapter": {"kind": "lora"}, "adapter.rank": 8}`.
+    """
+    nested: dict[str, Any] = {}
+    for key, value in dotted.items():
+        *parents, leaf = key.split(".")
+        target = nested
+        for parent in parents:
+            target = target.setdefault(parent, {})
+        if isinstance(value, Mapping) and isinstance(target.get(leaf), dict):
+            target[leaf].update(nest(value))
+        else:
+            target[leaf] = nest(value) if isinstance(value, Mapping) else value
+    return nested
+
+
+def problems_of(error: ValidationError, where: str) -> list[str]:
+    """Return one line a mistake of a pydantic error: place, what is wrong, what was got, the nearest right name."""
+    problems = []
+    for detail in error.errors():
+        key = ".".join(str(part) for part in detail["loc"])
+        if detail["type"] == "extra_forbidden":
+            allowed = allowed_keys(detail["loc"][:-1])
+            problems.append(f"{where}: unknown key '{key}'{did_you_mean(detail['loc'][-1], allowed)}")
+        elif detail["type"] == "literal_error":
+            expected = detail["ctx"]["expected"]
+            near = did_you_mean(
+                detail["input"], [name.strip("'") for name in expected.replace(" or ", ", ").split(", ")]
+            )
+            problems.append(f"{where}: {key} has {detail['input']!r}{near} ({expected})")
+        else:
+            message = detail["msg"].removeprefix("Value error, ")
+            got = "" if isinstance(detail["input"], dict) or not key else f", got {detail['input']!r}"
+            problems.append(f"{where}: {key + ': ' if key else ''}{message}{got}")
+    return problems
+
+
+def allowed_keys(path: tuple[int | str, ...]) -> list[str]:
+    """Return the keys that TrialConfig allows below a path, or none where the path leaves nested sections."""
+    model: type[Schema] = TrialConfig
+    for part in path:
+        field = model.model_fields.get(str(part))
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, Schema)):
+            return []
+        model = field.annotation
+    return list(model.model_fields)
+
+
+def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> TrialConfig:
+    """Read a TrialConfig from YAML (nested or dotted keys), with dotted overrides on top.
+
+    Raises:
+        ConfigError: the file is missing, not YAML, or holds mistakes; all of them at once.
+    """
+    try:
+        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path}: cannot be read: {error}"]) from error
+    except YAMLError as error:
+        raise ConfigError([f"{path}: not YAML: {error}"]) from error
+    if not isinstance(content, dict):
+        raise ConfigError([f"{path}: expected a mapping of keys to values, got {type(content).__name__}"])
+    try:
+        return TrialConfig.model_validate(nest({**content, **(overrides or {})}))
+    except ValidationError as error:
+        raise ConfigError(problems_of(error, str(path))) from error

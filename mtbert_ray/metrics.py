@@ -1,0 +1,131 @@
+"""The vocabulary of what a trial reports: every name, its unit and its better direction, and what an objective is.
+
+A task's own score has the task's name (`sst`, `quora`, `sts` or a user's), so it is added to these per sweep.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import model_validator
+
+from mtbert_ray.schema import Schema
+from mtbert_ray.tasks import TaskSpec
+
+Direction = Literal["maximise", "minimise"]
+MetricValue = float | int | None
+Metrics = Mapping[str, MetricValue]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One reported quantity."""
+
+    unit: str
+    direction: Direction
+    meaning: str
+    needs_gpu: bool = False
+
+
+METRICS: dict[str, Metric] = {
+    "dev_score": Metric(unit="", direction="maximise", meaning="plain mean of the tasks' dev scores"),
+    "leaderboard_score": Metric(
+        unit="", direction="maximise", meaning="mean with (r + 1) / 2 in place of a correlation r"
+    ),
+    "train_loss": Metric(unit="", direction="minimise", meaning="mean training loss of the epoch"),
+    "peak_memory_gib": Metric(
+        unit="GiB",
+        direction="minimise",
+        meaning="largest over ranks of what this trial's process held on its GPU",
+        needs_gpu=True,
+    ),
+    "peak_allocated_gib": Metric(
+        unit="GiB",
+        direction="minimise",
+        meaning="largest over ranks of the allocator's own peak",
+        needs_gpu=True,
+    ),
+    "gpu_utilisation_mean": Metric(
+        unit="%", direction="maximise", meaning="GPU utilisation, mean over time and ranks", needs_gpu=True
+    ),
+    "gpu_utilisation_peak": Metric(
+        unit="%", direction="maximise", meaning="GPU utilisation, highest over time and ranks", needs_gpu=True
+    ),
+    "energy_kj": Metric(
+        unit="kJ",
+        direction="minimise",
+        meaning="integral of GPU power over all ranks while training",
+        needs_gpu=True,
+    ),
+    "gpu_seconds": Metric(
+        unit="s", direction="minimise", meaning="training time times the GPUs held", needs_gpu=True
+    ),
+    "peak_rss_gib": Metric(
+        unit="GiB", direction="minimise", meaning="largest over ranks of the process's resident memory"
+    ),
+    "cpu_seconds": Metric(unit="s", direction="minimise", meaning="processor time of all ranks"),
+    "train_seconds": Metric(unit="s", direction="minimise", meaning="wall time spent in training steps"),
+    "eval_seconds": Metric(unit="s", direction="minimise", meaning="wall time spent scoring the dev sets"),
+    "trainable_parameters": Metric(
+        unit="", direction="minimise", meaning="parameters that the optimiser changes"
+    ),
+    "trainable_percent": Metric(unit="%", direction="minimise", meaning="their share of all parameters"),
+}
+"""What every trial reports, beside one score a task. Metrics that need a GPU are null without one."""
+
+
+def known_metrics(tasks: Iterable[TaskSpec]) -> dict[str, Metric]:
+    """Return `METRICS` with one score a task in front."""
+    scores = {
+        task.name: Metric(
+            unit="", direction="maximise", meaning=f"{task.kind.metric} on the dev set of {task.name}"
+        )
+        for task in tasks
+    }
+    return scores | METRICS
+
+
+class Objective(Schema):
+    """One axis of the Pareto front."""
+
+    direction: Direction
+    reference: float
+    """Coordinate of the hypervolume's reference point, in the metric's unit: the worst value still worth anything."""
+    constraint: float | None = None
+    """A hard bound in the metric's unit: a trial that is worse is infeasible and never on the front."""
+    without_gpu: str | None = None
+    """The metric that stands in when trials have no GPU, in the same unit and direction; none if there is no such."""
+
+    @model_validator(mode="after")
+    def _constraint_leaves_room(self) -> "Objective":
+        if self.constraint is None:
+            return self
+        beyond = (
+            self.constraint > self.reference
+            if self.direction == "minimise"
+            else self.constraint < self.reference
+        )
+        if beyond:
+            raise ValueError(
+                f"constraint {self.constraint} is looser than the reference {self.reference}: no trial between them "
+                "would count; set the reference at the constraint or beyond"
+            )
+        return self
+
+
+Objectives = Mapping[str, Objective]
+"""Metric name -> objective, in the order of the YAML, which is the order of the axes."""
+
+
+def task_scores(tasks: Sequence[TaskSpec], scores: Mapping[str, float]) -> dict[str, float]:
+    """Return the tasks' scores with `dev_score` and `leaderboard_score`.
+
+    Args:
+        tasks: the tasks trained on.
+        scores: accuracy or Pearson correlation by task name.
+    """
+    dev_score = sum(scores[task.name] for task in tasks) / len(tasks)
+    on_leaderboard = [
+        (scores[task.name] + 1) / 2 if task.kind.metric == "pearson" else scores[task.name] for task in tasks
+    ]
+    return {**scores, "dev_score": dev_score, "leaderboard_score": sum(on_leaderboard) / len(tasks)}

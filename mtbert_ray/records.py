@@ -1,0 +1,251 @@
+"""The append-only journal of a sweep, and the trials it tells of: the only contract between sweep and report.
+
+One JSON line an event, flushed to disk as it happens, so that a killed process loses at most the line it was
+writing. Knows nothing of torch, Ray or figures.
+"""
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from mtbert_ray.errors import JournalError
+from mtbert_ray.metrics import Metrics, MetricValue, Objective
+from mtbert_ray.schema import Schema
+
+JOURNAL_NAME = "journal.jsonl"
+
+Scalar = str | int | float | bool | None
+"""What a hyperparameter's value can be in a table; lists and mappings are written as JSON text."""
+
+
+class _Event(Schema):
+    time: float = Field(default_factory=time.time)
+    """Seconds since the epoch."""
+
+
+class SweepStarted(_Event):
+    """What was asked for, and on what it runs."""
+
+    event: Literal["sweep_started"] = "sweep_started"
+    name: str
+    space: dict[str, Any]
+    """The search space as validated."""
+    objectives: dict[str, Objective]
+    """Metric name -> objective, as resolved for this cluster."""
+    hyperparameters: tuple[str, ...]
+    """The searched keys, dotted."""
+    tasks: tuple[str, ...]
+    num_trials: int | None
+    """Trials planned; none under a time budget alone."""
+    seed: int
+    versions: dict[str, str]
+    """Package -> version."""
+    git_revision: str | None
+    """Commit of this code, with `-dirty` when the tree had changes; none outside a checkout."""
+    hardware: dict[str, Scalar]
+    notes: tuple[str, ...] = ()
+    """What the reader of the report should know, as a stated subset of the dev rows or a stand-in metric."""
+
+
+class TrialStarted(_Event):
+    """A trial was given its setting."""
+
+    event: Literal["trial_started"] = "trial_started"
+    trial_id: str
+    hyperparameters: dict[str, Any]
+    """The searched keys that apply to this trial, dotted."""
+    config: dict[str, Any]
+    """The whole TrialConfig."""
+
+
+class EpochFinished(_Event):
+    """A trial's scores and costs so far."""
+
+    event: Literal["epoch"] = "epoch"
+    trial_id: str
+    metrics: dict[str, MetricValue]
+
+
+class TrialFinished(_Event):
+    """A trial ran to its end."""
+
+    event: Literal["trial_finished"] = "trial_finished"
+    trial_id: str
+    checkpoint: str | None = None
+    """Folder of the best checkpoint, relative to the sweep's folder."""
+
+
+class TrialFailed(_Event):
+    """A trial ended without a result."""
+
+    event: Literal["trial_failed"] = "trial_failed"
+    trial_id: str
+    reason: str
+
+
+class SweepFinished(_Event):
+    """The sweep ended."""
+
+    event: Literal["sweep_finished"] = "sweep_finished"
+    reason: Literal["completed", "interrupted", "time_budget"]
+
+
+Event = Annotated[
+    SweepStarted | TrialStarted | EpochFinished | TrialFinished | TrialFailed | SweepFinished,
+    Field(discriminator="event"),
+]
+_EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+
+
+class Journal:
+    """Appends events to a folder's journal. One process writes; anybody may read at any time.
+
+    Raises:
+        JournalError: the folder already holds a journal.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._file = (folder / JOURNAL_NAME).open("x", encoding="utf-8")
+        except FileExistsError as error:
+            raise JournalError(
+                f"{folder} already holds the journal of a sweep; give --out another folder"
+            ) from error
+
+    def append(self, event: Event) -> None:
+        """Write one event and hand it to the disk."""
+        self._file.write(event.model_dump_json() + "\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close the file; appending afterwards is an error."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@dataclass(kw_only=True)
+class TrialRecord:
+    """What the journal knows of one trial."""
+
+    trial_id: str
+    hyperparameters: dict[str, Any]
+    config: dict[str, Any]
+    started: float
+    """Seconds since the epoch."""
+    status: Literal["running", "finished", "failed"] = "running"
+    """A trial that still runs in the journal of a sweep that ended was cut off with it."""
+    ended: float | None = None
+    epochs: list[dict[str, MetricValue]] = field(default_factory=list)
+    checkpoint: str | None = None
+    reason: str | None = None
+
+    @property
+    def metrics(self) -> dict[str, MetricValue]:
+        """The trial's result so far: `final_metrics` of its epochs."""
+        return final_metrics(self.epochs, [task["name"] for task in self.config["tasks"]])
+
+
+@dataclass(kw_only=True)
+class SweepRecord:
+    """What the journal knows of one sweep."""
+
+    started: SweepStarted
+    trials: list[TrialRecord]
+    """In the order in which they started."""
+    finished: SweepFinished | None
+    torn: bool = False
+    """Whether the last line was cut off while it was written (its event is lost)."""
+
+
+def final_metrics(epochs: Sequence[Metrics], tasks: Sequence[str]) -> dict[str, MetricValue]:
+    """Return a trial's result: the scores of the epoch with the best dev_score, the costs of the last epoch.
+
+    The kept checkpoint is that of the best epoch, and what it cost is all that was spent. Ties go to the earlier
+    epoch. `best_epoch` tells which one it was.
+    """
+    if not epochs:
+        return {}
+    best = max(epochs, key=_dev_score)
+    scores = {name: best.get(name) for name in (*tasks, "dev_score", "leaderboard_score")}
+    return {**epochs[-1], **scores, "best_epoch": best.get("epoch")}
+
+
+def _dev_score(metrics: Metrics) -> float:
+    value = metrics.get("dev_score")
+    return float("-inf") if value is None else value
+
+
+def read_journal(folder: Path) -> SweepRecord:
+    """Read a sweep's folder.
+
+    Raises:
+        JournalError: no journal, a journal without its first event, or a damaged line before the last.
+    """
+    path = folder / JOURNAL_NAME
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise JournalError(
+            f"{path}: cannot be read: {error}. Give the folder of a sweep (its --out)"
+        ) from error
+    events: list[Event] = []
+    torn = False
+    for number, line in enumerate(lines, start=1):
+        try:
+            events.append(_EVENT.validate_python(json.loads(line)))
+        except (json.JSONDecodeError, ValidationError) as error:
+            if number < len(lines):
+                raise JournalError(f"{path}, line {number}: not an event of a sweep: {error}") from error
+            torn = True
+    if not events or not isinstance(events[0], SweepStarted):
+        raise JournalError(f"{path}: does not begin with a sweep_started event")
+    return _fold(events[0], events[1:], torn=torn)
+
+
+def _fold(started: SweepStarted, events: Sequence[Event], *, torn: bool) -> SweepRecord:
+    """Gather the events of each trial."""
+    trials: dict[str, TrialRecord] = {}
+    finished: SweepFinished | None = None
+    for event in events:
+        match event:
+            case TrialStarted():
+                trials[event.trial_id] = TrialRecord(
+                    trial_id=event.trial_id,
+                    hyperparameters=dict(event.hyperparameters),
+                    config=dict(event.config),
+                    started=event.time,
+                )
+            case EpochFinished():
+                trials[event.trial_id].epochs.append(event.metrics)
+            case TrialFinished():
+                trial = trials[event.trial_id]
+                trial.status, trial.ended, trial.checkpoint = "finished", event.time, event.checkpoint
+            case TrialFailed():
+                trial = trials[event.trial_id]
+                trial.status, trial.ended, trial.reason = "failed", event.time, event.reason
+            case SweepFinished():
+                finished = event
+            case SweepStarted():
+                raise JournalError("a journal holds one sweep; a second sweep_started event was found")
+    return SweepRecord(started=started, trials=list(trials.values()), finished=finished, torn=torn)
+
+
+def as_scalar(value: Any) -> Scalar:
+    """Return a hyperparameter's value as one cell of a table."""
+    if isinstance(value, Mapping | list | tuple):
+        return json.dumps(value)
+    assert value is None or isinstance(value, str | int | float | bool), f"{value!r} is not a value of YAML"
+    return value
