@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
-from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from mtbert_ray.errors import ConfigError, did_you_mean
 from mtbert_ray.schema import Schema
@@ -49,9 +50,7 @@ class DataConfig(Schema):
     @model_validator(mode="after")
     def _course_has_a_directory(self) -> Self:
         if self.source == "course" and self.directory is None:
-            raise ValueError(
-                "source 'course' needs directory: the folder of the course's files (or --data DIR)"
-            )
+            raise ValueError("source 'course' needs directory: the folder of the course's files (or --data DIR)")
         return self
 
 
@@ -74,15 +73,11 @@ class ResourceConfig(Schema):
             if gpus < 0 or (gpus > 1 and gpus != int(gpus)):
                 raise ValueError(f"gpus_per_worker {gpus} must be 0, a fraction under 1, or a whole number")
             if gpus > 1:
-                raise ValueError(
-                    f"gpus_per_worker {gpus}: a DDP worker uses one GPU; raise num_workers instead"
-                )
+                raise ValueError(f"gpus_per_worker {gpus}: a DDP worker uses one GPU; raise num_workers instead")
             if 0 < gpus < 1 and self.num_workers > 1:
                 raise ValueError("a fraction of a GPU means one worker: NCCL refuses two ranks on one GPU")
         if self.launcher == "inline" and self.num_workers > 1:
-            raise ValueError(
-                f"launcher 'inline' has one worker, got num_workers {self.num_workers}; use 'train'"
-            )
+            raise ValueError(f"launcher 'inline' has one worker, got num_workers {self.num_workers}; use 'train'")
         return self
 
     @property
@@ -97,7 +92,7 @@ class TrialConfig(Schema):
     encoder: str = "minilm"
     """`minilm` (packaged), `tiny` (random, for tests), a local folder, or a name on the Hugging Face Hub."""
     pooling: Literal["auto", "cls", "mean", "pooler"] = "auto"
-    """Sentence embedding from token states. `auto`: what the encoder was made with (mean for minilm, pooler for BERT)."""
+    """How token states become a sentence embedding. `auto`: as the encoder was made (minilm mean, BERT pooler)."""
     pair_encoding: Literal["separate", "joint"] = "joint"
     """The paper's v1 (each sentence embedded alone) or v2 (the pair joined by [SEP], embedded once)."""
     hidden_layers: int | dict[str, int] = 1
@@ -139,17 +134,13 @@ class TrialConfig(Schema):
             raise ValueError(f"tasks {names} must have different names")
         if isinstance(self.hidden_layers, dict):
             if set(self.hidden_layers) != set(names):
-                raise ValueError(
-                    f"hidden_layers names {sorted(self.hidden_layers)}, the tasks are {sorted(names)}"
-                )
+                raise ValueError(f"hidden_layers names {sorted(self.hidden_layers)}, the tasks are {sorted(names)}")
             if min(self.hidden_layers.values()) < 0:
                 raise ValueError("hidden_layers must not be negative")
         elif self.hidden_layers < 0:
             raise ValueError(f"hidden_layers {self.hidden_layers} must not be negative")
         if self.finetune == "heads_only" and self.adapter.kind != "none":
-            raise ValueError(
-                f"finetune heads_only freezes the encoder, so adapter.kind {self.adapter.kind} has no use"
-            )
+            raise ValueError(f"finetune heads_only freezes the encoder, so adapter.kind {self.adapter.kind} has no use")
         if self.batch_size < self.resources.num_workers:
             raise ValueError(
                 f"batch_size {self.batch_size} is global and cannot feed {self.resources.num_workers} workers"

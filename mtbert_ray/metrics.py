@@ -57,18 +57,14 @@ METRICS: dict[str, Metric] = {
         meaning="integral of GPU power over all ranks while training",
         needs_gpu=True,
     ),
-    "gpu_seconds": Metric(
-        unit="s", direction="minimise", meaning="training time times the GPUs held", needs_gpu=True
-    ),
+    "gpu_seconds": Metric(unit="s", direction="minimise", meaning="training time times the GPUs held", needs_gpu=True),
     "peak_rss_gib": Metric(
         unit="GiB", direction="minimise", meaning="largest over ranks of the process's resident memory"
     ),
     "cpu_seconds": Metric(unit="s", direction="minimise", meaning="processor time of all ranks"),
     "train_seconds": Metric(unit="s", direction="minimise", meaning="wall time spent in training steps"),
     "eval_seconds": Metric(unit="s", direction="minimise", meaning="wall time spent scoring the dev sets"),
-    "trainable_parameters": Metric(
-        unit="", direction="minimise", meaning="parameters that the optimiser changes"
-    ),
+    "trainable_parameters": Metric(unit="", direction="minimise", meaning="parameters that the optimiser changes"),
     "trainable_percent": Metric(unit="%", direction="minimise", meaning="their share of all parameters"),
 }
 """What every trial reports, beside one score a task. Metrics that need a GPU are null without one."""
@@ -77,9 +73,7 @@ METRICS: dict[str, Metric] = {
 def known_metrics(tasks: Iterable[TaskSpec]) -> dict[str, Metric]:
     """Return `METRICS` with one score a task in front."""
     scores = {
-        task.name: Metric(
-            unit="", direction="maximise", meaning=f"{task.kind.metric} on the dev set of {task.name}"
-        )
+        task.name: Metric(unit="", direction="maximise", meaning=f"{task.kind.metric} on the dev set of {task.name}")
         for task in tasks
     }
     return scores | METRICS
@@ -100,11 +94,7 @@ class Objective(Schema):
     def _constraint_leaves_room(self) -> "Objective":
         if self.constraint is None:
             return self
-        beyond = (
-            self.constraint > self.reference
-            if self.direction == "minimise"
-            else self.constraint < self.reference
-        )
+        beyond = self.constraint > self.reference if self.direction == "minimise" else self.constraint < self.reference
         if beyond:
             raise ValueError(
                 f"constraint {self.constraint} is looser than the reference {self.reference}: no trial between them "

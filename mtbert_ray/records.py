@@ -115,9 +115,7 @@ class Journal:
         try:
             self._file = (folder / JOURNAL_NAME).open("x", encoding="utf-8")
         except FileExistsError as error:
-            raise JournalError(
-                f"{folder} already holds the journal of a sweep; give --out another folder"
-            ) from error
+            raise JournalError(f"{folder} already holds the journal of a sweep; give --out another folder") from error
 
     def append(self, event: Event) -> None:
         """Write one event and hand it to the disk."""
@@ -198,9 +196,7 @@ def read_journal(folder: Path) -> SweepRecord:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise JournalError(
-            f"{path}: cannot be read: {error}. Give the folder of a sweep (its --out)"
-        ) from error
+        raise JournalError(f"{path}: cannot be read: {error}. Give the folder of a sweep (its --out)") from error
     events: list[Event] = []
     torn = False
     for number, line in enumerate(lines, start=1):
@@ -243,7 +239,7 @@ def _fold(started: SweepStarted, events: Sequence[Event], *, torn: bool) -> Swee
     return SweepRecord(started=started, trials=list(trials.values()), finished=finished, torn=torn)
 
 
-def as_scalar(value: Any) -> Scalar:
+def as_scalar(value: object) -> Scalar:
     """Return a hyperparameter's value as one cell of a table."""
     if isinstance(value, Mapping | list | tuple):
         return json.dumps(value)

@@ -102,9 +102,7 @@ class TaskSpec(Schema):
     @model_validator(mode="after")
     def _unknown_tasks_have_a_source(self) -> Self:
         if self.source is None and self.name not in KNOWN_TASK_NAMES:
-            raise ValueError(
-                f"task '{self.name}' needs a source; only {', '.join(KNOWN_TASK_NAMES)} are known by name"
-            )
+            raise ValueError(f"task '{self.name}' needs a source; only {', '.join(KNOWN_TASK_NAMES)} are known by name")
         return self
 
 
@@ -124,9 +122,7 @@ def _by_name(value: object) -> object:
     """Let YAML say `sst` for the whole specification."""
     if isinstance(value, str):
         if value not in KNOWN_TASKS:
-            raise ValueError(
-                f"unknown task '{value}' (known by name: {', '.join(KNOWN_TASKS)}; others need a mapping)"
-            )
+            raise ValueError(f"unknown task '{value}' (known by name: {', '.join(KNOWN_TASKS)}; others need a mapping)")
         return KNOWN_TASKS[value]
     return value
 
