@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -81,6 +81,16 @@ class TrialFinished(_Event):
     """Folder of the best checkpoint, relative to the sweep's folder."""
 
 
+class TrialStopped(_Event):
+    """A trial was ended before its last epoch; what it reported until then stands."""
+
+    event: Literal["trial_stopped"] = "trial_stopped"
+    trial_id: str
+    reason: str
+    checkpoint: str | None = None
+    """Folder of the best checkpoint so far, relative to the sweep's folder."""
+
+
 class TrialFailed(_Event):
     """A trial ended without a result."""
 
@@ -97,14 +107,16 @@ class SweepFinished(_Event):
 
 
 Event = Annotated[
-    SweepStarted | TrialStarted | EpochFinished | TrialFinished | TrialFailed | SweepFinished,
+    SweepStarted | TrialStarted | EpochFinished | TrialFinished | TrialStopped | TrialFailed | SweepFinished,
     Field(discriminator="event"),
 ]
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 
 
 class Journal:
-    """Appends events to a folder's journal. One process writes; anybody may read at any time.
+    """Appends events to a new journal in a folder. One process writes; anybody may read at any time.
+
+    Holds no open file, so that it can be pickled with whatever writes to it.
 
     Raises:
         JournalError: the folder already holds a journal.
@@ -112,26 +124,18 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self._path = folder / JOURNAL_NAME
         try:
-            self._file = (folder / JOURNAL_NAME).open("x", encoding="utf-8")
+            self._path.touch(exist_ok=False)
         except FileExistsError as error:
             raise JournalError(f"{folder} already holds the journal of a sweep; give --out another folder") from error
 
     def append(self, event: Event) -> None:
         """Write one event and hand it to the disk."""
-        self._file.write(event.model_dump_json() + "\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
-
-    def close(self) -> None:
-        """Close the file; appending afterwards is an error."""
-        self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(event.model_dump_json() + "\n")
+            file.flush()
+            os.fsync(file.fileno())
 
 
 @dataclass(kw_only=True)
@@ -143,7 +147,7 @@ class TrialRecord:
     config: dict[str, Any]
     started: float
     """Seconds since the epoch."""
-    status: Literal["running", "finished", "failed"] = "running"
+    status: Literal["running", "finished", "stopped", "failed"] = "running"
     """A trial that still runs in the journal of a sweep that ended was cut off with it."""
     ended: float | None = None
     epochs: list[dict[str, MetricValue]] = field(default_factory=list)
@@ -229,6 +233,10 @@ def _fold(started: SweepStarted, events: Sequence[Event], *, torn: bool) -> Swee
             case TrialFinished():
                 trial = trials[event.trial_id]
                 trial.status, trial.ended, trial.checkpoint = "finished", event.time, event.checkpoint
+            case TrialStopped():
+                trial = trials[event.trial_id]
+                trial.status, trial.ended, trial.checkpoint = "stopped", event.time, event.checkpoint
+                trial.reason = event.reason
             case TrialFailed():
                 trial = trials[event.trial_id]
                 trial.status, trial.ended, trial.reason = "failed", event.time, event.reason

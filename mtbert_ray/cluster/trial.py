@@ -1,0 +1,56 @@
+"""The train launcher: a trial whose workers run under Ray Train's TorchTrainer, with DDP where there are several."""
+
+from pathlib import Path
+from typing import Any
+
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+from ray.tune.integration.ray_train import TuneReportCallback
+
+from mtbert_ray.cluster.worker import run_rank
+from mtbert_ray.config import TrialConfig
+from mtbert_ray.training.metering import gpus_held
+
+
+def drive_trial(config: dict[str, Any], *, sweep_folder: str) -> None:
+    """Drive one trial from inside Tune: start its workers, pass each epoch's report on.
+
+    The metrics are reduced over the ranks before they are reported, so that rank 0's are the trial's.
+
+    Args:
+        config: what `tuning.ray_searcher` suggests: `trial_id` and `trial` (a TrialConfig as a dict).
+        sweep_folder: the sweep's output folder.
+    """
+    trial = TrialConfig.model_validate(config["trial"])
+    trial_id = str(config["trial_id"])
+    trainer = TorchTrainer(
+        run_rank,
+        train_loop_config={"trial": config["trial"], "trial_folder": str(Path(sweep_folder) / "trials" / trial_id)},
+        torch_config=TorchConfig(backend="nccl" if uses_gpus(trial) else "gloo"),
+        scaling_config=scaling_of(trial),
+        run_config=RunConfig(
+            # A fixed name lets a trainer that is started again for the same trial find its own snapshot.
+            name=trial_id,
+            storage_path=str(Path(sweep_folder) / "ray" / "train"),
+            # Ray's default retries an unschedulable trial for ever.
+            failure_config=FailureConfig(max_failures=0, controller_failure_limit=2),
+            callbacks=[TuneReportCallback()],
+        ),
+    )
+    trainer.fit()
+
+
+def uses_gpus(trial: TrialConfig) -> bool:
+    """Whether the trial's workers hold GPUs; `auto` has been resolved before a trial starts."""
+    assert trial.resources.gpus_per_worker != "auto", "gpus_per_worker is resolved against the cluster first"
+    return trial.resources.gpus_per_worker > 0
+
+
+def scaling_of(trial: TrialConfig) -> ScalingConfig:
+    """Return the workers and what each holds, in Ray Train's terms."""
+    per_worker: dict[str, float] = {"CPU": trial.resources.cpus_per_worker}
+    if uses_gpus(trial):
+        per_worker["GPU"] = gpus_held(trial.resources)
+    return ScalingConfig(
+        num_workers=trial.resources.num_workers, use_gpu=uses_gpus(trial), resources_per_worker=per_worker
+    )

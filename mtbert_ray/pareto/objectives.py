@@ -1,0 +1,67 @@
+"""Turns a trial's metrics into losses, all minimised, and measures how far it is beyond its constraints.
+
+The one place where signs flip: everything behind it minimises. Knows nothing of fronts.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtbert_ray.metrics import Direction, Metrics, Objectives
+
+# M objectives, N points
+
+
+def to_losses(metrics: Metrics, objectives: Objectives) -> NDArray[np.float64] | None:
+    """Return the losses `(M,)` of one trial, in the order of the objectives.
+
+    None when the metric of any objective is missing, null, NaN or infinite: such a trial cannot be compared, and
+    a stand-in value would put it somewhere it has not been.
+    """
+    losses = []
+    for name, objective in objectives.items():
+        value = metrics.get(name)
+        if value is None or not math.isfinite(value):
+            return None
+        losses.append(_loss(value, objective.direction))
+    return np.array(losses, dtype=np.float64)
+
+
+def reference_losses(objectives: Objectives) -> NDArray[np.float64]:
+    """Return the hypervolume's reference point `(M,)` as losses."""
+    return np.array([_loss(objective.reference, objective.direction) for objective in objectives.values()])
+
+
+def losses_to_values(losses_NM: NDArray[np.float64], objectives: Objectives) -> NDArray[np.float64]:
+    """Return the metrics `(N, M)`, or `(M,)`, that losses of the same shape stand for."""
+    signs_M = np.array([_loss(1.0, objective.direction) for objective in objectives.values()], dtype=np.float64)
+    return np.multiply(losses_NM, signs_M)
+
+
+def constraint_violation(metrics: Metrics, objectives: Objectives) -> float:
+    """Return how far a trial is beyond its constraints; 0 when it is feasible.
+
+    The sum over the broken constraints of the excess as a share of the constraint's magnitude (Deb and Jain 2014,
+    part II, section II): 0.1 is ten percent over budget. A constraint of 0 counts its excess in the metric's own
+    unit. Infinite when a constrained metric is missing, null, NaN or infinite: what was not measured was not met.
+    """
+    violation = 0.0
+    for name, objective in objectives.items():
+        if objective.constraint is None:
+            continue
+        value = metrics.get(name)
+        if value is None or not math.isfinite(value):
+            return math.inf
+        excess = _loss(value, objective.direction) - _loss(objective.constraint, objective.direction)
+        violation += max(0.0, excess) / (abs(objective.constraint) or 1.0)
+    return violation
+
+
+def is_feasible(metrics: Metrics, objectives: Objectives) -> bool:
+    """Whether a trial meets every constraint; exactly at the bound is met."""
+    return constraint_violation(metrics, objectives) == 0.0
+
+
+def _loss(value: float, direction: Direction) -> float:
+    return value if direction == "minimise" else -value

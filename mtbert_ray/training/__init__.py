@@ -1,0 +1,1 @@
+"""Floor 2: one fine-tuning run, on one process or several, without Ray."""

@@ -1,0 +1,77 @@
+"""Predictions over a split, shared among the ranks, and their scores."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import stats
+
+from mtbert_ray.data.batching import EncodedSplit, eval_batches
+from mtbert_ray.metrics import task_scores
+from mtbert_ray.models.multitask import MultitaskModel
+from mtbert_ray.tasks import TaskSpec
+from mtbert_ray.training.process import Process
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@torch.inference_mode()
+def predict(model: MultitaskModel, task: str, split: EncodedSplit, process: Process, *, bf16: bool) -> FloatArray:
+    """Return the predictions for every row of a split, in the order of its rows, on every rank.
+
+    Args:
+        model: the bare model, not its DDP wrapper; left in eval mode.
+        task: the task's name.
+        split: N encoded rows.
+        process: the ranks share the rows.
+        bf16: whether the forward pass is autocast to bfloat16.
+
+    Returns:
+        (N,) class indices or numbers in label units.
+    """
+    model.eval()
+    # Each rank fills its own rows; the sum over ranks puts them together with one collective a split.
+    predictions_N = torch.zeros(len(split), dtype=torch.float32, device=process.device)
+    for batch in eval_batches(split, task=task, rank=process.rank, world_size=process.world_size):
+        on_device = batch.to(process.device)
+        with torch.autocast(process.device.type, dtype=torch.bfloat16, enabled=bf16):
+            logits = model(task, on_device.sentences)
+        predictions_N[on_device.rows] = model.predict(task, logits).float()
+    return process.sum(predictions_N).cpu().numpy().astype(np.float64)
+
+
+def score(task: TaskSpec, predictions: FloatArray, labels: FloatArray) -> float:
+    """Return accuracy, or Pearson correlation for a regression.
+
+    The correlation of constant predictions is undefined; as they tell nothing of the labels, it counts as 0.
+
+    Args:
+        task: decides the metric.
+        predictions: (N,)
+        labels: (N,)
+    """
+    assert predictions.shape == labels.shape, f"{predictions.shape} predictions for {labels.shape} labels"
+    if task.kind.metric == "accuracy":
+        return float(np.mean(predictions == labels))
+    if np.ptp(predictions) == 0 or np.ptp(labels) == 0:
+        return 0.0
+    return float(stats.pearsonr(predictions, labels).statistic)
+
+
+def evaluate(
+    model: MultitaskModel,
+    tasks: tuple[TaskSpec, ...],
+    splits: Mapping[str, EncodedSplit],
+    process: Process,
+    *,
+    bf16: bool,
+) -> dict[str, float]:
+    """Return each task's score, `dev_score` and `leaderboard_score` on labelled splits (by task name)."""
+    scores: dict[str, float] = {}
+    for task in tasks:
+        split = splits[task.name]
+        assert split.labels is not None, f"the rows of {task.name} have no labels"
+        predictions = predict(model, task.name, split, process, bf16=bf16)
+        scores[task.name] = score(task, predictions, np.asarray(split.labels, dtype=np.float64))
+    return task_scores(tasks, scores)

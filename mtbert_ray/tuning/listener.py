@@ -1,0 +1,159 @@
+"""Listens to Ray Tune and writes what happens: the journal, each trial's config.yaml, the progress display.
+
+The only place that translates Tune's events into ours.
+"""
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.exceptions import RayError, RayTaskError
+from ray.train import ControllerError, WorkerGroupError
+from ray.tune.experiment import Trial
+from ruamel.yaml import YAML
+
+from mtbert_ray.cluster.collect import collect_folder
+from mtbert_ray.records import (
+    EpochFinished,
+    Journal,
+    TrialFailed,
+    TrialFinished,
+    TrialRecord,
+    TrialStarted,
+    TrialStopped,
+)
+from mtbert_ray.tuning.progress import SweepProgress
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class SweepListener(tune.Callback):  # type: ignore[misc]  # Ray is untyped
+    """Keeps one TrialRecord a trial, as the journal will tell it."""
+
+    folder: Path
+    """The sweep's output folder."""
+    journal: Journal
+    progress: SweepProgress | None
+    trials: dict[str, TrialRecord] = field(default_factory=dict)
+    nodes: dict[str, str] = field(default_factory=dict)
+    """Trial -> the node that holds its checkpoint."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune pickles its callbacks with its own state; a terminal display cannot be pickled and need not be.
+        return {**self.__dict__, "progress": None}
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:  # noqa: ANN401
+        """Write down a trial's setting."""
+        trial_id = _id_of(trial)
+        if trial_id in self.trials:
+            return
+        started = TrialStarted(
+            trial_id=trial_id, hyperparameters=trial.config["values"], config=trial.config["trial"]
+        )
+        record = TrialRecord(
+            trial_id=trial_id,
+            hyperparameters=started.hyperparameters,
+            config=started.config,
+            started=started.time,
+        )
+        self.trials[trial_id] = record
+        folder = self.trial_folder(trial_id)
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "config.yaml").open("w", encoding="utf-8") as file:
+            YAML().dump(started.config, file)
+        self.journal.append(started)
+        if self.progress is not None:
+            self.progress.trial_started(record)
+
+    def on_trial_result(
+        self,
+        iteration: int,
+        trials: list[Trial],
+        trial: Trial,
+        result: dict[str, Any],
+        **info: Any,  # noqa: ANN401
+    ) -> None:
+        """Write down an epoch."""
+        trial_id = _id_of(trial)
+        metrics = result["metrics"]
+        record = self.trials[trial_id]
+        if record.epochs and metrics["epoch"] <= (record.epochs[-1]["epoch"] or 0):
+            return  # Tune hands the last result over once more when a trial ends.
+        record.epochs.append(metrics)
+        self.nodes[trial_id] = result["node_id"]
+        self.journal.append(EpochFinished(trial_id=trial_id, metrics=metrics))
+        if result.get("gpu_problem"):
+            _log.warning("%s: GPU metrics are null: %s", trial_id, result["gpu_problem"])
+        if self.progress is not None:
+            self.progress.epoch_finished(trial_id, metrics)
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:  # noqa: ANN401
+        """Write down that a trial ended by itself or was stopped."""
+        trial_id = _id_of(trial)
+        record = self.trials[trial_id]
+        if len(record.epochs) == record.config["epochs"]:
+            self._finish(trial_id)
+        else:
+            self.stop(trial_id, "ended by the sweep before its last epoch")
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:  # noqa: ANN401
+        """Write down why a trial failed."""
+        trial_id = _id_of(trial)
+        record = self.trials[trial_id]
+        record.status, record.reason = "failed", reason_of(trial.get_pickled_error() or trial.get_error())
+        self.journal.append(TrialFailed(trial_id=trial_id, reason=record.reason))
+        if self.progress is not None:
+            self.progress.trial_ended(trial_id, reason=record.reason, failed=True)
+
+    def stop(self, trial_id: str, reason: str) -> None:
+        """Write down that a trial was ended before its last epoch."""
+        record = self.trials[trial_id]
+        record.status, record.reason = "stopped", reason
+        self.journal.append(TrialStopped(trial_id=trial_id, reason=reason, checkpoint=self._checkpoint(trial_id)))
+        if self.progress is not None:
+            self.progress.trial_ended(trial_id, reason=reason)
+
+    def _finish(self, trial_id: str) -> None:
+        record = self.trials[trial_id]
+        record.status, record.checkpoint = "finished", self._checkpoint(trial_id)
+        self.journal.append(TrialFinished(trial_id=trial_id, checkpoint=record.checkpoint))
+        if self.progress is not None:
+            self.progress.trial_ended(trial_id)
+
+    def _checkpoint(self, trial_id: str) -> str | None:
+        """Return the checkpoint's folder below the sweep's, fetched from its node if need be."""
+        folder = self.trial_folder(trial_id) / "checkpoint"
+        if trial_id not in self.nodes:
+            return None  # Stopped before its first epoch.
+        try:
+            collect_folder(folder, folder, node_id=self.nodes[trial_id])
+        except RayError as error:
+            _log.warning("%s: its checkpoint could not be fetched from its node: %s", trial_id, error)
+            return None
+        return str(folder.relative_to(self.folder))
+
+    def trial_folder(self, trial_id: str) -> Path:
+        """Return the folder of a trial's config.yaml and checkpoint."""
+        return self.folder / "trials" / trial_id
+
+
+def reason_of(error: BaseException | None) -> str:
+    """Return why a trial failed in one line: the innermost cause, without the traces of the layers around it."""
+    if error is None:
+        return "the trial's process died without a word (out of memory, or killed)"
+    if isinstance(error, RayTaskError):
+        return reason_of(error.cause)
+    if isinstance(error, WorkerGroupError) and error.worker_failures:
+        return reason_of(next(iter(error.worker_failures.values())))
+    if isinstance(error, ControllerError):
+        return reason_of(error.controller_failure)
+    lines = str(error).strip().splitlines()
+    text = lines[0] if len(lines) == 1 else "; ".join(line.strip() for line in lines[:3]) if lines else ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _id_of(trial: Trial) -> str:
+    return str(trial.config["trial_id"])

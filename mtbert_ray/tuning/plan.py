@@ -1,0 +1,119 @@
+"""What a sweep will do, checked before anything starts: settings, objectives, data, encoder, resources.
+
+Whatever can be known to be wrong is found here, on the driver, so that no trial starts with it.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mtbert_ray.cluster.capacity import Capacity, TrialRequest, check, max_concurrent, resolve_gpus
+from mtbert_ray.config import TrialConfig
+from mtbert_ray.errors import ConfigError
+from mtbert_ray.metrics import Objective, Objectives, known_metrics
+from mtbert_ray.models.multitask import build_model
+from mtbert_ray.training.inputs import load_inputs
+from mtbert_ray.tuning.search_space import SearchSpace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A search space resolved against the cluster it will run on."""
+
+    space: SearchSpace
+    """With `gpus_per_worker` a number."""
+    objectives: Objectives
+    """With stand-ins in the place of metrics that need a GPU, where trials have none."""
+    request: TrialRequest
+    """What one trial holds."""
+    capacity: Capacity
+    concurrent_trials: int
+    notes: tuple[str, ...]
+    """What the reader of the report should know."""
+
+
+def make_plan(space: SearchSpace, capacity: Capacity) -> Plan:
+    """Return the plan of a sweep on this cluster, after checking all but the data.
+
+    Raises:
+        ResourceError: a trial could never be placed.
+        ConfigError: an objective needs a GPU and trials have none.
+    """
+    space = space.with_resources(resolve_gpus(space.resources, capacity))
+    request = TrialRequest.of(space.resources)
+    check(request, capacity)
+    has_gpu = space.resources.gpus_per_worker != 0
+    objectives, stand_ins = resolve_objectives(space, has_gpu=has_gpu)
+    possible = max_concurrent(request, capacity)
+    asked = space.concurrent_trials
+    return Plan(
+        space=space,
+        objectives=objectives,
+        request=request,
+        capacity=capacity,
+        concurrent_trials=possible if asked == "auto" else min(possible, asked),
+        notes=(*stand_ins, *_subset_notes(space.any_config())),
+    )
+
+
+def resolve_objectives(space: SearchSpace, *, has_gpu: bool) -> tuple[dict[str, Objective], list[str]]:
+    """Return the objectives that can be measured here, and a note for each stand-in.
+
+    Raises:
+        ConfigError: a metric needs a GPU, trials have none, and no stand-in is named.
+    """
+    known = known_metrics(space.tasks)
+    resolved: dict[str, Objective] = {}
+    notes, problems = [], []
+    for name, objective in space.objectives.items():
+        if has_gpu or not known[name].needs_gpu:
+            resolved[name] = objective
+        elif objective.without_gpu is None:
+            problems.append(
+                f"objectives.{name} needs a GPU and trials have none (resources.gpus_per_worker is 0); name a "
+                "metric to stand in with without_gpu, or take the objective out"
+            )
+        else:
+            resolved[objective.without_gpu] = objective
+            notes.append(f"Trials have no GPU: {objective.without_gpu} stands in for {name}.")
+    if problems:
+        raise ConfigError(problems)
+    return resolved, notes
+
+
+def _subset_notes(config: TrialConfig) -> Iterator[str]:
+    data = config.data
+    if data.max_dev_rows is not None:
+        yield f"Dev scores come from at most {data.max_dev_rows} rows a task, the same for every trial."
+    if data.max_train_rows is not None:
+        yield f"Trials train on at most {data.max_train_rows} rows a task."
+
+
+def check_inputs(space: SearchSpace) -> dict[str, dict[str, int]]:
+    """Read and tokenise the data with every encoder the space can ask for, and build a model on each.
+
+    The tokens are cached, so the trials on this node find their work done.
+
+    Returns:
+        Rows by split and task, as `{"train": {"sst": 8544}}`.
+
+    Raises:
+        DataError: a file cannot be read as its task needs it.
+        EncoderError: an encoder cannot be found.
+        ConfigError: an adapter does not fit its encoder.
+    """
+    rows: dict[str, dict[str, int]] = {}
+    for config in _distinct(space).values():
+        for split in ("train", "dev"):
+            inputs = load_inputs(config, split)
+            rows[split] = {task: len(encoded) for task, encoded in inputs.items()}
+        build_model(config)
+    return rows
+
+
+def _distinct(space: SearchSpace) -> Mapping[Any, TrialConfig]:
+    """Return one configuration for each encoder and adapter placement that the space can ask for."""
+    return {
+        (config.encoder, config.adapter.kind != "none" and config.adapter.target_modules): config
+        for config in space.example_configs()
+    }
