@@ -53,6 +53,10 @@ class DataConfig(Schema):
             raise ValueError("source 'course' needs directory: the folder of the course's files (or --data DIR)")
         return self
 
+    def on_course_files(self, directory: Path) -> "DataConfig":
+        """Return the same limits on the course's files in a folder."""
+        return self.model_copy(update={"source": "course", "directory": str(directory)})
+
 
 class ResourceConfig(Schema):
     """What one trial holds while it runs."""
@@ -207,11 +211,43 @@ def allowed_keys(path: tuple[int | str, ...]) -> list[str]:
     return list(model.model_fields)
 
 
-def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> TrialConfig:
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """Split `KEY=VALUE`, as --set takes it; the value is read as YAML.
+
+    Raises:
+        ConfigError: there is no `=`, no key, or the value is not YAML.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError([f"--set {text}: expected KEY=VALUE, as epochs=3 or adapter.rank=4"])
+    try:
+        return key.strip(), YAML(typ="safe").load(value)
+    except YAMLError as error:
+        raise ConfigError([f"--set {text}: the value is not YAML: {error}"]) from error
+
+
+def load_config(path: Path | None, overrides: Mapping[str, Any] | None = None) -> TrialConfig:
     """Read a TrialConfig from YAML (nested or dotted keys), with dotted overrides on top.
+
+    Args:
+        path: the file; none starts from the defaults.
+        overrides: dotted keys and their values.
 
     Raises:
         ConfigError: the file is missing, not YAML, or holds mistakes; all of them at once.
+    """
+    content = {} if path is None else read_yaml_mapping(path)
+    try:
+        return TrialConfig.model_validate(nest({**content, **(overrides or {})}))
+    except ValidationError as error:
+        raise ConfigError(problems_of(error, "--set" if path is None else str(path))) from error
+
+
+def read_yaml_mapping(path: Path) -> dict[str, Any]:
+    """Return the keys and values of a YAML file.
+
+    Raises:
+        ConfigError: the file is missing, not YAML, or not a mapping.
     """
     try:
         content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
@@ -221,7 +257,4 @@ def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Trial
         raise ConfigError([f"{path}: not YAML: {error}"]) from error
     if not isinstance(content, dict):
         raise ConfigError([f"{path}: expected a mapping of keys to values, got {type(content).__name__}"])
-    try:
-        return TrialConfig.model_validate(nest({**content, **(overrides or {})}))
-    except ValidationError as error:
-        raise ConfigError(problems_of(error, str(path))) from error
+    return content

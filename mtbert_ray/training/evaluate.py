@@ -7,7 +7,8 @@ import numpy.typing as npt
 import torch
 from scipy import stats
 
-from mtbert_ray.data.batching import EncodedSplit, eval_batches
+from mtbert_ray.data.batching import eval_batches
+from mtbert_ray.data.encoding import EncodedSplit
 from mtbert_ray.metrics import task_scores
 from mtbert_ray.models.multitask import MultitaskModel
 from mtbert_ray.tasks import TaskSpec

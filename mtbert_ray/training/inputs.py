@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mtbert_ray.config import TrialConfig
-from mtbert_ray.data.batching import EncodedSplit
+from mtbert_ray.data.encoding import EncodedSplit, SpecialIds
 from mtbert_ray.data.sources import Split, load_examples
 from mtbert_ray.data.tokenise import tokenise
 from mtbert_ray.models.encoder import load_tokenizer
@@ -31,7 +31,7 @@ def load_inputs(config: TrialConfig, split: Split, *, cache: Path | None = None)
             continue
         inputs[task.name] = EncodedSplit(
             tokenise(examples, tokenizer, cache=cache),
-            tokenizer=tokenizer,
+            SpecialIds.of(tokenizer),
             pair_encoding=config.pair_encoding,
             max_length=config.data.max_length,
         )

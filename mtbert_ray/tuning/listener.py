@@ -50,9 +50,7 @@ class SweepListener(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         trial_id = _id_of(trial)
         if trial_id in self.trials:
             return
-        started = TrialStarted(
-            trial_id=trial_id, hyperparameters=trial.config["values"], config=trial.config["trial"]
-        )
+        started = TrialStarted(trial_id=trial_id, hyperparameters=trial.config["values"], config=trial.config["trial"])
         record = TrialRecord(
             trial_id=trial_id,
             hyperparameters=started.hyperparameters,

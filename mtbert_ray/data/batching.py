@@ -1,0 +1,158 @@
+"""Cuts encoded splits into batches of rows of like length, the same whatever the number of workers, and shares them.
+
+Knows nothing of models, devices' memory or process groups: a rank is a number.
+"""
+
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+
+from mtbert_ray.data.encoding import EncodedSplit, SpecialIds, TokenBatch
+
+__all__ = ["Batch", "EncodedSplit", "SpecialIds", "TokenBatch", "epoch_batches", "eval_batches", "num_steps"]
+
+BATCHES_PER_POOL = 50
+"""Rows are sorted by length within pools of so many batches: enough for little padding, and still a random draw."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Batch:
+    """A rank's rows of one batch of one task."""
+
+    task: str
+    sentences: tuple[TokenBatch, ...]
+    """One; two for a pair that is encoded separately."""
+    labels: torch.Tensor | None
+    """(B,) float32; none for a test split."""
+    rows: torch.Tensor
+    """(B,) int64: positions in the split."""
+    weights: torch.Tensor
+    """(B,) float32. The sum of weights * loss, averaged over the ranks, is the mean loss of the global batch."""
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """Return the batch on a device, without waiting for the copies."""
+        return replace(
+            self,
+            sentences=tuple(
+                {name: tensor.to(device, non_blocking=True) for name, tensor in tokens.items()}
+                for tokens in self.sentences
+            ),
+            labels=None if self.labels is None else self.labels.to(device, non_blocking=True),
+            rows=self.rows.to(device, non_blocking=True),
+            weights=self.weights.to(device, non_blocking=True),
+        )
+
+
+def num_steps(splits: Mapping[str, EncodedSplit], *, batch_size: int) -> int:
+    """Return the steps of an epoch over all tasks, which are the same for every rank."""
+    return sum(-(-len(split) // batch_size) for split in splits.values())
+
+
+def epoch_batches(
+    splits: Mapping[str, EncodedSplit],
+    *,
+    batch_size: int,
+    task_order: Literal["sequential", "proportional"],
+    seed: int,
+    epoch: int,
+    rank: int = 0,
+    world_size: int = 1,
+) -> Iterator[Batch]:
+    """Yield a rank's share of every batch of an epoch; every row of every task is met once.
+
+    The global batches and their order depend on `seed` and `epoch` alone, a task's own batches not even on the other
+    tasks. Rank r of w takes rows r, r + w, ... of each, so the shares have like lengths. DDP averages gradients over
+    ranks, so each row weighs w / (rows of the global batch) in its rank's sum of losses. A rank that would get no row
+    of a short last batch gets the first one with weight 0: all ranks do equally many steps.
+
+    Args:
+        splits: a labelled split a task, by name.
+        batch_size: rows of a global batch; the last one of a task may be smaller.
+        task_order: the tasks one after another, as in `splits`, or their batches shuffled together.
+        seed: decides all draws together with `epoch`.
+        epoch: counted from 0.
+        rank: whose share.
+        world_size: how many ranks there are.
+    """
+    assert 0 <= rank < world_size, f"rank {rank} of {world_size}"
+    plan = [
+        (task, rows)
+        for task, split in splits.items()
+        for rows in _bucketed(split.lengths, batch_size, _generator(seed, epoch, task))
+    ]
+    order = np.arange(len(plan))
+    if task_order == "proportional":
+        order = _generator(seed, epoch, "order of all batches").permutation(len(plan))
+    for index in order:
+        task, global_rows = plan[index]
+        rows = global_rows[rank::world_size]
+        weight = world_size / len(global_rows)
+        if not len(rows):
+            rows, weight = global_rows[:1], 0.0
+        yield _batch(splits[task], task, rows, weight)
+
+
+def eval_batches(
+    split: EncodedSplit, *, task: str, max_tokens: int = 8192, rank: int = 0, world_size: int = 1
+) -> Iterator[Batch]:
+    """Yield a rank's share of a split in large batches of like length, the longest first.
+
+    Every row is in exactly one batch of one rank. Ranks may get a different number of batches, so nothing may wait for
+    the others once a batch. Here the weights make the mean of the batch itself: 1 / B.
+
+    Args:
+        split: what to go through, labelled or not.
+        task: its name.
+        max_tokens: bounds the padded tokens of a batch; one row is always allowed.
+        rank: whose share.
+        world_size: how many ranks there are.
+    """
+    assert 0 <= rank < world_size, f"rank {rank} of {world_size}"
+    for rows in _filled(split, max_tokens)[rank::world_size]:
+        yield _batch(split, task, rows, 1.0 / len(rows))
+
+
+def _batch(split: EncodedSplit, task: str, rows: np.ndarray, weight: float) -> Batch:
+    positions = torch.from_numpy(np.ascontiguousarray(rows))
+    return Batch(
+        task=task,
+        sentences=split.sentences(rows),
+        labels=None if split.labels is None else split.labels[positions],
+        rows=positions,
+        weights=torch.full((len(rows),), weight, dtype=torch.float32),
+    )
+
+
+def _generator(seed: int, epoch: int, purpose: str) -> np.random.Generator:
+    """Return an independent stream for each seed, epoch and purpose."""
+    return np.random.default_rng([seed, epoch, zlib.crc32(purpose.encode())])
+
+
+def _bucketed(lengths: np.ndarray, batch_size: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Shuffle the rows, sort them by length within pools, cut them into batches, shuffle the batches."""
+    rows = rng.permutation(len(lengths))
+    batches: list[np.ndarray] = []
+    for start in range(0, len(rows), BATCHES_PER_POOL * batch_size):
+        pool = rows[start : start + BATCHES_PER_POOL * batch_size]
+        pool = pool[np.argsort(lengths[pool], kind="stable")]
+        batches += [pool[cut : cut + batch_size] for cut in range(0, len(pool), batch_size)]
+    return [batches[index] for index in rng.permutation(len(batches))]
+
+
+def _filled(split: EncodedSplit, max_tokens: int) -> list[np.ndarray]:
+    """Sort the rows, longest first, and fill each batch until its padded tokens would pass `max_tokens`."""
+    order = np.argsort(-split.lengths, kind="stable")
+    widths = np.stack(split.widths, axis=1)[order]
+    batches: list[np.ndarray] = []
+    start, widest = 0, widths[:1].max(axis=0)
+    for position, width in enumerate(widths):
+        widest = np.maximum(widest, width)
+        if position > start and (position - start + 1) * int(widest.sum()) > max_tokens:
+            batches.append(order[start:position])
+            start, widest = position, width
+    batches.append(order[start:])
+    return batches

@@ -1,0 +1,146 @@
+"""The encoder: token ids in, one embedding a sequence out. What tasks do with embeddings is not its business."""
+
+# B batch, L tokens, D width
+
+import inspect
+from typing import Any, Literal
+
+from torch import Tensor, nn
+from transformers import MODEL_MAPPING, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+
+from mtbert_ray.errors import EncoderError
+from mtbert_ray.models.initialisation import seeded
+from mtbert_ray.models.pretrained import TINY, Pooling, pooling_made_with, read_config, read_model, read_tokenizer
+from mtbert_ray.models.tiny import build_tiny, tiny_config, tiny_tokenizer
+
+_DROPOUT_KEYS = (
+    "hidden_dropout_prob",  # BERT and its near relatives
+    "attention_probs_dropout_prob",
+    "dropout",  # DistilBERT
+    "attention_dropout",  # DistilBERT, ModernBERT
+    "embedding_dropout",  # ModernBERT
+    "mlp_dropout",
+)
+
+
+class Encoder(nn.Module):
+    """A BERT-like transformers model and the pooling of its token states.
+
+    Args:
+        model: loaded or built without its pooling layer unless `pooling` is "pooler", so that no parameter is unused.
+        pooling: "cls" takes the first token's state, "mean" averages over the real tokens, "pooler" is the model's
+            own layer (dense and tanh on the first token's state, Devlin et al. 2019).
+    """
+
+    def __init__(self, model: PreTrainedModel, *, pooling: Pooling) -> None:
+        super().__init__()
+        self.model = model
+        self.pooling = pooling
+        self.width: int = model.config.hidden_size
+        self.max_length = _max_length(model)
+        """Longest sequence the position embeddings allow, in tokens; none for relative positions."""
+        # RoBERTa accepts token types but has one only; DistilBERT and ModernBERT have none at all.
+        accepts = "token_type_ids" in inspect.signature(model.forward).parameters
+        self._has_token_types = accepts and getattr(model.config, "type_vocab_size", 0) > 1
+
+    @property
+    def word_embeddings(self) -> nn.Module:
+        """The token embedding table, whose output SMART perturbs."""
+        return self.model.get_input_embeddings()
+
+    def forward(self, input_ids_BL: Tensor, attention_mask_BL: Tensor, token_type_ids_BL: Tensor) -> Tensor:
+        """Return embedding_BD; padding (mask 0) has no influence on it."""
+        token_types = {"token_type_ids": token_type_ids_BL} if self._has_token_types else {}
+        output = self.model(input_ids=input_ids_BL, attention_mask=attention_mask_BL, **token_types)
+        if self.pooling == "pooler":
+            pooled_BD: Tensor = output.pooler_output
+            return pooled_BD
+        hidden_BLD: Tensor = output.last_hidden_state
+        if self.pooling == "cls":
+            return hidden_BLD[:, 0]
+        # In float32 whatever the autocast mode: a sum of bfloat16 states loses digits.
+        mask_BL1 = attention_mask_BL.unsqueeze(-1).float()
+        return (hidden_BLD.float() * mask_BL1).sum(dim=1) / mask_BL1.sum(dim=1)
+
+
+def load_tokenizer(name: str) -> PreTrainedTokenizerFast:
+    """Return the tokenizer of an encoder, with truncation and padding off.
+
+    Raises:
+        EncoderError: it cannot be found, or is not a BERT-like encoder's.
+    """
+    return tiny_tokenizer() if name == TINY else read_tokenizer(name)
+
+
+def load_encoder(
+    name: str,
+    *,
+    pooling: Literal["auto", "cls", "mean", "pooler"] = "auto",
+    dropout: float | None = None,
+    seed: int = 0,
+) -> Encoder:
+    """Load an encoder in float32 on the CPU, in eval mode. The global random state stays as it is.
+
+    Args:
+        name: `minilm`, `tiny`, a folder, or a name on the Hugging Face Hub.
+        pooling: `auto` takes what the encoder was made with: a sentence-transformers encoder's own, else the
+            pooling layer where the architecture has one and the files hold its weights, else the [CLS] state.
+        dropout: replaces every dropout rate inside the encoder; none keeps the encoder's own.
+        seed: of the random weights of `tiny`.
+
+    Raises:
+        EncoderError: it cannot be found, is not BERT-like, lacks weights, or lacks the pooling layer or dropout
+            that was asked for.
+    """
+    config = tiny_config() if name == TINY else read_config(name)
+    has_pooler = "add_pooling_layer" in inspect.signature(_model_class(config).__init__).parameters
+    if pooling == "pooler" and not has_pooler:
+        raise EncoderError(f"encoder '{name}' ({config.model_type}) has no pooling layer; set pooling to cls or mean")
+    chosen = _made_with(name, has_pooler=has_pooler) if pooling == "auto" else pooling
+    if dropout is not None:
+        _set_dropout(name, config, dropout)
+    arguments = {"add_pooling_layer": chosen == "pooler"} if has_pooler else {}
+    with seeded(seed, "encoder"):
+        if name == TINY:
+            return Encoder(build_tiny(config, **arguments), pooling=chosen)
+        model, missing = read_model(name, config, **arguments)
+    if not missing:
+        return Encoder(model, pooling=chosen)
+    if pooling == "auto" and all(key.startswith("pooler.") for key in missing):
+        # Some encoders, as RoBERTa's, were published without the pooling layer that their class would have.
+        return load_encoder(name, pooling="cls", dropout=dropout, seed=seed)
+    raise EncoderError(
+        f"encoder '{name}': its files hold no weights for {len(missing)} of its parameters, which would stay random "
+        f"({', '.join(missing[:3])}); take a complete encoder{', or pooling cls or mean' * (chosen == 'pooler')}"
+    )
+
+
+def _made_with(name: str, *, has_pooler: bool) -> Pooling:
+    made_with = None if name == TINY else pooling_made_with(name)
+    return made_with or ("pooler" if has_pooler else "cls")
+
+
+def _model_class(config: PretrainedConfig) -> type[PreTrainedModel]:
+    mapped: Any = MODEL_MAPPING[type(config)]
+    # A few architectures map to several classes, the full one first.
+    model_class: type[PreTrainedModel] = mapped[0] if isinstance(mapped, tuple | list) else mapped
+    return model_class
+
+
+def _set_dropout(name: str, config: PretrainedConfig, dropout: float) -> None:
+    present = [key for key in _DROPOUT_KEYS if hasattr(config, key)]
+    if not present:
+        raise EncoderError(
+            f"encoder '{name}' ({config.model_type}) has no dropout rate to set; leave encoder_dropout out"
+        )
+    for key in present:
+        setattr(config, key, dropout)
+
+
+def _max_length(model: PreTrainedModel) -> int | None:
+    for module_name, module in model.named_modules():
+        if module_name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            # RoBERTa counts positions from behind the padding index.
+            reserved = 0 if module.padding_idx is None else module.padding_idx + 1
+            return module.num_embeddings - reserved
+    return None

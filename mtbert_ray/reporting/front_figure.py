@@ -1,0 +1,225 @@
+"""Draws the Pareto front of two objectives: every finished trial, the staircase of the best, the knee."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Polygon
+from numpy.typing import NDArray
+
+from mtbert_ray.pareto.front import front_mask
+from mtbert_ray.pareto.objectives import losses_to_values
+from mtbert_ray.reporting.outcome import Outcome
+from mtbert_ray.reporting.style import (
+    INK,
+    MARKERS,
+    MUTED,
+    PALETTE,
+    Drawing,
+    Groups,
+    group_marks,
+    label_with_direction,
+    minor_ticks_off,
+    new_figure,
+    spans_decades,
+    spread,
+    tidy,
+    title,
+)
+from mtbert_ray.reporting.wording import counted, plain_name, quantity
+
+# N compared trials, F points of a front
+
+_NEAR = 0.2
+"""A bound this share of the axis beyond the trials is still shown."""
+_LABEL_GAP_PX = (70, 22)
+"""Labels nearer to each other than this would overlap."""
+
+
+def front_drawing(outcome: Outcome, across: int, up: int, groups: Groups) -> Drawing:
+    """Draw objective number `across` on the x axis against number `up` on the y axis."""
+    names = list(outcome.objectives)
+    x_name, y_name = names[across], names[up]
+    figure = new_figure(8.4, 5.4)
+    axes = figure.add_subplot()
+    tidy(axes)
+    values_N2 = losses_to_values(outcome.losses, outcome.objectives)[:, [across, up]]
+    _set_axes(axes, values_N2, (x_name, y_name), outcome)
+    _draw_staircase(axes, outcome, across, up)
+    _draw_bounds(axes, outcome, (x_name, y_name))
+    _draw_trials(axes, values_N2, outcome, groups)
+    _label_front(axes, values_N2, outcome, side=-1 if outcome.objectives[x_name].direction == "minimise" else 1)
+    axes.legend(
+        handles=_legend(outcome, groups),
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.13),
+        ncols=4,
+        frameon=False,
+        fontsize=9,
+    )
+    heading = f"{plain_name(y_name)} against {plain_name(x_name)}"
+    below = f"{outcome.sweep.started.name}: {counted(len(outcome.compared), 'finished trial')}, {len(outcome.front)} on the front"
+    title(axes, heading[0].upper() + heading[1:], below)
+    more = "" if len(names) == 2 else f" The front is that of all {len(names)} objectives, the line that of these two."
+    caption = (
+        "Each mark is a finished trial; the line is the edge of what was reached. The knee, where there is a front to "
+        "have one, has the smallest sum of the objectives, each scaled to the front's own range. "
+        f"{counted(len(outcome.compared), 'trial')}, {int((~outcome.feasible).sum())} of them over a constraint.{more}"
+    )
+    return Drawing(name=f"front-{y_name}-vs-{x_name}", figure=figure, title=heading, caption=caption)
+
+
+def staircase(losses_F2: NDArray[np.float64], worst: tuple[float, float]) -> NDArray[np.float64]:
+    """Return the corners `(K, 2)` of the line between what a two-dimensional front dominates and what it does not.
+
+    It comes in from the worst second loss, runs through every point of the front by rising first loss, and leaves
+    at the worst first loss.
+
+    Args:
+        losses_F2: mutually non-dominated points.
+        worst: the losses at which the line begins (second) and ends (first).
+    """
+    points_F2 = losses_F2[np.lexsort((losses_F2[:, 1], losses_F2[:, 0]))]
+    corners = [(points_F2[0, 0], max(worst[1], points_F2[0, 1]))]
+    for index, (x, y) in enumerate(points_F2):
+        next_x = points_F2[index + 1, 0] if index + 1 < len(points_F2) else max(worst[0], x)
+        corners += [(x, y), (next_x, y)]
+    return np.array(corners)
+
+
+def _set_axes(axes: Axes, values_N2: NDArray[np.float64], names: tuple[str, str], outcome: Outcome) -> None:
+    """Give both axes their scale, limits and labels; the limits take in a bound that is near."""
+    for axis, name, values_N in zip("xy", names, values_N2.T, strict=True):
+        objective = outcome.objectives[name]
+        seen = values_N.tolist()
+        log = spans_decades(seen)
+        low, high = spread(seen, log=log)
+        near = [
+            bound
+            for bound in (objective.reference, objective.constraint)
+            if bound is not None and not log and low - _NEAR * (high - low) <= bound <= high + _NEAR * (high - low)
+        ]
+        low, high = spread([*seen, *near], log=log)
+        if axis == "x":  # The front's labels stand on the better side.
+            room = (high / low) ** 0.1 if log else 0.1 * (high - low)
+            better_is_left = objective.direction == "minimise"
+            low = (low / room if log else low - room) if better_is_left else low
+            high = high if better_is_left else (high * room if log else high + room)
+        axes.set(
+            **{
+                f"{axis}scale": "log" if log else "linear",
+                f"{axis}lim": (low, high),
+                f"{axis}label": label_with_direction(name, objective.direction),
+            }
+        )
+    minor_ticks_off(axes)
+
+
+def _draw_staircase(axes: Axes, outcome: Outcome, across: int, up: int) -> None:
+    """Draw the two-dimensional front of the feasible trials as a step line, with what it dominates shaded."""
+    pair_N2 = outcome.losses[outcome.feasible][:, [across, up]]
+    if not len(pair_N2):
+        return
+    directions = [list(outcome.objectives.values())[index].direction for index in (across, up)]
+    signs = np.array([1.0 if direction == "minimise" else -1.0 for direction in directions])
+    limits = (axes.get_xlim(), axes.get_ylim())
+    worst = [max(sign * end for end in ends) for sign, ends in zip(signs, limits, strict=True)]
+    corners = staircase(pair_N2[front_mask(pair_N2)], (worst[0], worst[1]))
+    area = np.vstack([corners, worst])
+    axes.add_patch(Polygon(area * signs, closed=True, facecolor=PALETTE[0], alpha=0.07, linewidth=0, zorder=1))
+    axes.plot(*(corners * signs).T, color=INK, linewidth=1.3, alpha=0.75, zorder=2, solid_joinstyle="miter")
+
+
+def _draw_bounds(axes: Axes, outcome: Outcome, names: tuple[str, str]) -> None:
+    """Draw the reference and the constraint of both objectives where they are in sight."""
+    drawers = ((axes.axvline, axes.get_xlim(), True), (axes.axhline, axes.get_ylim(), False))
+    for name, (draw, (low, high), upright) in zip(names, drawers, strict=True):
+        objective = outcome.objectives[name]
+        bounds = {"reference": (objective.reference, MUTED, ":")}
+        if objective.constraint is not None:
+            bounds["constraint"] = (objective.constraint, PALETTE[1], "--")
+        for word, (bound, colour, line) in bounds.items():
+            if not low <= bound <= high or (word == "reference" and bound == objective.constraint):
+                continue
+            draw(bound, color=colour, linestyle=line, linewidth=1.1, zorder=1.5)
+            axes.annotate(
+                f"{word} {quantity(name, bound)}",
+                (bound, 0.02) if upright else (0.99, bound),
+                (-3, 0) if upright else (0, 3),
+                xycoords=("data", "axes fraction") if upright else ("axes fraction", "data"),
+                textcoords="offset points",
+                rotation=90 if upright else 0,
+                ha="right",
+                va="bottom",
+                fontsize=8,
+                color=colour,
+                parse_math=False,
+            )
+
+
+def _draw_trials(axes: Axes, values_N2: NDArray[np.float64], outcome: Outcome, groups: Groups) -> None:
+    for trial, (x, y), feasible, on_front in zip(
+        outcome.compared, values_N2, outcome.feasible, outcome.on_front, strict=True
+    ):
+        colour = groups.colour_of(trial)
+        if outcome.knee is trial:
+            axes.plot(x, y, "o", markersize=19, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=1.6)
+        axes.plot(
+            x,
+            y,
+            MARKERS[groups.index_of(trial)],
+            markersize=9 if on_front else 6.5,
+            markerfacecolor=colour if feasible else "none",
+            markeredgecolor="white" if on_front else colour,
+            markeredgewidth=0.8 if on_front else 1.2,
+            alpha=1.0 if on_front or not feasible else 0.4,
+            zorder=5 if on_front else 3,
+        )
+
+
+def _label_front(axes: Axes, values_N2: NDArray[np.float64], outcome: Outcome, *, side: int) -> None:
+    """Write the front's trial ids on the better side, where no trial can be; leave out those that would overlap."""
+    places = dict(zip((trial.trial_id for trial in outcome.compared), values_N2, strict=True))
+    ends = [outcome.front[0], outcome.front[-1]] if outcome.front else []
+    first = [trial for trial in (outcome.knee, *ends) if trial is not None]
+    taken: list[NDArray[np.float64]] = []
+    for trial_id in dict.fromkeys(trial.trial_id for trial in (*first, *outcome.front)):
+        pixel = axes.transData.transform(places[trial_id])
+        if any((abs(pixel - other) < _LABEL_GAP_PX).all() for other in taken):
+            continue
+        taken.append(pixel)
+        is_knee = outcome.knee is not None and trial_id == outcome.knee.trial_id
+        axes.annotate(
+            f"{short_id(trial_id)} (knee)" if is_knee else short_id(trial_id),
+            places[trial_id],
+            (9 * side, 8),
+            textcoords="offset points",
+            ha="right" if side < 0 else "left",
+            fontsize=9,
+            fontweight="bold" if is_knee else "normal",
+            color=INK,
+            zorder=6,
+            parse_math=False,
+        )
+
+
+def short_id(trial_id: str) -> str:
+    """Return a trial's id as it fits beside a mark: its last characters tell trials apart."""
+    return trial_id if len(trial_id) <= 12 else f"…{trial_id[-8:]}"
+
+
+def _legend(outcome: Outcome, groups: Groups) -> Sequence[Line2D]:
+    """Return the legend's marks: the groups, then what faded, hollow and ringed mean where they occur."""
+
+    def mark(marker: str, label: str, **look: object) -> Line2D:
+        return Line2D([], [], linestyle="none", marker=marker, label=label, **look)  # type: ignore[arg-type]
+
+    marks = group_marks(groups, outcome.compared)
+    if (outcome.feasible & ~outcome.on_front).any():
+        marks.append(mark("o", "not on the front (faded)", color=MUTED, alpha=0.4, markersize=6))
+    if not outcome.feasible.all():
+        marks.append(mark("o", "over a constraint (hollow)", color=MUTED, markerfacecolor="none", markersize=6))
+    if outcome.knee is not None:
+        marks.append(mark("o", "knee (ring)", color=INK, markerfacecolor="none", markersize=11))
+    return marks

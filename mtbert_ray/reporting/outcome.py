@@ -1,0 +1,90 @@
+"""What a sweep came to: which trials can be compared, which are feasible, which are on the front, where the knee is.
+
+The one judgement that tables, figures and pages share. Knows nothing of how any of them looks.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtbert_ray.metrics import Objectives
+from mtbert_ray.pareto.front import front_mask, knee
+from mtbert_ray.pareto.objectives import is_feasible, to_losses
+from mtbert_ray.records import SweepRecord, TrialRecord
+from mtbert_ray.reporting.wording import setting_value
+
+# N compared trials, M objectives; the fields of Outcome are (N, M), (N,), (N,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A sweep and the judgement on its finished trials."""
+
+    sweep: SweepRecord
+    compared: tuple[TrialRecord, ...]
+    """Finished trials with a finite value for every objective, in the order in which they ended."""
+    losses: NDArray[np.float64]
+    """Their losses, one row a trial, one column an objective."""
+    feasible: NDArray[np.bool_]
+    """Which of them meet every constraint."""
+    on_front: NDArray[np.bool_]
+    """Which feasible ones no other feasible one dominates."""
+    front: tuple[TrialRecord, ...]
+    """The trials on the front, the best in the first objective first."""
+    front_losses: NDArray[np.float64]
+    """Their losses, one row a trial."""
+    pick: TrialRecord | None
+    """What `pareto.front.knee` chooses from the front; none without a front."""
+
+    @property
+    def objectives(self) -> Objectives:
+        """Metric name -> objective, in the order of the axes."""
+        return self.sweep.started.objectives
+
+    @property
+    def knee(self) -> TrialRecord | None:
+        """The pick, where the front has the three points that it takes to bend."""
+        return self.pick if len(self.front) > 2 else None
+
+
+def outcome_of(sweep: SweepRecord) -> Outcome:
+    """Judge the finished trials of a sweep, which may still be running."""
+    objectives = sweep.started.objectives
+    finished = sorted((trial for trial in sweep.trials if trial.status == "finished"), key=lambda t: t.ended or 0.0)
+    measured = [
+        (trial, losses)
+        for trial in finished
+        if objectives and (losses := to_losses(trial.metrics, objectives)) is not None
+    ]
+    compared = tuple(trial for trial, _ in measured)
+    losses_NM = np.array([losses for _, losses in measured], dtype=np.float64).reshape(len(compared), len(objectives))
+    feasible_N = np.array([is_feasible(trial.metrics, objectives) for trial in compared], dtype=np.bool_)
+    on_front_N = np.zeros(len(compared), dtype=np.bool_)
+    if feasible_N.any():
+        on_front_N[feasible_N] = front_mask(losses_NM[feasible_N])
+    members = np.flatnonzero(on_front_N)
+    order = members[np.lexsort(losses_NM[members].T[::-1])] if len(members) else members
+    front_losses = losses_NM[order]
+    bend = knee(front_losses) if len(order) else None
+    return Outcome(
+        sweep=sweep,
+        compared=compared,
+        losses=losses_NM,
+        feasible=feasible_N,
+        on_front=on_front_N,
+        front=tuple(compared[index] for index in order),
+        front_losses=front_losses,
+        pick=None if bend is None else compared[order[bend]],
+    )
+
+
+def setting_of(trial: TrialRecord, sweep: SweepRecord) -> str:
+    """Return a trial's setting in one line, in the order of the search space: "adapter.kind lora, batch_size 16"."""
+    searched = [name for name in sweep.started.hyperparameters if name in trial.hyperparameters]
+    return ", ".join(f"{name} {setting_value(trial.hyperparameters[name])}" for name in searched) or "the defaults"
+
+
+def status_of(trial: TrialRecord, sweep: SweepRecord) -> str:
+    """Return a trial's status, `interrupted` for one that the sweep's end cut off."""
+    return "interrupted" if trial.status == "running" and sweep.finished is not None else trial.status

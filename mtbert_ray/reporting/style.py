@@ -1,0 +1,150 @@
+"""The look that all figures share: palette, markers, axes. Matplotlib's object interface, no pyplot state."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from matplotlib.ticker import AutoMinorLocator, NullFormatter
+
+from mtbert_ray.metrics import Direction
+from mtbert_ray.records import TrialRecord
+from mtbert_ray.reporting.outcome import Outcome
+from mtbert_ray.reporting.wording import axis_label, setting_value
+
+# Okabe and Ito's palette, told apart by every kind of colour vision; the markers differ as well.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+INK = "#24292f"
+MUTED = "#6e7781"
+FAINT = "#d0d7de"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """A figure and what stands beside it in the report."""
+
+    name: str
+    """The file's name without its ending."""
+    figure: Figure
+    title: str
+    caption: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Groups:
+    """Trials told apart by the values of one hyperparameter, so that all figures give a value the same colour."""
+
+    hyperparameter: str | None
+    """None when no hyperparameter sorts the trials into a few kinds: all are alike."""
+    values: tuple[str, ...]
+
+    def index_of(self, trial: TrialRecord) -> int:
+        """Return the group of a trial: the place of its colour and marker."""
+        if self.hyperparameter is None:
+            return 0
+        return self.values.index(setting_value(trial.hyperparameters.get(self.hyperparameter)))
+
+    def colour_of(self, trial: TrialRecord) -> str:
+        """Return the colour of a trial's group."""
+        return PALETTE[self.index_of(trial)]
+
+
+def group_marks(
+    groups: Groups, present: Iterable[TrialRecord], *, linestyle: Literal["none", "-"] = "none"
+) -> list[Line2D]:
+    """Return the legend's marks for the groups that some trial belongs to; none when all trials are alike."""
+    if groups.hyperparameter is None:
+        return []
+    return [
+        Line2D(
+            [],
+            [],
+            color=PALETTE[index],
+            marker=MARKERS[index],
+            markersize=7,
+            linestyle=linestyle,
+            label=f"{groups.hyperparameter} {groups.values[index]}",
+        )
+        for index in sorted({groups.index_of(trial) for trial in present})
+    ]
+
+
+def groups_of(outcome: Outcome) -> Groups:
+    """Return the first hyperparameter in words that has two to six values among the trials, and those values."""
+    for name in outcome.sweep.started.hyperparameters:
+        values = [trial.hyperparameters.get(name) for trial in outcome.sweep.trials]
+        words = tuple(dict.fromkeys(setting_value(value) for value in values))
+        if any(isinstance(value, str) for value in values) and 2 <= len(words) <= len(PALETTE):
+            return Groups(hyperparameter=name, values=tuple(sorted(words)))
+    return Groups(hyperparameter=None, values=("trial",))
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty white figure of so many inches."""
+    return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12), facecolor="white")
+
+
+def tidy(axes: Axes) -> None:
+    """Take away what is not data."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(MUTED)
+    axes.tick_params(colors=INK, labelsize=9, length=3)
+    axes.grid(color=FAINT, linewidth=0.6, alpha=0.7)
+    axes.set_axisbelow(True)
+
+
+def title(axes: Axes, heading: str, below: str = "") -> None:
+    """Write a heading over the left edge of the axes, with a quieter line below it."""
+    axes.set_title(
+        heading, loc="left", fontsize=12, fontweight="bold", color=INK, pad=22 if below else 8, parse_math=False
+    )
+    if below:
+        axes.annotate(
+            below,
+            (0, 1),
+            (0, 7),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            fontsize=9,
+            color=MUTED,
+            parse_math=False,
+        )
+
+
+def label_with_direction(metric: str, direction: Direction) -> str:
+    """Return an axis label that says which way is better: "peak memory (GiB), ← better"."""
+    return f"{axis_label(metric)}   better →" if direction == "maximise" else f"← better   {axis_label(metric)}"
+
+
+def spans_decades(values: Sequence[float]) -> bool:
+    """Whether values are best seen on a logarithmic axis: all positive and a factor of 30 apart."""
+    return len(values) > 1 and min(values) > 0 and max(values) / min(values) >= 30
+
+
+def spread(values: Sequence[float], *, log: bool) -> tuple[float, float]:
+    """Return the limits of an axis around values, with a margin; a single value gets room on both sides."""
+    low, high = min(values), max(values)
+    if log:
+        margin = (high / low) ** 0.08
+        return low / margin, high * margin
+    margin = 0.09 * (high - low) or 0.1 * abs(high) or 0.1
+    return low - margin, high + margin
+
+
+def minor_ticks_off(axes: Axes) -> None:
+    """Keep a logarithmic axis from writing a label on every minor tick."""
+    for axis in (axes.xaxis, axes.yaxis):
+        if axis.get_scale() == "log":
+            axis.set_minor_formatter(NullFormatter())
+        else:
+            axis.set_minor_locator(AutoMinorLocator(1))
+
+
+def median(values: Sequence[float]) -> float:
+    """Return the median."""
+    return float(np.median(values))

@@ -1,0 +1,105 @@
+"""How the report says things: metrics' names, numbers with their unit, durations, settings. Knows nothing of pages."""
+
+import math
+from typing import Any
+
+from mtbert_ray.metrics import METRICS, Direction
+from mtbert_ray.records import Scalar, as_scalar
+
+_SUFFIXES = {"_gib": "", "_kj": "", "_seconds": " time", "_percent": " share"}
+_ACRONYMS = {"gpu": "GPU", "cpu": "CPU", "rss": "RSS"}
+
+
+def plain_name(metric: str) -> str:
+    """Return a metric's name as words, without its unit: `peak_memory_gib` is "peak memory"."""
+    for suffix, words in _SUFFIXES.items():
+        if metric.endswith(suffix):
+            metric = metric.removesuffix(suffix) + words
+    return " ".join(_ACRONYMS.get(word, word) for word in metric.replace("_", " ").split())
+
+
+def unit_of(metric: str) -> str:
+    """Return a metric's unit; a task's score has none."""
+    return METRICS[metric].unit if metric in METRICS else ""
+
+
+def axis_label(metric: str) -> str:
+    """Return a metric's name and unit: "peak memory (GiB)"."""
+    unit = unit_of(metric)
+    return f"{plain_name(metric)} ({unit})" if unit else plain_name(metric)
+
+
+def number(metric: str, value: Scalar) -> str:
+    """Return a metric's value without its unit, with the digits that its kind deserves; nothing for None."""
+    if value is None:
+        return ""
+    if isinstance(value, bool | str):
+        return setting_value(value)
+    if not math.isfinite(value):
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    if metric not in METRICS:
+        return _fixed(value, 3) if abs(value) < 10 else f"{value:,.4g}"
+    match METRICS[metric].unit:
+        case "GiB":
+            return _fixed(value, 2)
+        case "%":
+            return _fixed(value, 1) if abs(value) >= 10 else f"{value:.3g}"
+        case "s" | "kJ":
+            return _fixed(value, 0 if abs(value) >= 100 else 1)
+        case _:
+            return _fixed(value, 3) if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def quantity(metric: str, value: Scalar) -> str:
+    """Return a metric's value with its unit: "2.96 GiB"; "not measured" for None."""
+    if value is None:
+        return "not measured"
+    unit = unit_of(metric)
+    return f"{number(metric, value)} {unit}".rstrip()
+
+
+def difference(metric: str, direction: Direction, loss_difference: float) -> str:
+    """Return a difference in loss as a difference in the metric: "1.90 GiB more peak memory"."""
+    value_difference = loss_difference if direction == "minimise" else -loss_difference
+    word = "more" if value_difference > 0 else "less"
+    if metric == "trainable_parameters":
+        value_difference = round(value_difference)
+        word = "more" if value_difference > 0 else "fewer"
+    return f"{quantity(metric, abs(value_difference))} {word} {plain_name(metric)}"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in its two largest units: "1 h 53 min"."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"
+
+
+def setting_value(value: Any) -> str:  # noqa: ANN401  # a hyperparameter's value is whatever YAML can say
+    """Return one hyperparameter's value as a reader would write it."""
+    scalar = as_scalar(value)
+    if isinstance(scalar, bool):
+        return "yes" if scalar else "no"
+    return f"{scalar:.6g}" if isinstance(scalar, float) else str(scalar)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a count with its noun: "1 trial", "2 trials"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def joined(parts: list[str]) -> str:
+    """Return parts as an enumeration: "a, b and c"."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else ""
+
+
+def _fixed(value: float, digits: int) -> str:
+    """Fixed digits, or two significant ones where those would show a value as zero."""
+    text = f"{value:,.{digits}f}"
+    return text if value == 0 or float(text.replace(",", "")) != 0 else f"{value:.2g}"

@@ -1,0 +1,72 @@
+"""Fine-tune one setting without Ray: `python -m mtbert_ray.train --config CONFIG.yaml`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from mtbert_ray.config import load_config, parse_assignment
+from mtbert_ray.errors import UserError
+from mtbert_ray.metrics import Metrics
+from mtbert_ray.training.loop import DivergedError, TrainingRun
+from mtbert_ray.training.metering import metered_epochs
+from mtbert_ray.training.process import local_process
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def train(
+    config: Annotated[Path | None, typer.Option(help="YAML of one setting; without it, the defaults.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of the course's files for sst, quora and sts.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the checkpoint and metrics.jsonl.")] = Path("runs/train"),
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one key, as adapter.rank=4.")
+    ] = None,
+) -> None:
+    """Fine-tune one setting on this machine, on its first GPU if it has one.
+
+    Prints each epoch's dev scores and costs and keeps the checkpoint of the epoch with the best dev_score.
+    The config.yaml of any trial of a sweep reproduces that trial.
+    """
+    try:
+        overrides = dict(parse_assignment(text) for text in set_ or [])
+        if data is not None:
+            overrides |= {"data.source": "course", "data.directory": str(data)}
+        trial = load_config(config, overrides)
+        out.mkdir(parents=True, exist_ok=True)
+        with Progress(console=Console(stderr=True), transient=True) as progress, (out / "metrics.jsonl").open("w") as log:
+            bar = progress.add_task("loading data and encoder", total=None)
+
+            def show_step(step: int, total: int) -> None:
+                progress.update(bar, description="training", completed=step, total=total)
+
+            run = TrainingRun(trial, process=local_process(), checkpoint=out / "checkpoint", on_step=show_step)
+            for epoch in metered_epochs(run):
+                log.write(json.dumps(epoch.metrics) + "\n")
+                log.flush()
+                typer.echo(_line(epoch.metrics, trial.epochs))
+    except UserError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(error.exit_code) from error
+    except DivergedError as error:
+        typer.echo(f"training failed: {error}", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(f"The best epoch's checkpoint: {out / 'checkpoint'}")
+
+
+def _line(metrics: Metrics, epochs: int) -> str:
+    shown = {key: value for key, value in metrics.items() if value is not None and "." not in key and key != "epoch"}
+    return f"epoch {metrics['epoch']}/{epochs}: " + ", ".join(f"{key} {value:.4g}" for key, value in shown.items())
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""Searchers: which setting to try next, and what is learnt from one that ended. Everything is minimised.
+
+Random and grid are here; TPE and NSGA-II are Optuna's (optuna_searcher.py). Knows nothing of Ray, of metrics or of
+TrialConfig.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtbert_ray.tuning.optuna_searcher import nsga2_searcher, tpe_searcher
+from mtbert_ray.tuning.random_suggest import RandomSuggest
+from mtbert_ray.tuning.space_model import SearchSpace
+from mtbert_ray.tuning.unseen import MAX_REDRAWS, Unseen
+
+# M objectives
+
+
+class Searcher(Protocol):
+    """Chooses settings of a search space. Can be pickled at any time and goes on as if it had not been."""
+
+    def ask(self) -> tuple[int, dict[str, Any]] | None:
+        """Return a key to tell the result by and a setting; None when every setting has been tried."""
+        ...
+
+    def tell(self, key: int, losses: NDArray[np.float64] | None, violation: float = 0.0) -> None:
+        """Take the result of a setting.
+
+        Args:
+            key: from `ask`; results may come in any order.
+            losses: `(M,)`, all minimised; None for a failed trial.
+            violation: how far the constraints are exceeded; 0 is feasible.
+
+        Raises:
+            KeyError: nothing with this key is waiting for a result.
+        """
+        ...
+
+
+class _Waiting:
+    """The keys of the settings whose results have not come yet."""
+
+    def __init__(self) -> None:
+        self._next = 0
+        self._keys: set[int] = set()
+
+    def open(self) -> int:
+        """Return a new key."""
+        key, self._next = self._next, self._next + 1
+        self._keys.add(key)
+        return key
+
+    def close(self, key: int) -> None:
+        """Take a key back.
+
+        Raises:
+            KeyError: it is not waiting.
+        """
+        self._keys.remove(key)
+
+
+class RandomSearcher:
+    """Draws every setting independently: the baseline, and the one that learns nothing from a crash.
+
+    Args:
+        space: what to draw from; its seed seeds the draws.
+    """
+
+    def __init__(self, space: SearchSpace) -> None:
+        self._space = space
+        rng = np.random.default_rng(space.seed)
+        self._suggest = RandomSuggest(rng)
+        self._unseen = Unseen(space, rng)
+        self._waiting = _Waiting()
+
+    def ask(self) -> tuple[int, dict[str, Any]] | None:
+        """Return a key and a random setting."""
+        for _ in range(MAX_REDRAWS):
+            values = self._space.sample(self._suggest)
+            if self._unseen.add(values):
+                return self._waiting.open(), values
+        left = self._unseen.one_left()
+        if left is None:
+            return None
+        self._unseen.add(left)
+        return self._waiting.open(), left
+
+    def tell(self, key: int, losses: NDArray[np.float64] | None, violation: float = 0.0) -> None:
+        """Take a result, which changes nothing."""
+        self._waiting.close(key)
+
+
+class GridSearcher:
+    """Goes through every setting in the order of the YAML, or through an even random share of `trials` of them.
+
+    Args:
+        space: a space without ranges.
+    """
+
+    def __init__(self, space: SearchSpace) -> None:
+        self._settings = list(space.grid())
+        if space.trials is not None and space.trials < len(self._settings):
+            # The first N of the grid would leave whole values of the first keys out.
+            chosen = np.random.default_rng(space.seed).choice(len(self._settings), space.trials, replace=False)
+            self._settings = [self._settings[index] for index in sorted(chosen)]
+        self._waiting = _Waiting()
+
+    def ask(self) -> tuple[int, dict[str, Any]] | None:
+        """Return a key and the next setting."""
+        if not self._settings:
+            return None
+        return self._waiting.open(), self._settings.pop(0)
+
+    def tell(self, key: int, losses: NDArray[np.float64] | None, violation: float = 0.0) -> None:
+        """Take a result, which changes nothing."""
+        self._waiting.close(key)
+
+
+SEARCHERS: dict[str, Callable[[SearchSpace], Searcher]] = {
+    "random": RandomSearcher,
+    "grid": GridSearcher,
+    "tpe": tpe_searcher,
+    "nsga2": nsga2_searcher,
+}
+"""Algorithm -> its searcher of a search space."""

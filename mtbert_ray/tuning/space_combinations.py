@@ -1,0 +1,108 @@
+"""Finds the settings of a search space that no TrialConfig allows, and the condition that would leave them out.
+
+Each value alone is right by now; what is left are rules between keys, as heads_only beside an adapter.
+"""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from pydantic import ValidationError
+
+from mtbert_ray.tuning.parameters import YamlValue
+from mtbert_ray.tuning.space_fields import shown
+from mtbert_ray.tuning.space_file import KeyPath, Problems
+
+Values = Mapping[str, YamlValue]
+Build = Callable[[Values], object]
+"""Makes a TrialConfig of searched values; raises pydantic's ValidationError when they don't go together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Failure:
+    values: Values
+    reason: str
+    loc: tuple[str, ...]
+
+
+def check_combinations(draws: Sequence[Values], build: Build, problems: Problems) -> None:
+    """Report each group of values that is refused in every draw that has it, and how to leave it out."""
+    failures, passed = [], []
+    for values in draws:
+        failure = _failure_of(values, build)
+        if failure is None:
+            passed.append(values)
+        else:
+            failures.append(failure)
+    if failures and not passed and len({failure.reason for failure in failures}) == 1:
+        # The same words whatever is drawn: what is fixed is wrong.
+        problems.add(_fixed_place(failures[0].loc), f"no setting is valid: {failures[0].reason}")
+        return
+    while failures:
+        culprit = _culprit(failures[0], failures, passed)
+        _report(culprit, failures[0], passed, build, problems)
+        failures = [failure for failure in failures if not _has(failure.values, culprit)]
+
+
+def _failure_of(values: Values, build: Build) -> _Failure | None:
+    try:
+        build(values)
+    except ValidationError as error:
+        detail = error.errors()[0]
+        loc = tuple(str(part) for part in detail["loc"])
+        message = detail["msg"].removeprefix("Value error, ")
+        return _Failure(values=values, reason=f"{'.'.join(loc)}: {message}" if loc else message, loc=loc)
+    return None
+
+
+def _fixed_place(loc: tuple[str, ...]) -> KeyPath:
+    if loc[:1] == ("resources",):
+        return loc
+    return ("fixed", f"{loc[0]}.source") if loc == ("data",) else ("fixed", ".".join(loc))
+
+
+def _has(values: Values, part: Values) -> bool:
+    return all(key in values and values[key] == value for key, value in part.items())
+
+
+def _culprit(failure: _Failure, failures: Sequence[_Failure], passed: Sequence[Values]) -> Values:
+    """Return the fewest of the failed draw's values that no valid draw has together."""
+    listed = {key: value for key, value in failure.values.items() if not isinstance(value, float)}
+    for size in (1, 2, 3):
+        parts = [{key: listed[key] for key in keys} for keys in combinations(listed, size)]
+        parts = [part for part in parts if not any(_has(values, part) for values in passed)]
+        if parts:
+            # Several may fit by chance; the one that explains most failures is the rule.
+            return max(parts, key=lambda part: sum(_has(other.values, part) for other in failures))
+    return failure.values
+
+
+def _report(culprit: Values, failure: _Failure, passed: Sequence[Values], build: Build, problems: Problems) -> None:
+    pairs = ", ".join(f"{key} {shown(value)}" for key, value in culprit.items())
+    last = list(culprit)[-1]
+    if len(culprit) == 1:
+        advice = f"take {shown(culprit[last])} out of search.{last}"
+        problems.add(("search", last), f"search.{last}: {failure.reason}; {advice}")
+        return
+    subject, condition = _condition(culprit, failure, passed, build) or (last, None)
+    advice = f"add `when: {condition}` to search.{subject}" if condition else "no condition on one key avoids it"
+    problems.add(("search", subject), f"search.{subject}: {failure.reason} (drawn together: {pairs}); {advice}")
+
+
+def _condition(culprit: Values, failure: _Failure, passed: Sequence[Values], build: Build) -> tuple[str, str] | None:
+    """Return a key and the condition under which it may keep its value, for two values that clash."""
+    for subject in reversed(list(culprit)):
+        others = [key for key in culprit if key != subject]
+        without = {key: value for key, value in failure.values.items() if key != subject}
+        if len(others) != 1 or _failure_of(without, build) is not None:
+            continue
+        together = [values for values in passed if _has(values, {subject: culprit[subject]}) and others[0] in values]
+        partners = [values[others[0]] for values in together]
+        distinct = list({_hashable(partner): partner for partner in partners}.values())
+        if distinct:
+            return subject, f"{{{others[0]}: {shown(distinct[0] if len(distinct) == 1 else distinct)}}}"
+    return None
+
+
+def _hashable(value: YamlValue) -> Hashable:
+    return value if isinstance(value, Hashable) else repr(value)

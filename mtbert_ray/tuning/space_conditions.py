@@ -1,0 +1,136 @@
+"""Holds the conditions of a search space against its keys: names, values, circles, and what can never apply."""
+
+import warnings
+from collections.abc import Collection, Mapping, Sequence
+
+from mtbert_ray.config import TrialConfig
+from mtbert_ray.errors import did_you_mean
+from mtbert_ray.tuning.parameters import FloatRange, Parameter, YamlValue
+from mtbert_ray.tuning.space_fields import field_of, problem_with, shown
+from mtbert_ray.tuning.space_file import Problems
+
+
+def in_dependency_order(parameters: Mapping[str, Parameter]) -> list[str]:
+    """Return the keys so that each comes after those its conditions name; keys of a circle are left out."""
+    ordered: list[str] = []
+    waiting = list(parameters)
+    while True:
+        ready = [key for key in waiting if not any(other in waiting for other in parameters[key].when)]
+        if not ready:
+            return ordered
+        ordered += ready
+        waiting = [key for key in waiting if key not in ready]
+
+
+def applies(parameter: Parameter, values: Mapping[str, YamlValue]) -> bool:
+    """Whether every condition holds, given the fixed values and those drawn so far."""
+    return all(other in values and values[other] in allowed for other, allowed in parameter.when.items())
+
+
+def check_conditions(
+    parameters: Mapping[str, Parameter],
+    fixed: Mapping[str, YamlValue],
+    searched: Collection[str],
+    problems: Problems,
+) -> None:
+    """Report conditions on keys that are not there, on values never taken, and in circles.
+
+    Args:
+        parameters: the searched keys that could be read.
+        fixed: dotted key -> value.
+        searched: all searched keys, those with mistakes included: a condition on one of them is not blamed for it.
+        problems: where mistakes go.
+    """
+    for key, parameter in parameters.items():
+        for other, allowed in parameter.when.items():
+            path, name = ("search", key, "when", other), f"search.{key}.when"
+            if other in parameters:
+                _check_searched(name, other, allowed, parameters[other], path, problems)
+            elif other in fixed:
+                _check_fixed(name, other, allowed, fixed[other], path, problems)
+            elif other not in searched:
+                near = did_you_mean(other, (*searched, *fixed))
+                problems.add(path, f"{name} names '{other}', which is neither searched nor fixed{near}")
+    _check_circles(parameters, problems)
+
+
+def without_the_impossible(
+    parameters: Mapping[str, Parameter], fixed: Mapping[str, YamlValue], problems: Problems
+) -> dict[str, Parameter]:
+    """Return the parameters that can apply; the others are left out, each with a warning.
+
+    Only an option can make a condition impossible here: within a file that is a mistake.
+    """
+    kept = dict(parameters)
+    while True:
+        impossible = [
+            (key, other)
+            for key, parameter in kept.items()
+            for other, allowed in parameter.when.items()
+            if not _can_hold(kept.get(other), fixed, other, allowed)
+        ]
+        if not impossible:
+            return kept
+        for key, other in impossible:
+            if kept.pop(key, None) is not None:
+                place = problems.place_of(("fixed", other) if other in fixed else ("search", other))
+                warnings.warn(
+                    f"{place}: search.{key} is left out, since its condition on {other} can no longer hold",
+                    stacklevel=2,
+                )
+
+
+def _can_hold(
+    parameter: Parameter | None, fixed: Mapping[str, YamlValue], other: str, allowed: Sequence[YamlValue]
+) -> bool:
+    if parameter is None:
+        return other in fixed and fixed[other] in allowed
+    return any(parameter.takes(value) for value in allowed)
+
+
+def _check_searched(
+    name: str, other: str, allowed: Sequence[YamlValue], parameter: Parameter, path: tuple[str, ...], problems: Problems
+) -> None:
+    if isinstance(parameter, FloatRange):
+        problems.add(path, f"{name} names '{other}', which is drawn from a range; a condition needs listed values")
+        return
+    overridden = problems.is_from_command_line(("search", other))
+    for value in allowed:
+        if overridden:
+            _check_type(name, other, value, path, problems)
+        elif not parameter.takes(value):
+            listed = list(parameter.listed())
+            near = did_you_mean(value, [item for item in listed if isinstance(item, str)])
+            few = shown(listed)[1:-1].replace("'", "") if len(listed) <= 10 else f"{listed[0]} to {listed[-1]}"
+            problems.add(path, f"{name}.{other} has {shown(value)}, which {other} never takes{near} ({few})")
+
+
+def _check_fixed(
+    name: str, other: str, allowed: Sequence[YamlValue], value: YamlValue, path: tuple[str, ...], problems: Problems
+) -> None:
+    if problems.is_from_command_line(("fixed", other)):
+        for item in allowed:
+            _check_type(name, other, item, path, problems)
+    elif value not in allowed:
+        problems.add(path, f"{name}.{other} never holds: {other} is fixed at {shown(value)}")
+
+
+def _check_type(name: str, other: str, value: YamlValue, path: tuple[str, ...], problems: Problems) -> None:
+    text = problem_with(TrialConfig, other, value) if field_of(TrialConfig, other) is not None else None
+    if text is not None:
+        problems.add(path, f"{name}.{other} {text}")
+
+
+def _check_circles(parameters: Mapping[str, Parameter], problems: Problems) -> None:
+    in_order = in_dependency_order(parameters)
+    waiting = {key: parameter for key, parameter in parameters.items() if key not in in_order}
+    told: set[str] = set()
+    for start in waiting:
+        walk = [start]
+        while walk[-1] not in walk[:-1]:
+            walk.append(next(other for other in waiting[walk[-1]].when if other in waiting))
+        circle = walk[walk.index(walk[-1]) :]
+        if not told.intersection(circle):
+            told.update(circle)
+            text = f"search.{circle[0]}.when: conditions run in a circle: {' -> '.join(circle)}"
+            problems.add(("search", circle[0], "when"), text)

@@ -1,0 +1,173 @@
+"""The search space: what is fixed, what is searched and for what, and every setting it allows.
+
+Decides nothing about which settings are tried when (searchers.py), and knows nothing of Ray or of any algorithm.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from pydantic import Field, ValidationError
+
+from mtbert_ray.config import ResourceConfig, TrialConfig, nest, problems_of
+from mtbert_ray.errors import ConfigError
+from mtbert_ray.metrics import Objective
+from mtbert_ray.schema import Schema
+from mtbert_ray.tasks import TaskSpec
+from mtbert_ray.tuning.parameters import FloatRange, Parameter, Suggest
+from mtbert_ray.tuning.random_suggest import RandomSuggest
+from mtbert_ray.tuning.space_checks import tasks_of
+from mtbert_ray.tuning.space_conditions import applies, in_dependency_order
+
+_MAX_EXAMPLES = 1000
+_NUM_DRAWN_EXAMPLES = 200
+
+
+class SweepResources(ResourceConfig):
+    """What one trial holds while it runs, and how many run at once."""
+
+    concurrent_trials: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """`auto`: as many as the cluster has room for."""
+
+
+class SearchSpace(Schema):
+    """A sweep as its YAML asks for it. `load_search_space` makes one and checks what lies between the fields."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    """Names the folder of the sweep, so letters, digits, `_`, `.` and `-`."""
+    question: str | None = None
+    """What the sweep is to answer, in one line; shown in the report."""
+    objectives: dict[str, Objective]
+    """Metric name -> objective, in the order of the axes."""
+    fixed: dict[str, Any] = Field(default={})
+    """Dotted TrialConfig key -> the value of every trial."""
+    search: dict[str, Parameter]
+    """Dotted TrialConfig key -> what it can be."""
+    algorithm: Literal["random", "grid", "tpe", "nsga2"] = "tpe"
+    """How the next setting is chosen."""
+    scheduler: Literal["fifo"] = "fifo"
+    """How trials are stopped early: `fifo` lets each run to its end."""
+    trials: int | None = Field(default=None, ge=1)
+    """How many settings to try; none for a time budget alone, or for the whole grid."""
+    time_budget_minutes: float | None = Field(default=None, gt=0)
+    """No trial starts later than this."""
+    seed: int = Field(default=0, ge=0)
+    """The searcher's, and every trial's unless `seed` is fixed or searched."""
+    resources: SweepResources = SweepResources()
+
+    def trial_config(self, values: Mapping[str, Any]) -> TrialConfig:
+        """Return the whole configuration of a trial: what is fixed, these searched values, seed and resources.
+
+        Raises:
+            ConfigError: the values don't make a TrialConfig, as values of another search space.
+        """
+        try:
+            return self.build(values)
+        except ValidationError as error:
+            raise ConfigError(problems_of(error, f"{self.name}: a trial with {dict(values)}")) from error
+
+    def build(self, values: Mapping[str, Any]) -> TrialConfig:
+        """Return the same with pydantic's own ValidationError."""
+        resources = self.resources.model_dump(exclude={"concurrent_trials"})
+        return TrialConfig.model_validate(nest({"seed": self.seed, **self.fixed, **values, "resources": resources}))
+
+    @property
+    def hyperparameters(self) -> tuple[str, ...]:
+        """The searched keys, dotted, in the order of the YAML."""
+        return tuple(self.search)
+
+    @property
+    def tasks(self) -> tuple[TaskSpec, ...]:
+        """The tasks of every trial."""
+        return tasks_of(self.fixed)
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether there are only so many different settings."""
+        return not any(isinstance(parameter, FloatRange) for parameter in self.search.values())
+
+    @property
+    def num_trials(self) -> int | None:
+        """Trials planned: `trials`, but never more than there are different settings; none if time alone decides."""
+        if self.algorithm == "grid":
+            return sum(1 for _ in islice(self.grid(), self.trials))
+        if self.trials is None or not self.is_finite:
+            return self.trials
+        return sum(1 for _ in islice(self.grid(), self.trials))
+
+    @property
+    def time_budget_seconds(self) -> float | None:
+        """The time budget in Ray's unit; none without one."""
+        return None if self.time_budget_minutes is None else 60 * self.time_budget_minutes
+
+    @property
+    def concurrent_trials(self) -> int | Literal["auto"]:
+        """How many trials run at once."""
+        return self.resources.concurrent_trials
+
+    def with_resources(self, resources: ResourceConfig) -> Self:
+        """Return the same space with other resources of a trial, as resolved for a cluster."""
+        concurrent = {"concurrent_trials": self.concurrent_trials}
+        return self.model_copy(update={"resources": SweepResources(**{**resources.model_dump(), **concurrent})})
+
+    def examples(self) -> list[dict[str, Any]]:
+        """Return every setting of a small space, or a seeded random sample of a large one."""
+        if self.is_finite:
+            settings = list(islice(self.grid(), _MAX_EXAMPLES + 1))
+            if len(settings) <= _MAX_EXAMPLES:
+                return settings
+        suggest = RandomSuggest(np.random.default_rng(self.seed))
+        return [self.sample(suggest) for _ in range(_NUM_DRAWN_EXAMPLES)]
+
+    def example_configs(self) -> list[TrialConfig]:
+        """Return the configurations of `examples`."""
+        return [self.trial_config(values) for values in self.examples()]
+
+    def any_config(self) -> TrialConfig:
+        """Return one configuration, for what all of them share."""
+        return self.trial_config(self.sample(RandomSuggest(np.random.default_rng(self.seed))))
+
+    def sample(self, suggest: Suggest) -> dict[str, Any]:
+        """Return one setting: dotted key -> value, for the searched keys whose conditions hold.
+
+        Keys are asked for in dependency order, so that a condition sees the value it depends on.
+        """
+        values: dict[str, Any] = {}
+        for key in in_dependency_order(self.search):
+            if applies(self.search[key], {**self.fixed, **values}):
+                values[key] = self.search[key].draw(key, suggest)
+        return self._in_yaml_order(values)
+
+    def grid(self) -> Iterator[dict[str, Any]]:
+        """Yield every setting once, the last searched key changing fastest.
+
+        Raises:
+            ValueError: a parameter is drawn from a continuous range.
+        """
+        if not self.is_finite:
+            raise ValueError("a continuous range has no grid")
+        yield from self._grid_below(in_dependency_order(self.search), {})
+
+    def _grid_below(self, keys: Sequence[str], values: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        if not keys:
+            yield self._in_yaml_order(values)
+            return
+        key, *later = keys
+        parameter = self.search[key]
+        if not applies(parameter, {**self.fixed, **values}):
+            yield from self._grid_below(later, values)
+            return
+        listed = parameter.listed()
+        assert listed is not None, "grid() refuses ranges"
+        for value in listed:
+            yield from self._grid_below(later, {**values, key: value})
+
+    def _in_yaml_order(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: values[key] for key in self.search if key in values}
+
+
+def setting_key(values: Mapping[str, Any]) -> str:
+    """Return a text that two settings share only when they are the same."""
+    return json.dumps(values, sort_keys=True, default=str)

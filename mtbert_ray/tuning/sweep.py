@@ -1,0 +1,155 @@
+"""Runs a plan: Ray Tune starts the trials, the journal tells of them, and a report ends it.
+
+Assembles the parts; decides nothing about settings, scores or costs itself.
+"""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
+
+from ray import tune
+from rich.console import Console
+
+from mtbert_ray.cluster.inline import InlineTrial
+from mtbert_ray.cluster.trial import drive_trial
+from mtbert_ray.records import Journal, SweepFinished, SweepStarted
+from mtbert_ray.reporting.document import write_report
+from mtbert_ray.tuning.listener import SweepListener
+from mtbert_ray.tuning.plan import Plan
+from mtbert_ray.tuning.progress import SweepProgress
+from mtbert_ray.tuning.provenance import git_revision, hardware, package_versions
+from mtbert_ray.tuning.ray_searcher import SpaceSearcher
+from mtbert_ray.tuning.searchers import SEARCHERS
+
+EndReason = Literal["completed", "interrupted", "time_budget"]
+
+# The driver of a train trial waits for its workers; Ray does not take a trial that asks for nothing.
+_DRIVER_CPUS = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepOutcome:
+    """How a sweep ended."""
+
+    reason: EndReason
+    num_finished: int
+    num_failed: int
+    report: Path
+    """The report's index.html."""
+
+
+def run_sweep(plan: Plan, folder: Path, *, console: Console) -> SweepOutcome:
+    """Run every trial of a plan on the connected cluster and write the report.
+
+    A first SIGINT or SIGTERM ends the running trials and still writes the report; a second one ends at once.
+
+    Args:
+        plan: checked against this cluster.
+        folder: the sweep's output folder; must not hold a sweep yet.
+        console: for the progress.
+
+    Raises:
+        JournalError: the folder already holds a sweep.
+    """
+    folder = folder.resolve()
+    journal = Journal(folder)
+    journal.append(_started(plan))
+    progress = SweepProgress(
+        objectives=plan.objectives,
+        tasks=tuple(task.name for task in plan.space.tasks),
+        num_trials=plan.space.num_trials,
+        time_budget_seconds=plan.space.time_budget_seconds,
+        console=console,
+    )
+    listener = SweepListener(folder=folder, journal=journal, progress=progress)
+    with progress, _graceful_interrupts() as interrupts:
+        _tuner(plan, folder, listener).fit()
+        reason: EndReason = "interrupted" if interrupts else _end_reason(plan, listener)
+        for trial_id in [trial.trial_id for trial in listener.trials.values() if trial.status == "running"]:
+            listener.stop(trial_id, "interrupted" if interrupts else "the time budget was spent")
+    journal.append(SweepFinished(reason=reason))
+    statuses = [trial.status for trial in listener.trials.values()]
+    return SweepOutcome(
+        reason=reason,
+        num_finished=statuses.count("finished"),
+        num_failed=statuses.count("failed"),
+        report=write_report(folder),
+    )
+
+
+def _started(plan: Plan) -> SweepStarted:
+    space = plan.space
+    return SweepStarted(
+        name=space.name,
+        space=space.model_dump(mode="json"),
+        objectives=dict(plan.objectives),
+        hyperparameters=space.hyperparameters,
+        tasks=tuple(task.name for task in space.tasks),
+        num_trials=space.num_trials,
+        seed=space.seed,
+        versions=package_versions(),
+        git_revision=git_revision(),
+        hardware=hardware(plan.capacity.description),
+        notes=plan.notes,
+    )
+
+
+def _tuner(plan: Plan, folder: Path, listener: SweepListener) -> tune.Tuner:
+    space = plan.space
+    searcher = SpaceSearcher(space, SEARCHERS[space.algorithm](space), plan.objectives)
+    return tune.Tuner(
+        _trainable(plan, folder),
+        # metric and mode stay unset: Tune knows one metric only and would make the searcher forget the others.
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            num_samples=space.num_trials if space.num_trials is not None else -1,
+            max_concurrent_trials=plan.concurrent_trials,
+            time_budget_s=space.time_budget_seconds,
+            reuse_actors=not space.resources.uses_ray_train,
+        ),
+        run_config=tune.RunConfig(name="tune", storage_path=str(folder / "ray"), callbacks=[listener], verbose=0),
+    )
+
+
+def _trainable(plan: Plan, folder: Path) -> Any:  # noqa: ANN401  # Ray has no type for what it takes
+    if plan.space.resources.uses_ray_train:
+        driver = tune.with_parameters(drive_trial, sweep_folder=str(folder))
+        return tune.with_resources(driver, {"CPU": _DRIVER_CPUS})
+    worker = tune.with_parameters(InlineTrial, sweep_folder=str(folder))
+    return tune.with_resources(worker, {"CPU": plan.request.cpus_per_worker, "GPU": plan.request.gpus_per_worker})
+
+
+def _end_reason(plan: Plan, listener: SweepListener) -> EndReason:
+    all_ended = all(trial.status in ("finished", "failed") for trial in listener.trials.values())
+    planned = plan.space.num_trials
+    if plan.space.time_budget_seconds is None or (all_ended and planned == len(listener.trials)):
+        return "completed"
+    return "time_budget"
+
+
+@contextmanager
+def _graceful_interrupts() -> Iterator[list[int]]:
+    """Turn the first SIGINT or SIGTERM into Tune's own signal to end early; yield the signals that came.
+
+    Tune handles SIGINT itself but tells nobody that it did.
+    """
+    came: list[int] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        if len(came) > 1:
+            raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGUSR1)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    # Until Tune takes SIGUSR1 over, its default would kill the process.
+    before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, lambda number, frame: None)
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,38 @@
+"""What every test runs with: no hub, its own token cache, one computing thread."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Keep the tests' tokens out of the user's cache, and out of each other's runs."""
+    cache = tmp_path_factory.mktemp("token-cache")
+    os.environ["MTBERT_RAY_CACHE"] = str(cache)
+    return cache
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def real_data_dir() -> Path:
+    """The course's files. A test that needs them skips where they are absent, and fails in CI."""
+    folder = Path(os.environ.get("DATA_DIR", ROOT.parent / "shared" / "data"))
+    if (folder / "ids-sst-train.csv").exists():
+        return folder
+    message = f"the course's data files are not in {folder}; set DATA_DIR to their folder"
+    if os.environ.get("CI") == "true":
+        pytest.fail(message)
+    pytest.skip(message)

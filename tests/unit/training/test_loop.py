@@ -1,0 +1,164 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mtbert_ray.config import TrialConfig, nest
+from mtbert_ray.training.checkpoint import load_checkpoint
+from mtbert_ray.training.evaluate import evaluate
+from mtbert_ray.training.loop import DivergedError, TrainingRun
+from mtbert_ray.training.metering import metered_epochs
+from mtbert_ray.training.process import Process
+
+
+def tiny_config(**dotted) -> TrialConfig:
+    """A run of seconds: the tiny encoder on a few toy rows."""
+    defaults = {
+        "encoder": "tiny",
+        "epochs": 3,
+        "batch_size": 16,
+        "learning_rate": 1e-3,
+        "data.max_train_rows": 40,
+        "data.max_dev_rows": 30,
+    }
+    return TrialConfig.model_validate(nest({**defaults, **dotted}))
+
+
+NO_DROPOUT = {"dropout": 0.0, "encoder_dropout": 0.0, "adapter.dropout": 0.0}
+
+
+def losses_and_scores(metrics: list[dict]) -> list[list[float]]:
+    wanted = ("train_loss", "train_loss.sst", "train_loss.quora", "train_loss.sts", "sst", "quora", "sts", "dev_score")
+    return [[epoch[name] for name in wanted] for epoch in metrics]
+
+
+def losses(metrics: list[dict]) -> torch.Tensor:
+    return torch.tensor([epoch[:4] for epoch in losses_and_scores(metrics)])
+
+
+def run_alone(config: TrialConfig, checkpoint: Path | None = None) -> list[dict]:
+    run = TrainingRun(config, process=Process(), checkpoint=checkpoint)
+    return [epoch.metrics for epoch in metered_epochs(run)]
+
+
+def run_with_ranks(config: TrialConfig, folder: Path, world_size: int) -> list[list[dict]]:
+    """Run real processes that talk over gloo; return each rank's epochs."""
+    config_file = folder / "config.json"
+    config_file.write_text(config.model_dump_json())
+    script = Path(__file__).parent / "ddp_rank.py"
+    processes = [
+        subprocess.Popen(
+            [sys.executable, script, config_file, str(rank), str(world_size), folder / "rendezvous", folder / "ckpt"],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(world_size)
+    ]
+    outputs = [process.communicate(timeout=180)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * world_size
+    return [[json.loads(line) for line in output.splitlines()] for output in outputs]
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        # 40 rows in batches of 15 leave a last batch of 10; 15 rows do not divide by two.
+        {"batch_size": 15, "pair_encoding": "joint"},
+        {"batch_size": 15, "pair_encoding": "separate", "task_order": "sequential"},
+        # 39 rows in batches of 2 leave one row for two ranks: one of them has none.
+        {"batch_size": 2, "data.max_train_rows": 39, "epochs": 2, "adapter.kind": "lora"},
+    ],
+)
+def test_two_gloo_workers_give_the_loss_curve_of_one(tmp_path, setting):
+    config = tiny_config(**NO_DROPOUT, **setting)
+    alone = run_alone(config, tmp_path / "alone")
+    first, second = run_with_ranks(config, tmp_path, 2)
+
+    assert losses_and_scores(first) == losses_and_scores(second)
+    # The losses only: the correlation of a tiny random encoder's almost constant predictions is all rounding.
+    torch.testing.assert_close(losses(first), losses(alone), rtol=2e-4, atol=2e-5)
+    ours, theirs = (load_file(folder / "model.safetensors") for folder in (tmp_path / "alone", tmp_path / "ckpt"))
+    torch.testing.assert_close(ours, theirs, rtol=2e-3, atol=2e-4)
+
+
+def test_the_costs_of_two_ranks_are_reduced_before_they_are_reported(tmp_path):
+    config = tiny_config(**NO_DROPOUT, epochs=1)
+    first, second = run_with_ranks(config, tmp_path, 2)
+    for name in ("peak_rss_gib", "cpu_seconds"):
+        assert first[0][name] == second[0][name] > 0
+    assert first[0]["peak_memory_gib"] is None
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another():
+    config = tiny_config()
+    assert losses_and_scores(run_alone(config)) == losses_and_scores(run_alone(config))
+    assert losses_and_scores(run_alone(config)) != losses_and_scores(run_alone(tiny_config(seed=1)))
+
+
+def test_training_lowers_the_loss_of_every_task():
+    metrics = run_alone(tiny_config(epochs=6, learning_rate=3e-3, **NO_DROPOUT))
+    for task in ("sst", "quora", "sts"):
+        assert metrics[-1][f"train_loss.{task}"] < metrics[0][f"train_loss.{task}"]
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {},
+        {"pair_encoding": "separate", "hidden_layers": 0},
+        {"adapter.kind": "dora"},
+        {"finetune": "heads_only", "hidden_layers": {"sst": 0, "quora": 2, "sts": 1}},
+    ],
+)
+def test_a_checkpoint_loads_with_the_scores_it_was_saved_with(tmp_path, setting):
+    config = tiny_config(**setting)
+    run = TrainingRun(config, process=Process(), checkpoint=tmp_path / "checkpoint")
+    best = max((epoch.scores for epoch in run.epochs()), key=lambda scores: scores["dev_score"])
+
+    model, loaded_config = load_checkpoint(tmp_path / "checkpoint")
+
+    assert loaded_config == config
+    assert evaluate(model, config.tasks, run.dev_splits, Process(), bf16=False) == pytest.approx(best, abs=1e-6)
+    assert json.loads((tmp_path / "checkpoint" / "metrics.json").read_text())["dev_score"] == best["dev_score"]
+
+
+def test_a_frozen_encoder_is_not_written_into_the_checkpoint(tmp_path):
+    for finetune, is_written in (("full", True), ("heads_only", False)):
+        run_alone(tiny_config(finetune=finetune, epochs=1), tmp_path / finetune)
+        names = load_file(tmp_path / finetune / "model.safetensors").keys()
+        assert any("word_embeddings" in name for name in names) is is_written
+
+
+def test_a_loss_that_is_no_number_ends_the_run_with_advice():
+    with pytest.raises(DivergedError, match=r"not finite in epoch 1; a lower learning rate than 1e\+30"):
+        run_alone(tiny_config(learning_rate=1e30, max_grad_norm=None, schedule="constant", warmup_fraction=0.0))
+
+
+def test_steps_are_told_as_they_are_taken():
+    seen = []
+    run = TrainingRun(
+        tiny_config(epochs=2), process=Process(), on_step=lambda step, total: seen.append((step, total))
+    )
+    list(run.epochs())
+    # 40 rows of each of 3 tasks in batches of 16 are 3 steps a task.
+    assert seen == [(step, 18) for step in range(1, 19)]
+
+
+def test_a_step_has_no_gradient_left_from_another_task():
+    """A head that a step does not train must not be moved by it, also not by weight decay."""
+    run = TrainingRun(tiny_config(weight_decay=0.5, task_order="sequential"), process=Process())
+    head = {name: tensor.clone() for name, tensor in run.model.heads["sts"].named_parameters()}
+    batches = (batch for batch in _first_task_batches(run) if batch.task == "sst")
+    for batch in batches:
+        run._train_step(batch)
+    torch.testing.assert_close(dict(run.model.heads["sts"].named_parameters()), head, rtol=0, atol=0)
+
+
+def _first_task_batches(run: TrainingRun):
+    from mtbert_ray.data.batching import epoch_batches
+
+    return epoch_batches(run.train_splits, batch_size=16, task_order="sequential", seed=0, epoch=1)
