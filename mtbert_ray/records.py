@@ -123,12 +123,10 @@ class Journal:
     """
 
     def __init__(self, folder: Path) -> None:
+        refuse_used_folder(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / JOURNAL_NAME
-        try:
-            self._path.touch(exist_ok=False)
-        except FileExistsError as error:
-            raise JournalError(f"{folder} already holds the journal of a sweep; give --out another folder") from error
+        self._path.touch(exist_ok=False)
 
     def append(self, event: Event) -> None:
         """Write one event and hand it to the disk."""
@@ -136,6 +134,18 @@ class Journal:
             file.write(event.model_dump_json() + "\n")
             file.flush()
             os.fsync(file.fileno())
+
+
+def refuse_used_folder(folder: Path) -> None:
+    """Check that a folder can take a new sweep.
+
+    Raises:
+        JournalError: it is a file, or already holds a journal.
+    """
+    if (folder / JOURNAL_NAME).exists():
+        raise JournalError(f"{folder} already holds the journal of a sweep; give --out another folder")
+    if folder.exists() and not folder.is_dir():
+        raise JournalError(f"{folder} is a file; give --out a folder")
 
 
 @dataclass(kw_only=True)

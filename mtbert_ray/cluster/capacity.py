@@ -75,8 +75,9 @@ class Capacity:
             gpus=sum(node.gpus for node in self.growth.largest(lambda node: node.gpus)),
         )
 
-    def describe(self) -> str:
-        """Return it in words: `1 node: 2 CPUs, 0 GPUs`."""
+    @property
+    def description(self) -> str:
+        """In words: `1 node: 2 CPUs, 0 GPUs`."""
         words = f"{_count(len(self.nodes), 'node')}: {_in_words(Counter(self.nodes))}"
         if self.growth is not None:
             kinds: Counter[Node] = Counter()
@@ -106,8 +107,9 @@ class TrialRequest:
             driver_cpus=DRIVER_CPUS if resources.uses_ray_train else 0.0,
         )
 
-    def describe(self) -> str:
-        """Return it in words: `2 x (4 CPUs, 1 GPU)`."""
+    @property
+    def description(self) -> str:
+        """In words: `2 x (4 CPUs, 1 GPU)`."""
         return f"{self.num_workers} x ({Node(cpus=self.cpus_per_worker, gpus=self.gpus_per_worker)})"
 
 
@@ -123,8 +125,8 @@ def resolve_gpus(resources: ResourceConfig, capacity: Capacity) -> ResourceConfi
     has_gpus = any(node.gpus > 0 for node in capacity.nodes) or (most is not None and most.gpus > 0)
     if not has_gpus and capacity.growth_unknown:
         raise ResourceError(
-            f"resources.gpus_per_worker is 'auto', and the cluster has {capacity.describe()}: whether trials will have "
-            "a GPU cannot be known; set resources.gpus_per_worker to 1 or 0"
+            f"resources.gpus_per_worker is 'auto', and the cluster has {capacity.description}: whether trials will "
+            "have a GPU cannot be known; set resources.gpus_per_worker to 1 or 0"
         )
     return resources.model_copy(update={"gpus_per_worker": 1.0 if has_gpus else 0.0})
 
@@ -141,7 +143,7 @@ def check(request: TrialRequest, capacity: Capacity) -> None:
         return
     if capacity.growth_unknown:
         warnings.warn(
-            f"a trial needs {request.describe()} and waits until the cluster has it; now it has {capacity.describe()}",
+            f"a trial needs {request.description} and waits for it; the cluster has {capacity.description}",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -153,7 +155,7 @@ def check(request: TrialRequest, capacity: Capacity) -> None:
         advice = f"set resources.num_workers to {workers} or less, or use more nodes"
     else:
         advice = f"its driver needs {request.driver_cpus:g} CPU besides: set resources.num_workers lower"
-    raise ResourceError(f"a trial needs {request.describe()}; the cluster has {capacity.describe()}; {advice}")
+    raise ResourceError(f"a trial needs {request.description}; the cluster has {capacity.description}; {advice}")
 
 
 def max_concurrent(request: TrialRequest, capacity: Capacity) -> int:

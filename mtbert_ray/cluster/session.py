@@ -25,13 +25,20 @@ _WORKER_ENV = {
 }
 
 
+def cluster_address(address: str | None) -> str | None:
+    """Return the cluster to connect to; none to start Ray here.
+
+    A job that was submitted to a cluster finds its address in RAY_ADDRESS.
+    """
+    return address or os.environ.get("RAY_ADDRESS")
+
+
 @contextmanager
 def ray_session(address: str | None, *, runs_ray_train: bool, verbose: bool = False) -> Iterator[None]:
     """Connect to a cluster, or start Ray on this machine and stop it at the end.
 
     Args:
-        address: a cluster's, or `auto`; none starts Ray here, unless RAY_ADDRESS names a cluster (as it does in a
-            job that was submitted to one).
+        address: from `cluster_address`.
         runs_ray_train: whether trials run under Ray Train, which frees a stopped trial's placement group through
             the State API, which the dashboard serves.
         verbose: whether the workers' own output is shown.
@@ -40,7 +47,6 @@ def ray_session(address: str | None, *, runs_ray_train: bool, verbose: bool = Fa
         ResourceError: no cluster answers at the address, or its State API does not.
     """
     os.environ.update({name: value for name, value in (_QUIET | _WORKER_ENV).items() if name not in os.environ})
-    address = address or os.environ.get("RAY_ADDRESS")
     level = logging.INFO if verbose else logging.ERROR
     try:
         if address is None:

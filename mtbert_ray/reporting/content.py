@@ -169,7 +169,8 @@ def _headline(outcome: Outcome) -> str:
             f"Two trials {of} are on the front, so there is no bend to recommend. "
             f"The better in {plain_name(next(iter(outcome.objectives)))} is {point}."
         )
-    return f"{len(outcome.front)} {of} are on the front. Its knee, the best balance over the front's own ranges, is {point}."
+    many = f"{len(outcome.front)} {of} are on the front"
+    return f"{many}. Its knee, the best balance over the front's own ranges, is {point}."
 
 
 def _volume(outcome: Outcome) -> str:

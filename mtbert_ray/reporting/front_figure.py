@@ -59,7 +59,8 @@ def front_drawing(outcome: Outcome, across: int, up: int, groups: Groups) -> Dra
         fontsize=9,
     )
     heading = f"{plain_name(y_name)} against {plain_name(x_name)}"
-    below = f"{outcome.sweep.started.name}: {counted(len(outcome.compared), 'finished trial')}, {len(outcome.front)} on the front"
+    finished = counted(len(outcome.compared), "finished trial")
+    below = f"{outcome.sweep.started.name}: {finished}, {len(outcome.front)} on the front"
     title(axes, heading[0].upper() + heading[1:], below)
     more = "" if len(names) == 2 else f" The front is that of all {len(names)} objectives, the line that of these two."
     caption = (
@@ -100,16 +101,12 @@ def _set_axes(axes: Axes, values_N2: NDArray[np.float64], names: tuple[str, str]
             for bound in (objective.reference, objective.constraint)
             if bound is not None and not log and low - _NEAR * (high - low) <= bound <= high + _NEAR * (high - low)
         ]
-        low, high = spread([*seen, *near], log=log)
-        if axis == "x":  # The front's labels stand on the better side.
-            room = (high / low) ** 0.1 if log else 0.1 * (high - low)
-            better_is_left = objective.direction == "minimise"
-            low = (low / room if log else low - room) if better_is_left else low
-            high = high if better_is_left else (high * room if log else high + room)
+        # The front's labels stand on the better side of its points.
+        better = objective.direction if axis == "x" else None
         axes.set(
             **{
                 f"{axis}scale": "log" if log else "linear",
-                f"{axis}lim": (low, high),
+                f"{axis}lim": spread([*seen, *near], log=log, roomy_towards=better),
                 f"{axis}label": label_with_direction(name, objective.direction),
             }
         )

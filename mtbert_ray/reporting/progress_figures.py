@@ -12,9 +12,9 @@ from mtbert_ray.pareto.objectives import reference_losses
 from mtbert_ray.records import TrialRecord
 from mtbert_ray.reporting.outcome import Outcome
 from mtbert_ray.reporting.style import (
-    FAINT,
     INK,
     MARKERS,
+    MUTED,
     PALETTE,
     Drawing,
     Groups,

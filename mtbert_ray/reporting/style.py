@@ -126,14 +126,20 @@ def spans_decades(values: Sequence[float]) -> bool:
     return len(values) > 1 and min(values) > 0 and max(values) / min(values) >= 30
 
 
-def spread(values: Sequence[float], *, log: bool) -> tuple[float, float]:
-    """Return the limits of an axis around values, with a margin; a single value gets room on both sides."""
+def spread(values: Sequence[float], *, log: bool, roomy_towards: Direction | None = None) -> tuple[float, float]:
+    """Return the limits of an axis around values, with a margin; a single value gets room on both sides.
+
+    Args:
+        values: what the axis must take in.
+        log: whether the axis is logarithmic.
+        roomy_towards: the better side, if labels are to stand there.
+    """
     low, high = min(values), max(values)
+    below, above = (0.2 if roomy_towards == "minimise" else 0.09), (0.2 if roomy_towards == "maximise" else 0.09)
     if log:
-        margin = (high / low) ** 0.08
-        return low / margin, high * margin
-    margin = 0.09 * (high - low) or 0.1 * abs(high) or 0.1
-    return low - margin, high + margin
+        return low / (high / low) ** below, high * (high / low) ** above
+    span = high - low or abs(high) or 1.0
+    return low - below * span, high + above * span
 
 
 def minor_ticks_off(axes: Axes) -> None:

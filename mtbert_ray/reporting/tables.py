@@ -34,7 +34,8 @@ def trial_table(sweep: SweepRecord) -> pd.DataFrame:
     What was not measured, or does not apply, is NA and never 0. `feasible` is NA for trials that did not finish.
 
     Written as CSV it is read back without loss, where an id may look like a number and a setting like a gap, with
-    `pd.read_csv(path, dtype={"trial_id": str}, float_precision="round_trip", keep_default_na=False, na_values=[""])`.
+    `pd.read_csv(path, dtype={"trial_id": str}, keep_default_na=False, na_values=[""])`; pandas 2 also needs
+    `float_precision="round_trip"` for the last digit.
     """
     front_ids = {trial.trial_id for trial in outcome_of(sweep).front}
     rows = [_row(trial, sweep, on_front=trial.trial_id in front_ids) for trial in sweep.trials]

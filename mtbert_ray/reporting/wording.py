@@ -72,7 +72,7 @@ def difference(metric: str, direction: Direction, loss_difference: float) -> str
 
 def duration(seconds: float) -> str:
     """Return a duration in its two largest units: "1 h 53 min"."""
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
@@ -86,6 +86,8 @@ def setting_value(value: Any) -> str:  # noqa: ANN401  # a hyperparameter's valu
     scalar = as_scalar(value)
     if isinstance(scalar, bool):
         return "yes" if scalar else "no"
+    if scalar is None:
+        return "null"
     return f"{scalar:.6g}" if isinstance(scalar, float) else str(scalar)
 
 

@@ -81,6 +81,35 @@ def resolve_objectives(space: SearchSpace, *, has_gpu: bool) -> tuple[dict[str, 
     return resolved, notes
 
 
+def describe(plan: Plan, rows: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """Return what a sweep will do, a line a fact.
+
+    Args:
+        plan: as made for the cluster.
+        rows: as returned by `check_inputs`.
+    """
+    space = plan.space
+    trials = "as many as fit" if space.num_trials is None else str(space.num_trials)
+    budget = "" if space.time_budget_minutes is None else f" within {space.time_budget_minutes:g} minutes"
+    bounds = {name: f"{o.direction}, reference {o.reference:g}" for name, o in plan.objectives.items()}
+    limits = {name: f", at {_worst(o)} {o.constraint:g}" for name, o in plan.objectives.items() if o.constraint is not None}
+    return [
+        f"sweep: {space.name}" + (f" ({space.question})" if space.question else ""),
+        *(f"objective: {name} ({bound}{limits.get(name, '')})" for name, bound in bounds.items()),
+        *(f"search: {key} {parameter}" for key, parameter in space.search.items()),
+        *(f"fixed: {key} = {value}" for key, value in space.fixed.items()),
+        *(f"rows: {task}: {count} train, {rows['dev'][task]} dev" for task, count in rows["train"].items()),
+        f"trials: {trials}{budget}, {plan.concurrent_trials} at once, chosen by {space.algorithm}, seed {space.seed}",
+        f"a trial needs: {plan.request.describe()}",
+        f"the cluster has: {plan.capacity.describe()}",
+        *(f"note: {note}" for note in plan.notes),
+    ]
+
+
+def _worst(objective: Objective) -> str:
+    return "most" if objective.direction == "minimise" else "least"
+
+
 def _subset_notes(config: TrialConfig) -> Iterator[str]:
     data = config.data
     if data.max_dev_rows is not None:

@@ -62,6 +62,7 @@ def without_the_impossible(
     Only an option can make a condition impossible here: within a file that is a mistake.
     """
     kept = dict(parameters)
+    causes: dict[str, str] = {}
     while True:
         impossible = [
             (key, other)
@@ -74,10 +75,9 @@ def without_the_impossible(
         for key, other in impossible:
             if kept.pop(key, None) is not None:
                 place = problems.place_of(("fixed", other) if other in fixed else ("search", other))
-                warnings.warn(
-                    f"{place}: search.{key} is left out, since its condition on {other} can no longer hold",
-                    stacklevel=2,
-                )
+                causes[key] = causes.get(other, place)  # Down a chain, the option that broke its first link.
+                text = f"search.{key} is left out, since its condition on {other} can no longer hold"
+                warnings.warn(f"{causes[key]}: {text}", stacklevel=4)
 
 
 def _can_hold(

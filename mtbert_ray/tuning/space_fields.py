@@ -58,6 +58,8 @@ def problem_with(model: type[Schema], key: str, value: YamlValue) -> str | None:
     """Return what is wrong with a value, as `has 0; must be greater than or equal to 1`, or None."""
     if not _is_finite(value):
         return f"has {shown(value)}; must be a finite number"
+    if isinstance(value, dict) and not all(isinstance(name, str) for name in value):
+        return f"has {shown(value)}; its keys must be texts"  # JSON would turn 1 into '1' unseen.
     try:
         _validate(model, key, value)
     except ValidationError as error:

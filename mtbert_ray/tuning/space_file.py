@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ruamel.yaml import YAML
+from ruamel.yaml.composer import ComposerError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
@@ -90,6 +91,8 @@ def read_space_file(path: Path) -> tuple[dict[str, YamlValue], Problems]:
     text = _text_of(path)
     try:
         root = _yaml().compose(text)
+        problems = Problems(str(path))
+        _remember_lines(root, (), problems, above=())
         content = _yaml().load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -101,8 +104,6 @@ def read_space_file(path: Path) -> tuple[dict[str, YamlValue], Problems]:
         raise ConfigError([f"{path}: is empty; a search space needs name, objectives, search and trials"])
     if not isinstance(content, dict):
         raise ConfigError([f"{path}: must be a mapping of keys to values, got {_yaml_type(content)}"])
-    problems = Problems(str(path))
-    _remember_lines(root, (), problems, above=())
     return {str(key): value for key, value in content.items()}, problems
 
 
@@ -137,8 +138,9 @@ def read_value(text: str) -> YamlValue:
     """Return a YAML value given on the command line.
 
     Raises:
-        YAMLError: not YAML, or a mapping with a duplicate key.
+        YAMLError: not YAML, a mapping with a duplicate key, or a value that contains itself.
     """
+    _remember_lines(_yaml().compose(text), (), Problems(""), above=())
     return YAML(typ="safe", pure=True).load(text)
 
 
@@ -146,10 +148,9 @@ def _yaml_type(content: object) -> str:
     return "a list" if isinstance(content, list) else f"the single value {content!r}"
 
 
-def _remember_lines(node: Node, path: KeyPath, problems: Problems, above: Sequence[Node]) -> None:
-    if any(node is ancestor for ancestor in above):  # An alias to its own parent.
-        problems.add(path, f"{'.'.join(path)} contains itself")
-        return
+def _remember_lines(node: Node | None, path: KeyPath, problems: Problems, above: Sequence[Node]) -> None:
+    if node is not None and any(node is ancestor for ancestor in above):  # An alias to its own parent.
+        raise ComposerError(None, None, f"{'.'.join(path) or 'the value'} contains itself", node.start_mark)
     if isinstance(node, MappingNode):
         first_lines: dict[str, int] = {}
         for key_node, value_node in node.value:

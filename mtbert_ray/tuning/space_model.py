@@ -110,7 +110,7 @@ class SearchSpace(Schema):
     def with_resources(self, resources: ResourceConfig) -> Self:
         """Return the same space with other resources of a trial, as resolved for a cluster."""
         concurrent = {"concurrent_trials": self.concurrent_trials}
-        return self.model_copy(update={"resources": SweepResources(**{**resources.model_dump(), **concurrent})})
+        return self.model_copy(update={"resources": SweepResources(**{**dict(resources), **concurrent})})
 
     def examples(self) -> list[dict[str, Any]]:
         """Return every setting of a small space, or a seeded random sample of a large one."""

@@ -41,6 +41,13 @@ class SweepOutcome:
     report: Path
     """The report's index.html."""
 
+    @property
+    def exit_code(self) -> int:
+        """The command line's: 0 done, 1 all trials failed, 130 interrupted."""
+        if self.reason == "interrupted":
+            return 130
+        return 1 if self.num_failed > 0 and self.num_finished == 0 else 0
+
 
 def run_sweep(plan: Plan, folder: Path, *, console: Console) -> SweepOutcome:
     """Run every trial of a plan on the connected cluster and write the report.
@@ -93,7 +100,7 @@ def _started(plan: Plan) -> SweepStarted:
         seed=space.seed,
         versions=package_versions(),
         git_revision=git_revision(),
-        hardware=hardware(plan.capacity.description),
+        hardware=hardware(plan.capacity.describe()),
         notes=plan.notes,
     )
 

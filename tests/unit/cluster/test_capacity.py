@@ -149,7 +149,9 @@ def test_two_groups_share_the_limit_on_nodes():
 
 
 def test_unknown_growth_warns_and_waits():
-    with pytest.warns(RuntimeWarning, match=r"needs 1 x \(1 CPU, 1 GPU\) and waits .* Ray does not tell how far"):
+    with pytest.warns(
+        RuntimeWarning, match=r"needs 1 x \(1 CPU, 1 GPU\) and waits for it; .* Ray does not tell how far"
+    ):
         check(request(gpus=1), UNKNOWN)
     assert max_concurrent(request(gpus=1), UNKNOWN) == 1
 
@@ -228,11 +230,11 @@ import ray
 from mtbert_ray.cluster.inventory import cluster_capacity
 ray.init(num_cpus=3, num_gpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
          object_store_memory=100 * 2**20)
-print(cluster_capacity().describe())
+print(cluster_capacity().description)
 # An autoscaler is a process on the head with these two flags, as `ray start --autoscaling-config` starts it.
 flags = [f"--gcs-address={ray.get_runtime_context().gcs_address}", f"--autoscaling-config={sys.argv[1]}"]
 autoscaler = subprocess.Popen([sys.executable, "-c", "input()", *flags], stdin=subprocess.PIPE)
-print(cluster_capacity().describe())
+print(cluster_capacity().description)
 autoscaler.communicate()
 """
 

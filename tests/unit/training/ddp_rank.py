@@ -22,4 +22,7 @@ run = TrainingRun(
 )
 for epoch in metered_epochs(run):
     print(json.dumps(epoch.metrics), flush=True)
+# DDP's reducer holds the process group: it goes first, and nobody leaves while a peer still talks.
+del run
+dist.barrier()
 dist.destroy_process_group()

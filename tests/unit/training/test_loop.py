@@ -8,6 +8,8 @@ import torch
 from safetensors.torch import load_file
 
 from mtbert_ray.config import TrialConfig, nest
+from mtbert_ray.models.multitask import build_model
+from mtbert_ray.models.state import trainable_state
 from mtbert_ray.training.checkpoint import load_checkpoint
 from mtbert_ray.training.evaluate import evaluate
 from mtbert_ray.training.loop import DivergedError, TrainingRun
@@ -82,7 +84,13 @@ def test_two_gloo_workers_give_the_loss_curve_of_one(tmp_path, setting):
     # The losses only: the correlation of a tiny random encoder's almost constant predictions is all rounding.
     torch.testing.assert_close(losses(first), losses(alone), rtol=2e-4, atol=2e-5)
     ours, theirs = (load_file(folder / "model.safetensors") for folder in (tmp_path / "alone", tmp_path / "ckpt"))
-    torch.testing.assert_close(ours, theirs, rtol=2e-3, atol=2e-4)
+    # As a whole: where a gradient is all rounding, Adam still takes a step of the learning rate's size.
+    start = trainable_state(build_model(config))
+    assert _distance(ours, theirs) < 1e-2 * _distance(ours, start)
+
+
+def _distance(state: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
+    return float(sum((state[name] - other[name]).square().sum() for name in state) ** 0.5)
 
 
 def test_the_costs_of_two_ranks_are_reduced_before_they_are_reported(tmp_path):

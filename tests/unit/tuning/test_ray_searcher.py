@@ -1,0 +1,118 @@
+"""What Ray Tune sees of a searcher, by the calls that Ray Tune makes."""
+
+from pathlib import Path
+
+from mtbert_ray.metrics import Objective
+from mtbert_ray.tuning.parameters import Choice, FloatRange
+from mtbert_ray.tuning.ray_searcher import SpaceSearcher
+from mtbert_ray.tuning.search_space import SearchSpace
+from mtbert_ray.tuning.searchers import SEARCHERS
+
+OBJECTIVES = {
+    "dev_score": Objective(direction="maximise", reference=0.0),
+    "train_seconds": Objective(direction="minimise", reference=100.0, constraint=50.0),
+}
+
+
+class RecordingSearcher:
+    """Suggests 0, 1, 2, ... and keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple] = []
+        self.asked = 0
+
+    def ask(self):
+        self.asked += 1
+        return self.asked, {"epochs": self.asked}
+
+    def tell(self, key, losses, violation=0.0):
+        self.told.append((key, None if losses is None else losses.tolist(), violation))
+
+
+def space_of(trials: int | None, algorithm: str = "random", **search) -> SearchSpace:
+    return SearchSpace(
+        name="suite",
+        objectives=OBJECTIVES,
+        search=search or {"dropout": FloatRange(kind="uniform", low=0.0, high=0.9)},
+        algorithm=algorithm,
+        trials=trials,
+        time_budget_minutes=1,
+    )
+
+
+def test_suggests_as_many_as_planned_and_then_finishes():
+    adapter = SpaceSearcher(space_of(2), RecordingSearcher(), OBJECTIVES)
+    assert [adapter.suggest(name) for name in "abcd"] == [
+        {"values": {"epochs": 1}},
+        {"values": {"epochs": 2}},
+        "FINISHED",
+        "FINISHED",
+    ]
+
+
+def test_finishes_when_every_setting_is_tried():
+    space = space_of(None, epochs=Choice(values=(1, 2)))
+    adapter = SpaceSearcher(space, SEARCHERS["random"](space), OBJECTIVES)
+    suggested = [adapter.suggest(name) for name in "abc"]
+    assert sorted(one["values"]["epochs"] for one in suggested[:2]) == [1, 2]
+    assert suggested[2] == "FINISHED"
+
+
+def test_results_become_losses_and_all_else_a_failure():
+    searcher = RecordingSearcher()
+    adapter = SpaceSearcher(space_of(None), searcher, OBJECTIVES)
+    for name in "abcdef":
+        adapter.suggest(name)
+    adapter.on_trial_complete("b", {"dev_score": 0.5, "train_seconds": 40.0, "done": True})
+    adapter.on_trial_complete("a", {"dev_score": 0.7, "train_seconds": 75.0})
+    adapter.on_trial_complete("c", {"dev_score": 0.7, "train_seconds": 30.0}, error=True)
+    adapter.on_trial_complete("d", None)
+    adapter.on_trial_complete("e", {"dev_score": None, "train_seconds": 30.0})
+    adapter.on_trial_complete("f", {"train_seconds": 30.0})
+    assert searcher.told == [
+        (2, [-0.5, 40.0], 0.0),
+        (1, [-0.7, 75.0], 0.5),
+        (3, None, 0.0),
+        (4, None, 0.0),
+        (5, None, 0.0),
+        (6, None, 0.0),
+    ]
+
+
+def test_a_second_end_and_an_unknown_trial_are_ignored():
+    searcher = RecordingSearcher()
+    adapter = SpaceSearcher(space_of(None), searcher, OBJECTIVES)
+    adapter.suggest("a")
+    adapter.on_trial_complete("a", None)
+    adapter.on_trial_complete("a", None)
+    adapter.on_trial_complete("of another sweep", None)
+    assert len(searcher.told) == 1
+
+
+def test_metric_and_mode_stay_unset():
+    adapter = SpaceSearcher(space_of(1), RecordingSearcher(), OBJECTIVES)
+    assert (adapter.metric, adapter.mode) == (None, None)
+
+
+def test_save_and_restore_go_on_with_the_same_trials(tmp_path: Path):
+    space = space_of(20, "tpe")
+    adapter = SpaceSearcher(space, SEARCHERS["tpe"](space), OBJECTIVES)
+
+    def go(one: SpaceSearcher, names: list[str]) -> list:
+        suggested = []
+        for name in names:
+            suggested.append(one.suggest(name))
+            one.on_trial_complete(name, {"dev_score": len(suggested) / 20, "train_seconds": 10.0 * len(suggested)})
+        return suggested
+
+    go(adapter, [f"first-{number}" for number in range(12)])
+    adapter.suggest("running")
+    adapter.save_to_dir(str(tmp_path))
+    restored = SpaceSearcher(space, SEARCHERS["tpe"](space), OBJECTIVES)
+    restored.restore_from_dir(str(tmp_path))
+    later = [f"later-{number}" for number in range(9)]
+    for one in (adapter, restored):
+        one.on_trial_complete("running", {"dev_score": 0.9, "train_seconds": 20.0})
+    results = go(adapter, later)
+    assert results == go(restored, later)
+    assert results[-2:] == ["FINISHED", "FINISHED"]
