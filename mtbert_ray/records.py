@@ -208,15 +208,16 @@ def read_journal(folder: Path) -> SweepRecord:
     """
     path = folder / JOURNAL_NAME
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        # Not splitlines: JSON leaves line separators such as U+2028 in a text as they are.
+        lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
+    except OSError as error:
         raise JournalError(f"{path}: cannot be read: {error}. Give the folder of a sweep (its --out)") from error
     events: list[Event] = []
     torn = False
     for number, line in enumerate(lines, start=1):
         try:
             events.append(_EVENT.validate_python(json.loads(line)))
-        except (json.JSONDecodeError, ValidationError) as error:
+        except (json.JSONDecodeError, UnicodeDecodeError, ValidationError) as error:
             if number < len(lines):
                 raise JournalError(f"{path}, line {number}: not an event of a sweep: {error}") from error
             torn = True
@@ -230,6 +231,11 @@ def _fold(started: SweepStarted, events: Sequence[Event], *, torn: bool) -> Swee
     trials: dict[str, TrialRecord] = {}
     finished: SweepFinished | None = None
     for event in events:
+        if (
+            isinstance(event, EpochFinished | TrialFinished | TrialStopped | TrialFailed)
+            and event.trial_id not in trials
+        ):
+            raise JournalError(f"the journal tells of trial {event.trial_id} ({event.event}) before it started")
         match event:
             case TrialStarted():
                 trials[event.trial_id] = TrialRecord(

@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from mtbert_ray.cluster.capacity import cluster_capacity, local_capacity
+from mtbert_ray.cluster.inventory import cluster_capacity, local_capacity
 from mtbert_ray.cluster.session import cluster_address, ray_session
 from mtbert_ray.errors import UserError
 from mtbert_ray.records import refuse_used_folder
 from mtbert_ray.tuning.plan import Plan, check_inputs, describe, make_plan
-from mtbert_ray.tuning.search_space import load_search_space
+from mtbert_ray.tuning.space import load_search_space
 from mtbert_ray.tuning.sweep import run_sweep
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -70,12 +70,12 @@ def _sweep(
     folder = out or Path("reports") / f"{space.name}-{datetime.now():%Y%m%d-%H%M%S}"
     refuse_used_folder(folder)
     address = cluster_address(address)
-    plan = make_plan(space, local_capacity()) if address is None else None
+    plan = make_plan(space, local_capacity(), own_cluster=True) if address is None else None
     rows = check_inputs(space)
     if plan is not None and dry_run:
         return _print_plan(plan, rows)
     with ray_session(address, runs_ray_train=space.resources.uses_ray_train, verbose=verbose):
-        plan = plan or make_plan(space, cluster_capacity())
+        plan = plan or make_plan(space, cluster_capacity(), own_cluster=False)
         if dry_run:
             return _print_plan(plan, rows)
         folder.mkdir(parents=True, exist_ok=True)

@@ -38,7 +38,10 @@ def train(
             overrides |= {"data.source": "course", "data.directory": str(data)}
         trial = load_config(config, overrides)
         out.mkdir(parents=True, exist_ok=True)
-        with Progress(console=Console(stderr=True), transient=True) as progress, (out / "metrics.jsonl").open("w") as log:
+        with (
+            Progress(console=Console(stderr=True), transient=True) as progress,
+            (out / "metrics.jsonl").open("w") as log,
+        ):
             bar = progress.add_task("loading data and encoder", total=None)
 
             def show_step(step: int, total: int) -> None:

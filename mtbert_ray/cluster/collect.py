@@ -28,9 +28,7 @@ def collect_folder(source: Path, target: Path, *, node_id: str, timeout_seconds:
         # The same node, or storage shared by the nodes.
         return
     on_node = NodeAffinitySchedulingStrategy(node_id, soft=False)
-    files = ray.get(
-        _read_folder.options(scheduling_strategy=on_node).remote(str(source)), timeout=timeout_seconds
-    )
+    files = ray.get(_read_folder.options(scheduling_strategy=on_node).remote(str(source)), timeout=timeout_seconds)
     target.mkdir(parents=True)
     for name, content in files.items():
         (target / name).write_bytes(content)

@@ -4,7 +4,7 @@ Starting a TorchTrainer takes 24 to 50 seconds a trial, mostly imports; a reused
 Same loop, metrics and checkpoints as the train launcher.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ from mtbert_ray.training.process import Process
 
 
 class InlineTrial(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
-    """One Tune step an epoch. The Tune config is what `tuning.ray_searcher` suggests."""
+    """One Tune step an epoch. The Tune config is what `tuning.searchers.for_ray` suggests."""
+
+    _epochs: Generator[MeteredEpoch] | None = None
 
     def setup(self, config: dict[str, Any], *, sweep_folder: str) -> None:
         """Keep the sweep's folder and the trial's setting; loading waits for the first step."""
@@ -45,9 +47,9 @@ class InlineTrial(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
     def _begin(self, config: dict[str, Any]) -> None:
         self._trial_id = str(config["trial_id"])
         self._trial = TrialConfig.model_validate(config["trial"])
-        self._epochs: Iterator[MeteredEpoch] | None = None
+        self._epochs = None
 
-    def _metered_epochs(self) -> Iterator[MeteredEpoch]:
+    def _metered_epochs(self) -> Generator[MeteredEpoch]:
         # Ray has set CUDA_VISIBLE_DEVICES to the trial's card, or slice of one.
         on_gpu = self._trial.resources.gpus_per_worker != 0
         process = Process(device=torch.device("cuda", 0) if on_gpu else torch.device("cpu"))
@@ -55,7 +57,7 @@ class InlineTrial(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
 
     def _end(self) -> None:
         if self._epochs is not None:
-            self._epochs.close()  # type: ignore[attr-defined]  # a generator; its `with` stops the meter
+            self._epochs.close()  # Its `with` stops the meter.
         self._epochs = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

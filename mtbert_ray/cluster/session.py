@@ -9,6 +9,7 @@ from pathlib import Path
 import ray
 from ray.util.state import list_nodes
 
+from mtbert_ray.cluster.inventory import local_capacity
 from mtbert_ray.errors import ResourceError
 
 _QUIET = {
@@ -50,8 +51,14 @@ def ray_session(address: str | None, *, runs_ray_train: bool, verbose: bool = Fa
     level = logging.INFO if verbose else logging.ERROR
     try:
         if address is None:
+            # A trial's driver under Ray Train only waits; one CPU more than there are leaves the workers theirs.
+            cpus = int(local_capacity().nodes[0].cpus) + runs_ray_train
             ray.init(
-                address="local", include_dashboard=runs_ray_train, log_to_driver=verbose, logging_level=level
+                num_cpus=cpus,
+                address="local",
+                include_dashboard=runs_ray_train,
+                log_to_driver=verbose,
+                logging_level=level,
             )
             _close_token_file()
         else:

@@ -18,7 +18,7 @@ def drive_trial(config: dict[str, Any], *, sweep_folder: str) -> None:
     The metrics are reduced over the ranks before they are reported, so that rank 0's are the trial's.
 
     Args:
-        config: what `tuning.ray_searcher` suggests: `trial_id` and `trial` (a TrialConfig as a dict).
+        config: what `tuning.searchers.for_ray` suggests: `trial_id` and `trial` (a TrialConfig as a dict).
         sweep_folder: the sweep's output folder.
     """
     trial = TrialConfig.model_validate(config["trial"])

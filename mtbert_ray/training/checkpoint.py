@@ -4,7 +4,6 @@ With a frozen encoder it holds the heads and adapters only, and the fingerprint 
 """
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,8 +37,8 @@ def save_checkpoint(
     (new / CONFIG_NAME).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
     (new / METRICS_NAME).write_text(json.dumps(dict(metrics), indent=2) + "\n", encoding="utf-8")
     if folder.exists():
-        os.replace(folder, old)
-    os.replace(new, folder)
+        folder.replace(old)
+    new.replace(folder)
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -86,4 +85,5 @@ def read_checkpoint_config(folder: Path) -> TrialConfig:
 
 def _saved_fingerprint(weights: Path) -> str:
     with safe_open(weights, framework="pt") as file:
-        return (file.metadata() or {}).get("base_fingerprint", "")
+        metadata: dict[str, str] = file.metadata() or {}
+        return metadata.get("base_fingerprint", "")

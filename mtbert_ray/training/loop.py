@@ -165,7 +165,7 @@ class TrainingRun:
         loss_B = self.model.loss(batch.task, logits, batch.labels)
         self._optimizer.zero_grad(set_to_none=True)
         # The weights make DDP's mean over ranks the mean over the global batch, also where it divides unevenly.
-        (batch.weights * loss_B).sum().backward()
+        (batch.weights * loss_B).sum().backward()  # type: ignore[no-untyped-call]
         if self.config.max_grad_norm is not None:
             nn.utils.clip_grad_norm_(self._trained, self.config.max_grad_norm)
         self._optimizer.step()

@@ -1,7 +1,7 @@
 """A run's epochs together with what they cost, over all ranks. Joins the loop to the meters; knows no Ray."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -27,7 +27,7 @@ class MeteredEpoch:
     """Why the GPU's metrics are null although the run holds a GPU."""
 
 
-def metered_epochs(run: TrainingRun, *, reader: GpuReader | None = None) -> Iterator[MeteredEpoch]:
+def metered_epochs(run: TrainingRun, *, reader: GpuReader | None = None) -> Generator[MeteredEpoch]:
     """Train, score and meter, one epoch a turn; every turn carries the totals so far.
 
     Ray kills the workers of a stopped trial without warning, so nothing may wait for the end.

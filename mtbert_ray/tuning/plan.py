@@ -4,7 +4,7 @@ Whatever can be known to be wrong is found here, on the driver, so that no trial
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mtbert_ray.cluster.capacity import Capacity, TrialRequest, check, max_concurrent, resolve_gpus
@@ -13,7 +13,7 @@ from mtbert_ray.errors import ConfigError
 from mtbert_ray.metrics import Objective, Objectives, known_metrics
 from mtbert_ray.models.multitask import build_model
 from mtbert_ray.training.inputs import load_inputs
-from mtbert_ray.tuning.search_space import SearchSpace
+from mtbert_ray.tuning.space import SearchSpace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +32,13 @@ class Plan:
     """What the reader of the report should know."""
 
 
-def make_plan(space: SearchSpace, capacity: Capacity) -> Plan:
+def make_plan(space: SearchSpace, capacity: Capacity, *, own_cluster: bool) -> Plan:
     """Return the plan of a sweep on this cluster, after checking all but the data.
+
+    Args:
+        space: as loaded.
+        capacity: what the cluster has.
+        own_cluster: whether it is a Ray of our own on this machine, which is started with room for trials' drivers.
 
     Raises:
         ResourceError: a trial could never be placed.
@@ -41,6 +46,8 @@ def make_plan(space: SearchSpace, capacity: Capacity) -> Plan:
     """
     space = space.with_resources(resolve_gpus(space.resources, capacity))
     request = TrialRequest.of(space.resources)
+    if own_cluster:
+        request = replace(request, driver_cpus=0.0)
     check(request, capacity)
     has_gpu = space.resources.gpus_per_worker != 0
     objectives, stand_ins = resolve_objectives(space, has_gpu=has_gpu)
@@ -92,7 +99,9 @@ def describe(plan: Plan, rows: Mapping[str, Mapping[str, int]]) -> list[str]:
     trials = "as many as fit" if space.num_trials is None else str(space.num_trials)
     budget = "" if space.time_budget_minutes is None else f" within {space.time_budget_minutes:g} minutes"
     bounds = {name: f"{o.direction}, reference {o.reference:g}" for name, o in plan.objectives.items()}
-    limits = {name: f", at {_worst(o)} {o.constraint:g}" for name, o in plan.objectives.items() if o.constraint is not None}
+    limits = {
+        name: f", at {_worst(o)} {o.constraint:g}" for name, o in plan.objectives.items() if o.constraint is not None
+    }
     return [
         f"sweep: {space.name}" + (f" ({space.question})" if space.question else ""),
         *(f"objective: {name} ({bound}{limits.get(name, '')})" for name, bound in bounds.items()),
@@ -100,8 +109,8 @@ def describe(plan: Plan, rows: Mapping[str, Mapping[str, int]]) -> list[str]:
         *(f"fixed: {key} = {value}" for key, value in space.fixed.items()),
         *(f"rows: {task}: {count} train, {rows['dev'][task]} dev" for task, count in rows["train"].items()),
         f"trials: {trials}{budget}, {plan.concurrent_trials} at once, chosen by {space.algorithm}, seed {space.seed}",
-        f"a trial needs: {plan.request.describe()}",
-        f"the cluster has: {plan.capacity.describe()}",
+        f"a trial needs: {plan.request.description}",
+        f"the cluster has: {plan.capacity.description}",
         *(f"note: {note}" for note in plan.notes),
     ]
 

@@ -95,8 +95,8 @@ class SweepProgress:
         budget_left = None if self.time_budget_seconds is None else max(0.0, self.time_budget_seconds - elapsed)
         if self.num_trials is None:
             return budget_left
-        epochs = [len(trial.epochs) / trial.config["epochs"] for trial in self.running.values()]
-        share = (self.done + sum(epochs)) / self.num_trials
+        running = sum(len(trial.epochs) / int(trial.config["epochs"]) for trial in self.running.values())
+        share = (self.done + running) / self.num_trials
         if share == 0:
             return budget_left
         trials_left = max(0.0, elapsed * (1 - share) / share)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from ray import tune
 from rich.console import Console
 
+from mtbert_ray.cluster.capacity import DRIVER_CPUS
 from mtbert_ray.cluster.inline import InlineTrial
 from mtbert_ray.cluster.trial import drive_trial
 from mtbert_ray.records import Journal, SweepFinished, SweepStarted
@@ -22,13 +23,10 @@ from mtbert_ray.tuning.listener import SweepListener
 from mtbert_ray.tuning.plan import Plan
 from mtbert_ray.tuning.progress import SweepProgress
 from mtbert_ray.tuning.provenance import git_revision, hardware, package_versions
-from mtbert_ray.tuning.ray_searcher import SpaceSearcher
 from mtbert_ray.tuning.searchers import SEARCHERS
+from mtbert_ray.tuning.searchers.for_ray import SpaceSearcher
 
 EndReason = Literal["completed", "interrupted", "time_budget"]
-
-# The driver of a train trial waits for its workers; Ray does not take a trial that asks for nothing.
-_DRIVER_CPUS = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +98,7 @@ def _started(plan: Plan) -> SweepStarted:
         seed=space.seed,
         versions=package_versions(),
         git_revision=git_revision(),
-        hardware=hardware(plan.capacity.describe()),
+        hardware=hardware(plan.capacity.description),
         notes=plan.notes,
     )
 
@@ -125,7 +123,7 @@ def _tuner(plan: Plan, folder: Path, listener: SweepListener) -> tune.Tuner:
 def _trainable(plan: Plan, folder: Path) -> Any:  # noqa: ANN401  # Ray has no type for what it takes
     if plan.space.resources.uses_ray_train:
         driver = tune.with_parameters(drive_trial, sweep_folder=str(folder))
-        return tune.with_resources(driver, {"CPU": _DRIVER_CPUS})
+        return tune.with_resources(driver, {"CPU": DRIVER_CPUS})
     worker = tune.with_parameters(InlineTrial, sweep_folder=str(folder))
     return tune.with_resources(worker, {"CPU": plan.request.cpus_per_worker, "GPU": plan.request.gpus_per_worker})
 

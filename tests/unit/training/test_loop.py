@@ -148,9 +148,7 @@ def test_a_loss_that_is_no_number_ends_the_run_with_advice():
 
 def test_steps_are_told_as_they_are_taken():
     seen = []
-    run = TrainingRun(
-        tiny_config(epochs=2), process=Process(), on_step=lambda step, total: seen.append((step, total))
-    )
+    run = TrainingRun(tiny_config(epochs=2), process=Process(), on_step=lambda step, total: seen.append((step, total)))
     list(run.epochs())
     # 40 rows of each of 3 tasks in batches of 16 are 3 steps a task.
     assert seen == [(step, 18) for step in range(1, 19)]

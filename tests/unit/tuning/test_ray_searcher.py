@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+from mtbert_ray.config import TrialConfig
 from mtbert_ray.metrics import Objective
-from mtbert_ray.tuning.parameters import Choice, FloatRange
-from mtbert_ray.tuning.ray_searcher import SpaceSearcher
-from mtbert_ray.tuning.search_space import SearchSpace
 from mtbert_ray.tuning.searchers import SEARCHERS
+from mtbert_ray.tuning.searchers.for_ray import SpaceSearcher
+from mtbert_ray.tuning.space.load import SearchSpace
+from mtbert_ray.tuning.space.parameters import Choice, FloatRange
 
 OBJECTIVES = {
     "dev_score": Objective(direction="maximise", reference=0.0),
@@ -29,6 +30,11 @@ class RecordingSearcher:
         self.told.append((key, None if losses is None else losses.tolist(), violation))
 
 
+def reported(**metrics) -> dict:
+    """What Ray hands a searcher of a trial's report: flat."""
+    return {f"metrics/{name}": value for name, value in metrics.items()}
+
+
 def space_of(trials: int | None, algorithm: str = "random", **search) -> SearchSpace:
     return SearchSpace(
         name="suite",
@@ -42,12 +48,11 @@ def space_of(trials: int | None, algorithm: str = "random", **search) -> SearchS
 
 def test_suggests_as_many_as_planned_and_then_finishes():
     adapter = SpaceSearcher(space_of(2), RecordingSearcher(), OBJECTIVES)
-    assert [adapter.suggest(name) for name in "abcd"] == [
-        {"values": {"epochs": 1}},
-        {"values": {"epochs": 2}},
-        "FINISHED",
-        "FINISHED",
-    ]
+    first, second, *rest = [adapter.suggest(name) for name in "abcd"]
+    assert (first["trial_id"], first["values"]) == ("t000", {"epochs": 1})
+    assert (second["trial_id"], second["values"]) == ("t001", {"epochs": 2})
+    assert TrialConfig.model_validate(second["trial"]).epochs == 2
+    assert rest == ["FINISHED", "FINISHED"]
 
 
 def test_finishes_when_every_setting_is_tried():
@@ -63,12 +68,12 @@ def test_results_become_losses_and_all_else_a_failure():
     adapter = SpaceSearcher(space_of(None), searcher, OBJECTIVES)
     for name in "abcdef":
         adapter.suggest(name)
-    adapter.on_trial_complete("b", {"dev_score": 0.5, "train_seconds": 40.0, "done": True})
-    adapter.on_trial_complete("a", {"dev_score": 0.7, "train_seconds": 75.0})
-    adapter.on_trial_complete("c", {"dev_score": 0.7, "train_seconds": 30.0}, error=True)
+    adapter.on_trial_complete("b", {**reported(dev_score=0.5, train_seconds=40.0), "done": True})
+    adapter.on_trial_complete("a", reported(dev_score=0.7, train_seconds=75.0))
+    adapter.on_trial_complete("c", reported(dev_score=0.7, train_seconds=30.0), error=True)
     adapter.on_trial_complete("d", None)
-    adapter.on_trial_complete("e", {"dev_score": None, "train_seconds": 30.0})
-    adapter.on_trial_complete("f", {"train_seconds": 30.0})
+    adapter.on_trial_complete("e", reported(dev_score=None, train_seconds=30.0))
+    adapter.on_trial_complete("f", reported(train_seconds=30.0))
     assert searcher.told == [
         (2, [-0.5, 40.0], 0.0),
         (1, [-0.7, 75.0], 0.5),
@@ -77,6 +82,16 @@ def test_results_become_losses_and_all_else_a_failure():
         (5, None, 0.0),
         (6, None, 0.0),
     ]
+
+
+def test_a_trial_is_worth_its_best_epoch_and_costs_all_of_them():
+    searcher = RecordingSearcher()
+    adapter = SpaceSearcher(space_of(None), searcher, OBJECTIVES)
+    adapter.suggest("a")
+    adapter.on_trial_result("a", reported(dev_score=0.8, train_seconds=10.0))
+    adapter.on_trial_result("a", reported(dev_score=0.6, train_seconds=20.0))
+    adapter.on_trial_complete("a", reported(dev_score=0.7, train_seconds=30.0))
+    assert searcher.told == [(1, [-0.8, 30.0], 0.0)]
 
 
 def test_a_second_end_and_an_unknown_trial_are_ignored():
@@ -102,7 +117,7 @@ def test_save_and_restore_go_on_with_the_same_trials(tmp_path: Path):
         suggested = []
         for name in names:
             suggested.append(one.suggest(name))
-            one.on_trial_complete(name, {"dev_score": len(suggested) / 20, "train_seconds": 10.0 * len(suggested)})
+            one.on_trial_complete(name, reported(dev_score=len(suggested) / 20, train_seconds=10.0 * len(suggested)))
         return suggested
 
     go(adapter, [f"first-{number}" for number in range(12)])
@@ -112,7 +127,7 @@ def test_save_and_restore_go_on_with_the_same_trials(tmp_path: Path):
     restored.restore_from_dir(str(tmp_path))
     later = [f"later-{number}" for number in range(9)]
     for one in (adapter, restored):
-        one.on_trial_complete("running", {"dev_score": 0.9, "train_seconds": 20.0})
+        one.on_trial_complete("running", reported(dev_score=0.9, train_seconds=20.0))
     results = go(adapter, later)
     assert results == go(restored, later)
     assert results[-2:] == ["FINISHED", "FINISHED"]

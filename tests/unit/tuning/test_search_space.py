@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from mtbert_ray.errors import ConfigError
-from mtbert_ray.tuning.parameters import Choice, FloatRange, IntRange
-from mtbert_ray.tuning.random_suggest import RandomSuggest
-from mtbert_ray.tuning.search_space import SearchSpace, load_search_space
+from mtbert_ray.tuning.space.load import SearchSpace, load_search_space
+from mtbert_ray.tuning.space.parameters import Choice, FloatRange, IntRange
+from mtbert_ray.tuning.space.random_suggest import RandomSuggest
 
 SHIPPED = Path(__file__).parents[3] / "search_spaces"
 

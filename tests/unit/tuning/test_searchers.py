@@ -8,10 +8,10 @@ import pytest
 
 from mtbert_ray.metrics import Objective
 from mtbert_ray.pareto.hypervolume import hypervolume
-from mtbert_ray.tuning.parameters import Choice, FloatRange, IntRange
-from mtbert_ray.tuning.search_space import SearchSpace
 from mtbert_ray.tuning.searchers import SEARCHERS, Searcher
-from mtbert_ray.tuning.space_model import setting_key
+from mtbert_ray.tuning.space.load import SearchSpace
+from mtbert_ray.tuning.space.model import setting_key
+from mtbert_ray.tuning.space.parameters import Choice, FloatRange, IntRange
 
 OBJECTIVES = {
     "dev_score": Objective(direction="maximise", reference=0.0),

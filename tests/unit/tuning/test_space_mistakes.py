@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mtbert_ray.errors import ConfigError
-from mtbert_ray.tuning.search_space import load_search_space
+from mtbert_ray.tuning.space.load import load_search_space
 
 RIGHT = """\
 name: tiny

@@ -9,9 +9,9 @@ from itertools import combinations
 
 from pydantic import ValidationError
 
-from mtbert_ray.tuning.parameters import YamlValue
-from mtbert_ray.tuning.space_fields import shown
-from mtbert_ray.tuning.space_file import KeyPath, Problems
+from mtbert_ray.tuning.space.fields import shown
+from mtbert_ray.tuning.space.file import KeyPath, Problems
+from mtbert_ray.tuning.space.parameters import YamlValue
 
 Values = Mapping[str, YamlValue]
 Build = Callable[[Values], object]

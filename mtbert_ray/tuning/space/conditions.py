@@ -5,9 +5,9 @@ from collections.abc import Collection, Mapping, Sequence
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.errors import did_you_mean
-from mtbert_ray.tuning.parameters import FloatRange, Parameter, YamlValue
-from mtbert_ray.tuning.space_fields import field_of, problem_with, shown
-from mtbert_ray.tuning.space_file import Problems
+from mtbert_ray.tuning.space.fields import field_of, problem_with, shown
+from mtbert_ray.tuning.space.file import Problems
+from mtbert_ray.tuning.space.parameters import FloatRange, Parameter, YamlValue
 
 
 def in_dependency_order(parameters: Mapping[str, Parameter]) -> list[str]:

@@ -16,10 +16,10 @@ from mtbert_ray.errors import ConfigError
 from mtbert_ray.metrics import Objective
 from mtbert_ray.schema import Schema
 from mtbert_ray.tasks import TaskSpec
-from mtbert_ray.tuning.parameters import FloatRange, Parameter, Suggest
-from mtbert_ray.tuning.random_suggest import RandomSuggest
-from mtbert_ray.tuning.space_checks import tasks_of
-from mtbert_ray.tuning.space_conditions import applies, in_dependency_order
+from mtbert_ray.tuning.space.checks import tasks_of
+from mtbert_ray.tuning.space.conditions import applies, in_dependency_order
+from mtbert_ray.tuning.space.parameters import FloatRange, Parameter, Suggest
+from mtbert_ray.tuning.space.random_suggest import RandomSuggest
 
 _MAX_EXAMPLES = 1000
 _NUM_DRAWN_EXAMPLES = 200

@@ -13,7 +13,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from mtbert_ray.errors import ConfigError, did_you_mean
-from mtbert_ray.tuning.parameters import YamlValue
+from mtbert_ray.tuning.space.parameters import YamlValue
 
 KeyPath = tuple[str, ...]
 """From the top of the file down: `("search", "adapter.kind", "choice", "1")`."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mtbert_ray.tuning.parameters import YamlValue
+from mtbert_ray.tuning.space.parameters import YamlValue
 
 
 class RandomSuggest:

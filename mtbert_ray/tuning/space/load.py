@@ -5,16 +5,14 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
-from mtbert_ray.tuning.parameters import FloatRange, Parameter, YamlValue
-from mtbert_ray.tuning.space_checks import check_fixed, check_objectives, check_plain_keys, check_section, tasks_of
-from mtbert_ray.tuning.space_combinations import check_combinations
-from mtbert_ray.tuning.space_conditions import check_conditions, without_the_impossible
-from mtbert_ray.tuning.space_file import Problems, read_space_file
-from mtbert_ray.tuning.space_model import SearchSpace, SweepResources
-from mtbert_ray.tuning.space_overrides import apply_overrides, fix, flatten_sections
-from mtbert_ray.tuning.space_parameters import read_parameters
-
-__all__ = ["SearchSpace", "load_search_space"]
+from mtbert_ray.tuning.space.checks import check_fixed, check_objectives, check_plain_keys, check_section, tasks_of
+from mtbert_ray.tuning.space.combinations import check_combinations
+from mtbert_ray.tuning.space.conditions import check_conditions, without_the_impossible
+from mtbert_ray.tuning.space.file import Problems, read_space_file
+from mtbert_ray.tuning.space.model import SearchSpace, SweepResources
+from mtbert_ray.tuning.space.overrides import apply_overrides, fix, flatten_sections
+from mtbert_ray.tuning.space.parameters import FloatRange, Parameter, YamlValue
+from mtbert_ray.tuning.space.read_parameters import read_parameters
 
 MAX_GRID = 10_000
 """Settings of the largest grid; more are better drawn than listed."""

@@ -6,9 +6,9 @@ from pydantic import TypeAdapter
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.errors import did_you_mean
-from mtbert_ray.tuning.parameters import PARAMETER_KINDS, Choice, FloatRange, IntRange, Parameter, YamlValue
-from mtbert_ray.tuning.space_fields import field_of, is_section, normalised, problem_with, shown, unknown_key
-from mtbert_ray.tuning.space_file import Problems
+from mtbert_ray.tuning.space.fields import field_of, is_section, normalised, problem_with, shown, unknown_key
+from mtbert_ray.tuning.space.file import Problems
+from mtbert_ray.tuning.space.parameters import PARAMETER_KINDS, Choice, FloatRange, IntRange, Parameter, YamlValue
 
 _KINDS_TEXT = ", ".join(PARAMETER_KINDS)
 _PARAMETER: TypeAdapter[Parameter] = TypeAdapter(Parameter)

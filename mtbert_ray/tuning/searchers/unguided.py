@@ -1,42 +1,13 @@
-"""Searchers: which setting to try next, and what is learnt from one that ended. Everything is minimised.
+"""Random search and grid search: what the results are makes no difference to them."""
 
-Random and grid are here; TPE and NSGA-II are Optuna's (optuna_searcher.py). Knows nothing of Ray, of metrics or of
-TrialConfig.
-"""
-
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mtbert_ray.tuning.optuna_searcher import nsga2_searcher, tpe_searcher
-from mtbert_ray.tuning.random_suggest import RandomSuggest
-from mtbert_ray.tuning.space_model import SearchSpace
-from mtbert_ray.tuning.unseen import MAX_REDRAWS, Unseen
-
-# M objectives
-
-
-class Searcher(Protocol):
-    """Chooses settings of a search space. Can be pickled at any time and goes on as if it had not been."""
-
-    def ask(self) -> tuple[int, dict[str, Any]] | None:
-        """Return a key to tell the result by and a setting; None when every setting has been tried."""
-        ...
-
-    def tell(self, key: int, losses: NDArray[np.float64] | None, violation: float = 0.0) -> None:
-        """Take the result of a setting.
-
-        Args:
-            key: from `ask`; results may come in any order.
-            losses: `(M,)`, all minimised; None for a failed trial.
-            violation: how far the constraints are exceeded; 0 is feasible.
-
-        Raises:
-            KeyError: nothing with this key is waiting for a result.
-        """
-        ...
+from mtbert_ray.tuning.searchers.unseen import MAX_REDRAWS, Unseen
+from mtbert_ray.tuning.space.model import SearchSpace
+from mtbert_ray.tuning.space.random_suggest import RandomSuggest
 
 
 class _Waiting:
@@ -116,12 +87,3 @@ class GridSearcher:
     def tell(self, key: int, losses: NDArray[np.float64] | None, violation: float = 0.0) -> None:
         """Take a result, which changes nothing."""
         self._waiting.close(key)
-
-
-SEARCHERS: dict[str, Callable[[SearchSpace], Searcher]] = {
-    "random": RandomSearcher,
-    "grid": GridSearcher,
-    "tpe": tpe_searcher,
-    "nsga2": nsga2_searcher,
-}
-"""Algorithm -> its searcher of a search space."""

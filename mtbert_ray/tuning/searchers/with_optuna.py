@@ -10,9 +10,9 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 
-from mtbert_ray.tuning.parameters import Choice, YamlValue
-from mtbert_ray.tuning.space_model import SearchSpace
-from mtbert_ray.tuning.unseen import MAX_REDRAWS, Unseen
+from mtbert_ray.tuning.searchers.unseen import MAX_REDRAWS, Unseen
+from mtbert_ray.tuning.space.model import SearchSpace
+from mtbert_ray.tuning.space.parameters import Choice, YamlValue
 
 # M objectives
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from mtbert_ray.tuning.random_suggest import RandomSuggest
-from mtbert_ray.tuning.space_model import SearchSpace, setting_key
+from mtbert_ray.tuning.space.model import SearchSpace, setting_key
+from mtbert_ray.tuning.space.random_suggest import RandomSuggest
 
 MAX_REDRAWS = 20
 """Draws of an algorithm that may repeat themselves before `one_left` is asked."""

@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from mtbert_ray.errors import did_you_mean
 from mtbert_ray.schema import Schema
-from mtbert_ray.tuning.parameters import YamlValue
+from mtbert_ray.tuning.space.parameters import YamlValue
 
 
 def field_of(model: type[Schema], key: str) -> FieldInfo | None:

@@ -9,9 +9,9 @@ from ruamel.yaml.error import YAMLError
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.errors import did_you_mean
-from mtbert_ray.tuning.parameters import YamlValue
-from mtbert_ray.tuning.space_fields import field_of, is_section, leaf_keys, shown
-from mtbert_ray.tuning.space_file import KeyPath, Problems, read_value
+from mtbert_ray.tuning.space.fields import field_of, is_section, leaf_keys, shown
+from mtbert_ray.tuning.space.file import KeyPath, Problems, read_value
+from mtbert_ray.tuning.space.parameters import YamlValue
 
 SECTIONS = ("fixed", "search")
 """The top-level keys that hold TrialConfig keys."""

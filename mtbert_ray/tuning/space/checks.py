@@ -11,9 +11,9 @@ from mtbert_ray.errors import did_you_mean
 from mtbert_ray.metrics import Metric, Objective, known_metrics
 from mtbert_ray.schema import Schema
 from mtbert_ray.tasks import TaskSpec
-from mtbert_ray.tuning.parameters import YamlValue
-from mtbert_ray.tuning.space_fields import field_of, is_section, normalised, problem_with, shown, unknown_key
-from mtbert_ray.tuning.space_file import KeyPath, Problems
+from mtbert_ray.tuning.space.fields import field_of, is_section, normalised, problem_with, shown, unknown_key
+from mtbert_ray.tuning.space.file import KeyPath, Problems
+from mtbert_ray.tuning.space.parameters import YamlValue
 
 _NEEDED = {
     "name": "what the sweep is called, as `name: lora_rank`",
