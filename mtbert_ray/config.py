@@ -5,7 +5,7 @@ Keys are searched and set by their dotted names, as `adapter.rank`.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 from ruamel.yaml import YAML
@@ -14,6 +14,8 @@ from ruamel.yaml.error import YAMLError
 from mtbert_ray.errors import ConfigError, did_you_mean
 from mtbert_ray.schema import Schema
 from mtbert_ray.tasks import QUORA, SST, STS, TaskOrName
+
+RowLimit = Annotated[int, Field(ge=1)]
 
 
 class AdapterConfig(Schema):
@@ -40,8 +42,9 @@ class DataConfig(Schema):
     """`toy`: a small generated corpus. `course`: the CS224N course's files in `directory`."""
     directory: str | None = None
     """Folder of the course's files (ids-sst-train.csv and so on)."""
-    max_train_rows: int | None = Field(default=None, ge=1)
-    """At most so many training rows a task, drawn with the seed; none takes all."""
+    max_train_rows: RowLimit | dict[str, RowLimit] | None = None
+    """At most so many training rows, drawn with the seed: one number for every task, or one a task (a task that is not
+    named is not limited). None takes all."""
     max_dev_rows: int | None = Field(default=None, ge=2)
     """At most so many dev rows a task, the same ones for every trial; none takes all."""
     max_length: int = Field(default=128, ge=8)
@@ -52,6 +55,11 @@ class DataConfig(Schema):
         if self.source == "course" and self.directory is None:
             raise ValueError("source 'course' needs directory: the folder of the course's files (or --data DIR)")
         return self
+
+    def max_train_rows_of(self, task_name: str) -> int | None:
+        """Return the limit of one task's training rows; none takes all."""
+        limit = self.max_train_rows
+        return limit.get(task_name) if isinstance(limit, dict) else limit
 
     def on_course_files(self, directory: Path) -> "DataConfig":
         """Return the same limits on the course's files in a folder."""
@@ -143,6 +151,8 @@ class TrialConfig(Schema):
                 raise ValueError("hidden_layers must not be negative")
         elif self.hidden_layers < 0:
             raise ValueError(f"hidden_layers {self.hidden_layers} must not be negative")
+        if isinstance(self.data.max_train_rows, dict) and not set(self.data.max_train_rows) <= set(names):
+            raise ValueError(f"data.max_train_rows names {sorted(self.data.max_train_rows)}, the tasks are {names}")
         if self.finetune == "heads_only" and self.adapter.kind != "none":
             raise ValueError(f"finetune heads_only freezes the encoder, so adapter.kind {self.adapter.kind} has no use")
         if self.batch_size < self.resources.num_workers:

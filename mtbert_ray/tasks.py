@@ -3,10 +3,11 @@
 A user's own task of any of the three kinds is declared in YAML alone; `sst`, `quora` and `sts` are known by name.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from mtbert_ray.schema import Schema
 
@@ -68,6 +69,18 @@ class HubSource(Schema):
     columns: Columns
 
 
+def _kind_of_source(value: object) -> str | None:
+    """Tell the kinds apart: `kind` where it is given, else by the key that only one of them has."""
+    if isinstance(value, Mapping):
+        return str(value.get("kind", "hub" if "dataset" in value else "table"))
+    return getattr(value, "kind", None)
+
+
+Source = Annotated[
+    Annotated[TableSource, Tag("table")] | Annotated[HubSource, Tag("hub")], Discriminator(_kind_of_source)
+]
+
+
 class TaskSpec(Schema):
     """One task of the multitask model."""
 
@@ -78,7 +91,7 @@ class TaskSpec(Schema):
     """Number of classes; none for a regression."""
     label_range: tuple[float, float] | None = None
     """Lowest and highest label of a regression; none for a classification."""
-    source: Annotated[TableSource | HubSource, Field(discriminator="kind")] | None = None
+    source: Source | None = None
     """Where the rows are; none takes the data set named by `data.source`, which knows sst, quora and sts."""
 
     @model_validator(mode="after")

@@ -16,6 +16,8 @@ _QUIET = {
     # No usage reports, no CSV, JSON and TensorBoard copies of what the journal holds.
     "RAY_USAGE_STATS_ENABLED": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # Tune's own progress tables, which `verbose=0` does not turn off in its newer output.
+    "RAY_AIR_NEW_OUTPUT": "0",
     # Ray warns of a change to come (workers will see GPUs that they did not ask for).
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }

@@ -49,7 +49,7 @@ def load_examples(task: TaskSpec, data: DataConfig, split: Split, *, seed: int) 
         examples = examples_of(table, task, split)
     match split:
         case "train":
-            return _drawn(examples, data.max_train_rows, seed)
+            return _drawn(examples, data.max_train_rows_of(task.name), seed)
         case "dev":
             return _drawn(examples, data.max_dev_rows, DEV_ROWS_SEED)
         case "test":

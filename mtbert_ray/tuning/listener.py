@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ray import tune
+from ray import cloudpickle, tune
 from ray.exceptions import RayError, RayTaskError
 from ray.train import ControllerError, WorkerGroupError
 from ray.tune.experiment import Trial
@@ -101,7 +101,7 @@ class SweepListener(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         """Write down why a trial failed."""
         trial_id = _id_of(trial)
         record = self.trials[trial_id]
-        record.status, record.reason = "failed", reason_of(trial.get_pickled_error() or trial.get_error())
+        record.status, record.reason = "failed", reason_of(_error_of(trial))
         self.journal.append(TrialFailed(trial_id=trial_id, reason=record.reason))
         if self.progress is not None:
             self.progress.trial_ended(trial_id, reason=record.reason, failed=True)
@@ -151,6 +151,15 @@ def reason_of(error: BaseException | None) -> str:
     lines = str(error).strip().splitlines()
     text = lines[0] if len(lines) == 1 else "; ".join(line.strip() for line in lines[:3]) if lines else ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _error_of(trial: Trial) -> BaseException | None:
+    """Return what a trial raised; Tune has it in a local file before it is in the storage."""
+    path = trial.pickled_error_file
+    if path is None or not Path(path).exists():
+        return None
+    error: BaseException = cloudpickle.loads(Path(path).read_bytes())
+    return error
 
 
 def _id_of(trial: Trial) -> str:

@@ -123,8 +123,11 @@ def _subset_notes(config: TrialConfig) -> Iterator[str]:
     data = config.data
     if data.max_dev_rows is not None:
         yield f"Dev scores come from at most {data.max_dev_rows} rows a task, the same for every trial."
-    if data.max_train_rows is not None:
+    if isinstance(data.max_train_rows, int):
         yield f"Trials train on at most {data.max_train_rows} rows a task."
+    elif data.max_train_rows is not None:
+        limits = ", ".join(f"{count} rows of {task}" for task, count in data.max_train_rows.items())
+        yield f"Trials train on at most {limits}."
 
 
 def check_inputs(space: SearchSpace) -> dict[str, dict[str, int]]:

