@@ -3,22 +3,31 @@
 Keys are searched and set by their dotted names, as `adapter.rank`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from types import UnionType
+from typing import Annotated, Any, Literal, Self, Union, get_origin
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from mtbert_ray.errors import ConfigError, did_you_mean
+from mtbert_ray.metrics import RESERVED_NAMES
 from mtbert_ray.schema import Schema
 from mtbert_ray.tasks import QUORA, SST, STS, TaskOrName
 
 RowLimit = Annotated[int, Field(ge=1)]
 
 
-class AdapterConfig(Schema):
+class _Finite(Schema):
+    """A setting of infinity or NaN is a mistake."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+
+class AdapterConfig(_Finite):
     """A parameter-efficient adapter inside the encoder, through peft. The encoder's own weights are then frozen."""
 
     kind: Literal["none", "lora", "dora"] = "none"
@@ -66,7 +75,7 @@ class DataConfig(Schema):
         return self.model_copy(update={"source": "course", "directory": str(directory)})
 
 
-class ResourceConfig(Schema):
+class ResourceConfig(_Finite):
     """What one trial holds while it runs."""
 
     num_workers: int = Field(default=1, ge=1)
@@ -98,7 +107,7 @@ class ResourceConfig(Schema):
         return self.launcher == "train" or (self.launcher == "auto" and self.num_workers > 1)
 
 
-class TrialConfig(Schema):
+class TrialConfig(_Finite):
     """One setting, complete: the same configuration and seed give the same run."""
 
     encoder: str = "minilm"
@@ -144,6 +153,8 @@ class TrialConfig(Schema):
         names = [task.name for task in self.tasks]
         if len(set(names)) < len(names):
             raise ValueError(f"tasks {names} must have different names")
+        if taken := sorted({*names} & RESERVED_NAMES):
+            raise ValueError(f"tasks cannot be named {', '.join(taken)}: reports have it as the name of something else")
         if isinstance(self.hidden_layers, dict):
             if set(self.hidden_layers) != set(names):
                 raise ValueError(f"hidden_layers names {sorted(self.hidden_layers)}, the tasks are {sorted(names)}")
@@ -174,40 +185,91 @@ class TrialConfig(Schema):
 def nest(dotted: Mapping[str, Any]) -> dict[str, Any]:
     """Turn dotted keys into nested dicts: `{"adapter.rank": 8}` into `{"adapter": {"rank": 8}}`.
 
-    Plain keys with mappings are merged with dotted ones: `{"adapter": {"kind": "lora"}, "adapter.rank": 8}`.
+    Plain keys with mappings are merged with dotted ones: `{"adapter": {"kind": "lora"}, "adapter.rank": 8}`. Of the
+    same key written both ways the later one counts.
+
+    Raises:
+        ConfigError: a key has a value and keys below it: `{"adapter": 3, "adapter.rank": 8}`.
     """
     nested: dict[str, Any] = {}
-    for key, value in dotted.items():
-        *parents, leaf = key.split(".")
-        target = nested
-        for parent in parents:
-            target = target.setdefault(parent, {})
-        if isinstance(value, Mapping) and isinstance(target.get(leaf), dict):
-            target[leaf].update(nest(value))
-        else:
-            target[leaf] = nest(value) if isinstance(value, Mapping) else value
+    problems: list[str] = []
+    _put_all(nested, dotted, "", problems)
+    if problems:
+        raise ConfigError(problems)
     return nested
 
 
-def problems_of(error: ValidationError, where: str) -> list[str]:
-    """Return one line a mistake of a pydantic error: place, what is wrong, what was got, the nearest right name."""
-    problems = []
-    for detail in error.errors():
-        key = ".".join(str(part) for part in detail["loc"])
-        if detail["type"] == "extra_forbidden":
-            allowed = allowed_keys(detail["loc"][:-1])
-            problems.append(f"{where}: unknown key '{key}'{did_you_mean(detail['loc'][-1], allowed)}")
-        elif detail["type"] == "literal_error":
-            expected = detail["ctx"]["expected"]
-            near = did_you_mean(
-                detail["input"], [name.strip("'") for name in expected.replace(" or ", ", ").split(", ")]
-            )
-            problems.append(f"{where}: {key} has {detail['input']!r}{near} ({expected})")
+def _put_all(target: dict[str, Any], dotted: Mapping[Any, Any], prefix: str, problems: list[str]) -> None:
+    """Put keys into a nested dict in place. A YAML key that is no text, as 3, is no key of ours: it becomes one."""
+    for key, value in dotted.items():
+        *parents, leaf = str(key).split(".")
+        place, below = prefix, target
+        for parent in parents:
+            place, below = f"{place}{parent}.", _section_of(below, parent, f"{place}{parent}", problems)
+        if isinstance(value, Mapping):
+            _put_all(_section_of(below, leaf, f"{place}{leaf}", problems), value, f"{place}{leaf}.", problems)
+        elif isinstance(below.get(leaf), dict):
+            problems.append(f"'{place}{leaf}' has the value {value!r} and keys below it; keep one of the two")
         else:
-            message = detail["msg"].removeprefix("Value error, ")
-            got = "" if isinstance(detail["input"], dict) or not key else f", got {detail['input']!r}"
-            problems.append(f"{where}: {key + ': ' if key else ''}{message}{got}")
+            below[leaf] = value
+
+
+def _section_of(target: dict[str, Any], key: str, place: str, problems: list[str]) -> dict[str, Any]:
+    section = target.setdefault(key, {})
+    if isinstance(section, dict):
+        return section
+    problems.append(f"'{place}' has the value {section!r} and keys below it; keep one of the two")
+    return {}
+
+
+def problems_of(error: ValidationError, where: str, options: Collection[str] = ()) -> list[str]:
+    """Return one line a mistake of a pydantic error: place, what is wrong, what was got, the nearest right name.
+
+    Args:
+        error: of a TrialConfig or a part of it.
+        where: the file, for the place.
+        options: dotted keys that the command line has set, which are then the place.
+    """
+    by_keys: dict[tuple[int | str, ...], list[ErrorDetails]] = {}
+    for detail in error.errors():
+        by_keys.setdefault(_without_union_members(detail["loc"]), []).append(detail)
+    problems = []
+    for keys, details in by_keys.items():
+        if any(other[: len(keys)] == keys != other for other in by_keys):
+            continue  # Of a part that is wrong pydantic says besides that the whole is.
+        key = ".".join(map(str, keys))
+        is_unknown = details[0]["type"] == "extra_forbidden"
+        is_option = any(f"{key}.".startswith(f"{o}.") or (is_unknown and o.startswith(f"{key}.")) for o in options)
+        problems.append(f"{'--set' if is_option else where}: {_what_is_wrong(key, keys, details)}")
     return problems
+
+
+def _what_is_wrong(key: str, keys: tuple[int | str, ...], details: Sequence[ErrorDetails]) -> str:
+    """Return what is wrong with one key; a union has one detail a member."""
+    got = details[0]["input"]
+    if details[0]["type"] == "extra_forbidden":
+        return f"unknown key '{key}'{did_you_mean(keys[-1], allowed_keys(keys[:-1]))}"
+    names = " or ".join(detail["ctx"]["expected"] for detail in details if detail["type"] in ("literal_error", "enum"))
+    near = did_you_mean(got, [name.strip("'") for name in names.replace(" or ", ", ").split(", ")])
+    if names and len(details) == 1:
+        return f"{key} has {got!r}{near} ({names})"
+    messages = dict.fromkeys(detail["msg"].removeprefix("Value error, ") for detail in details)
+    shown = "" if isinstance(got, dict) or not key else f", got {got!r}"
+    return f"{key + ': ' if key else ''}{' or '.join(messages)}{shown}{near}"
+
+
+def _without_union_members(loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Return a place without the name of a union's member (`int`), which pydantic puts behind the key."""
+    model: type[Schema] = TrialConfig
+    for depth, part in enumerate(loc):
+        field = model.model_fields.get(str(part))
+        annotation = None if field is None else field.annotation
+        if get_origin(annotation) in (Union, UnionType):
+            return (*loc[: depth + 1], *loc[depth + 2 :])
+        if not (isinstance(annotation, type) and issubclass(annotation, Schema)):
+            break
+        model = annotation
+    return loc
 
 
 def allowed_keys(path: tuple[int | str, ...]) -> list[str]:
@@ -246,11 +308,21 @@ def load_config(path: Path | None, overrides: Mapping[str, Any] | None = None) -
     Raises:
         ConfigError: the file is missing, not YAML, or holds mistakes; all of them at once.
     """
-    content = {} if path is None else read_yaml_mapping(path)
+    overrides = overrides or {}
+    content = {} if path is None else _placed(str(path), read_yaml_mapping(path))
+    # An override replaces what the file has, however that was written.
+    content = _placed("--set", {**content, **overrides})
     try:
-        return TrialConfig.model_validate(nest({**content, **(overrides or {})}))
+        return TrialConfig.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(problems_of(error, "--set" if path is None else str(path))) from error
+        raise ConfigError(problems_of(error, "--set" if path is None else str(path), overrides)) from error
+
+
+def _placed(where: str, dotted: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return nest(dotted)
+    except ConfigError as error:
+        raise ConfigError([f"{where}: {problem}" for problem in error.problems]) from error
 
 
 def read_yaml_mapping(path: Path) -> dict[str, Any]:
@@ -266,5 +338,6 @@ def read_yaml_mapping(path: Path) -> dict[str, Any]:
     except YAMLError as error:
         raise ConfigError([f"{path}: not YAML: {error}"]) from error
     if not isinstance(content, dict):
-        raise ConfigError([f"{path}: expected a mapping of keys to values, got {type(content).__name__}"])
+        got = "an empty file" if content is None else type(content).__name__
+        raise ConfigError([f"{path}: expected a mapping of keys to values, got {got}"])
     return content

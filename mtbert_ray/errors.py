@@ -5,6 +5,7 @@ Entry points print the message on stderr and exit with `exit_code`; they never s
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from typing import Self
 
 
 class UserError(Exception):
@@ -24,6 +25,10 @@ class ConfigError(UserError):
         assert problems, "a ConfigError names at least one problem"
         self.problems = tuple(problems)
         super().__init__("\n".join(self.problems))
+
+    def __reduce__(self) -> tuple[type[Self], tuple[tuple[str, ...]]]:
+        # A worker's error is pickled on its way to the driver; by default its text would be taken for the problems.
+        return type(self), (self.problems,)
 
 
 class DataError(UserError):

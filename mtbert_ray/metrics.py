@@ -46,10 +46,16 @@ METRICS: dict[str, Metric] = {
         needs_gpu=True,
     ),
     "gpu_utilisation_mean": Metric(
-        unit="%", direction="maximise", meaning="GPU utilisation, mean over time and ranks", needs_gpu=True
+        unit="%",
+        direction="maximise",
+        meaning="GPU utilisation while training, mean over time and ranks",
+        needs_gpu=True,
     ),
     "gpu_utilisation_peak": Metric(
-        unit="%", direction="maximise", meaning="GPU utilisation, highest over time and ranks", needs_gpu=True
+        unit="%",
+        direction="maximise",
+        meaning="GPU utilisation while training, highest over time and ranks",
+        needs_gpu=True,
     ),
     "energy_kj": Metric(
         unit="kJ",
@@ -68,6 +74,13 @@ METRICS: dict[str, Metric] = {
     "trainable_percent": Metric(unit="%", direction="minimise", meaning="their share of all parameters"),
 }
 """What every trial reports, beside one score a task. Metrics that need a GPU are null without one."""
+
+RESERVED_NAMES = frozenset(METRICS) | {
+    # Beside the metrics in an epoch's report, and beside the scores in the tables.
+    *("epoch", "step", "all", "adapter_percent", "best_epoch", "epochs_done"),
+    *("trial_id", "status", "on_front", "knee", "feasible", "reason", "checkpoint"),
+}
+"""What a task cannot be named."""
 
 
 def known_metrics(tasks: Iterable[TaskSpec]) -> dict[str, Metric]:

@@ -5,6 +5,7 @@ writing. Knows nothing of torch, Ray or figures.
 """
 
 import json
+import math
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -197,7 +198,8 @@ def final_metrics(epochs: Sequence[Metrics], tasks: Sequence[str]) -> dict[str, 
 
 def _dev_score(metrics: Metrics) -> float:
     value = metrics.get("dev_score")
-    return float("-inf") if value is None else value
+    # NaN compares with nothing, so that the best would depend on where it stands.
+    return float("-inf") if value is None or math.isnan(value) else value
 
 
 def read_journal(folder: Path) -> SweepRecord:

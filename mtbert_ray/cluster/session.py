@@ -18,6 +18,8 @@ _QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     # Tune's own progress tables, which `verbose=0` does not turn off in its newer output.
     "RAY_AIR_NEW_OUTPUT": "0",
+    # Tune's own handler would hide from the sweep that there was an interrupt; tuning/sweep.py hands it on.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
     # Ray warns of a change to come (workers will see GPUs that they did not ask for).
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }

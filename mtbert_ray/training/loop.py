@@ -6,6 +6,7 @@ Runs on one process or as one rank of several; who started it, who meters it and
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,8 +104,13 @@ class TrainingRun:
         self._schedule = make_schedule(self._optimizer, config, total_steps=self.total_steps)
         self._step = 0
 
-    def epochs(self) -> Iterator[EpochResult]:
+    def epochs(
+        self, *, while_scoring: Callable[[], AbstractContextManager[None]] = nullcontext
+    ) -> Iterator[EpochResult]:
         """Train and score, one epoch a turn.
+
+        Args:
+            while_scoring: entered around each scoring of the dev rows, for a meter that counts training only.
 
         Raises:
             DivergedError: the loss became infinite or NaN.
@@ -117,7 +123,8 @@ class TrainingRun:
             started = self._now()
             losses = self._train_epoch(epoch)
             trained = self._now()
-            scores = evaluate(self.model, self.config.tasks, self.dev_splits, self.process, bf16=self.bf16)
+            with while_scoring():
+                scores = evaluate(self.model, self.config.tasks, self.dev_splits, self.process, bf16=self.bf16)
             train_seconds += trained - started
             eval_seconds += self._now() - trained
             result = EpochResult(

@@ -39,7 +39,7 @@ def metered_epochs(run: TrainingRun, *, reader: GpuReader | None = None) -> Gene
     if reader is None:
         reader = open_gpu_reader(run.process.device)
     with Meter(reader) as meter:
-        for epoch in run.epochs():
+        for epoch in run.epochs(while_scoring=meter.not_counted):
             usages = run.process.gather(meter.usage())
             allocated = run.process.gather(_peak_allocated_gib(run.process.device))
             usage = reduce_usages(usages)

@@ -99,6 +99,7 @@ class SweepListener(tune.Callback):  # type: ignore[misc]  # Ray is untyped
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:  # noqa: ANN401
         """Write down why a trial failed."""
+        self.on_trial_start(iteration, trials, trial)  # A trial whose process never came up has not been started.
         trial_id = _id_of(trial)
         record = self.trials[trial_id]
         record.status, record.reason = "failed", reason_of(_error_of(trial))
