@@ -3,18 +3,17 @@
 Keys are searched and set by their dotted names, as `adapter.rank`.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, Self, Union, get_origin
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from mtbert_ray.errors import ConfigError, did_you_mean
+from mtbert_ray.errors import ConfigError
 from mtbert_ray.metrics import RESERVED_NAMES
+from mtbert_ray.mistakes import allowed_keys, problems_of
 from mtbert_ray.schema import Schema
 from mtbert_ray.tasks import QUORA, SST, STS, TaskOrName
 
@@ -182,105 +181,54 @@ class TrialConfig(_Finite):
         return self.hidden_layers[task_name] if isinstance(self.hidden_layers, dict) else self.hidden_layers
 
 
-def nest(dotted: Mapping[str, Any]) -> dict[str, Any]:
+def nest(dotted: Mapping[str, Any], where: str | None = None) -> dict[str, Any]:
     """Turn dotted keys into nested dicts: `{"adapter.rank": 8}` into `{"adapter": {"rank": 8}}`.
 
     Plain keys with mappings are merged with dotted ones: `{"adapter": {"kind": "lora"}, "adapter.rank": 8}`. Of the
     same key written both ways the later one counts.
 
+    Args:
+        dotted: as read.
+        where: the file, for a message.
+
     Raises:
         ConfigError: a key has a value and keys below it: `{"adapter": 3, "adapter.rank": 8}`.
     """
-    nested: dict[str, Any] = {}
-    problems: list[str] = []
-    _put_all(nested, dotted, "", problems)
-    if problems:
-        raise ConfigError(problems)
+    return _merged({}, dotted, where)
+
+
+def _merged(nested: dict[str, Any], dotted: Mapping[str, Any], where: str | None) -> dict[str, Any]:
+    """Put dotted keys into nested dicts, in place."""
+    conflicts: dict[str, object] = {}
+    _put_all(nested, dotted, "", conflicts)
+    if conflicts:
+        place = "" if where is None else f"{where}: "
+        text = "{}'{}' has the value {!r} and keys below it; keep one of the two"
+        raise ConfigError([text.format(place, key, value) for key, value in conflicts.items()])
     return nested
 
 
-def _put_all(target: dict[str, Any], dotted: Mapping[Any, Any], prefix: str, problems: list[str]) -> None:
-    """Put keys into a nested dict in place. A YAML key that is no text, as 3, is no key of ours: it becomes one."""
+def _put_all(target: dict[str, Any], dotted: Mapping[Any, Any], prefix: str, conflicts: dict[str, object]) -> None:
     for key, value in dotted.items():
+        # A key that is no text, as 3, is none of ours: as a text it is refused like other unknown ones.
         *parents, leaf = str(key).split(".")
         place, below = prefix, target
         for parent in parents:
-            place, below = f"{place}{parent}.", _section_of(below, parent, f"{place}{parent}", problems)
+            below, place = _section(below, parent, place, conflicts), f"{place}{parent}."
         if isinstance(value, Mapping):
-            _put_all(_section_of(below, leaf, f"{place}{leaf}", problems), value, f"{place}{leaf}.", problems)
+            _put_all(_section(below, leaf, place, conflicts), value, f"{place}{leaf}.", conflicts)
         elif isinstance(below.get(leaf), dict):
-            problems.append(f"'{place}{leaf}' has the value {value!r} and keys below it; keep one of the two")
+            conflicts[f"{place}{leaf}"] = value
         else:
             below[leaf] = value
 
 
-def _section_of(target: dict[str, Any], key: str, place: str, problems: list[str]) -> dict[str, Any]:
+def _section(target: dict[str, Any], key: str, place: str, conflicts: dict[str, object]) -> dict[str, Any]:
     section = target.setdefault(key, {})
     if isinstance(section, dict):
         return section
-    problems.append(f"'{place}' has the value {section!r} and keys below it; keep one of the two")
+    conflicts[f"{place}{key}"] = section
     return {}
-
-
-def problems_of(error: ValidationError, where: str, options: Collection[str] = ()) -> list[str]:
-    """Return one line a mistake of a pydantic error: place, what is wrong, what was got, the nearest right name.
-
-    Args:
-        error: of a TrialConfig or a part of it.
-        where: the file, for the place.
-        options: dotted keys that the command line has set, which are then the place.
-    """
-    by_keys: dict[tuple[int | str, ...], list[ErrorDetails]] = {}
-    for detail in error.errors():
-        by_keys.setdefault(_without_union_members(detail["loc"]), []).append(detail)
-    problems = []
-    for keys, details in by_keys.items():
-        if any(other[: len(keys)] == keys != other for other in by_keys):
-            continue  # Of a part that is wrong pydantic says besides that the whole is.
-        key = ".".join(map(str, keys))
-        is_unknown = details[0]["type"] == "extra_forbidden"
-        is_option = any(f"{key}.".startswith(f"{o}.") or (is_unknown and o.startswith(f"{key}.")) for o in options)
-        problems.append(f"{'--set' if is_option else where}: {_what_is_wrong(key, keys, details)}")
-    return problems
-
-
-def _what_is_wrong(key: str, keys: tuple[int | str, ...], details: Sequence[ErrorDetails]) -> str:
-    """Return what is wrong with one key; a union has one detail a member."""
-    got = details[0]["input"]
-    if details[0]["type"] == "extra_forbidden":
-        return f"unknown key '{key}'{did_you_mean(keys[-1], allowed_keys(keys[:-1]))}"
-    names = " or ".join(detail["ctx"]["expected"] for detail in details if detail["type"] in ("literal_error", "enum"))
-    near = did_you_mean(got, [name.strip("'") for name in names.replace(" or ", ", ").split(", ")])
-    if names and len(details) == 1:
-        return f"{key} has {got!r}{near} ({names})"
-    messages = dict.fromkeys(detail["msg"].removeprefix("Value error, ") for detail in details)
-    shown = "" if isinstance(got, dict) or not key else f", got {got!r}"
-    return f"{key + ': ' if key else ''}{' or '.join(messages)}{shown}{near}"
-
-
-def _without_union_members(loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """Return a place without the name of a union's member (`int`), which pydantic puts behind the key."""
-    model: type[Schema] = TrialConfig
-    for depth, part in enumerate(loc):
-        field = model.model_fields.get(str(part))
-        annotation = None if field is None else field.annotation
-        if get_origin(annotation) in (Union, UnionType):
-            return (*loc[: depth + 1], *loc[depth + 2 :])
-        if not (isinstance(annotation, type) and issubclass(annotation, Schema)):
-            break
-        model = annotation
-    return loc
-
-
-def allowed_keys(path: tuple[int | str, ...]) -> list[str]:
-    """Return the keys that TrialConfig allows below a path, or none where the path leaves nested sections."""
-    model: type[Schema] = TrialConfig
-    for part in path:
-        field = model.model_fields.get(str(part))
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, Schema)):
-            return []
-        model = field.annotation
-    return list(model.model_fields)
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:
@@ -303,26 +251,29 @@ def load_config(path: Path | None, overrides: Mapping[str, Any] | None = None) -
 
     Args:
         path: the file; none starts from the defaults.
-        overrides: dotted keys and their values.
+        overrides: dotted keys and their values. A mapping for a group of keys, as `adapter`, changes those it names;
+            every other value takes the place of the file's.
 
     Raises:
         ConfigError: the file is missing, not YAML, or holds mistakes; all of them at once.
     """
-    overrides = overrides or {}
-    content = {} if path is None else _placed(str(path), read_yaml_mapping(path))
-    # An override replaces what the file has, however that was written.
-    content = _placed("--set", {**content, **overrides})
+    where, overrides = "--set" if path is None else str(path), overrides or {}
     try:
-        return TrialConfig.model_validate(content)
+        content = {} if path is None else nest(read_yaml_mapping(path), where)
+        for key, value in overrides.items():
+            _make_way(content, key.split("."), value)
+        return TrialConfig.model_validate(_merged(content, overrides, "--set"))
     except ValidationError as error:
-        raise ConfigError(problems_of(error, "--set" if path is None else str(path), overrides)) from error
+        raise ConfigError(problems_of(error, where, TrialConfig, overrides)) from error
 
 
-def _placed(where: str, dotted: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        return nest(dotted)
-    except ConfigError as error:
-        raise ConfigError([f"{where}: {problem}" for problem in error.problems]) from error
+def _make_way(content: dict[str, Any], path: list[str], value: object) -> None:
+    """Take out what an override replaces."""
+    *parents, leaf = path
+    for parent in parents:
+        content = content[parent] if isinstance(content.get(parent), dict) else {}
+    if not (isinstance(value, Mapping) and allowed_keys(TrialConfig, path)):
+        content.pop(leaf, None)
 
 
 def read_yaml_mapping(path: Path) -> dict[str, Any]:

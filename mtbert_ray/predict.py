@@ -30,7 +30,7 @@ def predict(
         model, config = load_checkpoint(checkpoint)
         if data is not None:
             config = config.model_copy(update={"data": config.data.on_course_files(data)})
-        written = predict_all(model, config, out, process=local_process())
+        written = predict_all(model, config, out, process=local_process(config.resources))
     except UserError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(error.exit_code) from error

@@ -77,7 +77,12 @@ def _kind_of_source(value: object) -> str | None:
 
 
 Source = Annotated[
-    Annotated[TableSource, Tag("table")] | Annotated[HubSource, Tag("hub")], Discriminator(_kind_of_source)
+    Annotated[TableSource, Tag("table")] | Annotated[HubSource, Tag("hub")],
+    Discriminator(
+        _kind_of_source,
+        custom_error_type="kind_of_source",
+        custom_error_message="must be a mapping with the files of a 'table' or the dataset of a 'hub'",
+    ),
 ]
 
 

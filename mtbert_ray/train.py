@@ -37,21 +37,24 @@ def train(
         if data is not None:
             overrides |= {"data.source": "course", "data.directory": str(data)}
         trial = load_config(config, overrides)
-        out.mkdir(parents=True, exist_ok=True)
-        with (
-            Progress(console=Console(stderr=True), transient=True) as progress,
-            (out / "metrics.jsonl").open("w") as log,
-        ):
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"--out {out}: no folder can be made there: {error}") from error
+        with Progress(console=Console(stderr=True), transient=True) as progress:
             bar = progress.add_task("loading data and encoder", total=None)
 
             def show_step(step: int, total: int) -> None:
                 progress.update(bar, description="training", completed=step, total=total)
 
-            run = TrainingRun(trial, process=local_process(), checkpoint=out / "checkpoint", on_step=show_step)
-            for epoch in metered_epochs(run):
-                log.write(json.dumps(epoch.metrics) + "\n")
-                log.flush()
-                typer.echo(_line(epoch.metrics, trial.epochs))
+            run = TrainingRun(
+                trial, process=local_process(trial.resources), checkpoint=out / "checkpoint", on_step=show_step
+            )
+            with (out / "metrics.jsonl").open("w") as log:
+                for epoch in metered_epochs(run):
+                    log.write(json.dumps(epoch.metrics) + "\n")
+                    log.flush()
+                    typer.echo(_line(epoch.metrics, trial.epochs))
     except UserError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(error.exit_code) from error

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from ray import tune
 
-from mtbert_ray.cluster.worker import begin_run, report_of
+from mtbert_ray.cluster.worker import begin_run, gpus_of, report_of
 from mtbert_ray.config import TrialConfig
+from mtbert_ray.resources.meter import return_freed_memory
 from mtbert_ray.training.metering import MeteredEpoch, metered_epochs
 from mtbert_ray.training.process import Process
 
@@ -51,13 +52,15 @@ class InlineTrial(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
 
     def _metered_epochs(self) -> Generator[MeteredEpoch]:
         # Ray has set CUDA_VISIBLE_DEVICES to the trial's card, or slice of one.
-        on_gpu = self._trial.resources.gpus_per_worker != 0
-        process = Process(device=torch.device("cuda", 0) if on_gpu else torch.device("cpu"))
+        gpus = gpus_of(self._trial)
+        process = Process(device=torch.device("cuda", 0), gpus=gpus) if gpus > 0 else Process()
         return metered_epochs(begin_run(self._trial, process, self._sweep_folder / "trials" / self._trial_id))
 
     def _end(self) -> None:
         if self._epochs is not None:
             self._epochs.close()  # Its `with` stops the meter.
         self._epochs = None
+        # The next trial of this process must not start with, and be charged for, what this one left behind.
+        return_freed_memory()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

@@ -7,9 +7,8 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
 
-from mtbert_ray.cluster.worker import run_rank
+from mtbert_ray.cluster.worker import gpus_of, run_rank
 from mtbert_ray.config import TrialConfig
-from mtbert_ray.training.metering import gpus_held
 
 
 def drive_trial(config: dict[str, Any], *, sweep_folder: str) -> None:
@@ -26,10 +25,10 @@ def drive_trial(config: dict[str, Any], *, sweep_folder: str) -> None:
     trainer = TorchTrainer(
         run_rank,
         train_loop_config={"trial": config["trial"], "trial_folder": str(Path(sweep_folder) / "trials" / trial_id)},
-        torch_config=TorchConfig(backend="nccl" if uses_gpus(trial) else "gloo"),
+        torch_config=TorchConfig(backend="nccl" if gpus_of(trial) > 0 else "gloo"),
         scaling_config=scaling_of(trial),
         run_config=RunConfig(
-            # A fixed name lets a trainer that is started again for the same trial find its own snapshot.
+            # Fixed, so that a trainer started again for the same trial knows it for its own.
             name=trial_id,
             storage_path=str(Path(sweep_folder) / "ray" / "train"),
             # Ray's default retries an unschedulable trial for ever.
@@ -40,17 +39,11 @@ def drive_trial(config: dict[str, Any], *, sweep_folder: str) -> None:
     trainer.fit()
 
 
-def uses_gpus(trial: TrialConfig) -> bool:
-    """Whether the trial's workers hold GPUs; `auto` has been resolved before a trial starts."""
-    assert trial.resources.gpus_per_worker != "auto", "gpus_per_worker is resolved against the cluster first"
-    return trial.resources.gpus_per_worker > 0
-
-
 def scaling_of(trial: TrialConfig) -> ScalingConfig:
     """Return the workers and what each holds, in Ray Train's terms."""
     per_worker: dict[str, float] = {"CPU": trial.resources.cpus_per_worker}
-    if uses_gpus(trial):
-        per_worker["GPU"] = gpus_held(trial.resources)
+    if gpus_of(trial) > 0:
+        per_worker["GPU"] = gpus_of(trial)
     return ScalingConfig(
-        num_workers=trial.resources.num_workers, use_gpu=uses_gpus(trial), resources_per_worker=per_worker
+        num_workers=trial.resources.num_workers, use_gpu=gpus_of(trial) > 0, resources_per_worker=per_worker
     )

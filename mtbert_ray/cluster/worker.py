@@ -26,6 +26,12 @@ def begin_run(config: TrialConfig, process: Process, trial_folder: Path) -> Trai
     return TrainingRun(config, process=process, checkpoint=trial_folder / "checkpoint")
 
 
+def gpus_of(trial: TrialConfig) -> float:
+    """Return the GPUs of each worker; `auto` has been resolved before a trial starts."""
+    assert trial.resources.gpus_per_worker != "auto", "gpus_per_worker is resolved against the cluster first"
+    return trial.resources.gpus_per_worker
+
+
 def report_of(epoch: MeteredEpoch) -> dict[str, Any]:
     """Return what a trial tells Tune after an epoch."""
     return {
@@ -47,6 +53,7 @@ def run_rank(config: dict[str, Any]) -> None:
         rank=dist.get_rank() if dist.is_initialized() else 0,
         world_size=dist.get_world_size() if dist.is_initialized() else 1,
         device=ray.train.torch.get_device(),
+        gpus=gpus_of(trial),
     )
     run = begin_run(trial, process, Path(config["trial_folder"]))
     for epoch in metered_epochs(run):

@@ -1,6 +1,6 @@
-"""Totals over one trial of what one process took: a sampling thread and the arithmetic behind it.
+"""The sampling thread over one trial of one process: reads, times, and hands the arithmetic to `usage`.
 
-Knows readings and time, not where they come from: any `GpuReader` will do, and none at all on a CPU.
+Any `GpuReader` will do, and none at all on a CPU.
 """
 
 import ctypes
@@ -8,171 +8,22 @@ import gc
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Self
 
 import psutil
 
-from mtbert_ray.resources.gpu import GpuReader, GpuReadError, GpuSample
+from mtbert_ray.resources.gpu import GpuReader, GpuReadError
+from mtbert_ray.resources.usage import GpuTotals, Usage
 
 _GIB = 2**30
 
 
-@dataclass(frozen=True, kw_only=True)
-class Usage:
-    """What a process, or all ranks of a trial, took since metering began. Null is "not known", never zero."""
-
-    peak_memory_gib: float | None
-    gpu_utilisation_mean: float | None
-    """Percent, over the time that counted."""
-    gpu_utilisation_peak: float | None
-    """Percent."""
-    energy_kj: float | None
-    peak_rss_gib: float
-    cpu_seconds: float
-    gpu_shared: bool | None
-    """Whether another process computed on the GPU meanwhile; then `energy_kj` is that of the whole card."""
-    gpu_problem: str | None
-    """Why GPU quantities are null although there is a GPU to read."""
-
-    def metrics(self) -> dict[str, float | None]:
-        """Return the quantities under their names in `mtbert_ray.metrics`."""
-        return {
-            "peak_memory_gib": self.peak_memory_gib,
-            "gpu_utilisation_mean": self.gpu_utilisation_mean,
-            "gpu_utilisation_peak": self.gpu_utilisation_peak,
-            "energy_kj": self.energy_kj,
-            "peak_rss_gib": self.peak_rss_gib,
-            "cpu_seconds": self.cpu_seconds,
-        }
-
-
-def reduce_usages(usages: Sequence[Usage]) -> Usage:
-    """Return the usage of a trial from those of its ranks: the largest memory, the summed energy and processor time.
-
-    A GPU quantity that one rank does not know is null for the trial.
-    """
-    assert usages, "a trial has at least one rank"
-    problems = [f"rank {rank}: {usage.gpu_problem}" for rank, usage in enumerate(usages) if usage.gpu_problem]
-    means = _all_known([usage.gpu_utilisation_mean for usage in usages])
-    peaks = _all_known([usage.gpu_utilisation_peak for usage in usages])
-    memories = _all_known([usage.peak_memory_gib for usage in usages])
-    energies = _all_known([usage.energy_kj for usage in usages])
-    return Usage(
-        peak_memory_gib=max(memories) if memories else None,
-        gpu_utilisation_mean=sum(means) / len(means) if means else None,
-        gpu_utilisation_peak=max(peaks) if peaks else None,
-        energy_kj=sum(energies) if energies else None,
-        peak_rss_gib=max(usage.peak_rss_gib for usage in usages),
-        cpu_seconds=sum(usage.cpu_seconds for usage in usages),
-        gpu_shared=_any_shared([usage.gpu_shared for usage in usages]),
-        gpu_problem="; ".join(problems) or None,
-    )
-
-
-def _all_known(values: Sequence[float | None]) -> list[float]:
-    """Return the values, or nothing when one of them is not known."""
-    known = [value for value in values if value is not None]
-    return known if len(known) == len(values) else []
-
-
-def _any_shared(answers: Sequence[bool | None]) -> bool | None:
-    """Return True for one yes; null without a yes where one answer is missing."""
-    return True if True in answers else None if None in answers else False
-
-
-class _Series:
-    """One quantity over time: its peak, and its integral by the trapezoid rule."""
-
-    def __init__(self) -> None:
-        self.peak: float | None = None
-        self.integral = 0.0
-        self.seconds = 0.0
-        self._last: tuple[float, float] | None = None
-        self._known = True
-
-    def add(self, at: float, value: float | None) -> None:
-        if value is None:
-            # A peak or a mean over the rest of the trial would pass for the whole trial's.
-            self._known = False
-            return
-        self.peak = value if self.peak is None else max(self.peak, value)
-        if self._last is not None:
-            # Samples come at uneven gaps: each counts for the time it stands for.
-            gap = at - self._last[0]
-            self.integral += gap * (value + self._last[1]) / 2
-            self.seconds += gap
-        self._last = (at, value)
-
-    def interrupt(self) -> None:
-        """Leave out the time until the next value."""
-        self._last = None
-
-    @property
-    def known(self) -> bool:
-        return self._known and self.peak is not None
-
-    @property
-    def mean(self) -> float | None:
-        return self.integral / self.seconds if self.seconds > 0 else self.peak
-
-
-class GpuTotals:
-    """GPU samples with their times, folded into totals. Pure: no clock, no device, no thread."""
-
-    def __init__(self) -> None:
-        self._memory, self._utilisation, self._power = _Series(), _Series(), _Series()
-        self._shared: list[bool | None] = []
-        self._counting = True
-        self.failure: str | None = None
-
-    def add(self, at: float, sample: GpuSample) -> None:
-        """Take a sample; `at` is in seconds and never falls."""
-        self._memory.add(at, sample.process_memory_gib)
-        if sample.shared not in self._shared:
-            self._shared.append(sample.shared)
-        if self._counting:
-            self._utilisation.add(at, sample.utilisation_percent)
-            self._power.add(at, sample.power_watts)
-
-    def pause(self) -> None:
-        """Leave the time from here to `resume` out of utilisation and energy; memory counts on."""
-        self._counting = False
-        self._utilisation.interrupt()
-        self._power.interrupt()
-
-    def resume(self) -> None:
-        """Count utilisation and energy again."""
-        self._counting = True
-
-    def usage(self, *, peak_rss_gib: float, cpu_seconds: float) -> Usage:
-        """Return the totals so far, with the process's own beside them."""
-        usable = self.failure is None
-        # A process that uses a GPU holds memory on it, so a peak of zero means that NVML never showed ours.
-        memory = self._memory.peak if usable and self._memory.known and self._memory.peak else None
-        utilisation_known, power_known = usable and self._utilisation.known, usable and self._power.known
-        energy_kj = self._power.integral / 1000 if power_known else None
-        mean = self._utilisation.mean if utilisation_known else None
-        untold = [
-            name for name, value in (("memory", memory), ("utilisation", mean), ("power", energy_kj)) if value is None
-        ]
-        reason = f"the GPU did not tell this process's {', '.join(untold)} throughout" if untold else None
-        return Usage(
-            peak_memory_gib=memory,
-            gpu_utilisation_mean=mean,
-            gpu_utilisation_peak=self._utilisation.peak if utilisation_known else None,
-            energy_kj=energy_kj,
-            peak_rss_gib=peak_rss_gib,
-            cpu_seconds=cpu_seconds,
-            gpu_shared=_any_shared([*self._shared, *([] if usable and self._shared else [None])]),
-            gpu_problem=self.failure or reason,
-        )
-
-
 class Meter:
     """Samples this process, and its GPU where there is one, from `start` to `stop`. Runs once, for one trial.
+
+    Memory and processor time count throughout, utilisation and energy within `counting` only.
 
     Args:
         reader: of the GPU that this process trains on; none on a CPU. The meter closes it.
@@ -201,7 +52,6 @@ class Meter:
         """Begin; a second call does nothing."""
         if self._cpu_at_start is not None:
             return
-        _return_freed_memory()
         self._cpu_at_start = time.process_time()
         self._sample()
         self._thread.start()
@@ -236,15 +86,15 @@ class Meter:
             )
 
     @contextmanager
-    def not_counted(self) -> Iterator[None]:
-        """Leave a span, as an evaluation, out of utilisation and energy; peaks of memory and processor time count."""
+    def counting(self) -> Iterator[None]:
+        """Count utilisation and energy over a span: the training, not the scoring or the writing of checkpoints."""
+        self._switch(counting=True)
         self._sample()
-        self._switch(counting=False)
         try:
             yield
         finally:
-            self._switch(counting=True)
             self._sample()
+            self._switch(counting=False)
 
     def __enter__(self) -> Self:
         self.start()
@@ -256,7 +106,7 @@ class Meter:
     def _switch(self, *, counting: bool) -> None:
         with self._lock:
             if self._gpu is not None:
-                self._gpu.resume() if counting else self._gpu.pause()
+                self._gpu.count() if counting else self._gpu.pause()
 
     def _sample_until_stopped(self) -> None:
         while not self._stopped.wait(self._interval_seconds):
@@ -282,7 +132,7 @@ class Meter:
             warnings.warn(f"{error}; this trial's GPU metrics are null", RuntimeWarning, stacklevel=2)
 
 
-def _return_freed_memory() -> None:
+def return_freed_memory() -> None:
     """Hand memory freed by an earlier trial of this process back to the system.
 
     A process that is used again would otherwise begin with the last trial's memory in its resident size: glibc keeps

@@ -105,12 +105,12 @@ class TrainingRun:
         self._step = 0
 
     def epochs(
-        self, *, while_scoring: Callable[[], AbstractContextManager[None]] = nullcontext
+        self, *, while_training: Callable[[], AbstractContextManager[None]] = nullcontext
     ) -> Iterator[EpochResult]:
         """Train and score, one epoch a turn.
 
         Args:
-            while_scoring: entered around each scoring of the dev rows, for a meter that counts training only.
+            while_training: entered around each epoch's steps, for a meter that counts training only.
 
         Raises:
             DivergedError: the loss became infinite or NaN.
@@ -121,10 +121,10 @@ class TrainingRun:
         best_score = -math.inf
         for epoch in range(1, self.config.epochs + 1):
             started = self._now()
-            losses = self._train_epoch(epoch)
-            trained = self._now()
-            with while_scoring():
-                scores = evaluate(self.model, self.config.tasks, self.dev_splits, self.process, bf16=self.bf16)
+            with while_training():
+                losses = self._train_epoch(epoch)
+                trained = self._now()
+            scores = evaluate(self.model, self.config.tasks, self.dev_splits, self.process, bf16=self.bf16)
             train_seconds += trained - started
             eval_seconds += self._now() - trained
             result = EpochResult(

@@ -8,6 +8,7 @@ import numpy as np
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.data.sources import Split
+from mtbert_ray.errors import UserError
 from mtbert_ray.metrics import task_scores
 from mtbert_ray.models.multitask import MultitaskModel
 from mtbert_ray.tasks import TaskKind, TaskSpec
@@ -41,13 +42,17 @@ def predict_all(model: MultitaskModel, config: TrialConfig, folder: Path, *, pro
 
     Raises:
         DataError: a file cannot be read as its task needs it.
+        UserError: the folder cannot be made.
     """
     unlimited = config.data.model_copy(update={"max_train_rows": None, "max_dev_rows": None})
     config = config.model_copy(update={"data": unlimited})
     model = model.to(process.device)
     bf16 = uses_bf16(config, process.device)
     tasks = {task.name: task for task in config.tasks}
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out {folder}: no folder can be made there: {error}") from error
     files: list[Path] = []
     scores: dict[str, float] = {}
     splits: tuple[Split, ...] = ("dev", "test")

@@ -6,6 +6,8 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 
+from mtbert_ray.config import ResourceConfig
+
 T = TypeVar("T")
 
 
@@ -16,6 +18,8 @@ class Process:
     rank: int = 0
     world_size: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    gpus: float = 0.0
+    """GPUs that each rank holds; a fraction of one that is shared."""
 
     @property
     def is_main(self) -> bool:
@@ -37,6 +41,9 @@ class Process:
         return values  # type: ignore[return-value]  # all_gather_object fills every place
 
 
-def local_process() -> Process:
-    """Return a run of this process alone, on the first GPU if there is one."""
-    return Process(device=torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu"))
+def local_process(resources: ResourceConfig) -> Process:
+    """Return a run of this process alone: on the first GPU, unless there is none or the setting asks for none."""
+    if resources.gpus_per_worker == 0 or not torch.cuda.is_available():
+        return Process()
+    # Alone it holds a whole card, also where a sweep would give it a share of one.
+    return Process(device=torch.device("cuda", 0), gpus=1.0)

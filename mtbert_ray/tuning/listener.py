@@ -149,7 +149,8 @@ def reason_of(error: BaseException | None) -> str:
         return reason_of(next(iter(error.worker_failures.values())))
     if isinstance(error, ControllerError):
         return reason_of(error.controller_failure)
-    lines = str(error).strip().splitlines()
+    # A file name that is not UTF-8 comes as lone surrogates, which no journal can hold.
+    lines = str(error).encode(errors="backslashreplace").decode().strip().splitlines()
     text = lines[0] if len(lines) == 1 else "; ".join(line.strip() for line in lines[:3]) if lines else ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 

@@ -14,6 +14,8 @@ from mtbert_ray.metrics import Objective, Objectives, known_metrics
 from mtbert_ray.models.multitask import build_model
 from mtbert_ray.training.inputs import load_inputs
 from mtbert_ray.tuning.space import SearchSpace
+from mtbert_ray.tuning.space.fields import shown
+from mtbert_ray.tuning.space.parameters import Choice, FloatRange, IntRange, Parameter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +107,7 @@ def describe(plan: Plan, rows: Mapping[str, Mapping[str, int]]) -> list[str]:
     return [
         f"sweep: {space.name}" + (f" ({space.question})" if space.question else ""),
         *(f"objective: {name} ({bound}{limits.get(name, '')})" for name, bound in bounds.items()),
-        *(f"search: {key} {parameter}" for key, parameter in space.search.items()),
+        *(f"search: {key} = {_in_words(parameter)}" for key, parameter in space.search.items()),
         *(f"fixed: {key} = {value}" for key, value in space.fixed.items()),
         *(f"rows: {task}: {count} train, {rows['dev'][task]} dev" for task, count in rows["train"].items()),
         f"trials: {trials}{budget}, {plan.concurrent_trials} at once, chosen by {space.algorithm}, seed {space.seed}",
@@ -113,6 +115,21 @@ def describe(plan: Plan, rows: Mapping[str, Mapping[str, int]]) -> list[str]:
         f"the cluster has: {plan.capacity.description}",
         *(f"note: {note}" for note in plan.notes),
     ]
+
+
+def _in_words(parameter: Parameter) -> str:
+    """Return what a searched key can be, as `one of 2, 8, when adapter.kind is 'lora'`."""
+    match parameter:
+        case Choice():
+            text = f"one of {', '.join(map(shown, parameter.values))}"
+        case FloatRange() | IntRange():
+            text = f"{parameter.low:g} to {parameter.high:g}"
+    if isinstance(parameter, IntRange) and parameter.step > 1:
+        text += f" in steps of {parameter.step}"
+    if parameter.kind == "loguniform" or (isinstance(parameter, IntRange) and parameter.log):
+        text += ", logarithmic"
+    conditions = [f"{key} is {' or '.join(map(shown, values))}" for key, values in parameter.when.items()]
+    return f"{text}, when {' and '.join(conditions)}" if conditions else text
 
 
 def _worst(objective: Objective) -> str:

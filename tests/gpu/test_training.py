@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mtbert_ray.config import TrialConfig, nest
+from mtbert_ray.config import ResourceConfig, TrialConfig, nest
 from mtbert_ray.training.loop import TrainingRun
 from mtbert_ray.training.metering import metered_epochs
 from mtbert_ray.training.process import Process, local_process
@@ -31,19 +31,19 @@ def epochs(process: Process, **dotted) -> list[dict]:
 @pytest.mark.parametrize("adapter", ["none", "lora", "dora"])
 def test_float32_on_the_gpu_gives_the_losses_of_the_cpu(adapter):
     setting = {"precision": "fp32", "adapter.kind": adapter, "adapter.dropout": 0.0}
-    on_gpu = [epoch["train_loss"] for epoch in epochs(local_process(), **setting)]
+    on_gpu = [epoch["train_loss"] for epoch in epochs(local_process(ResourceConfig()), **setting)]
     on_cpu = [epoch["train_loss"] for epoch in epochs(Process(), **setting)]
     assert on_gpu == pytest.approx(on_cpu, rel=1e-3)
 
 
 def test_bf16_stays_near_float32():
-    bf16 = [epoch["train_loss"] for epoch in epochs(local_process(), precision="bf16")]
-    fp32 = [epoch["train_loss"] for epoch in epochs(local_process(), precision="fp32")]
+    bf16 = [epoch["train_loss"] for epoch in epochs(local_process(ResourceConfig()), precision="bf16")]
+    fp32 = [epoch["train_loss"] for epoch in epochs(local_process(ResourceConfig()), precision="fp32")]
     assert bf16 == pytest.approx(fp32, rel=0.05)
 
 
 def test_the_costs_of_a_gpu_are_filled_in():
-    last = epochs(local_process())[-1]
+    last = epochs(local_process(ResourceConfig()))[-1]
     assert last["gpu_seconds"] == last["train_seconds"] > 0
     assert last["peak_allocated_gib"] > 0
     if last["peak_memory_gib"] is not None:

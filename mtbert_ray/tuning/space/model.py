@@ -11,9 +11,10 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import Field, ValidationError
 
-from mtbert_ray.config import ResourceConfig, TrialConfig, nest, problems_of
+from mtbert_ray.config import ResourceConfig, TrialConfig, nest
 from mtbert_ray.errors import ConfigError
 from mtbert_ray.metrics import Objective
+from mtbert_ray.mistakes import problems_of
 from mtbert_ray.schema import Schema
 from mtbert_ray.tasks import TaskSpec
 from mtbert_ray.tuning.space.checks import tasks_of
@@ -66,7 +67,8 @@ class SearchSpace(Schema):
         try:
             return self.build(values)
         except ValidationError as error:
-            raise ConfigError(problems_of(error, f"{self.name}: a trial with {dict(values)}")) from error
+            where = f"{self.name}: a trial with {dict(values)}"
+            raise ConfigError(problems_of(error, where, TrialConfig)) from error
 
     def build(self, values: Mapping[str, Any]) -> TrialConfig:
         """Return the same with pydantic's own ValidationError."""

@@ -1,0 +1,38 @@
+"""Errors cross processes: a worker's is pickled on its way to the driver."""
+
+import pickle
+
+import pytest
+
+from mtbert_ray import errors
+from mtbert_ray.errors import ConfigError, UserError, did_you_mean
+
+PROBLEMS = ["a.yaml: epochs has 'x'", "a.yaml: unknown key 'epoch'"]
+
+
+def test_a_config_error_keeps_its_problems_through_a_pickle():
+    error = pickle.loads(pickle.dumps(ConfigError(PROBLEMS)))
+    assert error.problems == tuple(PROBLEMS)
+    assert str(error) == "\n".join(PROBLEMS)
+
+
+@pytest.mark.parametrize("kind", sorted(UserError.__subclasses__(), key=str), ids=lambda kind: kind.__name__)
+def test_every_user_error_keeps_its_text_and_its_exit_code_through_a_pickle(kind):
+    assert kind.__module__ == errors.__name__
+    error = kind(["one"]) if kind is ConfigError else kind("one")
+    copy = pickle.loads(pickle.dumps(error))
+    assert (type(copy), str(copy), copy.exit_code) == (kind, "one", 2)
+
+
+@pytest.mark.parametrize(
+    ("got", "hint"),
+    [
+        ("lroa", "; did you mean 'lora'?"),
+        ("zebra", ""),
+        (3, ""),
+        (None, "; did you mean 'none'?"),
+        (["lora"], "; did you mean 'lora'?"),
+    ],
+)
+def test_only_a_near_name_is_hinted_at(got, hint):
+    assert did_you_mean(got, ["none", "lora", "dora"]) == hint

@@ -1,0 +1,65 @@
+"""The paper's two means, and what an objective may ask for."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from mtbert_ray.metrics import METRICS, RESERVED_NAMES, Objective, known_metrics, task_scores
+from mtbert_ray.tasks import QUORA, SST, STS
+
+TASKS = (SST, QUORA, STS)
+PAPER = {"sst": 0.491, "quora": 0.900, "sts": 0.886}
+
+
+def test_the_means_are_those_of_the_paper_s_tables():
+    scores = task_scores(TASKS, PAPER)
+    # Table 1, v2, prints 0.778 for these scores; tables 6 to 8 print the plain mean.
+    assert scores["leaderboard_score"] == pytest.approx(0.778, abs=5e-4)
+    assert scores["dev_score"] == pytest.approx((0.491 + 0.900 + 0.886) / 3)
+    assert {task: scores[task] for task in PAPER} == PAPER
+
+
+def test_the_mean_is_over_the_tasks_that_are_trained():
+    assert task_scores((SST,), {"sst": 0.5}) == {"sst": 0.5, "dev_score": 0.5, "leaderboard_score": 0.5}
+    assert task_scores((STS,), {"sts": -1.0}) == {"sts": -1.0, "dev_score": -1.0, "leaderboard_score": 0.0}
+
+
+def test_the_tasks_scores_stand_before_the_other_metrics():
+    known = known_metrics(TASKS)
+    assert list(known)[:3] == ["sst", "quora", "sts"] and list(known)[3:] == list(METRICS)
+    assert known["sts"].meaning == "pearson on the dev set of sts" and known["sts"].direction == "maximise"
+
+
+def test_no_known_task_has_a_reserved_name_and_every_metric_has_one():
+    assert not RESERVED_NAMES & {task.name for task in TASKS}
+    assert set(METRICS) <= RESERVED_NAMES
+
+
+@given(
+    direction=st.sampled_from(["maximise", "minimise"]),
+    reference=st.floats(-1e6, 1e6),
+    constraint=st.floats(-1e6, 1e6),
+)
+def test_a_constraint_is_the_reference_or_better(direction, reference, constraint):
+    """A trial between a looser constraint and the reference would be feasible and count for nothing."""
+    gain = constraint - reference if direction == "maximise" else reference - constraint
+    if gain >= 0:
+        assert Objective(direction=direction, reference=reference, constraint=constraint).constraint == constraint
+    else:
+        with pytest.raises(ValidationError, match="is looser than the reference"):
+            Objective(direction=direction, reference=reference, constraint=constraint)
+
+
+@pytest.mark.parametrize(("direction", "constraint"), [("maximise", 0.3), ("minimise", 0.5)])
+def test_a_loose_constraint_is_refused_with_what_to_do(direction, constraint):
+    with pytest.raises(ValidationError) as caught:
+        Objective(direction=direction, reference=0.4, constraint=constraint)
+    assert (
+        f"constraint {constraint} is looser than the reference 0.4: no trial between them would count; "
+        "set the reference at the constraint or beyond"
+    ) in str(caught.value)
+
+
+def test_an_objective_without_a_constraint_takes_any_reference():
+    assert Objective(direction="minimise", reference=-3.0).constraint is None

@@ -1,0 +1,58 @@
+"""What a task may be, and how YAML says it."""
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from mtbert_ray.tasks import KNOWN_TASKS, QUORA, SST, STS, HubSource, TableSource, TaskKind, TaskOrName, TaskSpec
+
+TASK = TypeAdapter(TaskOrName)
+TABLE = {"train": "a.csv", "dev": "b.csv", "columns": {"sentence1": "text"}}
+PAIRS = {"dataset": "x/y", "columns": {"sentence2": "other"}}
+
+
+def test_the_three_known_tasks_are_said_by_name():
+    assert [TASK.validate_python(name) for name in ("sst", "quora", "sts")] == [SST, QUORA, STS]
+    assert [task.kind.metric for task in KNOWN_TASKS.values()] == ["accuracy", "accuracy", "pearson"]
+    assert [task.kind.is_pair for task in KNOWN_TASKS.values()] == [False, True, True]
+    assert (SST.num_classes, QUORA.num_classes, STS.label_range) == (5, 2, (0.0, 5.0))
+    with pytest.raises(ValidationError, match=r"unknown task 'SST' \(known by name: sst, quora, sts; others need"):
+        TASK.validate_python("SST")
+
+
+def test_a_source_is_of_the_kind_that_its_keys_say():
+    """YAML need not write `kind`, and what is written out again has it."""
+    topic = {"name": "topic", "kind": "classification", "num_classes": 3}
+    table = TASK.validate_python({**topic, "source": TABLE})
+    hub = TASK.validate_python({"name": "p", "kind": "pair_classification", "num_classes": 2, "source": PAIRS})
+    assert isinstance(table.source, TableSource) and isinstance(hub.source, HubSource)
+    for task in (table, hub):
+        assert TASK.validate_python(task.model_dump(mode="json")) == task
+    with pytest.raises(ValidationError, match=r"source\.hub\.dataset"):
+        TASK.validate_python({**topic, "source": {**TABLE, "kind": "hub"}})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "Topic"}, "string_pattern_mismatch"),
+        ({"name": "a.b"}, "string_pattern_mismatch"),
+        ({"name": ""}, "string_pattern_mismatch"),
+        ({"num_classes": None}, "a classification needs num_classes and no label_range"),
+        ({"num_classes": 1}, "greater than or equal to 2"),
+        ({"label_range": (0, 1)}, "a classification needs num_classes and no label_range"),
+        ({"kind": "pair_regression"}, r"a pair_regression needs label_range: \[lowest, highest\] and no num_classes"),
+        (
+            {"kind": "pair_regression", "num_classes": None, "label_range": (5, 5)},
+            r"label_range \[5.0, 5.0\] must rise",
+        ),
+        ({"kind": "pair_classification"}, "source.columns must name sentence2 for a pair_classification"),
+        ({"source": PAIRS}, "source.columns must not name sentence2 for a classification"),
+        ({"source": None}, "task 'topic' needs a source; only sst, quora, sts are known by name"),
+        ({"source": 3}, "must be a mapping with the files of a 'table' or the dataset of a 'hub'"),
+    ],
+)
+def test_a_task_that_cannot_be_is_refused(changes, message):
+    task = {"name": "topic", "kind": "classification", "num_classes": 3, "source": TABLE}
+    assert TaskSpec.model_validate(task).kind is TaskKind.CLASSIFICATION
+    with pytest.raises(ValidationError, match=message):
+        TaskSpec.model_validate(task | changes)
