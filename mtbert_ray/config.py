@@ -15,7 +15,7 @@ from mtbert_ray.errors import ConfigError
 from mtbert_ray.metrics import RESERVED_NAMES
 from mtbert_ray.mistakes import allowed_keys, problems_of
 from mtbert_ray.schema import Schema
-from mtbert_ray.tasks import QUORA, SST, STS, TaskOrName
+from mtbert_ray.tasks import QUORA, SST, STS, TaskKind, TaskOrName, absolute
 
 RowLimit = Annotated[int, Field(ge=1)]
 
@@ -163,6 +163,14 @@ class TrialConfig(_Finite):
             raise ValueError(f"hidden_layers {self.hidden_layers} must not be negative")
         if isinstance(self.data.max_train_rows, dict) and not set(self.data.max_train_rows) <= set(names):
             raise ValueError(f"data.max_train_rows names {sorted(self.data.max_train_rows)}, the tasks are {names}")
+        regressions = [task.name for task in self.tasks if task.kind is TaskKind.PAIR_REGRESSION]
+        if self.finetune == "heads_only" and self.pair_encoding == "separate":
+            untrained = [name for name in regressions if self.hidden_layers_of(name) == 0]
+            if untrained:
+                raise ValueError(
+                    f"finetune heads_only leaves nothing to train for {', '.join(untrained)}: a separate pair's cosine "
+                    "without hidden layers has no parameters; set hidden_layers to 1 or more, or pair_encoding to joint"
+                )
         if self.finetune == "heads_only" and self.adapter.kind != "none":
             raise ValueError(f"finetune heads_only freezes the encoder, so adapter.kind {self.adapter.kind} has no use")
         if self.batch_size < self.resources.num_workers:
@@ -170,6 +178,18 @@ class TrialConfig(_Finite):
                 f"batch_size {self.batch_size} is global and cannot feed {self.resources.num_workers} workers"
             )
         return self
+
+    def with_absolute_paths(self) -> "TrialConfig":
+        """Return the same with every local file and folder by its absolute path.
+
+        Trials run in folders of their own, where a relative path is another file.
+        """
+        data = self.data
+        if data.directory is not None:
+            data = data.model_copy(update={"directory": absolute(data.directory)})
+        encoder = absolute(self.encoder) if Path(self.encoder).expanduser().is_dir() else self.encoder
+        tasks = tuple(task.with_absolute_paths() for task in self.tasks)
+        return self.model_copy(update={"data": data, "encoder": encoder, "tasks": tasks})
 
     @property
     def encoder_is_trained(self) -> bool:
@@ -262,7 +282,7 @@ def load_config(path: Path | None, overrides: Mapping[str, Any] | None = None) -
         content = {} if path is None else nest(read_yaml_mapping(path), where)
         for key, value in overrides.items():
             _make_way(content, key.split("."), value)
-        return TrialConfig.model_validate(_merged(content, overrides, "--set"))
+        return TrialConfig.model_validate(_merged(content, overrides, "--set")).with_absolute_paths()
     except ValidationError as error:
         raise ConfigError(problems_of(error, where, TrialConfig, overrides)) from error
 

@@ -63,9 +63,6 @@ METRICS: dict[str, Metric] = {
         meaning="integral of GPU power over all ranks while training",
         needs_gpu=True,
     ),
-    "gpu_shared": Metric(
-        unit="", direction="minimise", meaning="1 if another process computed on the GPU meanwhile", needs_gpu=True
-    ),
     "gpu_seconds": Metric(unit="s", direction="minimise", meaning="training time times the GPUs held", needs_gpu=True),
     "peak_rss_gib": Metric(
         unit="GiB", direction="minimise", meaning="largest over ranks of the process's resident memory"

@@ -3,8 +3,10 @@
 A user's own task of any of the three kinds is declared in YAML alone; `sst`, `quora` and `sts` are known by name.
 """
 
+import os
 from collections.abc import Mapping
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
@@ -99,6 +101,16 @@ class TaskSpec(Schema):
     source: Source | None = None
     """Where the rows are; none takes the data set named by `data.source`, which knows sst, quora and sts."""
 
+    def with_absolute_paths(self) -> "TaskSpec":
+        """Return the same task with its local files by their absolute paths."""
+        match self.source:
+            case TableSource(train=train, dev=dev, test=test) as table:
+                files = {"train": absolute(train), "dev": absolute(dev), "test": test and absolute(test)}
+                return self.model_copy(update={"source": table.model_copy(update=files)})
+            case HubSource(dataset=dataset) as hub if Path(dataset).expanduser().is_dir():
+                return self.model_copy(update={"source": hub.model_copy(update={"dataset": absolute(dataset)})})
+        return self
+
     @model_validator(mode="after")
     def _labels_fit_the_kind(self) -> Self:
         if self.kind is TaskKind.PAIR_REGRESSION:
@@ -122,6 +134,11 @@ class TaskSpec(Schema):
         if self.source is None and self.name not in KNOWN_TASK_NAMES:
             raise ValueError(f"task '{self.name}' needs a source; only {', '.join(KNOWN_TASK_NAMES)} are known by name")
         return self
+
+
+def absolute(path: str) -> str:
+    """Return a path from the root, `~` replaced; it need not exist."""
+    return os.path.abspath(Path(path).expanduser())  # noqa: PTH100  # Path.resolve would follow links
 
 
 KNOWN_TASK_NAMES = ("sst", "quora", "sts")

@@ -29,6 +29,9 @@ def collect_folder(source: Path, target: Path, *, node_id: str, timeout_seconds:
         return
     on_node = NodeAffinitySchedulingStrategy(node_id, soft=False)
     files = ray.get(_read_folder.options(scheduling_strategy=on_node).remote(str(source)), timeout=timeout_seconds)
-    target.mkdir(parents=True)
+    # Beside its place first: a copy that broke off must not pass for one that is already here.
+    beside = target.with_name(target.name + ".new")
+    beside.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
-        (target / name).write_bytes(content)
+        (beside / name).write_bytes(content)
+    beside.replace(target)

@@ -10,6 +10,7 @@ from typing import Any
 
 import psutil
 import ray
+import torch
 from ray._private.state import state as ray_state
 from ray._private.utils import get_num_cpus
 from ruamel.yaml import YAML
@@ -25,10 +26,10 @@ def local_capacity() -> Capacity:
     """Return what this machine offers a Ray of its own, without starting one.
 
     CPUs are those that this process may use (affinity and container quota), GPUs those that CUDA_VISIBLE_DEVICES
-    leaves.
+    leaves and that this build of torch can use.
     """
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    gpus = len(list_gpus())
+    gpus = min(len(list_gpus()), torch.cuda.device_count())
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         gpus = min(gpus, _visible_devices(visible))

@@ -18,8 +18,6 @@ _QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     # Tune's own progress tables, which `verbose=0` does not turn off in its newer output.
     "RAY_AIR_NEW_OUTPUT": "0",
-    # Tune's own handler would hide from the sweep that there was an interrupt; tuning/sweep.py hands it on.
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
     # Ray warns of a change to come (workers will see GPUs that they did not ask for).
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
@@ -56,9 +54,9 @@ def ray_session(address: str | None, *, runs_ray_train: bool, verbose: bool = Fa
     try:
         if address is None:
             # A trial's driver under Ray Train only waits; one CPU more than there are leaves the workers theirs.
-            cpus = int(local_capacity().nodes[0].cpus) + runs_ray_train
+            cpus = int(local_capacity().nodes[0].cpus)
             ray.init(
-                num_cpus=cpus,
+                num_cpus=cpus + 1 if runs_ray_train else cpus,
                 address="local",
                 include_dashboard=runs_ray_train,
                 log_to_driver=verbose,
@@ -66,10 +64,11 @@ def ray_session(address: str | None, *, runs_ray_train: bool, verbose: bool = Fa
             )
             _close_token_file()
         else:
-            env = {name: os.environ[name] for name in _WORKER_ENV}
+            env = {name: os.environ[name] for name in (*_WORKER_ENV, "HF_HUB_OFFLINE") if name in os.environ}
             ray.init(address=address, runtime_env={"env_vars": env}, log_to_driver=verbose, logging_level=level)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise ResourceError(f"--address {address}: no Ray cluster answers: {error}") from error
+        where = "Ray did not start on this machine" if address is None else f"--address {address}: no Ray answers"
+        raise ResourceError(f"{where}: {error}") from error
     try:
         if runs_ray_train:
             _check_state_api()

@@ -35,7 +35,6 @@ class Usage:
             "energy_kj": self.energy_kj,
             "peak_rss_gib": self.peak_rss_gib,
             "cpu_seconds": self.cpu_seconds,
-            "gpu_shared": None if self.gpu_shared is None else int(self.gpu_shared),
         }
 
 

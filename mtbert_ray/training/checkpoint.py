@@ -4,8 +4,8 @@ With a frozen encoder it holds the heads and adapters only, and the fingerprint 
 """
 
 import json
-import shutil
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -26,20 +26,28 @@ METRICS_NAME = "metrics.json"
 def save_checkpoint(
     folder: Path, model: MultitaskModel, config: TrialConfig, metrics: Mapping[str, MetricValue]
 ) -> None:
-    """Write a checkpoint in place of an older one. A reader sees the old one or the new one, never half of one."""
-    new = folder.with_name(folder.name + ".new")
-    old = folder.with_name(folder.name + ".old")
-    for leftover in (new, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    new.mkdir(parents=True)
+    """Write a checkpoint in place of an older one of the same run.
+
+    The weights are one file, put in place in one step after they are on disk: a process that is killed at any moment
+    leaves the old checkpoint or the new one. The scores are told twice: beside the weights, where they cannot differ
+    from them, and as JSON for people.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    metrics_text = json.dumps(dict(metrics), indent=2) + "\n"
+    _put(folder / CONFIG_NAME, lambda new: new.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8"))
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in trainable_state(model).items()}
-    save_file(state, new / WEIGHTS_NAME, metadata={"base_fingerprint": base_fingerprint(model)})
-    (new / CONFIG_NAME).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    (new / METRICS_NAME).write_text(json.dumps(dict(metrics), indent=2) + "\n", encoding="utf-8")
-    if folder.exists():
-        folder.replace(old)
-    new.replace(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    about = {"base_fingerprint": base_fingerprint(model), "metrics": metrics_text}
+    _put(folder / WEIGHTS_NAME, lambda new: save_file(state, new, metadata=about))
+    _put(folder / METRICS_NAME, lambda new: new.write_text(metrics_text, encoding="utf-8"))
+
+
+def _put(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file beside its place, hand it to the disk, and put it in its place."""
+    new = path.with_name(path.name + ".new")
+    write(new)
+    with new.open("rb") as file:
+        os.fsync(file.fileno())
+    new.replace(path)
 
 
 def load_checkpoint(folder: Path) -> tuple[MultitaskModel, TrialConfig]:

@@ -17,9 +17,11 @@ _GIB = 2**30
 
 @dataclass(frozen=True, kw_only=True)
 class MeteredEpoch:
-    """One epoch's metrics under the names of `mtbert_ray.metrics`, the same on every rank."""
+    """One epoch's metrics, the same on every rank."""
 
     metrics: dict[str, MetricValue]
+    """Those of `mtbert_ray.metrics`, and what explains them: epoch, step, each task's train_loss, `gpu_shared` (1 if
+    another process computed on a rank's GPU meanwhile)."""
     is_last: bool
     gpu_problem: str | None
     """Why metrics of the GPU are null although the run holds a GPU."""
@@ -42,7 +44,12 @@ def metered_epochs(run: TrainingRun, *, reader: GpuReader | None = None) -> Gene
             usage = reduce_usages(run.process.gather(meter.usage()))
             problems = [text for text in run.process.gather(problem) if text is not None]
             yield MeteredEpoch(
-                metrics={**epoch.metrics(), **usage.metrics(), **_costs_over_ranks(epoch, run.process)},
+                metrics={
+                    **epoch.metrics(),
+                    **usage.metrics(),
+                    "gpu_shared": None if usage.gpu_shared is None else int(usage.gpu_shared),
+                    **_costs_over_ranks(epoch, run.process),
+                },
                 is_last=epoch.epoch == run.config.epochs,
                 gpu_problem="; ".join(problems) or usage.gpu_problem,
             )

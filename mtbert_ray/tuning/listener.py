@@ -150,9 +150,9 @@ def reason_of(error: BaseException | None) -> str:
     if isinstance(error, ControllerError):
         return reason_of(error.controller_failure)
     # A file name that is not UTF-8 comes as lone surrogates, which no journal can hold.
-    lines = str(error).encode(errors="backslashreplace").decode().strip().splitlines()
-    text = lines[0] if len(lines) == 1 else "; ".join(line.strip() for line in lines[:3]) if lines else ""
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    text = str(error).encode(errors="backslashreplace").decode()
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return f"{type(error).__name__}: {'; '.join(lines[:3])}" if lines else type(error).__name__
 
 
 def _error_of(trial: Trial) -> BaseException | None:

@@ -170,8 +170,11 @@ def check_inputs(space: SearchSpace) -> dict[str, dict[str, int]]:
 
 
 def _distinct(space: SearchSpace) -> Mapping[Any, TrialConfig]:
-    """Return one configuration for each encoder and adapter placement that the space can ask for."""
+    """Return one configuration for each pairing of encoder, pooling and adapter that the space can ask for.
+
+    What else could not be built, TrialConfig refuses by itself.
+    """
     return {
-        (config.encoder, config.adapter.kind != "none" and config.adapter.target_modules): config
+        (config.encoder, config.pooling, config.adapter.kind != "none" and config.adapter.target_modules): config
         for config in space.example_configs()
     }

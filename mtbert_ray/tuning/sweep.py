@@ -3,13 +3,12 @@
 Assembles the parts; decides nothing about settings, scores or costs itself.
 """
 
+import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from ray import tune
 from rich.console import Console
@@ -71,11 +70,13 @@ def run_sweep(plan: Plan, folder: Path, *, console: Console) -> SweepOutcome:
         console=console,
     )
     listener = SweepListener(folder=folder, journal=journal, progress=progress)
-    with progress, _graceful_interrupts() as interrupts:
-        _tuner(plan, folder, listener).fit()
-        reason: EndReason = "interrupted" if interrupts else _end_reason(plan, listener)
-        for trial_id in [trial.trial_id for trial in listener.trials.values() if trial.status == "running"]:
-            listener.stop(trial_id, "interrupted" if interrupts else "the time budget was spent")
+    with progress, _Interrupts() as interrupts:
+        _tuner(plan, folder, [listener, interrupts]).fit()
+        cut_off = [trial.trial_id for trial in listener.trials.values() if trial.status == "running"]
+        # Only the time budget ends trials that nobody interrupted.
+        reason: EndReason = "interrupted" if interrupts.came else "time_budget" if cut_off else "completed"
+        for trial_id in cut_off:
+            listener.stop(trial_id, "interrupted" if interrupts.came else "the time budget was spent")
     journal.append(SweepFinished(reason=reason))
     statuses = [trial.status for trial in listener.trials.values()]
     return SweepOutcome(
@@ -103,7 +104,7 @@ def _started(plan: Plan) -> SweepStarted:
     )
 
 
-def _tuner(plan: Plan, folder: Path, listener: SweepListener) -> tune.Tuner:
+def _tuner(plan: Plan, folder: Path, callbacks: list[tune.Callback]) -> tune.Tuner:
     space = plan.space
     searcher = SpaceSearcher(space, SEARCHERS[space.algorithm](space), plan.objectives)
     return tune.Tuner(
@@ -121,7 +122,7 @@ def _tuner(plan: Plan, folder: Path, listener: SweepListener) -> tune.Tuner:
         run_config=tune.RunConfig(
             name="tune",
             storage_path=str(folder / "ray"),
-            callbacks=[listener],
+            callbacks=callbacks,
             verbose=0,
             # The trials keep their own checkpoints, of the best epoch.
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
@@ -137,33 +138,37 @@ def _trainable(plan: Plan, folder: Path) -> Any:  # noqa: ANN401  # Ray has no t
     return tune.with_resources(worker, {"CPU": plan.request.cpus_per_worker, "GPU": plan.request.gpus_per_worker})
 
 
-def _end_reason(plan: Plan, listener: SweepListener) -> EndReason:
-    all_ended = all(trial.status in ("finished", "failed") for trial in listener.trials.values())
-    planned = plan.space.num_trials
-    if plan.space.time_budget_seconds is None or (all_ended and planned == len(listener.trials)):
-        return "completed"
-    return "time_budget"
+class _Interrupts(tune.Callback):  # type: ignore[misc]  # Ray is untyped
+    """Turns the first SIGINT or SIGTERM into Tune's own signal to end early, and the second into KeyboardInterrupt.
 
-
-@contextmanager
-def _graceful_interrupts() -> Iterator[list[int]]:
-    """Turn the first SIGINT or SIGTERM into Tune's own signal to end early; yield the signals that came.
-
-    Tune handles SIGINT itself but tells nobody that it did.
+    Tune can handle SIGINT by itself, but then tells nobody that there was one.
     """
-    came: list[int] = []
 
-    def handle(number: int, frame: FrameType | None) -> None:
-        came.append(number)
-        if len(came) > 1:
+    def __init__(self) -> None:
+        self.came = 0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
+        self._before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        # Until Tune takes SIGUSR1 over, its default would kill the process.
+        self._before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, lambda number, frame: None)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"came": self.came, "_before": {}}  # Tune pickles its callbacks; signal handlers cannot be.
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:  # noqa: ANN401
+        """Say it again to Tune if it came before Tune listened."""
+        if self.came:
+            signal.raise_signal(signal.SIGUSR1)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.came += 1
+        if self.came > 1:
             raise KeyboardInterrupt
         signal.raise_signal(signal.SIGUSR1)
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    # Until Tune takes SIGUSR1 over, its default would kill the process.
-    before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, lambda number, frame: None)
-    try:
-        yield came
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

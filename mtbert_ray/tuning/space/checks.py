@@ -1,8 +1,6 @@
 """Checks every part of a search space but `search`: the plain keys, `resources`, `objectives` and `fixed`."""
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -117,7 +115,7 @@ def _check_unique(name: str, stand_in: str | None, raw: Mapping[str, YamlValue],
 def check_fixed(
     raw: Mapping[str, YamlValue], searched: Mapping[str, YamlValue], problems: Problems
 ) -> dict[str, YamlValue]:
-    """Return the fixed values that are right, paths made absolute; the mistakes go to `problems`."""
+    """Return the fixed values that are right; the mistakes go to `problems`."""
     fixed = {}
     for key, value in raw.items():
         path, name = ("fixed", key), f"fixed.{key}"
@@ -130,7 +128,7 @@ def check_fixed(
         elif (text := problem_with(TrialConfig, key, value)) is not None:
             problems.add(path, f"{name} {text}")
         else:
-            fixed[key] = _with_absolute_paths(key, value)
+            fixed[key] = value if key == "tasks" else normalised(TrialConfig, key, value)
         if key in searched:
             problems.add(
                 ("search", key), f"'{key}' is both searched and fixed (at {problems.place_of(path)}); keep one"
@@ -144,22 +142,3 @@ def tasks_of(fixed: Mapping[str, YamlValue]) -> tuple[TaskSpec, ...]:
         return TrialConfig().tasks
     tasks: tuple[TaskSpec, ...] = normalised(TrialConfig, "tasks", fixed["tasks"])
     return tasks
-
-
-def _with_absolute_paths(key: str, value: YamlValue) -> YamlValue:
-    """Return a fixed value as its field holds it. Trials run in folders of their own, where `./x` is another file."""
-    if key == "data.directory" and value is not None:
-        return os.path.abspath(Path(value).expanduser())  # noqa: PTH100 (a path may not exist yet)
-    if key == "encoder" and Path(value).is_dir():
-        return str(Path(value).resolve())
-    if key == "tasks":
-        return [_with_absolute_source(task) for task in value]
-    return normalised(TrialConfig, key, value)
-
-
-def _with_absolute_source(task: YamlValue) -> YamlValue:
-    source = task.get("source") if isinstance(task, dict) else None
-    if not isinstance(source, dict) or source.get("kind") != "table":
-        return task
-    files = {key: str(Path(source[key]).absolute()) for key in ("train", "dev", "test") if source.get(key)}
-    return {**task, "source": {**source, **files}}

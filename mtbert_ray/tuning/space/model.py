@@ -53,7 +53,7 @@ class SearchSpace(Schema):
     trials: int | None = Field(default=None, ge=1)
     """How many settings to try; none for a time budget alone, or for the whole grid."""
     time_budget_minutes: float | None = Field(default=None, gt=0)
-    """No trial starts later than this."""
+    """The sweep ends after this; trials that still run are stopped, and count as such."""
     seed: int = Field(default=0, ge=0)
     """The searcher's, and every trial's unless `seed` is fixed or searched."""
     resources: SweepResources = SweepResources()
@@ -73,7 +73,8 @@ class SearchSpace(Schema):
     def build(self, values: Mapping[str, Any]) -> TrialConfig:
         """Return the same with pydantic's own ValidationError."""
         resources = self.resources.model_dump(exclude={"concurrent_trials"})
-        return TrialConfig.model_validate(nest({"seed": self.seed, **self.fixed, **values, "resources": resources}))
+        config = TrialConfig.model_validate(nest({"seed": self.seed, **self.fixed, **values, "resources": resources}))
+        return config.with_absolute_paths()
 
     @property
     def hyperparameters(self) -> tuple[str, ...]:

@@ -136,7 +136,6 @@ def test_a_shared_card_s_energy_is_nobody_s():
     assert usage.energy_kj is None and usage.gpu_shared is True
     assert usage.peak_memory_gib is not None
     assert usage.gpu_problem == "another process computed on the GPU, so this trial's energy is not known"
-    assert usage.metrics()["gpu_shared"] == 1
 
 
 def test_the_thread_samples_on_its_own():

@@ -152,23 +152,25 @@ def test_a_plan_is_described_a_line_a_fact():
 
 
 @pytest.mark.parametrize(
-    ("parameter", "words"),
+    ("key", "parameter", "words"),
     [
-        ({"kind": "choice", "values": ["none", None, {"sst": 1}]}, "one of 'none', null, {sst: 1}"),
-        ({"kind": "uniform", "low": 0, "high": 0.5}, "0 to 0.5"),
-        ({"kind": "loguniform", "low": 1e-5, "high": 1e-3}, "1e-05 to 0.001, logarithmic"),
-        ({"kind": "int", "low": 2, "high": 8, "step": 3}, "2 to 8 in steps of 3"),
-        ({"kind": "int", "low": 1, "high": 64, "log": True}, "1 to 64, logarithmic"),
+        ("adapter.kind", {"kind": "choice", "values": ["none", "lora"]}, "one of 'none', 'lora'"),
+        ("encoder_dropout", {"kind": "choice", "values": [None, 0.25]}, "one of null, 0.25"),
+        ("dropout", {"kind": "uniform", "low": 0, "high": 0.5}, "0 to 0.5"),
+        ("learning_rate", {"kind": "loguniform", "low": 1e-5, "high": 1e-3}, "1e-05 to 0.001, logarithmic"),
+        ("adapter.rank", {"kind": "int", "low": 2, "high": 8, "step": 3}, "2 to 8 in steps of 3"),
+        ("adapter.rank", {"kind": "int", "low": 1, "high": 64, "log": True}, "1 to 64, logarithmic"),
         (
+            "adapter.rank",
             {"kind": "int", "low": 1, "high": 2, "when": {"adapter.kind": ["lora", "dora"], "finetune": ["full"]}},
             "1 to 2, when adapter.kind is 'lora' or 'dora' and finetune is 'full'",
         ),
     ],
 )
-def test_a_searched_key_is_described_in_words(parameter, words):
-    space = space_of(search={"epochs": {"kind": "choice", "values": [1]}, "adapter.rank": parameter}, trials=1)
+def test_a_searched_key_is_described_in_words(key, parameter, words):
+    space = space_of(search={key: parameter}, fixed={"adapter.kind": "none"}, algorithm="random", trials=1)
     lines = describe(make_plan(space, TWO_GPUS, own_cluster=True), {"train": {}, "dev": {}})
-    assert f"search: adapter.rank = {words}" in lines
+    assert f"search: {key} = {words}" in lines
 
 
 def test_a_least_bound_and_a_time_budget_alone_are_described():
