@@ -7,15 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, ValidationError, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from pydantic import ConfigDict, Field, model_validator
 
 from mtbert_ray.errors import ConfigError
 from mtbert_ray.metrics import RESERVED_NAMES
-from mtbert_ray.mistakes import allowed_keys, problems_of
 from mtbert_ray.schema import Schema
-from mtbert_ray.tasks import QUORA, SST, STS, TaskKind, TaskOrName, absolute
+from mtbert_ray.tasks import QUORA, SST, STS, TaskKind, TaskOrName, absolute, absolute_if_folder
 
 RowLimit = Annotated[int, Field(ge=1)]
 
@@ -90,10 +87,8 @@ class ResourceConfig(_Finite):
     def _fits(self) -> Self:
         gpus = self.gpus_per_worker
         if isinstance(gpus, (int, float)):
-            if gpus < 0 or (gpus > 1 and gpus != int(gpus)):
-                raise ValueError(f"gpus_per_worker {gpus} must be 0, a fraction under 1, or a whole number")
-            if gpus > 1:
-                raise ValueError(f"gpus_per_worker {gpus}: a DDP worker uses one GPU; raise num_workers instead")
+            if not 0 <= gpus <= 1:
+                raise ValueError(f"gpus_per_worker {gpus:g} must be 0, a fraction, or 1; for more raise num_workers")
             if 0 < gpus < 1 and self.num_workers > 1:
                 raise ValueError("a fraction of a GPU means one worker: NCCL refuses two ranks on one GPU")
         if self.launcher == "inline" and self.num_workers > 1:
@@ -187,9 +182,8 @@ class TrialConfig(_Finite):
         data = self.data
         if data.directory is not None:
             data = data.model_copy(update={"directory": absolute(data.directory)})
-        encoder = absolute(self.encoder) if Path(self.encoder).expanduser().is_dir() else self.encoder
         tasks = tuple(task.with_absolute_paths() for task in self.tasks)
-        return self.model_copy(update={"data": data, "encoder": encoder, "tasks": tasks})
+        return self.model_copy(update={"data": data, "encoder": absolute_if_folder(self.encoder), "tasks": tasks})
 
     @property
     def encoder_is_trained(self) -> bool:
@@ -214,11 +208,11 @@ def nest(dotted: Mapping[str, Any], where: str | None = None) -> dict[str, Any]:
     Raises:
         ConfigError: a key has a value and keys below it: `{"adapter": 3, "adapter.rank": 8}`.
     """
-    return _merged({}, dotted, where)
+    return lay_over({}, dotted, where)
 
 
-def _merged(nested: dict[str, Any], dotted: Mapping[str, Any], where: str | None) -> dict[str, Any]:
-    """Put dotted keys into nested dicts, in place."""
+def lay_over(nested: dict[str, Any], dotted: Mapping[str, Any], where: str | None) -> dict[str, Any]:
+    """Put dotted keys into nested dicts, in place, and return these. Arguments and errors as of `nest`."""
     conflicts: dict[str, object] = {}
     _put_all(nested, dotted, "", conflicts)
     if conflicts:
@@ -249,66 +243,3 @@ def _section(target: dict[str, Any], key: str, place: str, conflicts: dict[str, 
         return section
     conflicts[f"{place}{key}"] = section
     return {}
-
-
-def parse_assignment(text: str) -> tuple[str, Any]:
-    """Split `KEY=VALUE`, as --set takes it; the value is read as YAML.
-
-    Raises:
-        ConfigError: there is no `=`, no key, or the value is not YAML.
-    """
-    key, equals, value = text.partition("=")
-    if not equals or not key.strip():
-        raise ConfigError([f"--set {text}: expected KEY=VALUE, as epochs=3 or adapter.rank=4"])
-    try:
-        return key.strip(), YAML(typ="safe").load(value)
-    except YAMLError as error:
-        raise ConfigError([f"--set {text}: the value is not YAML: {error}"]) from error
-
-
-def load_config(path: Path | None, overrides: Mapping[str, Any] | None = None) -> TrialConfig:
-    """Read a TrialConfig from YAML (nested or dotted keys), with dotted overrides on top.
-
-    Args:
-        path: the file; none starts from the defaults.
-        overrides: dotted keys and their values. A mapping for a group of keys, as `adapter`, changes those it names;
-            every other value takes the place of the file's.
-
-    Raises:
-        ConfigError: the file is missing, not YAML, or holds mistakes; all of them at once.
-    """
-    where, overrides = "--set" if path is None else str(path), overrides or {}
-    try:
-        content = {} if path is None else nest(read_yaml_mapping(path), where)
-        for key, value in overrides.items():
-            _make_way(content, key.split("."), value)
-        return TrialConfig.model_validate(_merged(content, overrides, "--set")).with_absolute_paths()
-    except ValidationError as error:
-        raise ConfigError(problems_of(error, where, TrialConfig, overrides)) from error
-
-
-def _make_way(content: dict[str, Any], path: list[str], value: object) -> None:
-    """Take out what an override replaces."""
-    *parents, leaf = path
-    for parent in parents:
-        content = content[parent] if isinstance(content.get(parent), dict) else {}
-    if not (isinstance(value, Mapping) and allowed_keys(TrialConfig, path)):
-        content.pop(leaf, None)
-
-
-def read_yaml_mapping(path: Path) -> dict[str, Any]:
-    """Return the keys and values of a YAML file.
-
-    Raises:
-        ConfigError: the file is missing, not YAML, or not a mapping.
-    """
-    try:
-        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([f"{path}: cannot be read: {error}"]) from error
-    except YAMLError as error:
-        raise ConfigError([f"{path}: not YAML: {error}"]) from error
-    if not isinstance(content, dict):
-        got = "an empty file" if content is None else type(content).__name__
-        raise ConfigError([f"{path}: expected a mapping of keys to values, got {got}"])
-    return content

@@ -1,5 +1,6 @@
 """Predict with a checkpoint: `python -m mtbert_ray.predict CHECKPOINT --data DIR`."""
 
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +30,10 @@ def predict(
     try:
         model, config = load_checkpoint(checkpoint)
         if data is not None:
+            if all(task.source is not None for task in config.tasks):
+                warnings.warn(
+                    "--data has no effect: every task of this checkpoint has a source of its own", stacklevel=1
+                )
             config = config.model_copy(update={"data": config.data.on_course_files(data)})
         written = predict_all(model, config, out, process=local_process(config.resources))
     except UserError as error:
@@ -41,6 +46,7 @@ def predict(
 
 def main() -> None:
     """Run the command line."""
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     app()
 
 

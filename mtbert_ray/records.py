@@ -71,6 +71,8 @@ class EpochFinished(_Event):
     event: Literal["epoch"] = "epoch"
     trial_id: str
     metrics: dict[str, MetricValue]
+    gpu_problem: str | None = None
+    """Why metrics of the GPU are null although the trial holds one."""
 
 
 class TrialFinished(_Event):
@@ -164,6 +166,7 @@ class TrialRecord:
     epochs: list[dict[str, MetricValue]] = field(default_factory=list)
     checkpoint: str | None = None
     reason: str | None = None
+    gpu_problem: str | None = None
 
     @property
     def metrics(self) -> dict[str, MetricValue]:
@@ -247,7 +250,9 @@ def _fold(started: SweepStarted, events: Sequence[Event], *, torn: bool) -> Swee
                     started=event.time,
                 )
             case EpochFinished():
-                trials[event.trial_id].epochs.append(event.metrics)
+                trial = trials[event.trial_id]
+                trial.epochs.append(event.metrics)
+                trial.gpu_problem = event.gpu_problem or trial.gpu_problem
             case TrialFinished():
                 trial = trials[event.trial_id]
                 trial.status, trial.ended, trial.checkpoint = "finished", event.time, event.checkpoint

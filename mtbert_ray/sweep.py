@@ -1,22 +1,21 @@
 """Run a sweep: `python -m mtbert_ray.sweep SPACE.yaml`."""
 
-import shutil
-from datetime import datetime
+import warnings
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from mtbert_ray.cluster.inventory import cluster_capacity, local_capacity
-from mtbert_ray.cluster.session import cluster_address, ray_session
 from mtbert_ray.errors import UserError
-from mtbert_ray.records import refuse_used_folder
-from mtbert_ray.tuning.plan import Plan, check_inputs, describe, make_plan
-from mtbert_ray.tuning.space import load_search_space
-from mtbert_ray.tuning.sweep import run_sweep
+from mtbert_ray.tuning.request import SweepRequest, dry_run, launch
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+_SET_HELP = (
+    "Fix a key of every trial (epochs=1, encoder=minilm, adapter.rank=4) or change one of the space "
+    "(seed=1, resources.num_workers=2, 'search.dropout={uniform: [0, 0.3]}'). Repeat for more."
+)
 
 
 @app.command()
@@ -25,16 +24,10 @@ def sweep(
     data: Annotated[Path | None, typer.Option(help="Folder of the course's files for sst, quora and sts.")] = None,
     out: Annotated[Path | None, typer.Option(help="Output folder. Default: reports/NAME-DATE-TIME.")] = None,
     trials: Annotated[int | None, typer.Option(min=1, help="Number of trials, in place of the YAML's.")] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Fix a key of every trial (epochs=1, encoder=minilm, adapter.rank=4) or change one of the space "
-            "(seed=1, resources.num_workers=2). Repeat for more.",
-        ),
-    ] = None,
-    dry_run: Annotated[bool, typer.Option(help="Check everything, say what would run, start nothing.")] = False,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=_SET_HELP)] = None,
+    only_check: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, say what would run, start nothing.")
+    ] = False,
     address: Annotated[
         str | None, typer.Option(help="A running Ray cluster, or 'auto' on one. Default: Ray on this machine.")
     ] = None,
@@ -47,52 +40,30 @@ def sweep(
 
     Exit codes: 0 done, 1 all trials failed, 2 bad input (nothing was started), 130 interrupted.
     """
+    request = SweepRequest(
+        space_file=space,
+        data=data,
+        out=out,
+        num_trials=trials,
+        overrides=tuple(set_ or ()),
+        address=address,
+        verbose=verbose,
+    )
     try:
-        exit_code = _sweep(space, data, out, trials, set_ or [], dry_run, address, verbose)
+        if only_check:
+            typer.echo("\n".join(dry_run(request)))
+            return
+        outcome = launch(request, console=Console(stderr=True))
     except UserError as error:
         typer.echo(str(error), err=True)
-        exit_code = error.exit_code
-    raise typer.Exit(exit_code)
-
-
-def _sweep(
-    space_file: Path,
-    data: Path | None,
-    out: Path | None,
-    trials: int | None,
-    overrides: list[str],
-    dry_run: bool,
-    address: str | None,
-    verbose: bool,
-) -> int:
-    data_directory = None if data is None else str(data.resolve())
-    space = load_search_space(space_file, overrides=overrides, data_directory=data_directory, num_trials=trials)
-    folder = out or Path("reports") / f"{space.name}-{datetime.now():%Y%m%d-%H%M%S}"
-    refuse_used_folder(folder)
-    address = cluster_address(address)
-    plan = make_plan(space, local_capacity(), own_cluster=True) if address is None else None
-    rows = check_inputs(space)
-    if plan is not None and dry_run:
-        return _print_plan(plan, rows)
-    with ray_session(address, runs_ray_train=space.resources.uses_ray_train, verbose=verbose):
-        plan = plan or make_plan(space, cluster_capacity(), own_cluster=False)
-        if dry_run:
-            return _print_plan(plan, rows)
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(space_file, folder / "space.yaml")
-        outcome = run_sweep(plan, folder, console=Console(stderr=True))
+        raise typer.Exit(error.exit_code) from error
     typer.echo(f"Report: {outcome.report}")
-    return outcome.exit_code
-
-
-def _print_plan(plan: Plan, rows: dict[str, dict[str, int]]) -> int:
-    for line in describe(plan, rows):
-        typer.echo(line)
-    return 0
+    raise typer.Exit(outcome.exit_code)
 
 
 def main() -> None:
     """Run the command line."""
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     app()
 
 

@@ -6,7 +6,6 @@ A user's own task of any of the three kinds is declared in YAML alone; `sst`, `q
 import os
 from collections.abc import Mapping
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
@@ -107,8 +106,9 @@ class TaskSpec(Schema):
             case TableSource(train=train, dev=dev, test=test) as table:
                 files = {"train": absolute(train), "dev": absolute(dev), "test": test and absolute(test)}
                 return self.model_copy(update={"source": table.model_copy(update=files)})
-            case HubSource(dataset=dataset) as hub if Path(dataset).expanduser().is_dir():
-                return self.model_copy(update={"source": hub.model_copy(update={"dataset": absolute(dataset)})})
+            case HubSource(dataset=dataset) as hub:
+                found = hub.model_copy(update={"dataset": absolute_if_folder(dataset)})
+                return self.model_copy(update={"source": found})
         return self
 
     @model_validator(mode="after")
@@ -138,7 +138,14 @@ class TaskSpec(Schema):
 
 def absolute(path: str) -> str:
     """Return a path from the root, `~` replaced; it need not exist."""
-    return os.path.abspath(Path(path).expanduser())  # noqa: PTH100  # Path.resolve would follow links
+    # Path.resolve would follow links, and Path.expanduser fails for a user that there is not.
+    return os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111
+
+
+def absolute_if_folder(name: str) -> str:
+    """Return the absolute path of a local folder, and any other name, as one on a hub, as it is."""
+    path = absolute(name)
+    return path if os.path.isdir(path) else name  # noqa: PTH112  # Path.is_dir fails for a name that is too long.
 
 
 KNOWN_TASK_NAMES = ("sst", "quora", "sts")

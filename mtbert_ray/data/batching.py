@@ -74,7 +74,7 @@ def epoch_batches(
         batch_size: rows of a global batch; the last one of a task may be smaller.
         task_order: the tasks one after another, as in `splits`, or their batches shuffled together.
         seed: decides all draws together with `epoch`.
-        epoch: counted from 0.
+        epoch: any number; each has an order of its own.
         rank: whose share.
         world_size: how many ranks there are.
     """

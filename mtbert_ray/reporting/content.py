@@ -149,6 +149,12 @@ def _notes(outcome: Outcome) -> tuple[str, ...]:
         )
     if outcome.sweep.torn:
         notes.append("The journal's last line was cut off while it was written; its event is not in this report.")
+    by_problem: dict[str, list[str]] = {}
+    for trial in outcome.sweep.trials:
+        if trial.gpu_problem is not None:
+            by_problem.setdefault(trial.gpu_problem, []).append(trial.trial_id)
+    for problem, trial_ids in by_problem.items():
+        notes.append(f"GPU metrics are not known for {', '.join(trial_ids)}: {problem}.")
     finished = sum(trial.status == "finished" for trial in outcome.sweep.trials)
     if outcome.objectives and (unmeasured := finished - len(outcome.compared)):
         notes.append(f"{counted(unmeasured, 'finished trial')} could not be compared: an objective was not measured.")

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.errors import CheckpointError
 from mtbert_ray.metrics import MetricValue
+from mtbert_ray.mistakes import problems_of
 from mtbert_ray.models.multitask import MultitaskModel, build_model
 from mtbert_ray.models.state import base_fingerprint, load_trainable_state, trainable_state
 
@@ -87,7 +88,9 @@ def read_checkpoint_config(folder: Path) -> TrialConfig:
         raise CheckpointError(
             f"{folder}: not a checkpoint (no {CONFIG_NAME}); give a folder like reports/NAME/trials/ID/checkpoint"
         ) from error
-    except (ValidationError, UnicodeDecodeError) as error:
+    except ValidationError as error:
+        raise CheckpointError("\n".join(problems_of(error, str(path), TrialConfig))) from error
+    except UnicodeDecodeError as error:
         raise CheckpointError(f"{path}: not the configuration of a checkpoint: {error}") from error
 
 

@@ -25,6 +25,8 @@ from mtbert_ray.training.inputs import load_inputs
 from mtbert_ray.training.optimizer import make_optimizer, make_schedule
 from mtbert_ray.training.process import Process
 
+_ALL_ROWS = "all"  # no task can have this name
+
 
 class DivergedError(RuntimeError):
     """The training loss is no longer a finite number."""
@@ -130,7 +132,7 @@ class TrainingRun:
             result = EpochResult(
                 epoch=epoch,
                 step=self._step,
-                train_loss=losses.pop("all"),
+                train_loss=losses.pop(_ALL_ROWS),
                 train_loss_by_task=losses,
                 scores=scores,
                 train_seconds=train_seconds,
@@ -144,7 +146,7 @@ class TrainingRun:
             yield result
 
     def _train_epoch(self, epoch: int) -> dict[str, float]:
-        """Take an epoch's steps; return the mean loss of each task and of `all` rows."""
+        """Take an epoch's steps; return the mean loss of each task and of all rows."""
         self._ddp_model.train()
         places = {task: place for place, task in enumerate(self.train_splits)}
         # Losses stay on the device until the epoch ends: reading one would make every step wait for the GPU.
@@ -182,14 +184,13 @@ class TrainingRun:
     def _mean_losses(self, loss_sums: list[float], epoch: int) -> dict[str, float]:
         rows = [len(split) for split in self.train_splits.values()]
         losses = {task: total / count for task, total, count in zip(self.train_splits, loss_sums, rows, strict=True)}
-        losses["all"] = sum(loss_sums) / sum(rows)
         bad = [task for task, loss in losses.items() if not math.isfinite(loss)]
         if bad:
             raise DivergedError(
                 f"the training loss of {', '.join(bad)} is not finite in epoch {epoch}; a lower learning rate than "
                 f"{self.config.learning_rate:g} or max_grad_norm may help"
             )
-        return losses
+        return {**losses, _ALL_ROWS: sum(loss_sums) / sum(rows)}
 
     def _now(self) -> float:
         if self.process.device.type == "cuda":

@@ -4,6 +4,7 @@ The only place that translates Tune's events into ours.
 """
 
 import logging
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,9 +83,11 @@ class SweepListener(tune.Callback):  # type: ignore[misc]  # Ray is untyped
             return  # Tune hands the last result over once more when a trial ends.
         record.epochs.append(metrics)
         self.nodes[trial_id] = result["node_id"]
-        self.journal.append(EpochFinished(trial_id=trial_id, metrics=metrics))
-        if result.get("gpu_problem"):
-            _log.warning("%s: GPU metrics are null: %s", trial_id, result["gpu_problem"])
+        problem = result["gpu_problem"]
+        self.journal.append(EpochFinished(trial_id=trial_id, metrics=metrics, gpu_problem=problem))
+        if problem and record.gpu_problem is None:
+            record.gpu_problem = problem
+            _log.warning("%s: GPU metrics are null: %s", trial_id, problem)
         if self.progress is not None:
             self.progress.epoch_finished(trial_id, metrics)
 
@@ -103,6 +106,8 @@ class SweepListener(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         trial_id = _id_of(trial)
         record = self.trials[trial_id]
         record.status, record.reason = "failed", reason_of(_error_of(trial))
+        if trial.error_file is not None and Path(trial.error_file).exists():
+            shutil.copyfile(trial.error_file, self.trial_folder(trial_id) / "error.txt")
         self.journal.append(TrialFailed(trial_id=trial_id, reason=record.reason))
         if self.progress is not None:
             self.progress.trial_ended(trial_id, reason=record.reason, failed=True)

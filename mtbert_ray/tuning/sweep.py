@@ -4,6 +4,7 @@ Assembles the parts; decides nothing about settings, scores or costs itself.
 """
 
 import os
+import shutil
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +79,8 @@ def run_sweep(plan: Plan, folder: Path, *, console: Console) -> SweepOutcome:
         for trial_id in cut_off:
             listener.stop(trial_id, "interrupted" if interrupts.came else "the time budget was spent")
     journal.append(SweepFinished(reason=reason))
+    # Tune's own state: the journal holds all that is read again.
+    shutil.rmtree(folder / "ray", ignore_errors=True)
     statuses = [trial.status for trial in listener.trials.values()]
     return SweepOutcome(
         reason=reason,

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from mtbert_ray.config import TrialConfig, load_config, nest, parse_assignment
+from mtbert_ray.config import TrialConfig, nest
+from mtbert_ray.config_file import load_config, parse_assignment
 from mtbert_ray.errors import ConfigError
 from mtbert_ray.metrics import RESERVED_NAMES
 from mtbert_ray.tasks import Columns, HubSource, TableSource, TaskKind, TaskSpec
@@ -86,10 +87,14 @@ resources: {gpus_per_worker: atuo, gpus: 1}
             "{finetune: heads_only, adapter: {kind: dora}}",
             "finetune heads_only freezes the encoder, so adapter.kind do",
         ),
+        (
+            "{finetune: heads_only, pair_encoding: separate, hidden_layers: 0}",
+            "leaves nothing to train for sts: a sepa",
+        ),
         ("{batch_size: 3, resources: {num_workers: 4}}", "batch_size 3 is global and cannot feed 4 workers"),
         (
             "resources: {gpus_per_worker: 2}",
-            "gpus_per_worker 2.0: a DDP worker uses one GPU; raise num_workers instead",
+            "gpus_per_worker 2 must be 0, a fraction, or 1; for more raise num_workers",
         ),
         ("resources: {gpus_per_worker: 0.5, num_workers: 2}", "NCCL refuses two ranks on one GPU"),
         ("resources: {launcher: inline, num_workers: 2}", "launcher 'inline' has one worker, got num_workers 2; use"),
@@ -361,9 +366,11 @@ def configs(draw):
 @example(config=TrialConfig())
 @example(config=TrialConfig(encoder="1e5", learning_rate=1e-5, tasks=("sst",), hidden_layers={"sst": 0}))
 @example(config=TrialConfig(encoder="null", data={"source": "course", "directory": "yes: no # 0x10"}))
+@example(config=TrialConfig(encoder="~nobody/x", data={"source": "course", "directory": "~nobody/y"}))
 @given(config=configs())
 def test_every_config_that_a_sweep_writes_is_read_back_as_it_was(tmp_path_factory, config):
     path = tmp_path_factory.getbasetemp() / "round-trip.yaml"
+    config = config.with_absolute_paths()
     with path.open("w", encoding="utf-8") as file:
         YAML().dump(config.model_dump(mode="json"), file)  # as the sweep does
     assert load_config(path) == config
@@ -381,6 +388,26 @@ def test_a_limit_of_rows_is_of_every_task_or_of_those_it_names():
 )
 def test_the_encoder_is_trained_unless_frozen_or_adapted(setting, is_trained):
     assert TrialConfig(**setting).encoder_is_trained is is_trained
+
+
+def test_local_paths_are_absolute_and_other_names_stay(tmp_path, monkeypatch):
+    """Trials run in folders of their own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/somebody")
+    (tmp_path / "my-encoder").mkdir()
+    columns = Columns(sentence2="other")
+    pairs = {"kind": "pair_classification", "num_classes": 2}
+    table = TaskSpec(name="a", **pairs, source=TableSource(train="x/../a.csv", dev="~/b.csv", columns=columns))
+    hub = TaskSpec(name="b", **pairs, source=HubSource(dataset="nyu-mll/glue", columns=columns))
+    config = TrialConfig(encoder="my-encoder", tasks=("sst", table, hub), data={"source": "course", "directory": "."})
+    found = config.with_absolute_paths()
+    assert (found.encoder, found.data.directory) == (str(tmp_path / "my-encoder"), str(tmp_path))
+    assert found.tasks[1].source == TableSource(
+        train=str(tmp_path / "a.csv"), dev="/home/somebody/b.csv", columns=columns
+    )
+    assert (found.tasks[0], found.tasks[2]) == (config.tasks[0], hub)
+    assert TrialConfig(encoder="bert-base-uncased").with_absolute_paths().encoder == "bert-base-uncased"
+    assert found.with_absolute_paths() == found
 
 
 def test_a_setting_cannot_be_changed_once_made():

@@ -7,7 +7,7 @@ import pytest
 
 from mtbert_ray.errors import JournalError, UserError
 from mtbert_ray.metrics import Objective
-from mtbert_ray.records import read_journal
+from mtbert_ray.records import EpochFinished, read_journal
 from mtbert_ray.reporting.document import markdown_text, write_report
 from mtbert_ray.reporting.tables import trial_table
 
@@ -219,3 +219,13 @@ def test_a_folder_without_a_journal_is_a_users_error(tmp_path):
 
 def test_markdown_text_stays_in_its_cell():
     assert markdown_text("a|b\n`c` <d> & [e](f)") == "a\\|b \\`c\\` &lt;d&gt; &amp; \\[e\\](f)"
+
+
+def test_why_gpu_metrics_are_missing_is_said_once_for_all_trials_that_share_the_reason(sweep):
+    for trial_id in ("t0", "t1"):
+        sweep.start(trial_id)
+        problem = {"metrics": {"dev_score": 0.5}, "gpu_problem": "the driver went away"}
+        sweep.journal.append(EpochFinished(trial_id=trial_id, **problem))
+        sweep.end(trial_id)
+    report = (write_report(sweep.finish()).parent / "report.md").read_text()
+    assert report.count("GPU metrics are not known for t0, t1: the driver went away.") == 1

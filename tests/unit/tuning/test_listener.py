@@ -1,19 +1,21 @@
 """What Tune tells becomes the journal: each event once, in order, with the innermost reason of a failure."""
 
+import json
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from ray import cloudpickle
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayTaskError
 from ray.train import ControllerError, WorkerGroupError
 from rich.console import Console
 
-from mtbert_ray.config import TrialConfig, load_config
+from mtbert_ray.config import TrialConfig
+from mtbert_ray.config_file import load_config
 from mtbert_ray.errors import ConfigError
 from mtbert_ray.metrics import Objective
-from mtbert_ray.records import Journal, SweepFinished, SweepStarted, read_journal
+from mtbert_ray.records import Journal, SweepStarted, read_journal
 from mtbert_ray.tuning.listener import SweepListener, reason_of
 from mtbert_ray.tuning.progress import SweepProgress
 
@@ -27,6 +29,7 @@ class FakeTrial:
 
     config: dict
     pickled_error_file: str | None = None
+    error_file: str | None = None
 
 
 class Sweep:
@@ -90,8 +93,6 @@ class Sweep:
     def events(self) -> list[tuple[str, str, object]]:
         """Kind, trial and what is special, of every event after the first."""
         read_journal(self.folder)  # Refuses what is out of order.
-        import json
-
         lines = (self.folder / "journal.jsonl").read_text().splitlines()[1:]
         special = {"epoch": "metrics", "trial_finished": "checkpoint", "trial_stopped": "reason"}
         special |= {"trial_failed": "reason", "trial_started": "hyperparameters"}
@@ -217,11 +218,10 @@ def test_a_pickled_listener_goes_on_with_the_journal_and_without_the_display(swe
     sweep.start("t1")
     copy = pickle.loads(pickle.dumps(sweep.listener))
     assert copy.progress is None
-    result = {"metrics": metrics(1), "node_id": "this-node"}
-    copy.on_trial_result(0, [], sweep.trials["t1"], result)
+    sweep.listener = copy
+    sweep.epoch("t1", 1)
     copy.stop("t1", "enough")
-    sweep.journal.append(SweepFinished(reason="completed"))
-    assert [event[0] for event in sweep.events()[:-1]] == ["trial_started", "epoch", "trial_stopped"]
+    assert [event[0] for event in sweep.events()] == ["trial_started", "epoch", "trial_stopped"]
 
 
 # Reasons
@@ -278,5 +278,11 @@ def test_a_reason_is_one_line_that_a_journal_can_hold(sweep, error, reason):
     assert read_journal(sweep.folder).trials[0].reason == reason_of(error)
 
 
-def test_an_actor_that_died_says_so():
-    assert reason_of(RayActorError()).startswith("RayActorError: The actor died")
+def test_the_whole_trace_of_a_failure_is_kept_beside_the_trial(tmp_path):
+    trace = tmp_path / "of-tune.txt"
+    trace.write_text("Traceback: all of it")
+    sweep = Sweep(tmp_path / "sweep")
+    sweep.start("t1")
+    sweep.trials["t1"].error_file = str(trace)
+    sweep.listener.on_trial_error(0, [], sweep.trials["t1"])
+    assert (sweep.folder / "trials" / "t1" / "error.txt").read_text() == "Traceback: all of it"

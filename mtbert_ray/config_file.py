@@ -1,0 +1,76 @@
+"""Reads a TrialConfig from a YAML file and the command line's `--set KEY=VALUE`. Knows no search space."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from mtbert_ray.config import TrialConfig, lay_over, nest
+from mtbert_ray.errors import ConfigError
+from mtbert_ray.mistakes import allowed_keys, problems_of
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """Split `KEY=VALUE`, as --set takes it; the value is read as YAML.
+
+    Raises:
+        ConfigError: there is no `=`, no key, or the value is not YAML.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError([f"--set {text}: expected KEY=VALUE, as epochs=3 or adapter.rank=4"])
+    try:
+        return key.strip(), YAML(typ="safe").load(value)
+    except YAMLError as error:
+        raise ConfigError([f"--set {text}: the value is not YAML: {error}"]) from error
+
+
+def load_config(path: Path | None, overrides: Mapping[str, Any] | None = None) -> TrialConfig:
+    """Read a TrialConfig from YAML (nested or dotted keys), with dotted overrides on top.
+
+    Args:
+        path: the file; none starts from the defaults.
+        overrides: dotted keys and their values. A mapping for a group of keys, as `adapter`, changes those it names;
+            every other value takes the place of the file's.
+
+    Raises:
+        ConfigError: the file is missing, not YAML, or holds mistakes; all of them at once.
+    """
+    where, overrides = "--set" if path is None else str(path), overrides or {}
+    try:
+        content = {} if path is None else nest(read_yaml_mapping(path), where)
+        for key, value in overrides.items():
+            _make_way(content, key.split("."), value)
+        return TrialConfig.model_validate(lay_over(content, overrides, "--set")).with_absolute_paths()
+    except ValidationError as error:
+        raise ConfigError(problems_of(error, where, TrialConfig, overrides)) from error
+
+
+def _make_way(content: dict[str, Any], path: list[str], value: object) -> None:
+    """Take out what an override replaces."""
+    *parents, leaf = path
+    for parent in parents:
+        content = content[parent] if isinstance(content.get(parent), dict) else {}
+    if not (isinstance(value, Mapping) and allowed_keys(TrialConfig, path)):
+        content.pop(leaf, None)
+
+
+def read_yaml_mapping(path: Path) -> dict[str, Any]:
+    """Return the keys and values of a YAML file.
+
+    Raises:
+        ConfigError: the file is missing, not YAML, or not a mapping.
+    """
+    try:
+        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path}: cannot be read: {error}"]) from error
+    except YAMLError as error:
+        raise ConfigError([f"{path}: not YAML: {error}"]) from error
+    if not isinstance(content, dict):
+        got = "an empty file" if content is None else type(content).__name__
+        raise ConfigError([f"{path}: expected a mapping of keys to values, got {got}"])
+    return content

@@ -1,0 +1,76 @@
+"""A trial's checkpoint comes from the node that holds it, on a real Ray."""
+
+from pathlib import Path
+
+import pytest
+import ray
+from ray.exceptions import RayError
+
+from mtbert_ray.cluster.collect import collect_folder
+from mtbert_ray.cluster.session import ray_session
+from mtbert_ray.cluster.worker import report_of
+from mtbert_ray.training.metering import MeteredEpoch
+
+pytestmark = pytest.mark.ray
+
+NO_NODE = "0" * 55 + "1"
+
+
+@pytest.fixture(scope="module")
+def node_id():
+    """The only node of a Ray of our own, as a trial's report names it."""
+    with ray_session(None, runs_ray_train=False):
+        report = report_of(MeteredEpoch(metrics={}, is_last=True, gpu_problem=None))
+        assert report["node_id"] == ray.nodes()[0]["NodeID"]
+        yield report["node_id"]
+
+
+@pytest.fixture
+def source(tmp_path) -> Path:
+    folder = tmp_path / "on the node" / "checkpoint"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"encoder": "tiny"}\n')
+    (folder / "model.safetensors").write_bytes(bytes(range(256)) * 4096)
+    (folder / "empty").touch()
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_every_file_arrives_as_it_was(node_id, source, tmp_path):
+    target = tmp_path / "here" / "trials" / "t1" / "checkpoint"
+    collect_folder(source, target, node_id=node_id)
+    assert contents(target) == contents(source)
+    assert [path.name for path in target.parent.iterdir()] == ["checkpoint"], "nothing is left beside it"
+
+
+def test_a_folder_that_is_already_here_is_left_alone(node_id, source, tmp_path):
+    target = tmp_path / "here"
+    target.mkdir()
+    (target / "config.json").write_text("mine")
+    collect_folder(source, target, node_id=node_id)
+    assert contents(target) == {"config.json": b"mine"}
+    collect_folder(source, source, node_id=NO_NODE)  # No node is asked.
+
+
+def test_a_copy_that_broke_off_is_made_again(node_id, source, tmp_path):
+    target = tmp_path / "here"
+    half = tmp_path / "here.new"
+    half.mkdir()
+    (half / "model.safetensors").write_bytes(b"half")
+    collect_folder(source, target, node_id=node_id)
+    assert contents(target) == contents(source)
+
+
+def test_a_folder_that_is_not_there_is_an_error_and_leaves_nothing(node_id, tmp_path):
+    with pytest.raises(RayError, match="No such file or directory"):
+        collect_folder(tmp_path / "nowhere", tmp_path / "here", node_id=node_id)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_node_that_is_gone_is_an_error_and_leaves_nothing(node_id, source, tmp_path):
+    with pytest.raises(RayError):
+        collect_folder(source, tmp_path / "here", node_id=NO_NODE, timeout_seconds=60)
+    assert not (tmp_path / "here").exists()

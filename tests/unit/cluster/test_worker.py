@@ -1,0 +1,54 @@
+"""What every worker of a trial does: threads of its own share, a checkpoint in the trial's folder."""
+
+import pytest
+import torch
+
+from mtbert_ray.cluster.trial import scaling_of
+from mtbert_ray.cluster.worker import begin_run, gpus_of
+from mtbert_ray.config import TrialConfig, nest
+from mtbert_ray.training.checkpoint import load_checkpoint
+from mtbert_ray.training.process import Process
+
+SMALL = {"encoder": "tiny", "epochs": 1, "tasks": ["sst"], "data.max_train_rows": 16, "data.max_dev_rows": 10}
+
+
+def trial(**dotted) -> TrialConfig:
+    return TrialConfig.model_validate(nest({**SMALL, **dotted}))
+
+
+@pytest.fixture
+def threads():
+    """Give the tests after this their threads back."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("cpus", [1, 2])
+def test_a_worker_computes_on_the_cores_it_holds(tmp_path, threads, cpus):
+    begin_run(trial(**{"resources.cpus_per_worker": cpus}), Process(), tmp_path)
+    assert torch.get_num_threads() == cpus
+
+
+def test_the_best_epoch_is_kept_in_the_trial_s_folder(tmp_path, threads):
+    config = trial(**{"resources.gpus_per_worker": 0})
+    run = begin_run(config, Process(), tmp_path / "trials" / "t1")
+    assert not (tmp_path / "trials").exists(), "nothing is written before an epoch is done"
+    list(run.epochs())
+    assert [path.name for path in (tmp_path / "trials" / "t1").iterdir()] == ["checkpoint"]
+    assert load_checkpoint(tmp_path / "trials" / "t1" / "checkpoint")[1] == config
+
+
+@pytest.mark.parametrize(
+    ("resources", "per_worker"),
+    [
+        ({"num_workers": 2, "cpus_per_worker": 3, "gpus_per_worker": 0}, {"CPU": 3}),
+        ({"num_workers": 4, "gpus_per_worker": 1}, {"CPU": 1, "GPU": 1}),
+        ({"num_workers": 1, "gpus_per_worker": 0.25}, {"CPU": 1, "GPU": 0.25}),
+    ],
+)
+def test_ray_train_is_asked_for_what_a_trial_holds(resources, per_worker):
+    scaling = scaling_of(trial(resources=resources))
+    assert scaling.num_workers == resources["num_workers"]
+    assert scaling.resources_per_worker == per_worker
+    assert scaling.use_gpu is (gpus_of(trial(resources=resources)) > 0)

@@ -1,0 +1,123 @@
+"""A run with a made-up GPU: what it cost stands beside its scores, and null where something is not known."""
+
+import time
+
+import pytest
+import torch
+
+from mtbert_ray.config import TrialConfig, nest
+from mtbert_ray.metrics import METRICS
+from mtbert_ray.resources.gpu import FakeGpuReader, GpuReadError, GpuSample
+from mtbert_ray.training.loop import TrainingRun
+from mtbert_ray.training.metering import metered_epochs, open_gpu_reader
+from mtbert_ray.training.process import Process
+
+ON_THE_CARD = ("peak_memory_gib", "gpu_utilisation_mean", "gpu_utilisation_peak", "energy_kj")
+EVERYWHERE = ("peak_rss_gib", "cpu_seconds", "train_seconds", "eval_seconds")
+
+
+def sample(memory=2.0, power=100.0, shared=False) -> GpuSample:
+    return GpuSample(process_memory_gib=memory, utilisation_percent=50.0, power_watts=power, shared=shared)
+
+
+def tiny_run(**dotted) -> TrainingRun:
+    setting = {"encoder": "tiny", "epochs": 2, "tasks": ["sst"], "data.max_train_rows": 32, "data.max_dev_rows": 20}
+    return TrainingRun(TrialConfig.model_validate(nest({**setting, **dotted})), process=Process())
+
+
+def metered(*readings, **dotted) -> list[dict]:
+    reader = FakeGpuReader(readings) if readings else None
+    return [epoch.metrics for epoch in metered_epochs(tiny_run(**dotted), reader=reader)]
+
+
+def test_without_a_gpu_its_metrics_are_null_and_the_others_are_measured():
+    for epoch in metered():
+        assert [name for name, metric in METRICS.items() if metric.needs_gpu and epoch[name] is not None] == []
+        assert all(epoch[name] > 0 for name in EVERYWHERE)
+
+
+def test_every_metric_that_an_objective_can_name_is_reported():
+    for epoch in (*metered(), *metered(sample())):
+        assert set(METRICS) <= set(epoch) and "sst" in epoch
+
+
+def test_what_the_card_tells_stands_in_every_epoch():
+    began = time.monotonic()
+    first, last = metered(sample())
+    elapsed = time.monotonic() - began
+    for epoch in (first, last):
+        assert (epoch["peak_memory_gib"], epoch["gpu_utilisation_mean"], epoch["gpu_utilisation_peak"]) == (2, 50, 50)
+    # 100 W throughout: 0.1 kJ a second, of the training and not of the scoring.
+    counted = last["energy_kj"] / 0.1
+    assert last["train_seconds"] <= counted + 1e-3
+    assert counted + last["eval_seconds"] <= elapsed
+    assert last["energy_kj"] > first["energy_kj"] > 0
+
+
+def test_totals_never_fall_from_one_epoch_to_the_next():
+    falling = [sample(memory=memory) for memory in (3.0, 1.0)]
+    epochs = metered(*falling, epochs=3)
+    for name in ("peak_memory_gib", "energy_kj", *EVERYWHERE):
+        values = [epoch[name] for epoch in epochs]
+        assert values == sorted(values), name
+    assert epochs[-1]["peak_memory_gib"] == 3.0
+
+
+def test_a_card_that_is_lost_ends_its_metrics_and_not_the_run():
+    """The totals up to then would look like those of a cheaper trial."""
+    lost = GpuReadError("GPU-1 fell off the bus")
+    with pytest.warns(RuntimeWarning, match="GPU-1 fell off the bus"):
+        reader = FakeGpuReader([*[sample()] * 3, lost])
+        epochs = list(metered_epochs(tiny_run(), reader=reader))
+    assert len(epochs) == 2
+    assert [epochs[-1].metrics[name] for name in ON_THE_CARD] == [None] * 4
+    assert "GPU-1 fell off the bus" in epochs[-1].gpu_problem
+    assert epochs[-1].metrics["train_seconds"] > 0
+
+
+def test_what_the_card_does_not_tell_is_null_alone():
+    reader = FakeGpuReader([sample(power=None)])
+    *_, last = metered_epochs(tiny_run(), reader=reader)
+    assert last.metrics["energy_kj"] is None and last.metrics["peak_memory_gib"] == 2.0
+    assert "power" in last.gpu_problem
+
+
+def test_a_shared_card_s_power_is_nobody_s():
+    """It has one power meter for all who compute on it."""
+    [alone], [shared] = metered(sample(), epochs=1), metered(sample(shared=True), epochs=1)
+    assert (alone["gpu_shared"], shared["gpu_shared"]) == (0, 1)
+    assert alone["energy_kj"] > 0 and shared["energy_kj"] is None
+    assert shared["peak_memory_gib"] == 2.0
+
+
+def test_a_process_that_the_card_never_showed_has_no_memory_of_zero():
+    assert metered(sample(memory=0.0), epochs=1)[0]["peak_memory_gib"] is None
+
+
+def test_metering_does_not_change_the_run():
+    losses = [[epoch["train_loss"] for epoch in epochs] for epochs in (metered(), metered(sample()))]
+    assert losses[0] == losses[1]
+
+
+def test_the_last_epoch_says_so_and_the_reader_is_closed():
+    reader = FakeGpuReader([sample()])
+    epochs = metered_epochs(tiny_run(epochs=3), reader=reader)
+    assert [epoch.is_last for epoch in epochs] == [False, False, True]
+    assert reader.closed
+
+
+def test_a_run_that_is_dropped_in_between_stops_its_meter():
+    """Tune drops a trial after any epoch, and its actor goes on to the next trial."""
+    reader = FakeGpuReader([sample()])
+    epochs = metered_epochs(tiny_run(epochs=3), reader=reader)
+    next(epochs)
+    assert not reader.closed
+    epochs.close()
+    reads = reader.reads
+    time.sleep(0.25)
+    assert reader.closed and reader.reads == reads
+
+
+def test_a_cpu_has_no_reader_and_no_problem():
+    assert open_gpu_reader(torch.device("cpu")) == (None, None)
+    assert next(metered_epochs(tiny_run())).gpu_problem is None
