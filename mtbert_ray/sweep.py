@@ -38,7 +38,8 @@ def sweep(
     Everything is checked before the first trial starts: the YAML, the data, the encoder, the cluster. The output
     folder holds the journal, the report (index.html, report.md), trials.csv, pareto.csv and each trial's checkpoint.
 
-    Exit codes: 0 done, 1 all trials failed, 2 bad input (nothing was started), 130 interrupted.
+    Exit codes: 0 done, 1 no trial finished (all failed, or the time budget was too short), 2 bad input (nothing was
+    started), 130 interrupted.
     """
     request = SweepRequest(
         space_file=space,

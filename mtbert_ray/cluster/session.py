@@ -86,7 +86,8 @@ def _close_token_file() -> None:
 
 def _check_state_api() -> None:
     try:
-        list_nodes(limit=1, timeout=30)
+        # By address: another Ray of this machine, as of a second sweep, would make Ray's own guess ambiguous.
+        list_nodes(address=ray.get_runtime_context().gcs_address, limit=1, timeout=30)
     except Exception as error:  # Ray raises several kinds here, some of them private.
         raise ResourceError(
             "the cluster's State API does not answer, so the workers of a stopped trial would never be freed; "

@@ -89,7 +89,8 @@ def read_checkpoint_config(folder: Path) -> TrialConfig:
             f"{folder}: not a checkpoint (no {CONFIG_NAME}); give a folder like reports/NAME/trials/ID/checkpoint"
         ) from error
     except ValidationError as error:
-        raise CheckpointError("\n".join(problems_of(error, str(path), TrialConfig))) from error
+        problems = problems_of(error, str(path), TrialConfig)
+        raise CheckpointError("\n".join([f"{path}: not the configuration of a checkpoint:", *problems])) from error
     except UnicodeDecodeError as error:
         raise CheckpointError(f"{path}: not the configuration of a checkpoint: {error}") from error
 

@@ -6,6 +6,7 @@ Assembles the parts; decides nothing about settings, scores or costs itself.
 import os
 import shutil
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -35,16 +36,15 @@ class SweepOutcome:
 
     reason: EndReason
     num_finished: int
-    num_failed: int
     report: Path
     """The report's index.html."""
 
     @property
     def exit_code(self) -> int:
-        """The command line's: 0 done, 1 all trials failed, 130 interrupted."""
+        """The command line's: 0 done, 1 no trial finished, 130 interrupted."""
         if self.reason == "interrupted":
             return 130
-        return 1 if self.num_failed > 0 and self.num_finished == 0 else 0
+        return 0 if self.num_finished > 0 else 1
 
 
 def run_sweep(plan: Plan, folder: Path, *, console: Console) -> SweepOutcome:
@@ -72,12 +72,11 @@ def run_sweep(plan: Plan, folder: Path, *, console: Console) -> SweepOutcome:
     )
     listener = SweepListener(folder=folder, journal=journal, progress=progress)
     with progress, _Interrupts() as interrupts:
+        started = time.monotonic()
         _tuner(plan, folder, [listener, interrupts]).fit()
-        cut_off = [trial.trial_id for trial in listener.trials.values() if trial.status == "running"]
-        # Only the time budget ends trials that nobody interrupted.
-        reason: EndReason = "interrupted" if interrupts.came else "time_budget" if cut_off else "completed"
-        for trial_id in cut_off:
-            listener.stop(trial_id, "interrupted" if interrupts.came else "the time budget was spent")
+        reason = _end_reason(plan, listener, seconds=time.monotonic() - started, interrupted=interrupts.came > 0)
+        for trial_id in [trial.trial_id for trial in listener.trials.values() if trial.status == "running"]:
+            listener.stop(trial_id, "interrupted" if reason == "interrupted" else "the time budget was spent")
     journal.append(SweepFinished(reason=reason))
     # Tune's own state: the journal holds all that is read again.
     shutil.rmtree(folder / "ray", ignore_errors=True)
@@ -85,7 +84,6 @@ def run_sweep(plan: Plan, folder: Path, *, console: Console) -> SweepOutcome:
     return SweepOutcome(
         reason=reason,
         num_finished=statuses.count("finished"),
-        num_failed=statuses.count("failed"),
         report=write_report(folder),
     )
 
@@ -139,6 +137,17 @@ def _trainable(plan: Plan, folder: Path) -> Any:  # noqa: ANN401  # Ray has no t
         return tune.with_resources(driver, {"CPU": DRIVER_CPUS})
     worker = tune.with_parameters(InlineTrial, sweep_folder=str(folder))
     return tune.with_resources(worker, {"CPU": plan.request.cpus_per_worker, "GPU": plan.request.gpus_per_worker})
+
+
+def _end_reason(plan: Plan, listener: SweepListener, *, seconds: float, interrupted: bool) -> EndReason:
+    """Return why Tune came back: it does not tell."""
+    if interrupted:
+        return "interrupted"
+    budget, planned = plan.space.time_budget_seconds, plan.space.num_trials
+    ended = [trial for trial in listener.trials.values() if trial.status != "running"]
+    if budget is not None and seconds >= budget and (planned is None or len(ended) < planned):
+        return "time_budget"
+    return "completed"
 
 
 class _Interrupts(tune.Callback):  # type: ignore[misc]  # Ray is untyped
