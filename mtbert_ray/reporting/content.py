@@ -51,6 +51,8 @@ class Content:
     """Everything in a report but its tables and figures."""
 
     name: str
+    question: str | None
+    """What the sweep was to answer, in its author's words."""
     state: str
     facts: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
@@ -75,6 +77,7 @@ def content_of(outcome: Outcome, folder: Path) -> Content:
     started = outcome.sweep.started
     return Content(
         name=started.name,
+        question=started.space.get("question"),
         state=_ENDS[outcome.sweep.finished.reason if outcome.sweep.finished else None],
         facts=_facts(outcome.sweep),
         notes=_notes(outcome),

@@ -35,7 +35,7 @@ class Sweep:
             SweepStarted(
                 time=START,
                 name="budget <b>",
-                space={"search": {"adapter.kind": ["none", "lora"]}},
+                space={"question": "Is <more> better?", "search": {"adapter.kind": ["none", "lora"]}},
                 objectives=objectives,
                 hyperparameters=HYPERPARAMETERS,
                 tasks=("sst", "quora", "sts"),

@@ -229,3 +229,10 @@ def test_why_gpu_metrics_are_missing_is_said_once_for_all_trials_that_share_the_
         sweep.end(trial_id)
     report = (write_report(sweep.finish()).parent / "report.md").read_text()
     assert report.count("GPU metrics are not known for t0, t1: the driver went away.") == 1
+
+
+def test_the_question_stands_on_top(eight_trials):
+    page = write_report(eight_trials).read_text()
+    assert '<p class="question">Is &lt;more&gt; better?</p>' in page
+    markdown = (eight_trials / "report.md").read_text().splitlines()
+    assert markdown[0].startswith("# ") and "better?" in markdown[2]
