@@ -1,4 +1,7 @@
-"""Every mistake in a search space is named with its line, what was got, what is allowed and the nearest right name."""
+"""Every mistake in a search space is named with its line, what was got, what is allowed and the nearest right name.
+
+Long because most of it is one table: a mistake a row, and its message to the letter.
+"""
 
 import random
 from contextlib import suppress
