@@ -139,7 +139,7 @@ class TrialConfig(_Finite):
     epochs: int = Field(default=10, ge=1)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """`bf16`: autocast. `auto`: bf16 on a GPU that has it, else fp32."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**32)
     resources: ResourceConfig = ResourceConfig()
 
     @model_validator(mode="after")
@@ -148,7 +148,9 @@ class TrialConfig(_Finite):
         if len(set(names)) < len(names):
             raise ValueError(f"tasks {names} must have different names")
         if taken := sorted({*names} & RESERVED_NAMES):
-            raise ValueError(f"tasks cannot be named {', '.join(taken)}: reports have it as the name of something else")
+            raise ValueError(
+                f"tasks cannot be named {', '.join(taken)}: a report or a prediction file has that name already"
+            )
         if isinstance(self.hidden_layers, dict):
             if set(self.hidden_layers) != set(names):
                 raise ValueError(f"hidden_layers names {sorted(self.hidden_layers)}, the tasks are {sorted(names)}")

@@ -122,14 +122,17 @@ class Journal:
     Holds no open file, so that it can be pickled with whatever writes to it.
 
     Raises:
-        JournalError: the folder already holds a journal.
+        JournalError: the folder is not empty, or cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
         refuse_used_folder(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / JOURNAL_NAME
-        self._path.touch(exist_ok=False)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._path.touch(exist_ok=False)
+        except OSError as error:
+            raise JournalError(f"{folder}: no sweep can be written there: {error}") from error
 
     def append(self, event: Event) -> None:
         """Write one event and hand it to the disk."""
@@ -140,15 +143,17 @@ class Journal:
 
 
 def refuse_used_folder(folder: Path) -> None:
-    """Check that a folder can take a new sweep.
+    """Check that a folder can take a new sweep: it is empty, or there is none yet.
 
     Raises:
-        JournalError: it is a file, or already holds a journal.
+        JournalError: it holds a sweep or anything else, or it is a file.
     """
     if (folder / JOURNAL_NAME).exists():
         raise JournalError(f"{folder} already holds the journal of a sweep; give --out another folder")
     if folder.exists() and not folder.is_dir():
         raise JournalError(f"{folder} is a file; give --out a folder")
+    if folder.exists() and any(folder.iterdir()):
+        raise JournalError(f"{folder} is not empty; give --out a folder of its own")
 
 
 @dataclass(kw_only=True)

@@ -8,7 +8,6 @@ import typer
 from rich.console import Console
 
 from mtbert_ray.errors import UserError
-from mtbert_ray.tuning.request import SweepRequest, dry_run, launch
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -41,6 +40,9 @@ def sweep(
     Exit codes: 0 done, 1 no trial finished (all failed, or the time budget was too short), 2 bad input (nothing was
     started), 130 interrupted.
     """
+    # Imported here: torch and Ray take seconds, which --help need not wait for.
+    from mtbert_ray.tuning.request import SweepRequest, dry_run, launch
+
     request = SweepRequest(
         space_file=space,
         data=data,

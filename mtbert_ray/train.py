@@ -1,6 +1,7 @@
 """Fine-tune one setting without Ray: `python -m mtbert_ray.train --config CONFIG.yaml`."""
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -11,9 +12,6 @@ from rich.progress import Progress
 from mtbert_ray.config_file import load_config, parse_assignment
 from mtbert_ray.errors import UserError
 from mtbert_ray.metrics import Metrics
-from mtbert_ray.training.loop import DivergedError, TrainingRun
-from mtbert_ray.training.metering import metered_epochs
-from mtbert_ray.training.process import local_process
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -22,35 +20,36 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def train(
     config: Annotated[Path | None, typer.Option(help="YAML of one setting; without it, the defaults.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of the course's files for sst, quora and sts.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the checkpoint and metrics.jsonl.")] = Path("runs/train"),
+    out: Annotated[Path | None, typer.Option(help="Folder of the run. Default: runs/DATE-TIME.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one key, as adapter.rank=4.")
     ] = None,
 ) -> None:
     """Fine-tune one setting on this machine, on its first GPU if it has one.
 
-    Prints each epoch's dev scores and costs and keeps the checkpoint of the epoch with the best dev_score.
-    The config.yaml of any trial of a sweep reproduces that trial.
+    Prints each epoch's dev scores and costs, writes them to metrics.jsonl, and keeps the checkpoint of the epoch with
+    the best dev_score. The config.yaml of any trial of a sweep reproduces that trial.
     """
+    # Imported here: torch takes seconds, which --help and a mistake in the YAML need not wait for.
+    from mtbert_ray.training.loop import DivergedError, TrainingRun
+    from mtbert_ray.training.metering import metered_epochs
+    from mtbert_ray.training.process import local_process
+
     try:
         overrides = dict(parse_assignment(text) for text in set_ or [])
         if data is not None:
             overrides |= {"data.source": "course", "data.directory": str(data)}
         trial = load_config(config, overrides)
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"--out {out}: no folder can be made there: {error}") from error
+        folder = _new_folder(out)
         with Progress(console=Console(stderr=True), transient=True) as progress:
             bar = progress.add_task("loading data and encoder", total=None)
 
             def show_step(step: int, total: int) -> None:
                 progress.update(bar, description="training", completed=step, total=total)
 
-            run = TrainingRun(
-                trial, process=local_process(trial.resources), checkpoint=out / "checkpoint", on_step=show_step
-            )
-            with (out / "metrics.jsonl").open("w") as log:
+            process, checkpoint = local_process(trial.resources), folder / "checkpoint"
+            run = TrainingRun(trial, process=process, checkpoint=checkpoint, on_step=show_step)
+            with (folder / "metrics.jsonl").open("w") as log:
                 for epoch in metered_epochs(run):
                     log.write(json.dumps(epoch.metrics) + "\n")
                     log.flush()
@@ -61,7 +60,19 @@ def train(
     except DivergedError as error:
         typer.echo(f"training failed: {error}", err=True)
         raise typer.Exit(1) from error
-    typer.echo(f"The best epoch's checkpoint: {out / 'checkpoint'}")
+    typer.echo(f"The best epoch's checkpoint: {checkpoint}")
+
+
+def _new_folder(out: Path | None) -> Path:
+    """Return the run's folder, made. One that holds a run is refused: two settings' files would be mixed."""
+    folder = out or Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}"
+    if any((folder / name).exists() for name in ("metrics.jsonl", "checkpoint")):
+        raise UserError(f"--out {folder}: already holds a run; give another folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out {folder}: no folder can be made there: {error}") from error
+    return folder
 
 
 def _line(metrics: Metrics, epochs: int) -> str:

@@ -51,6 +51,8 @@ def ray_session(address: str | None, *, runs_ray_train: bool, verbose: bool = Fa
     """
     os.environ.update({name: value for name, value in (_QUIET | _WORKER_ENV).items() if name not in os.environ})
     level = logging.INFO if verbose else logging.ERROR
+    # Tune would print the whole trace of a failed trial; the sweep gives the reason in a line and keeps the trace.
+    logging.getLogger("ray.tune").setLevel(logging.INFO if verbose else logging.CRITICAL)
     try:
         if address is None:
             # A trial's driver under Ray Train only waits; one CPU more than there are leaves the workers theirs.

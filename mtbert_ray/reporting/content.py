@@ -161,6 +161,8 @@ def _notes(outcome: Outcome) -> tuple[str, ...]:
     finished = sum(trial.status == "finished" for trial in outcome.sweep.trials)
     if outcome.objectives and (unmeasured := finished - len(outcome.compared)):
         notes.append(f"{counted(unmeasured, 'finished trial')} could not be compared: an objective was not measured.")
+    if outcome.front and not (outcome.front_losses < reference_losses(outcome.objectives)).all(axis=1).any():
+        notes.append("No trial on the front is better than the reference in every objective.")
     return tuple(notes)
 
 

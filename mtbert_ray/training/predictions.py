@@ -1,6 +1,6 @@
 """Prediction files in the course's format, for dev and test, and the dev scores they would get."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +31,14 @@ class Predictions:
     """Each task's dev score, dev_score and leaderboard_score."""
 
 
-def predict_all(model: MultitaskModel, config: TrialConfig, folder: Path, *, process: Process) -> Predictions:
+def predict_all(
+    model: MultitaskModel,
+    config: TrialConfig,
+    folder: Path,
+    *,
+    process: Process,
+    announce: Callable[[str], None] = lambda text: None,
+) -> Predictions:
     """Predict every task's dev and test rows and write one file each.
 
     Args:
@@ -39,6 +46,7 @@ def predict_all(model: MultitaskModel, config: TrialConfig, folder: Path, *, pro
         config: its configuration, with the data to predict; row limits are lifted.
         folder: for the files, as sst-dev-output.csv.
         process: a run of one process.
+        announce: told of each task's split before it is predicted, which can take minutes.
 
     Raises:
         DataError: a file cannot be read as its task needs it.
@@ -58,6 +66,7 @@ def predict_all(model: MultitaskModel, config: TrialConfig, folder: Path, *, pro
     splits: tuple[Split, ...] = ("dev", "test")
     for split in splits:
         for name, rows in load_inputs(config, split).items():
+            announce(f"predicting {name} {split}: {len(rows)} rows")
             predictions = predict(model, name, rows, process, bf16=bf16)
             files.append(folder / f"{_FILE_STEMS.get(name, name)}-{split}-output.csv")
             write_predictions(files[-1], tasks[name], rows.ids, predictions)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ray import cloudpickle, tune
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.train import ControllerError, WorkerGroupError
 from ray.tune.experiment import Trial
 from ruamel.yaml import YAML
@@ -146,7 +146,7 @@ class SweepListener(tune.Callback):  # type: ignore[misc]  # Ray is untyped
 
 def reason_of(error: BaseException | None) -> str:
     """Return why a trial failed in one line: the innermost cause, without the traces of the layers around it."""
-    if error is None:
+    if error is None or isinstance(error, RayActorError):
         return "the trial's process died without a word (out of memory, or killed)"
     if isinstance(error, RayTaskError):
         return reason_of(error.cause)

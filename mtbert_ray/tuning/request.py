@@ -3,7 +3,6 @@
 The order matters: whatever can be found wrong is found before Ray starts or a folder is made.
 """
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -67,9 +66,7 @@ def launch(request: SweepRequest, *, console: Console) -> SweepOutcome:
         make_plan(space, local_capacity(), own_cluster=True)
     check_inputs(space)
     with _planned(request, space) as plan:
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(request.space_file, folder / "space.yaml")
-        return run_sweep(plan, folder, console=console)
+        return run_sweep(plan, folder, space_file=request.space_file, console=console)
 
 
 def _checked(request: SweepRequest) -> tuple[SearchSpace, Path]:

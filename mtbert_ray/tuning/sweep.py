@@ -47,21 +47,23 @@ class SweepOutcome:
         return 0 if self.num_finished > 0 else 1
 
 
-def run_sweep(plan: Plan, folder: Path, *, console: Console) -> SweepOutcome:
+def run_sweep(plan: Plan, folder: Path, *, space_file: Path, console: Console) -> SweepOutcome:
     """Run every trial of a plan on the connected cluster and write the report.
 
     A first SIGINT or SIGTERM ends the running trials and still writes the report; a second one ends at once.
 
     Args:
         plan: checked against this cluster.
-        folder: the sweep's output folder; must not hold a sweep yet.
+        folder: the sweep's output folder; must be empty, or not be there yet.
+        space_file: the YAML as given, kept beside the results.
         console: for the progress.
 
     Raises:
-        JournalError: the folder already holds a sweep.
+        JournalError: the folder is not empty or cannot be written.
     """
     folder = folder.resolve()
     journal = Journal(folder)
+    shutil.copyfile(space_file, folder / "space.yaml")
     journal.append(_started(plan))
     progress = SweepProgress(
         objectives=plan.objectives,
@@ -71,7 +73,7 @@ def run_sweep(plan: Plan, folder: Path, *, console: Console) -> SweepOutcome:
         console=console,
     )
     listener = SweepListener(folder=folder, journal=journal, progress=progress)
-    with progress, _Interrupts() as interrupts:
+    with progress, _Interrupts(console) as interrupts:
         started = time.monotonic()
         _tuner(plan, folder, [listener, interrupts]).fit()
         reason = _end_reason(plan, listener, seconds=time.monotonic() - started, interrupted=interrupts.came > 0)
@@ -165,8 +167,9 @@ class _Interrupts(tune.Callback):  # type: ignore[misc]  # Ray is untyped
     Tune can handle SIGINT by itself, but then tells nobody that there was one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, console: Console) -> None:
         self.came = 0
+        self._console = console
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -181,7 +184,7 @@ class _Interrupts(tune.Callback):  # type: ignore[misc]  # Ray is untyped
             signal.signal(number, handler)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"came": self.came, "_before": {}}  # Tune pickles its callbacks; signal handlers cannot be.
+        return {"came": self.came}  # Tune pickles its callbacks; signal handlers cannot be.
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:  # noqa: ANN401
         """Say it again to Tune if it came before Tune listened."""
@@ -192,4 +195,5 @@ class _Interrupts(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         self.came += 1
         if self.came > 1:
             raise KeyboardInterrupt
+        self._console.print("Interrupted: ending the trials, then writing the report. Once more to leave at once.")
         signal.raise_signal(signal.SIGUSR1)

@@ -44,6 +44,15 @@ def test_a_missing_space_is_refused(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
+    (tmp_path / "space.yaml").write_text(TINY_SPACE)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "report.md").write_text("mine")
+    done = sweep(tmp_path / "space.yaml", tmp_path / "out")
+    assert done.exit_code == 2 and "is not empty; give --out a folder of its own" in done.stderr
+    assert (tmp_path / "out" / "report.md").read_text() == "mine"
+
+
 OWN_TASK = """\
 name: own
 objectives: {dev_score: {direction: maximise, reference: 0}}

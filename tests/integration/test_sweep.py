@@ -169,3 +169,23 @@ def test_the_peft_space_runs_on_the_course_s_files(real_data_dir, tmp_path):
     sweep = read_journal(out)
     assert [trial.status for trial in sweep.trials] == ["finished"] * 3
     assert any("at most 100 rows a task" in note for note in sweep.started.notes)
+
+
+def test_a_task_of_the_user_s_own_runs_from_relative_files(tmp_path):
+    rows = "text,mood\n" + "".join(f"a {['dull', 'fair', 'fine'][day % 3]} day {day},{day % 3}\n" for day in range(24))
+    (tmp_path / "rows.csv").write_text(rows)
+    (tmp_path / "own.yaml").write_text(
+        "name: own\n"
+        "objectives: {dev_score: {direction: maximise, reference: 0}}\n"
+        "fixed:\n"
+        "  encoder: tiny\n"
+        "  epochs: 1\n"
+        "  tasks: [{name: mood, kind: classification, num_classes: 3,\n"
+        "           source: {train: rows.csv, dev: rows.csv, columns: {sentence1: text, label: mood}}}]\n"
+        "search: {learning_rate: {grid: [1e-3]}}\n"
+        "algorithm: grid\n"
+    )
+    done = run("sweep", "own.yaml", "--out", "out", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    trial = read_journal(tmp_path / "out").trials[0]
+    assert trial.status == "finished" and 0 <= trial.metrics["mood"] <= 1

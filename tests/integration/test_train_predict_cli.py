@@ -154,7 +154,8 @@ def test_a_config_that_is_not_there_or_holds_a_conflict_is_refused(tmp_path):
 def test_missing_data_are_refused_and_an_earlier_run_is_kept(trained, tmp_path):
     log = tmp_path / "metrics.jsonl"
     log.write_text("earlier\n")
-    refused(train(tmp_path, "--data", tmp_path / "nowhere"), "nowhere", "ids-sst-train.csv: no such file")
+    refused(train(tmp_path / "new", "--data", tmp_path / "nowhere"), "nowhere", "ids-sst-train.csv: no such file")
+    refused(train(tmp_path), f"--out {tmp_path}: already holds a run; give another folder")
     assert log.read_text() == "earlier\n"
 
 

@@ -28,8 +28,8 @@ def command(module: str, *arguments: object) -> list[str]:
     return [sys.executable, "-m", f"mtbert_ray.{module}", *map(str, arguments)]
 
 
-def run(module: str, *arguments: object, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+def run(module: str, *arguments: object, timeout: float = 300, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
     return subprocess.run(
-        command(module, *arguments), capture_output=True, text=True, timeout=timeout, cwd=ROOT, env=environment
+        command(module, *arguments), capture_output=True, text=True, timeout=timeout, cwd=folder, env=environment
     )

@@ -69,7 +69,10 @@ resources: {gpus_per_worker: atuo, gpus: 1}
             f"tasks: [{OWN.replace('classification', 'clasification')}]",
             "tasks.0.kind has 'clasification'; did you mean",
         ),
-        (f"tasks: [{OWN.replace('topic', 'step')}]", "tasks cannot be named step: reports have it as the name of"),
+        (
+            f"tasks: [{OWN.replace('topic', 'step')}]",
+            "tasks cannot be named step: a report or a prediction file has that name already",
+        ),
         ("hidden_layers: {sst: 1}", "hidden_layers names ['sst'], the tasks are ['quora', 'sst', 'sts']"),
         ("hidden_layers: {sst: 1, quora: -1, sts: 0}", "hidden_layers must not be negative"),
         ("hidden_layers: -1", "hidden_layers -1 must not be negative"),

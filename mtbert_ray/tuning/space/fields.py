@@ -144,7 +144,7 @@ def _in_tasks(details: list[ErrorDetails]) -> str:
     """Return what is wrong inside the list of tasks, each with its place, as `0.source.dev: Field required`."""
     # Where a task is wrong, pydantic adds that the list has become too short.
     places = [detail for detail in details if detail["type"] != "too_short"] or details
-    return "; ".join(f"{'.'.join(map(str, detail['loc']))}: {_wanted(detail)}" for detail in places)
+    return "; ".join(": ".join(filter(None, [".".join(map(str, d["loc"])), _wanted(d)])) for d in places)
 
 
 def _wanted(detail: ErrorDetails) -> str:

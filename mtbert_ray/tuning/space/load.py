@@ -8,6 +8,7 @@ from pathlib import Path
 from mtbert_ray.tuning.space.checks import check_fixed, check_objectives, check_plain_keys, check_section, tasks_of
 from mtbert_ray.tuning.space.combinations import check_combinations
 from mtbert_ray.tuning.space.conditions import check_conditions, without_the_impossible
+from mtbert_ray.tuning.space.fields import normalised
 from mtbert_ray.tuning.space.file import Problems, read_space_file
 from mtbert_ray.tuning.space.model import SearchSpace, SweepResources
 from mtbert_ray.tuning.space.overrides import apply_overrides, fix, flatten_sections
@@ -75,7 +76,8 @@ def _checked(content: dict[str, YamlValue], problems: Problems) -> SearchSpace:
     assert resources is not None, "a section without problems is a model"
 
     search = without_the_impossible(parameters, fixed, problems)
-    plain = {key: value for key, value in content.items() if key not in ("objectives", "fixed", "search", "resources")}
+    parts = ("objectives", "fixed", "search", "resources")
+    plain = {key: normalised(SearchSpace, key, value) for key, value in content.items() if key not in parts}
     space = SearchSpace(objectives=objectives, fixed=fixed, search=search, resources=resources, **plain)
     if space.algorithm == "grid" and sum(1 for _ in islice(space.grid(), MAX_GRID + 1)) > MAX_GRID:
         problems.add(("algorithm",), f"the grid has more than {MAX_GRID} settings; use algorithm random, tpe or nsga2")

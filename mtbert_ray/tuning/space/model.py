@@ -36,7 +36,7 @@ class SweepResources(ResourceConfig):
 class SearchSpace(Schema):
     """A sweep as its YAML asks for it. `load_search_space` makes one and checks what lies between the fields."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80)
     """Names the folder of the sweep, so letters, digits, `_`, `.` and `-`."""
     question: str | None = None
     """What the sweep is to answer, in one line; shown in the report."""
@@ -54,7 +54,7 @@ class SearchSpace(Schema):
     """How many settings to try; none for a time budget alone, or for the whole grid."""
     time_budget_minutes: float | None = Field(default=None, gt=0)
     """The sweep ends after this; trials that still run are stopped, and count as such."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**32)
     """The searcher's, and every trial's unless `seed` is fixed or searched."""
     resources: SweepResources = SweepResources()
 
