@@ -1,6 +1,5 @@
 """Fine-tune one setting without Ray: `python -m mtbert_ray.train --config CONFIG.yaml`."""
 
-import json
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -30,49 +29,31 @@ def train(
     Prints each epoch's dev scores and costs, writes them to metrics.jsonl, and keeps the checkpoint of the epoch with
     the best dev_score. The config.yaml of any trial of a sweep reproduces that trial.
     """
-    # Imported here: torch takes seconds, which --help and a mistake in the YAML need not wait for.
-    from mtbert_ray.training.loop import DivergedError, TrainingRun
-    from mtbert_ray.training.metering import metered_epochs
-    from mtbert_ray.training.process import local_process
+    # Imported here: torch takes seconds, which --help need not wait for.
+    from mtbert_ray.training.alone import CHECKPOINT_NAME, run_alone
+    from mtbert_ray.training.loop import DivergedError
 
+    folder = out or Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}"
     try:
         overrides = dict(parse_assignment(text) for text in set_ or [])
         if data is not None:
             overrides |= {"data.source": "course", "data.directory": str(data)}
         trial = load_config(config, overrides)
-        folder = _new_folder(out)
         with Progress(console=Console(stderr=True), transient=True) as progress:
             bar = progress.add_task("loading data and encoder", total=None)
 
             def show_step(step: int, total: int) -> None:
                 progress.update(bar, description="training", completed=step, total=total)
 
-            process, checkpoint = local_process(trial.resources), folder / "checkpoint"
-            run = TrainingRun(trial, process=process, checkpoint=checkpoint, on_step=show_step)
-            with (folder / "metrics.jsonl").open("w") as log:
-                for epoch in metered_epochs(run):
-                    log.write(json.dumps(epoch.metrics) + "\n")
-                    log.flush()
-                    typer.echo(_line(epoch.metrics, trial.epochs))
+            for metrics in run_alone(trial, folder, on_step=show_step):
+                typer.echo(_line(metrics, trial.epochs))
     except UserError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(error.exit_code) from error
     except DivergedError as error:
         typer.echo(f"training failed: {error}", err=True)
         raise typer.Exit(1) from error
-    typer.echo(f"The best epoch's checkpoint: {checkpoint}")
-
-
-def _new_folder(out: Path | None) -> Path:
-    """Return the run's folder, made. One that holds a run is refused: two settings' files would be mixed."""
-    folder = out or Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}"
-    if any((folder / name).exists() for name in ("metrics.jsonl", "checkpoint")):
-        raise UserError(f"--out {folder}: already holds a run; give another folder")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--out {folder}: no folder can be made there: {error}") from error
-    return folder
+    typer.echo(f"The best epoch's checkpoint: {folder / CHECKPOINT_NAME}")
 
 
 def _line(metrics: Metrics, epochs: int) -> str:
