@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,6 +54,8 @@ def ray_session(address: str | None, *, runs_ray_train: bool, verbose: bool = Fa
     level = logging.INFO if verbose else logging.ERROR
     # Tune would print the whole trace of a failed trial; the sweep gives the reason in a line and keeps the trace.
     logging.getLogger("ray.tune").setLevel(logging.INFO if verbose else logging.CRITICAL)
+    if address is not None:
+        _check_reachable(address)
     try:
         if address is None:
             # A trial's driver under Ray Train only waits; one CPU more than there are leaves the workers theirs.
@@ -77,6 +80,17 @@ def ray_session(address: str | None, *, runs_ray_train: bool, verbose: bool = Fa
         yield
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Refuse a host and port where nobody listens; Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        return  # `auto` and the like: Ray looks for the cluster by itself.
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise ResourceError(f"--address {address}: no Ray answers: {error}") from error
 
 
 def _close_token_file() -> None:
