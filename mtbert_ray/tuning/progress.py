@@ -69,7 +69,11 @@ class SweepProgress:
         if reason is None and losses is not None and is_feasible(trial.metrics, self.objectives):
             self._losses.append(losses)
         outcome = "finished" if reason is None else f"{'failed' if failed else 'stopped'}: {reason}"
-        self._say(f"{trial_id} {outcome}. {self.summary()}")
+        line = f"{trial_id} {outcome}. {self.summary()}"
+        if failed:
+            self._print(line)  # Above the live table, where it stays: a failure must not be missed.
+        else:
+            self._say(line)
 
     def summary(self) -> str:
         """Return trials done, failures, time left and the hypervolume, in one line."""
@@ -118,7 +122,10 @@ class SweepProgress:
     def _say(self, line: str) -> None:
         """Print a line where there is no live table to change."""
         if self._live is None:
-            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+            self._print(line)
+
+    def _print(self, line: str) -> None:
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def setting_of(trial: TrialRecord) -> str:

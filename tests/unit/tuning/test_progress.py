@@ -189,3 +189,10 @@ def test_a_terminal_gets_a_table_of_what_runs_and_no_lines():
     assert heading == ["trial", "epoch", "sst", "sts", "dev_score", "setting"]
     assert row == ["t7", "1/4", "0.700", "-", "0.700", "learning_rate=1e-05"]
     assert " ".join(summary).startswith("1 of 4 trials done, about 44 min left, hypervolume 12.5")
+
+
+def test_a_failure_is_told_above_the_table():
+    console = Console(file=io.StringIO(), width=200, force_terminal=True, color_system=None)
+    with progress_on(console) as progress:
+        run_trial(progress, "t1", epoch(), reason="ValueError: no", failed=True)
+    assert "t1 failed: ValueError: no. 1 of 4 trials done, 1 failed" in console.file.getvalue()
