@@ -77,9 +77,19 @@ METRICS: dict[str, Metric] = {
 
 RESERVED_NAMES = frozenset(METRICS) | {
     # Beside the metrics in an epoch's report, and beside the scores in the tables.
-    *("epoch", "step", "all", "adapter_percent", "gpu_shared", "best_epoch", "epochs_done"),
+    *(
+        "epoch",
+        "step",
+        "all",
+        "adapter_percent",
+        "smart_penalty",
+        "smart_steps",
+        "gpu_shared",
+        "best_epoch",
+        "epochs_done",
+    ),
     "para",  # what the course's prediction files call quora
-    *("trial_id", "status", "on_front", "knee", "feasible", "reason", "checkpoint"),
+    *("trial_id", "experiment", "status", "on_front", "knee", "feasible", "reason", "checkpoint"),
 }
 """What a task cannot be named."""
 

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from mtbert_ray.config_file import load_config, parse_assignment
+from mtbert_ray.config.file import load_config, parse_assignment
 from mtbert_ray.errors import UserError
 from mtbert_ray.metrics import Metrics
 

@@ -16,7 +16,8 @@ from mtbert_ray.config import TrialConfig
 from mtbert_ray.errors import CheckpointError
 from mtbert_ray.metrics import MetricValue
 from mtbert_ray.mistakes import problems_of
-from mtbert_ray.models.multitask import MultitaskModel, build_model
+from mtbert_ray.models.build import build_model
+from mtbert_ray.models.multitask import MultitaskModel
 from mtbert_ray.models.state import base_fingerprint, load_trainable_state, trainable_state
 
 WEIGHTS_NAME = "model.safetensors"

@@ -18,7 +18,8 @@ from mtbert_ray.config import TrialConfig
 from mtbert_ray.data.batching import Batch, epoch_batches, num_steps
 from mtbert_ray.metrics import MetricValue
 from mtbert_ray.models.adapters import ParameterCounts, count_parameters
-from mtbert_ray.models.multitask import MultitaskModel, build_model
+from mtbert_ray.models.build import build_model
+from mtbert_ray.models.multitask import MultitaskModel
 from mtbert_ray.training.checkpoint import save_checkpoint
 from mtbert_ray.training.evaluate import evaluate
 from mtbert_ray.training.inputs import load_inputs

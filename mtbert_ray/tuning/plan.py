@@ -11,7 +11,7 @@ from mtbert_ray.cluster.capacity import Capacity, TrialRequest, check, max_concu
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.errors import ConfigError
 from mtbert_ray.metrics import Objective, Objectives, known_metrics
-from mtbert_ray.models.multitask import build_model
+from mtbert_ray.models.build import build_model
 from mtbert_ray.training.inputs import load_inputs
 from mtbert_ray.tuning.space import SearchSpace
 from mtbert_ray.tuning.space.fields import shown

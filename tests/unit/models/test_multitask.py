@@ -4,8 +4,8 @@ from pydantic import ValidationError
 
 from mtbert_ray.config import TrialConfig, nest
 from mtbert_ray.errors import ConfigError
+from mtbert_ray.models.build import build_model
 from mtbert_ray.models.encoder import load_tokenizer
-from mtbert_ray.models.multitask import build_model
 from mtbert_ray.tasks import STS
 
 FIRST = ["Is the shop open?", "She sold two boats.", "Cold soup is odd."]

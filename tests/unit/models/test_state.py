@@ -4,8 +4,8 @@ from safetensors.torch import load_file, save_file
 
 from mtbert_ray.config import TrialConfig, nest
 from mtbert_ray.errors import CheckpointError
+from mtbert_ray.models.build import build_model
 from mtbert_ray.models.encoder import load_tokenizer
-from mtbert_ray.models.multitask import build_model
 from mtbert_ray.models.state import base_fingerprint, load_trainable_state, trainable_state
 
 MODES = [{}, {"adapter.kind": "lora"}, {"adapter.kind": "dora"}, {"finetune": "heads_only"}]

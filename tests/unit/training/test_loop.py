@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from mtbert_ray.config import TrialConfig, nest
 from mtbert_ray.data.batching import epoch_batches
-from mtbert_ray.models.multitask import build_model
+from mtbert_ray.models.build import build_model
 from mtbert_ray.models.state import trainable_state
 from mtbert_ray.training.checkpoint import load_checkpoint
 from mtbert_ray.training.evaluate import evaluate

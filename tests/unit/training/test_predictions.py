@@ -8,7 +8,7 @@ import pytest
 from mtbert_ray.config import TrialConfig, nest
 from mtbert_ray.data.sources import load_examples
 from mtbert_ray.errors import DataError, UserError
-from mtbert_ray.models.multitask import build_model
+from mtbert_ray.models.build import build_model
 from mtbert_ray.tasks import QUORA, SST, STS, TaskSpec
 from mtbert_ray.training.evaluate import evaluate
 from mtbert_ray.training.inputs import load_inputs

@@ -12,7 +12,7 @@ from ray.train import ControllerError, WorkerGroupError
 from rich.console import Console
 
 from mtbert_ray.config import TrialConfig
-from mtbert_ray.config_file import load_config
+from mtbert_ray.config.file import load_config
 from mtbert_ray.errors import ConfigError
 from mtbert_ray.metrics import Objective
 from mtbert_ray.records import Journal, SweepStarted, read_journal

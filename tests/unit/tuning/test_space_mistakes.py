@@ -109,7 +109,7 @@ def replaced(line_number: int, *lines: str) -> str:
         (
             9,
             ["  adapter.kind:", "    choice:", "      - none", "      - lroa"],
-            ["F:12: search.adapter.kind has 'lroa'; did you mean 'lora'? (none, lora, dora)"],
+            ["F:12: search.adapter.kind has 'lroa'; did you mean 'lora'? (none, lora, dora, vera)"],
         ),
         (9, ["  adapter.rank: {choice: ['8']}"], ["F:9: search.adapter.rank has '8'; must be a whole number"]),
         (9, ["  adapter.rank: {choice: []}"], ["F:9: search.adapter.rank.choice is empty; list at least one value"]),
@@ -339,7 +339,7 @@ trials: -1
         "(direction, reference, constraint, without_gpu)",
         "F:4: objectives.train_seconds has no reference",
         "F:5: fixed.epochs has 0; must be greater than or equal to 1",
-        "F:7: search.adapter.kind has 'lroa'; did you mean 'lora'? (none, lora, dora)",
+        "F:7: search.adapter.kind has 'lroa'; did you mean 'lora'? (none, lora, dora, vera)",
         "F:8: search.adapter.rank.int has [8, 2]: the bounds are reversed; must be [lowest, highest]",
         "F:9: trials has -1; must be greater than or equal to 1",
         "--set adapter.rnk=4: unknown key 'adapter.rnk'; did you mean 'adapter.rank'?",

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from mtbert_ray.config import TrialConfig, nest
-from mtbert_ray.config_file import load_config, parse_assignment
+from mtbert_ray.config.file import load_config, parse_assignment
 from mtbert_ray.errors import ConfigError
 from mtbert_ray.metrics import RESERVED_NAMES
 
@@ -47,7 +47,7 @@ data: {source: corse}
 resources: {gpus_per_worker: atuo, gpus: 1}
 """
     assert problems(read, content) == [
-        "config.yaml: adapter.kind has 'lroa'; did you mean 'lora'? ('none', 'lora' or 'dora')",
+        "config.yaml: adapter.kind has 'lroa'; did you mean 'lora'? ('none', 'lora', 'dora' or 'vera')",
         "config.yaml: adapter.dropout: Input should be less than 1, got 2",
         "config.yaml: unknown key 'adapter.rnak'; did you mean 'rank'?",
         "config.yaml: data.source has 'corse'; did you mean 'course'? ('toy' or 'course')",
@@ -249,7 +249,7 @@ def test_an_override_of_a_group_changes_the_keys_it_names_and_any_other_replaces
 
 def test_a_mistake_of_an_override_is_not_blamed_on_the_file(read):
     assert problems(read, "epoch: 3\nhidden_layers: 1", {"adapter.kind": "lroa", "adaptor.rank": 3, "epochs": "x"}) == [
-        "--set: adapter.kind has 'lroa'; did you mean 'lora'? ('none', 'lora' or 'dora')",
+        "--set: adapter.kind has 'lroa'; did you mean 'lora'? ('none', 'lora', 'dora' or 'vera')",
         "--set: epochs: Input should be a valid integer, unable to parse string as an integer, got 'x'",
         "config.yaml: unknown key 'epoch'; did you mean 'epochs'?",
         "--set: unknown key 'adaptor'; did you mean 'adapter'?",

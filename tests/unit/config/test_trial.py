@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from mtbert_ray.config import TrialConfig
-from mtbert_ray.config_file import load_config
+from mtbert_ray.config.file import load_config
 from mtbert_ray.metrics import RESERVED_NAMES
 from mtbert_ray.tasks import Columns, HubSource, TableSource, TaskKind, TaskSpec
 

@@ -8,7 +8,8 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from mtbert_ray.config import TrialConfig, lay_over, nest
+from mtbert_ray.config.nesting import lay_over, nest
+from mtbert_ray.config.trial import TrialConfig
 from mtbert_ray.errors import ConfigError
 from mtbert_ray.mistakes import allowed_keys, problems_of
 

@@ -1,0 +1,47 @@
+"""AdapterConfig: the parameter-efficient adapter inside the encoder."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from mtbert_ray.schema import FiniteSchema
+
+
+class AdapterConfig(FiniteSchema):
+    """A parameter-efficient adapter inside the encoder. The encoder's own weights are then frozen."""
+
+    kind: Literal["none", "lora", "dora", "vera"] = "none"
+    """LoRA (Hu et al. 2021), DoRA (Liu et al. 2024) or VeRA (Kopiczko et al. 2023)."""
+    library: Literal["peft", "loralib"] = "peft"
+    """`loralib`: Microsoft's own LoRA, as in the paper's table 6 (needs the `loralib` extra); `lora` only."""
+    rank: int = Field(default=8, ge=1)
+    """Rank of the update matrices."""
+    alpha: float = Field(default=16.0, gt=0)
+    """Scale of the update: alpha / rank, or alpha / sqrt(rank) with rank-stabilised LoRA. VeRA has none."""
+    dropout: float = Field(default=0.05, ge=0, lt=1)
+    """Dropout in front of the update."""
+    target_modules: tuple[str, ...] = ("query", "value")
+    """Names of the linear layers that get an adapter."""
+    rslora: bool = True
+    """Rank-stabilised scaling (Kalajdzievski 2023). VeRA has none."""
+    initialisation: Literal["default", "gaussian", "pissa", "olora"] = "default"
+    """Of LoRA's and DoRA's matrices: `default` (A random, B zero), `gaussian` (A normal, B zero), or from the weights
+    themselves: PiSSA's principal singular vectors (Meng et al. 2024), OLoRA's QR factors (Buyukakyuz 2024)."""
+    learning_rate_ratio: float = Field(default=1.0, gt=0)
+    """LoRA+ (Hayou et al. 2024): the learning rate of B over that of everything else; the authors advise 16."""
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        if self.library == "loralib" and self.kind in ("dora", "vera"):
+            raise ValueError(f"library 'loralib' has LoRA only, got kind '{self.kind}'; use library 'peft'")
+        if self.library == "loralib" and self.initialisation != "default":
+            raise ValueError(
+                f"library 'loralib' has only the default initialisation, not '{self.initialisation}'; use 'peft'"
+            )
+        if self.kind == "vera" and self.initialisation != "default":
+            raise ValueError(f"kind 'vera' has the default initialisation only, got '{self.initialisation}'")
+        if self.kind == "vera" and self.learning_rate_ratio != 1:
+            raise ValueError(
+                f"kind 'vera' trains no matrix B, so learning_rate_ratio {self.learning_rate_ratio:g} has no use"
+            )
+        return self

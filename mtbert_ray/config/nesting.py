@@ -1,0 +1,56 @@
+"""Dotted keys into nested dicts: `{"adapter.rank": 8}` into `{"adapter": {"rank": 8}}`. Knows no configuration."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mtbert_ray.errors import ConfigError
+
+
+def nest(dotted: Mapping[str, Any], where: str | None = None) -> dict[str, Any]:
+    """Turn dotted keys into nested dicts: `{"adapter.rank": 8}` into `{"adapter": {"rank": 8}}`.
+
+    Plain keys with mappings are merged with dotted ones: `{"adapter": {"kind": "lora"}, "adapter.rank": 8}`. Of the
+    same key written both ways the later one counts.
+
+    Args:
+        dotted: as read.
+        where: the file, for a message.
+
+    Raises:
+        ConfigError: a key has a value and keys below it: `{"adapter": 3, "adapter.rank": 8}`.
+    """
+    return lay_over({}, dotted, where)
+
+
+def lay_over(nested: dict[str, Any], dotted: Mapping[str, Any], where: str | None) -> dict[str, Any]:
+    """Put dotted keys into nested dicts, in place, and return these. Arguments and errors as of `nest`."""
+    conflicts: dict[str, object] = {}
+    _put_all(nested, dotted, "", conflicts)
+    if conflicts:
+        place = "" if where is None else f"{where}: "
+        text = "{}'{}' has the value {!r} and keys below it; keep one of the two"
+        raise ConfigError([text.format(place, key, value) for key, value in conflicts.items()])
+    return nested
+
+
+def _put_all(target: dict[str, Any], dotted: Mapping[Any, Any], prefix: str, conflicts: dict[str, object]) -> None:
+    for key, value in dotted.items():
+        # A key that is no text, as 3, is none of ours: as a text it is refused like other unknown ones.
+        *parents, leaf = str(key).split(".")
+        place, below = prefix, target
+        for parent in parents:
+            below, place = _section(below, parent, place, conflicts), f"{place}{parent}."
+        if isinstance(value, Mapping):
+            _put_all(_section(below, leaf, place, conflicts), value, f"{place}{leaf}.", conflicts)
+        elif isinstance(below.get(leaf), dict):
+            conflicts[f"{place}{leaf}"] = value
+        else:
+            below[leaf] = value
+
+
+def _section(target: dict[str, Any], key: str, place: str, conflicts: dict[str, object]) -> dict[str, Any]:
+    section = target.setdefault(key, {})
+    if isinstance(section, dict):
+        return section
+    conflicts[f"{place}{key}"] = section
+    return {}

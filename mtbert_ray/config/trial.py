@@ -1,0 +1,149 @@
+"""TrialConfig: one setting, complete. Nothing below the sweep sees a bare dict of hyperparameters."""
+
+import math
+from collections.abc import Collection
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from mtbert_ray.config.adapter import AdapterConfig
+from mtbert_ray.config.data import DataConfig
+from mtbert_ray.config.profile import ProfileConfig
+from mtbert_ray.config.resources import ResourceConfig
+from mtbert_ray.config.smart import SmartConfig
+from mtbert_ray.metrics import RESERVED_NAMES
+from mtbert_ray.schema import FiniteSchema
+from mtbert_ray.tasks import QUORA, SST, STS, TaskKind, TaskOrName, absolute, absolute_if_folder
+
+
+class TrialConfig(FiniteSchema):
+    """One setting, complete: the same configuration and seed give the same run."""
+
+    experiment: str | None = None
+    """What the report calls this setting: the name of one of a search space's `experiments`."""
+    encoder: str = "minilm"
+    """`minilm` (packaged), `tiny` (random, for tests), a local folder, or a name on the Hugging Face Hub."""
+    pooling: Literal["auto", "cls", "mean", "pooler"] = "auto"
+    """How token states become a sentence embedding. `auto`: as the encoder was made (minilm mean, BERT pooler)."""
+    pair_encoding: Literal["separate", "joint"] = "joint"
+    """The paper's v1 (each sentence embedded alone) or v2 (the pair joined by [SEP], embedded once)."""
+    hidden_layers: int | dict[str, int] = 1
+    """(Linear, ReLU, Dropout) blocks of each head: one number for all tasks, or one a task."""
+    dropout: float = Field(default=0.3, ge=0, lt=1)
+    """Dropout of the heads."""
+    encoder_dropout: float | None = Field(default=None, ge=0, lt=1)
+    """Dropout inside the encoder; none keeps the encoder's own (0.1 for BERT)."""
+    finetune: Literal["full", "heads_only"] = "full"
+    """The paper's full-model and last-linear-layer: whether gradients reach the encoder."""
+    adapter: AdapterConfig = AdapterConfig()
+    smart: SmartConfig = SmartConfig()
+    init_from: str | None = None
+    """Checkpoint folder of an earlier run to start from: its encoder, its adapters merged, and the heads of the tasks
+    that both have. None starts from the encoder's own weights and fresh heads."""
+
+    tasks: tuple[TaskOrName, ...] = Field(default=(SST, QUORA, STS), min_length=1)
+    """Known names or whole specifications, in training order."""
+    data: DataConfig = DataConfig()
+    task_order: Literal["sequential", "proportional"] = "proportional"
+    """Each epoch one task after another (the paper), or batches mixed at random in proportion to the tasks' sizes."""
+
+    batch_size: int = Field(default=16, ge=1)
+    """Global: the workers split it, so a result does not depend on their number."""
+    accumulation_steps: int = Field(default=1, ge=1)
+    """Parts of a batch that go through the model one after another before a step: less memory, the same result."""
+    learning_rate: float = Field(default=1e-5, gt=0)
+    """At its highest, after warm-up."""
+    learning_rate_scaling: Literal["none", "linear", "sqrt"] = "none"
+    """Multiplies `learning_rate` by batch_size / base_batch_size (Goyal et al. 2017) or by its square root; give it
+    some warm-up. `none` takes the rate as it is."""
+    base_batch_size: int = Field(default=16, ge=1)
+    """The batch size that `learning_rate` was found with, for `learning_rate_scaling`."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    max_grad_norm: float | None = Field(default=1.0, gt=0)
+    """Gradients are clipped to this global L2 norm; none does not clip."""
+    schedule: Literal["linear", "constant"] = "linear"
+    """Learning rate after warm-up: linear decay to zero, or constant."""
+    warmup_fraction: float = Field(default=0.1, ge=0, lt=1)
+    """Share of all steps over which the learning rate rises from zero."""
+    epochs: int = Field(default=10, ge=1)
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """`bf16`: autocast. `auto`: bf16 on a GPU that has it, else fp32."""
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    resources: ResourceConfig = ResourceConfig()
+    profile: ProfileConfig = ProfileConfig()
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        names = [task.name for task in self.tasks]
+        if len(set(names)) < len(names):
+            raise ValueError(f"tasks {names} must have different names")
+        if taken := sorted({*names} & RESERVED_NAMES):
+            raise ValueError(
+                f"tasks cannot be named {', '.join(taken)}: a report or a prediction file has that name already"
+            )
+        if isinstance(self.hidden_layers, dict):
+            if set(self.hidden_layers) != set(names):
+                raise ValueError(f"hidden_layers names {sorted(self.hidden_layers)}, the tasks are {sorted(names)}")
+            if min(self.hidden_layers.values()) < 0:
+                raise ValueError("hidden_layers must not be negative")
+        elif self.hidden_layers < 0:
+            raise ValueError(f"hidden_layers {self.hidden_layers} must not be negative")
+        by_task: dict[str, Collection[str]] = {
+            "data.max_train_rows": self.data.max_train_rows if isinstance(self.data.max_train_rows, dict) else {},
+            "data.train_files": self.data.train_files,
+            "smart.tasks": self.smart.tasks,
+        }
+        for key, named in by_task.items():
+            if not set(named) <= set(names):
+                raise ValueError(f"{key} names {sorted(named)}, the tasks are {names}")
+        regressions = [task.name for task in self.tasks if task.kind is TaskKind.PAIR_REGRESSION]
+        if self.finetune == "heads_only" and self.pair_encoding == "separate":
+            untrained = [name for name in regressions if self.hidden_layers_of(name) == 0]
+            if untrained:
+                raise ValueError(
+                    f"finetune heads_only leaves nothing to train for {', '.join(untrained)}: a separate pair's cosine "
+                    "without hidden layers has no parameters; set hidden_layers to 1 or more, or pair_encoding to joint"
+                )
+        if self.finetune == "heads_only" and self.adapter.kind != "none":
+            raise ValueError(f"finetune heads_only freezes the encoder, so adapter.kind {self.adapter.kind} has no use")
+        if self.batch_size < self.resources.num_workers * self.accumulation_steps:
+            parts = f" in {self.accumulation_steps} accumulation_steps" if self.accumulation_steps > 1 else ""
+            raise ValueError(
+                f"batch_size {self.batch_size} is global and cannot feed {self.resources.num_workers} workers{parts}"
+            )
+        return self
+
+    def with_absolute_paths(self) -> "TrialConfig":
+        """Return the same with every local file and folder by its absolute path.
+
+        Trials run in folders of their own, where a relative path is another file.
+        """
+        return self.model_copy(
+            update={
+                "data": self.data.with_absolute_paths(),
+                "encoder": absolute_if_folder(self.encoder),
+                "init_from": None if self.init_from is None else absolute(self.init_from),
+                "tasks": tuple(task.with_absolute_paths() for task in self.tasks),
+            }
+        )
+
+    @property
+    def scaled_learning_rate(self) -> float:
+        """The highest learning rate, after `learning_rate_scaling`."""
+        factor = self.batch_size / self.base_batch_size
+        match self.learning_rate_scaling:
+            case "none":
+                return self.learning_rate
+            case "linear":
+                return self.learning_rate * factor
+            case "sqrt":
+                return self.learning_rate * math.sqrt(factor)
+
+    @property
+    def encoder_is_trained(self) -> bool:
+        """Whether the encoder's own weights change."""
+        return self.finetune == "full" and self.adapter.kind == "none"
+
+    def hidden_layers_of(self, task_name: str) -> int:
+        """Return the number of hidden layers of one task's head."""
+        return self.hidden_layers[task_name] if isinstance(self.hidden_layers, dict) else self.hidden_layers
