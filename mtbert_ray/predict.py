@@ -17,6 +17,12 @@ def predict(
     data: Annotated[
         Path | None, typer.Option(help="Folder of the course's files; without it, the data it was trained on.")
     ] = None,
+    file: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TASK=PATH", help="Predict this file instead; its labels, if any, are scored. Repeatable."
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the prediction files. Default: predictions beside the checkpoint.")
     ] = None,
@@ -24,30 +30,38 @@ def predict(
     """Write a checkpoint's predictions for every task, dev and test, in the course's format.
 
     Scores the dev predictions, on all dev rows whatever the training run was limited to. A task without test rows
-    gets no test file.
+    gets no test file. With --file, only the given files are predicted.
     """
     # Imported here: torch takes seconds, which --help need not wait for.
     from mtbert_ray.training.checkpoint import load_checkpoint
-    from mtbert_ray.training.predictions import predict_all
+    from mtbert_ray.training.predictions import parse_files, predict_all, predict_files
     from mtbert_ray.training.process import local_process
+
+    def announce(text: str) -> None:
+        typer.echo(text, err=True)
 
     try:
         model, config = load_checkpoint(checkpoint)
         if data is not None:
-            if all(task.source is not None for task in config.tasks):
-                warnings.warn(
-                    "--data has no effect: every task of this checkpoint has a source of its own", stacklevel=1
-                )
+            if file or all(task.source is not None for task in config.tasks):
+                why = "--file names the rows" if file else "every task of this checkpoint has a source of its own"
+                warnings.warn(f"--data has no effect: {why}", stacklevel=1)
             config = config.model_copy(update={"data": config.data.on_course_files(data)})
         folder = out or checkpoint.parent / "predictions"
         process = local_process(config.resources)
-        written = predict_all(model, config, folder, process=process, announce=lambda text: typer.echo(text, err=True))
+        if file:
+            of_files = predict_files(
+                model, config, parse_files(file, config), folder, process=process, announce=announce
+            )
+            lines = [line for one in of_files for line in one.lines()]
+        else:
+            written = predict_all(model, config, folder, process=process, announce=announce)
+            scores = ", ".join(f"{name} {score:.4f}" for name, score in written.scores.items())
+            lines = [*map(str, written.files), scores]
     except UserError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(error.exit_code) from error
-    for path in written.files:
-        typer.echo(str(path))
-    typer.echo(", ".join(f"{name} {score:.4f}" for name, score in written.scores.items()))
+    typer.echo("\n".join(lines))
 
 
 def main() -> None:

@@ -30,8 +30,9 @@ def train(
     the best dev_score. The config.yaml of any trial of a sweep reproduces that trial.
     """
     # Imported here: torch takes seconds, which --help need not wait for.
-    from mtbert_ray.training.alone import CHECKPOINT_NAME, run_alone
-    from mtbert_ray.training.loop import DivergedError
+    from mtbert_ray.training.alone import run_alone
+    from mtbert_ray.training.loop import CHECKPOINT_NAME
+    from mtbert_ray.training.loss import DivergedError
 
     folder = out or Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}"
     try:

@@ -23,7 +23,7 @@ def begin_run(config: TrialConfig, process: Process, trial_folder: Path) -> Trai
     else:
         # Several trials share the machine; each must not take every core for itself.
         torch.set_num_threads(config.resources.cpus_per_worker)
-    return TrainingRun(config, process=process, checkpoint=trial_folder / "checkpoint")
+    return TrainingRun(config, process=process, folder=trial_folder)
 
 
 def gpus_of(trial: TrialConfig) -> float:

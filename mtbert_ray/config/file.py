@@ -1,17 +1,20 @@
-"""Reads a TrialConfig from a YAML file and the command line's `--set KEY=VALUE`. Knows no search space."""
+"""Reads a configuration from a YAML file and the command line's `--set KEY=VALUE`. Knows no search space."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from mtbert_ray.config.nesting import lay_over, nest
+from mtbert_ray.config.sample import SampleConfig
 from mtbert_ray.config.trial import TrialConfig
 from mtbert_ray.errors import ConfigError
 from mtbert_ray.mistakes import allowed_keys, problems_of
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:
@@ -40,22 +43,31 @@ def load_config(path: Path | None, overrides: Mapping[str, Any] | None = None) -
     Raises:
         ConfigError: the file is missing, not YAML, or holds mistakes; all of them at once.
     """
-    where, overrides = "--set" if path is None else str(path), overrides or {}
+    return _load(TrialConfig, path, overrides or {}).with_absolute_paths()
+
+
+def load_sample_config(path: Path, overrides: Mapping[str, Any] | None = None) -> SampleConfig:
+    """Read a SampleConfig from YAML. Arguments and errors as of `load_config`."""
+    return _load(SampleConfig, path, overrides or {}).with_absolute_paths()
+
+
+def _load(model: type[Model], path: Path | None, overrides: Mapping[str, Any]) -> Model:
+    where = "--set" if path is None else str(path)
     try:
         content = {} if path is None else nest(read_yaml_mapping(path), where)
         for key, value in overrides.items():
-            _make_way(content, key.split("."), value)
-        return TrialConfig.model_validate(lay_over(content, overrides, "--set")).with_absolute_paths()
+            _make_way(model, content, key.split("."), value)
+        return model.model_validate(lay_over(content, overrides, "--set"))
     except ValidationError as error:
-        raise ConfigError(problems_of(error, where, TrialConfig, overrides)) from error
+        raise ConfigError(problems_of(error, where, model, overrides)) from error
 
 
-def _make_way(content: dict[str, Any], path: list[str], value: object) -> None:
+def _make_way(model: type[BaseModel], content: dict[str, Any], path: list[str], value: object) -> None:
     """Take out what an override replaces."""
     *parents, leaf = path
     for parent in parents:
         content = content[parent] if isinstance(content.get(parent), dict) else {}
-    if not (isinstance(value, Mapping) and allowed_keys(TrialConfig, path)):
+    if not (isinstance(value, Mapping) and allowed_keys(model, path)):
         content.pop(leaf, None)
 
 

@@ -28,5 +28,5 @@ class SmartConfig(FiniteSchema):
     weight: float = Field(default=1.0, gt=0)
     """Lambda: what the regulariser counts beside the task's loss."""
     tolerance: float | None = Field(default=None, gt=0)
-    """The ascent of a batch ends when a step moved no example's noise by more than this share of epsilon; none takes
-    all steps. On a GPU each step then waits for the one before it."""
+    """A row's ascent ends when a step raised its divergence by less than this share; none takes all steps. A GPU then
+    waits for the CPU at each step."""

@@ -46,6 +46,32 @@ class Batch:
             weights=self.weights.to(device, non_blocking=True),
         )
 
+    def split(self, parts: int) -> tuple["Batch", ...]:
+        """Cut the rows into at most so many batches of like size, each padded to its own longest row.
+
+        The weights stay, so the parts' sums of weights * loss add up to the whole batch's.
+        """
+        if parts == 1:
+            return (self,)
+        # The rows are in the order of their lengths, so neighbours together need the least padding.
+        pieces = [piece for piece in torch.tensor_split(torch.arange(len(self.rows)), parts) if len(piece)]
+        return tuple(
+            replace(
+                self,
+                sentences=tuple(_trimmed({name: t[piece] for name, t in tokens.items()}) for tokens in self.sentences),
+                labels=None if self.labels is None else self.labels[piece],
+                rows=self.rows[piece],
+                weights=self.weights[piece],
+            )
+            for piece in pieces
+        )
+
+
+def _trimmed(tokens: TokenBatch) -> TokenBatch:
+    """Take away the columns that are padding in every row."""
+    widest = int(tokens["attention_mask"].sum(dim=1).max())
+    return {name: tensor[:, :widest] for name, tensor in tokens.items()}
+
 
 def num_steps(splits: Mapping[str, EncodedSplit], *, batch_size: int) -> int:
     """Return the steps of an epoch over all tasks, which are the same for every rank."""

@@ -12,6 +12,7 @@ from mtbert_ray.data.table import read_table
 from mtbert_ray.errors import DataError
 from mtbert_ray.tasks import Columns
 
+COURSE_SEPARATOR = "\t"
 FILE_ENDINGS: dict[Split, str] = {"train": "train", "dev": "dev", "test": "test-student"}
 
 
@@ -50,7 +51,7 @@ def read_course(task_name: str, directory: Path, split: Split) -> RawTable | Non
             f"{files.name('train')} and {files.name('dev')}"
         )
     return RawTable(
-        frame=read_table(path, separator="\t"),
+        frame=read_table(path, separator=COURSE_SEPARATOR),
         columns=files.columns,
         origin=str(path),
         columns_from="the course's format; get the file anew, or give the task a source of its own",

@@ -124,7 +124,7 @@ def _places(table: RawTable, frame: pd.DataFrame, faulty: np.ndarray, column: st
     return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
-def _blank(values: pd.Series) -> np.ndarray:
+def is_blank(values: pd.Series) -> np.ndarray:
     """Tell which values are missing or text of nothing but spaces."""
     texts = values.astype(object)
     return np.array([value.isspace() or not value if isinstance(value, str) else pd.isna(value) for value in texts])
@@ -139,14 +139,14 @@ def _texts(table: RawTable, frame: pd.DataFrame, column: str) -> list[str]:
             f"{table.origin}: column '{column}' must hold text, but {_places(table, frame, not_text, column)}. "
             f"The names come from {table.columns_from}"
         )
-    blank = _blank(values)
+    blank = is_blank(values)
     if blank.sum() > MAX_FAULTY_SHARE * len(frame):
         raise DataError(
             f"{table.origin}: column '{column}' has no sentence in {int(blank.sum())} of {len(frame)} rows, at most "
             f"{MAX_FAULTY_SHARE:.0%} may be empty: {_places(table, frame, blank)}. Fill or delete these rows, "
             f"or name another column in {table.columns_from}"
         )
-    return ["" if is_blank else value for value, is_blank in zip(values, blank, strict=True)]
+    return ["" if is_empty else value for value, is_empty in zip(values, blank, strict=True)]
 
 
 def _is_missing(value: object) -> bool:
@@ -162,7 +162,7 @@ def _labels(table: RawTable, task: TaskSpec, frame: pd.DataFrame) -> np.ndarray:
     column = table.columns.label
     held = frame[column]
     values = pd.to_numeric(held.astype(object), errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    missing = _blank(held)
+    missing = is_blank(held)
     valid = _is_valid(values, task)
     if table.unlabelled is not None:
         missing |= (values == table.unlabelled) & ~valid

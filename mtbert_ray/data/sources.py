@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from mtbert_ray.config import DataConfig
-from mtbert_ray.data.course import read_course
-from mtbert_ray.data.examples import Examples, RawTable, Split, examples_of
+from mtbert_ray.data.course import COURSE_FILES, read_course
+from mtbert_ray.data.examples import Examples, RawTable, Split, examples_of, is_blank
 from mtbert_ray.data.hub import read_hub
-from mtbert_ray.data.table import read_table
+from mtbert_ray.data.table import read_table, separator_in
 from mtbert_ray.data.toy import toy_examples
 from mtbert_ray.errors import DataError
-from mtbert_ray.tasks import KNOWN_TASKS, HubSource, TableSource, TaskSpec
+from mtbert_ray.tasks import KNOWN_TASKS, Columns, HubSource, TableSource, TaskSpec
 
-__all__ = ["Examples", "Split", "load_examples"]
+__all__ = ["Examples", "Split", "columns_of", "load_examples", "load_file"]
 
 DEV_ROWS_SEED = 0
 """Fixed, so that every trial of every sweep is scored on the same dev rows."""
@@ -39,8 +39,11 @@ def load_examples(task: TaskSpec, data: DataConfig, split: Split, *, seed: int) 
     Raises:
         DataError: the rows cannot be read, or are not what the task needs.
     """
-    if task.source is None and data.source == "toy":
+    if task.source is None:
         _require_known(task)
+    if split == "train" and task.name in data.train_files:
+        examples = examples_of(_read_train_file(task, Path(data.train_files[task.name])), task, split)
+    elif task.source is None and data.source == "toy":
         examples = toy_examples(task.name, split)
     else:
         table = _read(task, data, split)
@@ -54,6 +57,54 @@ def load_examples(task: TaskSpec, data: DataConfig, split: Split, *, seed: int) 
             return _drawn(examples, data.max_dev_rows, DEV_ROWS_SEED)
         case "test":
             return examples
+
+
+def columns_of(task: TaskSpec) -> Columns:
+    """Return what a task's columns are called: in its own source, or in the course's files."""
+    return COURSE_FILES[task.name].columns if task.source is None else task.source.columns
+
+
+def load_file(task: TaskSpec, path: Path) -> Examples:
+    """Read and check all rows of a file with a task's own columns, as those of its source or of the course's files.
+
+    Labels may be left out: a file without the column of the labels, or with nothing in it, gives examples without
+    labels. In any other file rows without a label are left out, as in a dev split.
+
+    Args:
+        task: whose rows they are.
+        path: .csv, .tsv or .parquet; a text file is separated by tabs where its header line has one.
+
+    Raises:
+        DataError: the file cannot be read, or its rows are not what the task needs.
+    """
+    if task.source is None:
+        _require_known(task)
+    table = _read_file(task, path)
+    label = table.columns.label
+    is_labelled = label in table.frame.columns and not is_blank(table.frame[label]).all()
+    return examples_of(table, task, "dev" if is_labelled else "test")
+
+
+def _read_train_file(task: TaskSpec, path: Path) -> RawTable:
+    if not path.exists():
+        raise DataError(
+            f"{path}: no such file; data.train_files names it for the training rows of task '{task.name}'. Write it "
+            f"with python -m mtbert_ray.sample TOPICS.yaml --out {path}, or name a file that there is"
+        )
+    return _read_file(task, path)
+
+
+def _read_file(task: TaskSpec, path: Path) -> RawTable:
+    columns_from = f"the course's format of task '{task.name}'"
+    if task.source is not None:
+        columns_from = f"source.columns of task '{task.name}'"
+    own = task.source.separator if isinstance(task.source, TableSource) else None
+    return RawTable(
+        frame=read_table(path, separator=separator_in(path, otherwise=own)),
+        columns=columns_of(task),
+        origin=str(path),
+        columns_from=columns_from,
+    )
 
 
 def _read(task: TaskSpec, data: DataConfig, split: Split) -> RawTable | None:
@@ -73,7 +124,6 @@ def _read(task: TaskSpec, data: DataConfig, split: Split) -> RawTable | None:
             split_name = {"train": source.train_split, "dev": source.dev_split, "test": source.test_split}[split]
             return None if split_name is None else read_hub(source, task_name=task.name, split_name=split_name)
         case None:
-            _require_known(task)
             assert data.directory is not None, "a DataConfig checks that the course has a directory"
             return read_course(task.name, Path(data.directory), split)
 

@@ -36,6 +36,24 @@ def read_table(path: Path, *, separator: str | None = None) -> pd.DataFrame:
         raise DataError(f"{path}: is not a Parquet file: {error}") from error
 
 
+def separator_in(path: Path, *, otherwise: str | None) -> str | None:
+    """Return what separates the fields of a text file: a tab where its header line has one.
+
+    The course's files are separated by tabs and called .csv, so the extension does not tell.
+
+    Args:
+        path: a file that need be neither there nor text.
+        otherwise: what to return without a tab.
+    """
+    if path.suffix.lower() not in SEPARATORS:
+        return otherwise
+    try:
+        with path.open("rb") as file:
+            return "\t" if b"\t" in file.readline() else otherwise
+    except OSError:
+        return otherwise
+
+
 def _read_text(path: Path, separator: str) -> pd.DataFrame:
     with path.open("rb") as file:
         if b"\0" in file.read(1 << 16):

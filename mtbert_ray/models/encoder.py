@@ -1,10 +1,13 @@
 """The encoder: token ids in, one embedding a sequence out. What tasks do with embeddings is not its business."""
 
-# B batch, L tokens, D width
+# B batch, L tokens, D width, E width of a token's own embedding (D, but for ALBERT and its like)
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 from transformers import MODEL_MAPPING, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
@@ -44,23 +47,53 @@ class Encoder(nn.Module):
         self._has_token_types = accepts and getattr(model.config, "type_vocab_size", 0) > 1
 
     @property
-    def word_embeddings(self) -> nn.Module:
+    def word_embeddings(self) -> nn.Embedding:
         """The token embedding table, whose output SMART perturbs."""
-        return self.model.get_input_embeddings()
+        table = self.model.get_input_embeddings()
+        assert isinstance(table, nn.Embedding), "a BERT-like encoder looks its tokens up in a table"
+        return table
 
-    def forward(self, input_ids_BL: Tensor, attention_mask_BL: Tensor, token_type_ids_BL: Tensor) -> Tensor:
-        """Return embedding_BD; padding (mask 0) has no influence on it."""
+    def forward(
+        self,
+        input_ids_BL: Tensor,
+        attention_mask_BL: Tensor,
+        token_type_ids_BL: Tensor,
+        noise_BLE: Tensor | None = None,
+    ) -> Tensor:
+        """Return embedding_BD; padding (mask 0) has no influence on it.
+
+        Args:
+            input_ids_BL: tokens.
+            attention_mask_BL: 1 for a token, 0 for padding.
+            token_type_ids_BL: 0 for the first segment, 1 for the second.
+            noise_BLE: is added to the tokens' own embeddings (E is their width), before positions, types and
+                normalisation.
+        """
         token_types = {"token_type_ids": token_type_ids_BL} if self._has_token_types else {}
-        output = self.model(input_ids=input_ids_BL, attention_mask=attention_mask_BL, **token_types)
+        with self._perturbed(noise_BLE):
+            output = self.model(input_ids=input_ids_BL, attention_mask=attention_mask_BL, **token_types)
         if self.pooling == "pooler":
             pooled_BD: Tensor = output.pooler_output
             return pooled_BD
         hidden_BLD: Tensor = output.last_hidden_state
         if self.pooling == "cls":
             return hidden_BLD[:, 0]
-        # In float32 whatever the autocast mode: a sum of bfloat16 states loses digits.
-        mask_BL1 = attention_mask_BL.unsqueeze(-1).float()
-        return (hidden_BLD.float() * mask_BL1).sum(dim=1) / mask_BL1.sum(dim=1)
+        # In float32 at least, whatever the autocast mode: a sum of bfloat16 states loses digits.
+        hidden_BLD = hidden_BLD.to(torch.promote_types(hidden_BLD.dtype, torch.float32))
+        mask_BL1 = attention_mask_BL.unsqueeze(-1).to(hidden_BLD.dtype)
+        return (hidden_BLD * mask_BL1).sum(dim=1) / mask_BL1.sum(dim=1)
+
+    @contextmanager
+    def _perturbed(self, noise_BLE: Tensor | None) -> Iterator[None]:
+        if noise_BLE is None:
+            yield
+            return
+        # A hook on the table rather than `inputs_embeds`, which not every architecture reads at the same place.
+        hook = self.word_embeddings.register_forward_hook(lambda _, __, embedded_BLE: embedded_BLE + noise_BLE)
+        try:
+            yield
+        finally:
+            hook.remove()
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerFast:

@@ -18,16 +18,43 @@ from torch.nn import functional
 from mtbert_ray.tasks import TaskKind, TaskSpec
 
 
+def _wide(logits: Tensor) -> Tensor:
+    """Return bfloat16 as float32, and what is wider as it is."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
 def _cross_entropy(logits_BC: Tensor, labels_B: Tensor) -> Tensor:
-    return functional.cross_entropy(logits_BC.float(), labels_B.long(), reduction="none")
+    return functional.cross_entropy(_wide(logits_BC), labels_B.long(), reduction="none")
 
 
 def _binary_cross_entropy(logit_B: Tensor, labels_B: Tensor) -> Tensor:
-    return functional.binary_cross_entropy_with_logits(logit_B.float(), labels_B.float(), reduction="none")
+    logit_B = _wide(logit_B)
+    return functional.binary_cross_entropy_with_logits(logit_B, labels_B.to(logit_B.dtype), reduction="none")
 
 
-def _squared_error(value_B: Tensor, labels_B: Tensor) -> Tensor:
-    return functional.mse_loss(value_B.float(), labels_B.float(), reduction="none")
+def _squared_error(value_B: Tensor, other_B: Tensor) -> Tensor:
+    value_B = _wide(value_B)
+    return functional.mse_loss(value_B, other_B.to(value_B.dtype), reduction="none")
+
+
+def _symmetrised_kl(logits_BC: Tensor, other_BC: Tensor) -> Tensor:
+    # From log_softmax: the logarithm of a softmax that has rounded to 0 is infinite.
+    log_p_BC, log_q_BC = _wide(logits_BC).log_softmax(dim=-1), _wide(other_BC).log_softmax(dim=-1)
+    return _kl_from_target(log_p_BC, log_q_BC) + _kl_from_target(log_q_BC, log_p_BC)
+
+
+def _kl_from_target(log_target_BC: Tensor, log_p_BC: Tensor) -> Tensor:
+    """Return KL(target || p) of each row; the target is taken as given, so no gradient reaches it."""
+    log_target_BC = log_target_BC.detach()
+    return (log_target_BC.exp() * (log_target_BC - log_p_BC)).sum(dim=-1)
+
+
+def _binary_symmetrised_kl(logit_B: Tensor, other_B: Tensor) -> Tensor:
+    return _symmetrised_kl(_two_classes(logit_B), _two_classes(other_B))
+
+
+def _two_classes(logit_B: Tensor) -> Tensor:
+    return torch.stack([torch.zeros_like(logit_B), logit_B], dim=-1)
 
 
 def _likeliest_class(logits_BC: Tensor) -> Tensor:
@@ -47,16 +74,19 @@ class Objective:
     """What a head's logits mean."""
 
     loss: Callable[[Tensor, Tensor], Tensor]
-    """(logits, labels_B) -> loss_B, unreduced, float32 whatever the autocast mode."""
+    """(logits, labels_B) -> loss_B, unreduced, float32 at least whatever the autocast mode."""
     predict: Callable[[Tensor], Tensor]
     """logits -> prediction_B, float32: the class's index, or the number in label units."""
+    divergence: Callable[[Tensor, Tensor], Tensor]
+    """(logits, other logits) -> divergence_B, how far two outputs for the same rows are apart (Jiang et al. 2020,
+    section 3.1): KL in both directions, each with its target taken as given, or the squared difference."""
 
 
-SOFTMAX = Objective(loss=_cross_entropy, predict=_likeliest_class)
+SOFTMAX = Objective(loss=_cross_entropy, predict=_likeliest_class, divergence=_symmetrised_kl)
 """logits_BC, one a class."""
-BINARY = Objective(loss=_binary_cross_entropy, predict=_likelier_class)
+BINARY = Objective(loss=_binary_cross_entropy, predict=_likelier_class, divergence=_binary_symmetrised_kl)
 """logit_B: the log odds of class 1."""
-REGRESSION = Objective(loss=_squared_error, predict=_value)
+REGRESSION = Objective(loss=_squared_error, predict=_value, divergence=_squared_error)
 """value_B in label units."""
 
 
@@ -90,8 +120,9 @@ class CosineScorer(nn.Module):
         self.layers = nn.Sequential(*_hidden_layers(width, num_hidden, dropout))
 
     def forward(self, first_BD: Tensor, second_BD: Tensor) -> Tensor:
-        """Return value_B in label units, float32."""
-        cosine_B = functional.cosine_similarity(self.layers(first_BD).float(), self.layers(second_BD).float(), dim=-1)
+        """Return value_B in label units, float32 at least."""
+        first_BD, second_BD = _wide(self.layers(first_BD)), _wide(self.layers(second_BD))
+        cosine_B = functional.cosine_similarity(first_BD, second_BD, dim=-1)
         return self.lowest + (self.highest - self.lowest) * cosine_B
 
 

@@ -27,17 +27,18 @@ class MultitaskModel(nn.Module):
         self.encoder = encoder
         self.heads = nn.ModuleDict(heads)
 
-    def forward(self, task: str, sentences: tuple[TokenBatch, ...]) -> Tensor:
+    def forward(self, task: str, sentences: tuple[TokenBatch, ...], noise: tuple[Tensor, ...] | None = None) -> Tensor:
         """Return the task's logits, (B, C) or (B,).
 
         Args:
             task: name of the head.
             sentences: one batch of tokens, or the two of a pair whose sentences are embedded separately.
+            noise: (B, L, E) for each batch of tokens, added to the tokens' embeddings.
         """
-        logits: Tensor = self._head(task)(*self.embed(sentences))
+        logits: Tensor = self._head(task)(*self.embed(sentences, noise))
         return logits
 
-    def embed(self, sentences: tuple[TokenBatch, ...]) -> tuple[Tensor, ...]:
+    def embed(self, sentences: tuple[TokenBatch, ...], noise: tuple[Tensor, ...] | None = None) -> tuple[Tensor, ...]:
         """Return embedding_BD of each batch of tokens.
 
         The two sentences of a pair take a forward each: padding them to one length cost more than it saved (0.91x).
@@ -45,13 +46,17 @@ class MultitaskModel(nn.Module):
         perturbation of SMART, makes it record one.
         """
         return tuple(
-            self.encoder(tokens["input_ids"], tokens["attention_mask"], tokens["token_type_ids"])
-            for tokens in sentences
+            self.encoder(tokens["input_ids"], tokens["attention_mask"], tokens["token_type_ids"], noise_BLE)
+            for tokens, noise_BLE in zip(sentences, noise or [None] * len(sentences), strict=True)
         )
 
     def loss(self, task: str, logits: Tensor, labels_B: Tensor) -> Tensor:
-        """Return loss_B, float32, unreduced."""
+        """Return loss_B, float32 at least, unreduced."""
         return self._head(task).objective.loss(logits, labels_B)
+
+    def divergence(self, task: str, logits: Tensor, other: Tensor) -> Tensor:
+        """Return divergence_B, float32 at least: how far two outputs for the same rows are apart; see `Objective`."""
+        return self._head(task).objective.divergence(logits, other)
 
     def predict(self, task: str, logits: Tensor) -> Tensor:
         """Return prediction_B, float32: the class's index, or the number in label units."""

@@ -3,7 +3,7 @@
 Knows tensors and names; files and folders are the caller's.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from hashlib import blake2b
 
 import torch
@@ -15,28 +15,50 @@ _NUM_NAMED = 3
 """Tensors that an error message names of each kind."""
 
 
-def trainable_state(model: nn.Module) -> dict[str, Tensor]:
-    """Return the tensors that training changes, by name: every parameter that is not frozen, and persistent buffers.
+def trainable_state(model: nn.Module, *, changed: Collection[str] = ()) -> dict[str, Tensor]:
+    """Return the tensors that the encoder's own files do not hold, by name.
 
-    They share memory with the model: copy them to keep them while training goes on.
+    These are every parameter that is not frozen, persistent buffers, and what else was changed. What has several
+    names stands under the first. They share memory with the model: copy them to keep them while training goes on.
+
+    Args:
+        model: as built.
+        changed: names of frozen parameters that differ from the encoder's files; `build.changed_parameters` knows them.
     """
-    frozen = _frozen_parameters(model)
-    return {name: tensor.detach() for name, tensor in model.state_dict().items() if name not in frozen}
+    left_out = _left_to_the_files(model, changed)
+    state: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if name not in left_out and id(tensor) not in seen:
+            state[name] = tensor.detach()
+        seen.add(id(tensor))
+    return state
 
 
-def load_trainable_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+def load_trainable_state(model: nn.Module, state: Mapping[str, Tensor], *, changed: Collection[str] = ()) -> None:
     """Copy the tensors of `trainable_state` into a model built from the same configuration, in place.
 
     Raises:
         CheckpointError: tensors are missing, are too many, or have another shape. The model is then unchanged.
     """
-    expected = trainable_state(model)
+    expected = trainable_state(model, changed=changed)
+    problems = misfits(expected, state)
+    if problems:
+        raise CheckpointError(
+            f"the checkpoint's tensors do not fit the model; {problems}. "
+            "Build the model from the configuration that was saved with it"
+        )
+    copy_into(expected, state)
+
+
+def misfits(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
+    """Return which tensors are missing, unexpected or of another shape, a few of each by name; empty if all fit."""
     other_shape = [
         f"{name} ({tuple(state[name].shape)}, the model has {tuple(tensor.shape)})"
         for name, tensor in expected.items()
         if name in state and state[name].shape != tensor.shape
     ]
-    problems = [
+    return "; ".join(
         f"{len(names)} {what}: {', '.join(names[:_NUM_NAMED])}{', ...' if len(names) > _NUM_NAMED else ''}"
         for what, names in (
             ("missing", _without(expected, state)),
@@ -44,35 +66,39 @@ def load_trainable_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
             ("of another shape", other_shape),
         )
         if names
-    ]
-    if problems:
-        raise CheckpointError(
-            f"the checkpoint's tensors do not fit the model; {'; '.join(problems)}. "
-            "Build the model from the configuration that was saved with it"
-        )
-    with torch.no_grad():
-        for name, tensor in expected.items():
-            tensor.copy_(state[name])
+    )
 
 
-def base_fingerprint(model: nn.Module) -> str:
-    """Return a BLAKE2b digest of the frozen parameters (names, types, shapes, values), in hexadecimal.
+@torch.no_grad()
+def copy_into(tensors: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
+    """Copy values by name, in place; names and shapes must fit."""
+    for name, tensor in tensors.items():
+        tensor.copy_(state[name])
 
-    Adapters and heads only mean something on the encoder that they were trained on. Empty when nothing is frozen.
+
+def base_fingerprint(model: nn.Module, *, changed: Collection[str] = ()) -> str:
+    """Return a BLAKE2b digest of what is left to the encoder's files (names, types, shapes, values), in hexadecimal.
+
+    Adapters and heads only mean something on the encoder that they were trained on. Empty when nothing is left.
     """
-    frozen = _frozen_parameters(model)
-    if not frozen:
+    left_out = _left_to_the_files(model, changed)
+    if not left_out:
         return ""
     digest = blake2b(digest_size=16)
-    for name, parameter in sorted(frozen.items()):
+    for name, parameter in sorted(left_out.items()):
         digest.update(f"{name} {parameter.dtype} {tuple(parameter.shape)}\n".encode())
         flat = parameter.detach().cpu().contiguous().reshape(-1)
         digest.update(flat.view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
-def _frozen_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+def frozen_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the parameters that want no gradient, by name."""
     return {name: parameter for name, parameter in model.named_parameters() if not parameter.requires_grad}
+
+
+def _left_to_the_files(model: nn.Module, changed: Collection[str]) -> dict[str, nn.Parameter]:
+    return {name: parameter for name, parameter in frozen_parameters(model).items() if name not in changed}
 
 
 def _without(names: Iterable[str], others: Mapping[str, Tensor]) -> list[str]:

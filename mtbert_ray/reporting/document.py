@@ -1,5 +1,7 @@
 """Writes a sweep's report: index.html, report.md, trials.csv, pareto.csv and figures, from the journal alone.
 
+A sweep of one of the paper's tables has the paper's numbers beside its own, also as beside_paper.csv.
+
 Pages are laid out with Jinja. A reader never sees half a file: each is written beside its place and moved there.
 """
 
@@ -14,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mtbert_ray.errors import UserError
 from mtbert_ray.records import SweepRecord, TrialRecord, read_journal
+from mtbert_ray.reporting.beside_paper import beside_paper, beside_table
 from mtbert_ray.reporting.content import content_of, last_heard_of
 from mtbert_ray.reporting.figures import DPI, front_drawings, progress_drawings
 from mtbert_ray.reporting.outcome import Outcome, outcome_of
@@ -52,9 +55,11 @@ def write_report(folder: Path) -> Path:
     table = trial_table(sweep)
     fronts = front_drawings(outcome)
     progress = progress_drawings(outcome, last_heard_of(sweep))
+    beside = beside_paper(sweep)
     columns = [name for name in table.columns if name not in _TABLE_LEAVES_OUT and not table[name].isna().all()]
     page = {
         "content": content_of(outcome, _as_named(folder)),
+        "beside": beside,
         "front_figures": fronts,
         "progress_figures": progress,
         "headings": [_heading(name, sweep) for name in columns],
@@ -65,6 +70,8 @@ def write_report(folder: Path) -> Path:
     files = {f"figures/{drawing.name}.png": _png(drawing) for drawing in (*fronts, *progress)}
     files["trials.csv"] = table.to_csv(index=False).encode()
     files["pareto.csv"] = front_table(sweep).to_csv(index=False).encode()
+    if beside is not None:
+        files["beside_paper.csv"] = beside_table(beside).to_csv(index=False).encode()
     files["report.md"] = _render("report.md.j2", page)
     files["index.html"] = _render("report.html.j2", page)
     _write(folder, files)

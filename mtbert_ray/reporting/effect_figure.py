@@ -6,12 +6,14 @@ from mtbert_ray.pareto.objectives import losses_to_values
 from mtbert_ray.records import as_scalar
 from mtbert_ray.reporting.outcome import Outcome
 from mtbert_ray.reporting.style import (
+    EXPERIMENT,
     INK,
     MARKERS,
     Drawing,
     Groups,
     group_marks,
     label_with_direction,
+    legend_columns,
     median,
     minor_ticks_off,
     new_figure,
@@ -21,6 +23,10 @@ from mtbert_ray.reporting.style import (
 from mtbert_ray.reporting.wording import setting_value
 
 _MAX_COLUMNS = 5
+_LEAST_WIDTH = 5.8
+"""Inches; the page shows a narrower figure enlarged."""
+_CHARACTERS_OF_AN_AXIS = 30
+"""More do not fit below a panel side by side."""
 
 
 def effects_drawing(outcome: Outcome, groups: Groups) -> Drawing | None:
@@ -33,7 +39,11 @@ def effects_drawing(outcome: Outcome, groups: Groups) -> Drawing | None:
         return None
     drawn = varied[:_MAX_COLUMNS]
     objectives = list(outcome.objectives.items())
-    figure = new_figure(2.5 * len(drawn) + 0.8, 2.3 * len(objectives) + 0.4)
+    marks = group_marks(groups, outcome.compared)
+    width = max(2.5 * len(drawn) + 0.8, _LEAST_WIDTH)
+    columns = legend_columns(marks, width)
+    legend_rows = -(-len(marks) // columns)
+    figure = new_figure(width, 2.3 * len(objectives) + 0.4 + 0.22 * max(0, legend_rows - 1))
     panels = figure.subplots(len(objectives), len(drawn), squeeze=False, sharex="col", sharey="row")
     values_NM = losses_to_values(outcome.losses, outcome.objectives)
     for row, (metric, objective) in enumerate(objectives):
@@ -44,8 +54,8 @@ def effects_drawing(outcome: Outcome, groups: Groups) -> Drawing | None:
             if row == len(objectives) - 1:
                 axes.set_xlabel(name, fontsize=9, color=INK)
         panels[row, 0].set_ylabel(label_with_direction(metric, objective.direction), fontsize=8.5, color=INK)
-    if marks := group_marks(groups, outcome.compared):
-        figure.legend(handles=marks, loc="outside lower center", ncols=len(marks), frameon=False, fontsize=9)
+    if marks:
+        figure.legend(handles=marks, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
     left_out = f" Not drawn: {', '.join(varied[_MAX_COLUMNS:])}." if len(varied) > len(drawn) else ""
     caption = (
         "Each mark is a finished trial, each bar the median of a value tried more than once. The other settings vary "
@@ -55,7 +65,7 @@ def effects_drawing(outcome: Outcome, groups: Groups) -> Drawing | None:
 
 
 def _draw_panel(axes: Axes, outcome: Outcome, name: str, values: list[float], groups: Groups) -> None:
-    positions = _positions(axes, outcome, name)
+    positions = _positions(axes, outcome, name, groups)
     placed: dict[float, list[float]] = {}
     for trial, value in zip(outcome.compared, values, strict=True):
         position = positions.get(setting_value(trial.hyperparameters.get(name)))
@@ -77,7 +87,7 @@ def _draw_panel(axes: Axes, outcome: Outcome, name: str, values: list[float], gr
             axes.plot(position, median(several), "_", markersize=17, markeredgewidth=2, color=INK, zorder=5)
 
 
-def _positions(axes: Axes, outcome: Outcome, name: str) -> dict[str, float]:
+def _positions(axes: Axes, outcome: Outcome, name: str, groups: Groups) -> dict[str, float]:
     """Return where each value goes on the x axis: numbers at their value, words side by side."""
     values = _values(outcome, name)
     numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
@@ -90,7 +100,19 @@ def _positions(axes: Axes, outcome: Outcome, name: str) -> dict[str, float]:
         minor_ticks_off(axes)
         return {setting_value(value): float(value) for value in numbers}
     words = sorted(setting_value(value) for value in values)
-    axes.set_xticks(range(len(words)), words, rotation=30 if max(map(len, words)) > 8 else 0)
+    if groups.hyperparameter == name == EXPERIMENT:
+        # In the legend's order, which names them: names of experiments are too long for an axis.
+        words.sort(key=groups.values.index)
+        axes.set_xticks(range(len(words)), [""] * len(words))
+    else:
+        crowded = sum(map(len, words)) + 3 * len(words) > _CHARACTERS_OF_AN_AXIS
+        axes.set_xticks(
+            range(len(words)),
+            words,
+            rotation=30 if crowded else 0,
+            horizontalalignment="right" if crowded else "center",
+            parse_math=False,
+        )
     axes.set_xlim(-0.5, len(words) - 0.5)
     return {word: float(place) for place, word in enumerate(words)}
 

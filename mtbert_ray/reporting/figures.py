@@ -2,10 +2,12 @@
 
 from itertools import combinations
 
+from mtbert_ray.reporting.cost_figure import costs_drawing
+from mtbert_ray.reporting.curves_figure import curves_drawing
 from mtbert_ray.reporting.effect_figure import effects_drawing
 from mtbert_ray.reporting.front_figure import front_drawing
+from mtbert_ray.reporting.hypervolume_figure import hypervolume_drawing
 from mtbert_ray.reporting.outcome import Outcome
-from mtbert_ray.reporting.progress_figures import curves_drawing, hypervolume_drawing
 from mtbert_ray.reporting.style import Drawing, groups_of
 
 DPI = 150
@@ -21,7 +23,7 @@ def front_drawings(outcome: Outcome) -> list[Drawing]:
 
 
 def progress_drawings(outcome: Outcome, end: float) -> list[Drawing]:
-    """Draw what there is of: objectives by hyperparameter, hypervolume over time, dev scores by epoch.
+    """Draw what there is of: objectives by hyperparameter, costs by trial, hypervolume over time, curves by epoch.
 
     Args:
         outcome: the sweep's.
@@ -31,6 +33,8 @@ def progress_drawings(outcome: Outcome, end: float) -> list[Drawing]:
     drawings = []
     if effects := effects_drawing(outcome, groups):
         drawings.append(effects)
+    if costs := costs_drawing(outcome, groups):
+        drawings.append(costs)
     if outcome.feasible.any():
         drawings.append(hypervolume_drawing(outcome, end))
     if any(trial.epochs for trial in outcome.sweep.trials):

@@ -20,6 +20,7 @@ from mtbert_ray.reporting.style import (
     Groups,
     group_marks,
     label_with_direction,
+    legend_columns,
     minor_ticks_off,
     new_figure,
     spans_decades,
@@ -31,6 +32,8 @@ from mtbert_ray.reporting.wording import counted, plain_name, quantity
 
 # N compared trials, F points of a front
 
+_WIDTH = 8.4
+"""Inches."""
 _NEAR = 0.2
 """A bound this share of the axis beyond the trials is still shown."""
 _LABEL_GAP_PX = (70, 22)
@@ -41,7 +44,7 @@ def front_drawing(outcome: Outcome, across: int, up: int, groups: Groups) -> Dra
     """Draw objective number `across` on the x axis against number `up` on the y axis."""
     names = list(outcome.objectives)
     x_name, y_name = names[across], names[up]
-    figure = new_figure(8.4, 5.4)
+    figure = new_figure(_WIDTH, 5.4)
     axes = figure.add_subplot()
     tidy(axes)
     values_N2 = losses_to_values(outcome.losses, outcome.objectives)[:, [across, up]]
@@ -50,11 +53,12 @@ def front_drawing(outcome: Outcome, across: int, up: int, groups: Groups) -> Dra
     _draw_bounds(axes, outcome, (x_name, y_name))
     _draw_trials(axes, values_N2, outcome, groups)
     _label_front(axes, values_N2, outcome, side=-1 if outcome.objectives[x_name].direction == "minimise" else 1)
+    marks = _legend(outcome, groups)
     axes.legend(
-        handles=_legend(outcome, groups),
+        handles=marks,
         loc="upper center",
         bbox_to_anchor=(0.5, -0.13),
-        ncols=4,
+        ncols=min(4, legend_columns(marks, _WIDTH)),
         frameon=False,
         fontsize=9,
     )

@@ -14,6 +14,8 @@ from mtbert_ray.pareto.objectives import is_feasible, to_losses
 from mtbert_ray.records import SweepRecord, TrialRecord
 from mtbert_ray.reporting.wording import setting_value
 
+_LABEL_LENGTH = 48
+
 # N compared trials, M objectives; the fields of Outcome are (N, M), (N,), (N,)
 
 
@@ -83,6 +85,31 @@ def setting_of(trial: TrialRecord, sweep: SweepRecord) -> str:
     """Return a trial's setting in one line, in the order of the search space: "adapter.kind lora, batch_size 16"."""
     searched = [name for name in sweep.started.hyperparameters if name in trial.hyperparameters]
     return ", ".join(f"{name} {setting_value(trial.hyperparameters[name])}" for name in searched) or "the defaults"
+
+
+def label_of(trial: TrialRecord, sweep: SweepRecord) -> str:
+    """Return what a figure calls a trial: its experiment, or its id and the settings that vary, cut where long.
+
+    Trials of the same experiment are told apart by what varies between them, such as the seed.
+    """
+    experiment = trial.config.get("experiment")
+    alike = [other for other in sweep.trials if other.config.get("experiment") == experiment]
+    varied = [
+        f"{name.rpartition('.')[2]} {_short(trial.hyperparameters[name])}"
+        for name in sweep.started.hyperparameters
+        if name in trial.hyperparameters and len({str(t.hyperparameters.get(name)) for t in alike}) > 1
+    ]
+    if experiment is None:
+        text = f"{trial.trial_id}: {', '.join(varied)}" if varied else trial.trial_id
+    elif len(alike) == 1:
+        text = str(experiment)
+    else:
+        text = f"{experiment}, {', '.join(varied) or trial.trial_id}"
+    return text if len(text) <= _LABEL_LENGTH else f"{text[: _LABEL_LENGTH - 1]}…"
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else setting_value(value)
 
 
 def status_of(trial: TrialRecord, sweep: SweepRecord) -> str:

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import AutoMinorLocator, NullFormatter
 
 from mtbert_ray.metrics import Direction
@@ -22,6 +24,8 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 INK = "#24292f"
 MUTED = "#6e7781"
 FAINT = "#d0d7de"
+EXPERIMENT = "experiment"
+"""The hyperparameter whose values are names of whole settings."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +53,11 @@ class Groups:
             return 0
         return self.values.index(setting_value(trial.hyperparameters.get(self.hyperparameter)))
 
+    def label_of(self, index: int) -> str:
+        """Return what a legend calls a group; an experiment's name says enough."""
+        value = self.values[index]
+        return value if self.hyperparameter == EXPERIMENT else f"{self.hyperparameter} {value}"
+
     def colour_of(self, trial: TrialRecord) -> str:
         """Return the colour of a trial's group."""
         return PALETTE[self.index_of(trial)]
@@ -68,10 +77,26 @@ def group_marks(
             marker=MARKERS[index],
             markersize=7,
             linestyle=linestyle,
-            label=f"{groups.hyperparameter} {groups.values[index]}",
+            label=groups.label_of(index),
         )
         for index in sorted({groups.index_of(trial) for trial in present})
     ]
+
+
+def group_patches(groups: Groups, present: Iterable[TrialRecord]) -> list[Patch]:
+    """Return the legend's marks of bars for the groups that some trial belongs to; none when all trials are alike."""
+    if groups.hyperparameter is None:
+        return []
+    return [
+        Patch(color=PALETTE[index], label=groups.label_of(index))
+        for index in sorted({groups.index_of(trial) for trial in present})
+    ]
+
+
+def legend_columns(marks: Sequence[Artist], width: float) -> int:
+    """Return how many of a legend's marks fit beside each other in a figure of so many inches, at size 9."""
+    longest = max((len(str(mark.get_label())) for mark in marks), default=0)
+    return max(1, min(len(marks), int(width / (0.085 * longest + 0.75))))
 
 
 def groups_of(outcome: Outcome) -> Groups:
@@ -80,7 +105,8 @@ def groups_of(outcome: Outcome) -> Groups:
         values = [trial.hyperparameters.get(name) for trial in outcome.sweep.trials]
         words = tuple(dict.fromkeys(setting_value(value) for value in values))
         if any(isinstance(value, str) for value in values) and 2 <= len(words) <= len(PALETTE):
-            return Groups(hyperparameter=name, values=tuple(sorted(words)))
+            # Experiments stay in the order in which they were tried.
+            return Groups(hyperparameter=name, values=words if name == EXPERIMENT else tuple(sorted(words)))
     return Groups(hyperparameter=None, values=("trial",))
 
 

@@ -60,6 +60,21 @@ def quantity(metric: str, value: Scalar) -> str:
     return f"{number(metric, value)} {unit}".rstrip()
 
 
+def spelled(metric: str, value: float) -> str:
+    """Return a metric's value as it stands under `metric_heading`: without its unit, a time as a duration."""
+    return duration(value) if unit_of(metric) == "s" else number(metric, value)
+
+
+def signed(metric: str, value_difference: float) -> str:
+    """Return a difference in a metric with its sign, as `spelled`: "+0.021"."""
+    return f"{'-' if value_difference < 0 else '+'}{spelled(metric, abs(value_difference))}"
+
+
+def metric_heading(metric: str) -> str:
+    """Return the heading of a column of `spelled` values: "peak memory (GiB)", and a time without a unit."""
+    return plain_name(metric) if unit_of(metric) == "s" else axis_label(metric)
+
+
 def difference(metric: str, direction: Direction, loss_difference: float) -> str:
     """Return a difference in loss as a difference in the metric: "1.90 GiB more peak memory"."""
     value_difference = loss_difference if direction == "minimise" else -loss_difference

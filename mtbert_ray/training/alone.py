@@ -1,17 +1,23 @@
-"""One run on this machine without Ray, kept in a folder of its own: metrics.jsonl and the best checkpoint."""
+"""One run on this machine without Ray, kept in a folder of its own.
+
+That holds metrics.jsonl, TensorBoard's event file, the best checkpoint, and the traces of profiled steps.
+"""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.errors import UserError
 from mtbert_ray.metrics import Metrics
-from mtbert_ray.training.loop import TrainingRun
+from mtbert_ray.records import Scalar, as_scalar, final_metrics
+from mtbert_ray.training.loop import CHECKPOINT_NAME, TrainingRun
 from mtbert_ray.training.metering import metered_epochs
 from mtbert_ray.training.process import local_process
+from mtbert_ray.training.profile import PROFILE_NAME
+from mtbert_ray.training.tensorboard import TENSORBOARD_NAME, ScalarLog
 
-CHECKPOINT_NAME = "checkpoint"
 METRICS_LOG_NAME = "metrics.jsonl"
 
 
@@ -27,7 +33,7 @@ def run_alone(config: TrialConfig, folder: Path, *, on_step: Callable[[int, int]
         UserError: the folder holds a run or cannot be made; or as for `TrainingRun`.
         DivergedError: the loss became infinite or NaN.
     """
-    if any((folder / name).exists() for name in (METRICS_LOG_NAME, CHECKPOINT_NAME)):
+    if any((folder / name).exists() for name in (METRICS_LOG_NAME, CHECKPOINT_NAME, TENSORBOARD_NAME, PROFILE_NAME)):
         # The files of two settings would be mixed.
         raise UserError(f"--out {folder}: already holds a run; give another folder")
     try:
@@ -35,9 +41,25 @@ def run_alone(config: TrialConfig, folder: Path, *, on_step: Callable[[int, int]
     except OSError as error:
         raise UserError(f"--out {folder}: no folder can be made there: {error}") from error
     process = local_process(config.resources)
-    run = TrainingRun(config, process=process, checkpoint=folder / CHECKPOINT_NAME, on_step=on_step)
-    with (folder / METRICS_LOG_NAME).open("w", encoding="utf-8") as log:
+    run = TrainingRun(config, process=process, folder=folder, on_step=on_step)
+    with (
+        (folder / METRICS_LOG_NAME).open("w", encoding="utf-8") as log,
+        ScalarLog(folder / TENSORBOARD_NAME) as scalars,
+    ):
+        epochs = []
         for epoch in metered_epochs(run):
             log.write(json.dumps(epoch.metrics) + "\n")
             log.flush()
+            scalars.add_epoch(epoch.metrics)
+            epochs.append(epoch.metrics)
             yield epoch.metrics
+        setting = _dotted(config.model_dump(mode="json", exclude_defaults=True))
+        scalars.add_result(setting, final_metrics(epochs, [task.name for task in config.tasks]))
+
+
+def _dotted(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Scalar]:
+    """Return nested keys as dotted ones; a list is one value."""
+    dotted: dict[str, Scalar] = {}
+    for key, value in nested.items():
+        dotted |= _dotted(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: as_scalar(value)}
+    return dotted

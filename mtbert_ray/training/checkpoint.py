@@ -1,11 +1,12 @@
 """A checkpoint is a folder: what training changed (safetensors), the configuration, and the scores it had.
 
-With a frozen encoder it holds the heads and adapters only, and the fingerprint of the encoder they belong to.
+With a frozen encoder it holds the heads and adapters only, and the fingerprint of the encoder they belong to; where the
+frozen weights are not the encoder's own, as after `init_from`, it holds these as well.
 """
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -14,9 +15,9 @@ from safetensors.torch import load_file, save_file
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.errors import CheckpointError
-from mtbert_ray.metrics import MetricValue
+from mtbert_ray.metrics import Metrics, MetricValue
 from mtbert_ray.mistakes import problems_of
-from mtbert_ray.models.build import build_model
+from mtbert_ray.models.build import build_model, changed_parameters
 from mtbert_ray.models.multitask import MultitaskModel
 from mtbert_ray.models.state import base_fingerprint, load_trainable_state, trainable_state
 
@@ -25,9 +26,7 @@ CONFIG_NAME = "config.json"
 METRICS_NAME = "metrics.json"
 
 
-def save_checkpoint(
-    folder: Path, model: MultitaskModel, config: TrialConfig, metrics: Mapping[str, MetricValue]
-) -> None:
+def save_checkpoint(folder: Path, model: MultitaskModel, config: TrialConfig, metrics: Metrics) -> None:
     """Write a checkpoint in place of an older one of the same run.
 
     The weights are one file, put in place in one step after they are on disk: a process that is killed at any moment
@@ -35,12 +34,43 @@ def save_checkpoint(
     from them, and as JSON for people.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    metrics_text = json.dumps(dict(metrics), indent=2) + "\n"
     _put(folder / CONFIG_NAME, lambda new: new.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8"))
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in trainable_state(model).items()}
-    about = {"base_fingerprint": base_fingerprint(model), "metrics": metrics_text}
+    changed = changed_parameters(model, config)
+    state = {name: tensor.cpu().contiguous() for name, tensor in trainable_state(model, changed=changed).items()}
+    about = {"base_fingerprint": base_fingerprint(model, changed=changed), "metrics": _as_json(metrics)}
     _put(folder / WEIGHTS_NAME, lambda new: save_file(state, new, metadata=about))
-    _put(folder / METRICS_NAME, lambda new: new.write_text(metrics_text, encoding="utf-8"))
+    _put(folder / METRICS_NAME, lambda new: new.write_text(_as_json(metrics), encoding="utf-8"))
+
+
+def write_metrics(folder: Path, metrics: Metrics) -> None:
+    """Write all that is known of the epoch that a checkpoint holds, its costs included, in place of its metrics.json.
+
+    Raises:
+        CheckpointError: there is no checkpoint.
+    """
+    if not (folder / WEIGHTS_NAME).is_file():
+        raise CheckpointError(f"{folder}: holds no checkpoint that metrics could belong to (no {WEIGHTS_NAME})")
+    _put(folder / METRICS_NAME, lambda new: new.write_text(_as_json(metrics), encoding="utf-8"))
+
+
+def read_metrics(folder: Path) -> dict[str, MetricValue]:
+    """Return the metrics of a checkpoint: metrics.json, or only the scores where that tells of another epoch.
+
+    A process that was killed between the two leaves the weights of one epoch beside the metrics of an earlier one.
+
+    Raises:
+        CheckpointError: the weights are missing or damaged.
+    """
+    with_weights: dict[str, MetricValue] = json.loads(_about(folder / WEIGHTS_NAME).get("metrics", "{}"))
+    try:
+        beside: dict[str, MetricValue] = json.loads((folder / METRICS_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return with_weights
+    return beside if not with_weights or beside.get("epoch") == with_weights.get("epoch") else with_weights
+
+
+def _as_json(metrics: Metrics) -> str:
+    return json.dumps(dict(metrics), indent=2) + "\n"
 
 
 def _put(path: Path, write: Callable[[Path], object]) -> None:
@@ -62,17 +92,18 @@ def load_checkpoint(folder: Path) -> tuple[MultitaskModel, TrialConfig]:
     config = read_checkpoint_config(folder)
     weights = folder / WEIGHTS_NAME
     model = build_model(config)
+    changed = changed_parameters(model, config)
+    fingerprint = _about(weights).get("base_fingerprint", "")
     try:
         state = load_file(weights)
-        fingerprint = _saved_fingerprint(weights)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{weights}: cannot be read: {error}") from error
-    if fingerprint != base_fingerprint(model):
+        raise _unreadable(weights, error) from error
+    if fingerprint != base_fingerprint(model, changed=changed):
         raise CheckpointError(
             f"{folder}: its heads and adapters belong to another version of the encoder '{config.encoder}' than the "
             "one found now; give the encoder it was trained with"
         )
-    load_trainable_state(model, state)
+    load_trainable_state(model, state, changed=changed)
     return model, config
 
 
@@ -96,7 +127,14 @@ def read_checkpoint_config(folder: Path) -> TrialConfig:
         raise CheckpointError(f"{path}: not the configuration of a checkpoint: {error}") from error
 
 
-def _saved_fingerprint(weights: Path) -> str:
-    with safe_open(weights, framework="pt") as file:
-        metadata: dict[str, str] = file.metadata() or {}
-        return metadata.get("base_fingerprint", "")
+def _about(weights: Path) -> dict[str, str]:
+    """Return what is written beside the tensors of a file."""
+    try:
+        with safe_open(weights, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (OSError, SafetensorError) as error:
+        raise _unreadable(weights, error) from error
+
+
+def _unreadable(weights: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(f"{weights}: cannot be read: {error}")

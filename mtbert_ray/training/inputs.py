@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+from transformers import PreTrainedTokenizerFast
+
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.data.encoding import EncodedSplit, SpecialIds
-from mtbert_ray.data.sources import Split, load_examples
+from mtbert_ray.data.sources import Examples, Split, load_examples
 from mtbert_ray.data.tokenise import tokenise
 from mtbert_ray.models.encoder import load_tokenizer
 
@@ -29,10 +31,17 @@ def load_inputs(config: TrialConfig, split: Split, *, cache: Path | None = None)
         examples = load_examples(task, config.data, split, seed=config.seed)
         if examples is None:
             continue
-        inputs[task.name] = EncodedSplit(
-            tokenise(examples, tokenizer, cache=cache),
-            SpecialIds.of(tokenizer),
-            pair_encoding=config.pair_encoding,
-            max_length=config.data.max_length,
-        )
+        inputs[task.name] = encode(examples, config, tokenizer, cache=cache)
     return inputs
+
+
+def encode(
+    examples: Examples, config: TrialConfig, tokenizer: PreTrainedTokenizerFast, *, cache: Path | None = None
+) -> EncodedSplit:
+    """Return rows as the configuration encodes them, tokenised with its encoder's tokenizer."""
+    return EncodedSplit(
+        tokenise(examples, tokenizer, cache=cache),
+        SpecialIds.of(tokenizer),
+        pair_encoding=config.pair_encoding,
+        max_length=config.data.max_length,
+    )

@@ -18,19 +18,16 @@ from mtbert_ray.config import TrialConfig
 from mtbert_ray.data.batching import Batch, epoch_batches, num_steps
 from mtbert_ray.metrics import MetricValue
 from mtbert_ray.models.adapters import ParameterCounts, count_parameters
-from mtbert_ray.models.build import build_model
-from mtbert_ray.models.multitask import MultitaskModel
 from mtbert_ray.training.checkpoint import save_checkpoint
 from mtbert_ray.training.evaluate import evaluate
 from mtbert_ray.training.inputs import load_inputs
+from mtbert_ray.training.loss import DivergedError, EpochLosses, LossSums, RowLosses, TrainingLoss
 from mtbert_ray.training.optimizer import make_optimizer, make_schedule
 from mtbert_ray.training.process import Process
+from mtbert_ray.training.profile import profiling
+from mtbert_ray.training.start import starting_model
 
-_ALL_ROWS = "all"  # no task can have this name
-
-
-class DivergedError(RuntimeError):
-    """The training loss is no longer a finite number."""
+CHECKPOINT_NAME = "checkpoint"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +38,7 @@ class EpochResult:
     """From 1."""
     step: int
     """Optimiser steps taken."""
-    train_loss: float
-    """Mean over the epoch's rows."""
-    train_loss_by_task: dict[str, float]
+    losses: EpochLosses
     scores: dict[str, float]
     """Each task's dev score, dev_score and leaderboard_score."""
     train_seconds: float
@@ -57,8 +52,10 @@ class EpochResult:
         return {
             "epoch": self.epoch,
             "step": self.step,
-            "train_loss": self.train_loss,
-            **{f"train_loss.{task}": loss for task, loss in self.train_loss_by_task.items()},
+            "train_loss": self.losses.all,
+            **{f"train_loss.{task}": loss for task, loss in self.losses.by_task.items()},
+            "smart_penalty": self.losses.smart_penalty,
+            "smart_steps": self.losses.smart_steps,
             **self.scores,
             "train_seconds": self.train_seconds,
             "eval_seconds": self.eval_seconds,
@@ -74,7 +71,7 @@ class TrainingRun:
     Args:
         config: the setting.
         process: this rank's place; the process group is expected to be initialised where there are several.
-        checkpoint: folder for the best epoch's checkpoint; none keeps none.
+        folder: of the run, for the best epoch's checkpoint and the traces; none keeps neither.
         on_step: called after each optimiser step with (steps taken, steps of the run).
 
     Raises:
@@ -88,7 +85,7 @@ class TrainingRun:
         config: TrialConfig,
         *,
         process: Process,
-        checkpoint: Path | None = None,
+        folder: Path | None = None,
         on_step: Callable[[int, int], None] | None = None,
     ) -> None:
         self.config = config
@@ -96,16 +93,19 @@ class TrainingRun:
         self.bf16 = uses_bf16(config, process.device)
         self.train_splits = load_inputs(config, "train")
         self.dev_splits = load_inputs(config, "dev")
-        self.model = build_model(config).to(process.device)
+        self.model = starting_model(config).to(process.device)
         self.parameters = count_parameters(self.model)
         self.total_steps = config.epochs * num_steps(self.train_splits, batch_size=config.batch_size)
-        self._checkpoint = checkpoint
+        self.folder = folder
         self._on_step = on_step
-        self._ddp_model = _wrap(self.model, process)
+        self._loss = _wrap(
+            TrainingLoss(self.model, config.smart, seed=config.seed, rank=process.rank, bf16=self.bf16), process
+        )
         self._trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self._optimizer = make_optimizer(self.model, config)
         self._schedule = make_schedule(self._optimizer, config, total_steps=self.total_steps)
         self._step = 0
+        self._train_seconds = self._eval_seconds = 0.0
 
     def epochs(
         self, *, while_training: Callable[[], AbstractContextManager[None]] = nullcontext
@@ -120,38 +120,44 @@ class TrainingRun:
         """
         # Dropout draws from torch's global generator; ranks must not share their masks.
         torch.manual_seed(self.config.seed + self.process.rank)
-        train_seconds = eval_seconds = 0.0
         best_score = -math.inf
-        for epoch in range(1, self.config.epochs + 1):
-            started = self._now()
-            with while_training():
-                losses = self._train_epoch(epoch)
-                trained = self._now()
-            scores = evaluate(self.model, self.config.tasks, self.dev_splits, self.process, bf16=self.bf16)
-            train_seconds += trained - started
-            eval_seconds += self._now() - trained
-            result = EpochResult(
-                epoch=epoch,
-                step=self._step,
-                train_loss=losses.pop(_ALL_ROWS),
-                train_loss_by_task=losses,
-                scores=scores,
-                train_seconds=train_seconds,
-                eval_seconds=eval_seconds,
-                parameters=self.parameters,
-                is_best=scores["dev_score"] > best_score,
-            )
-            best_score = max(best_score, scores["dev_score"])
-            if result.is_best and self._checkpoint is not None and self.process.is_main:
-                save_checkpoint(self._checkpoint, self.model, self.config, result.metrics())
-            yield result
+        with profiling(self.config.profile, self.folder if self.process.is_main else None) as note_step:
+            for epoch in range(1, self.config.epochs + 1):
+                result = self._epoch(epoch, best_score, while_training, note_step)
+                best_score = max(best_score, result.scores["dev_score"])
+                if result.is_best and self.folder is not None and self.process.is_main:
+                    save_checkpoint(self.folder / CHECKPOINT_NAME, self.model, self.config, result.metrics())
+                yield result
 
-    def _train_epoch(self, epoch: int) -> dict[str, float]:
-        """Take an epoch's steps; return the mean loss of each task and of all rows."""
-        self._ddp_model.train()
-        places = {task: place for place, task in enumerate(self.train_splits)}
-        # Losses stay on the device until the epoch ends: reading one would make every step wait for the GPU.
-        loss_sums = torch.zeros(len(places), dtype=torch.float64, device=self.process.device)
+    def _epoch(
+        self,
+        epoch: int,
+        best_score: float,
+        while_training: Callable[[], AbstractContextManager[None]],
+        note_step: Callable[[], None],
+    ) -> EpochResult:
+        started = self._now()
+        with while_training():
+            losses = self._train_epoch(epoch, note_step)
+            trained = self._now()
+        scores = evaluate(self.model, self.config.tasks, self.dev_splits, self.process, bf16=self.bf16)
+        self._train_seconds += trained - started
+        self._eval_seconds += self._now() - trained
+        return EpochResult(
+            epoch=epoch,
+            step=self._step,
+            losses=losses,
+            scores=scores,
+            train_seconds=self._train_seconds,
+            eval_seconds=self._eval_seconds,
+            parameters=self.parameters,
+            is_best=scores["dev_score"] > best_score,
+        )
+
+    def _train_epoch(self, epoch: int, note_step: Callable[[], None]) -> EpochLosses:
+        """Take an epoch's steps; return the mean losses over its rows."""
+        self._loss.train()
+        sums = LossSums({task: len(split) for task, split in self.train_splits.items()}, self.process)
         for batch in epoch_batches(
             self.train_splits,
             batch_size=self.config.batch_size,
@@ -161,37 +167,45 @@ class TrainingRun:
             rank=self.process.rank,
             world_size=self.process.world_size,
         ):
-            loss_sums[places[batch.task]] += self._train_step(batch.to(self.process.device))
+            self._train_step(batch, epoch, sums)
             self._step += 1
+            note_step()
             if self._on_step is not None:
                 self._on_step(self._step, self.total_steps)
-        return self._mean_losses(self.process.sum(loss_sums).tolist(), epoch)
+        try:
+            return sums.means(self.config.smart)
+        except DivergedError as error:
+            raise DivergedError(
+                f"{error} in epoch {epoch}; a lower learning rate than {self.config.scaled_learning_rate:g} or "
+                "max_grad_norm may help"
+            ) from error
 
-    def _train_step(self, batch: Batch) -> torch.Tensor:
-        """Take one optimiser step; return the sum of this rank's losses, detached."""
-        assert batch.labels is not None, "training rows have labels"
-        with torch.autocast(self.process.device.type, dtype=torch.bfloat16, enabled=self.bf16):
-            logits = self._ddp_model(batch.task, batch.sentences)
-        loss_B = self.model.loss(batch.task, logits, batch.labels)
+    def _train_step(self, batch: Batch, epoch: int, sums: LossSums) -> None:
+        """Take one optimiser step over a global batch, of which this is the rank's share."""
         self._optimizer.zero_grad(set_to_none=True)
-        # The weights make DDP's mean over ranks the mean over the global batch, also where it divides unevenly.
-        (batch.weights * loss_B).sum().backward()  # type: ignore[no-untyped-call]
+        *earlier, last = batch.split(self.config.accumulation_steps)
+        for part in earlier:
+            with self._without_reduction():
+                self._add_gradients(part, epoch, sums)
+        self._add_gradients(last, epoch, sums)
         if self.config.max_grad_norm is not None:
             nn.utils.clip_grad_norm_(self._trained, self.config.max_grad_norm)
         self._optimizer.step()
         self._schedule.step()
-        return loss_B.detach()[batch.weights > 0].sum()
 
-    def _mean_losses(self, loss_sums: list[float], epoch: int) -> dict[str, float]:
-        rows = [len(split) for split in self.train_splits.values()]
-        losses = {task: total / count for task, total, count in zip(self.train_splits, loss_sums, rows, strict=True)}
-        bad = [task for task, loss in losses.items() if not math.isfinite(loss)]
-        if bad:
-            raise DivergedError(
-                f"the training loss of {', '.join(bad)} is not finite in epoch {epoch}; a lower learning rate than "
-                f"{self.config.learning_rate:g} or max_grad_norm may help"
-            )
-        return {**losses, _ALL_ROWS: sum(loss_sums) / sum(rows)}
+    def _add_gradients(self, part: Batch, epoch: int, sums: LossSums) -> None:
+        part = part.to(self.process.device)
+        losses: RowLosses = self._loss(part, epoch)
+        total_B = losses.task
+        if losses.penalty is not None:
+            total_B = total_B + self.config.smart.weight * losses.penalty
+        # The weights make DDP's mean over ranks the mean over the global batch, also where it divides unevenly.
+        (part.weights * total_B).sum().backward()  # type: ignore[no-untyped-call]
+        sums.add(part, losses)
+
+    def _without_reduction(self) -> AbstractContextManager[None]:
+        """Keep gradients on this rank until the step's last part: one reduction a step is enough."""
+        return self._loss.no_sync() if isinstance(self._loss, DistributedDataParallel) else nullcontext()
 
     def _now(self) -> float:
         if self.process.device.type == "cuda":
@@ -206,10 +220,10 @@ def uses_bf16(config: TrialConfig, device: torch.device) -> bool:
     return config.precision == "bf16"
 
 
-def _wrap(model: MultitaskModel, process: Process) -> nn.Module:
-    """Return the model for training steps: under DDP where there are several ranks."""
+def _wrap(loss: TrainingLoss, process: Process) -> nn.Module:
+    """Return the loss for training steps: under DDP where there are several ranks."""
     if process.world_size == 1:
-        return model
+        return loss
     device_ids = [process.device.index] if process.device.type == "cuda" else None
     # A step trains one task, so the other heads get no gradient; DDP must look for them at each step.
-    return DistributedDataParallel(model, device_ids=device_ids, find_unused_parameters=True)
+    return DistributedDataParallel(loss, device_ids=device_ids, find_unused_parameters=True)

@@ -9,7 +9,8 @@ from mtbert_ray.metrics import MetricValue
 from mtbert_ray.resources.gpu import GpuReader, GpuReadError, NvmlReader
 from mtbert_ray.resources.meter import Meter
 from mtbert_ray.resources.usage import reduce_usages
-from mtbert_ray.training.loop import EpochResult, TrainingRun
+from mtbert_ray.training.checkpoint import write_metrics
+from mtbert_ray.training.loop import CHECKPOINT_NAME, EpochResult, TrainingRun
 from mtbert_ray.training.process import Process
 
 _GIB = 2**30
@@ -20,8 +21,8 @@ class MeteredEpoch:
     """One epoch's metrics, the same on every rank."""
 
     metrics: dict[str, MetricValue]
-    """Those of `mtbert_ray.metrics`, and what explains them: epoch, step, each task's train_loss, `gpu_shared` (1 if
-    another process computed on a rank's GPU meanwhile)."""
+    """Those of `mtbert_ray.metrics`, and what explains them: epoch, step, each task's train_loss, SMART's penalty and
+    steps, `gpu_shared` (1 if another process computed on a rank's GPU meanwhile)."""
     is_last: bool
     gpu_problem: str | None
     """Why metrics of the GPU are null although the run holds a GPU."""
@@ -30,7 +31,8 @@ class MeteredEpoch:
 def metered_epochs(run: TrainingRun, *, reader: GpuReader | None = None) -> Generator[MeteredEpoch]:
     """Train, score and meter, one epoch a turn; every turn carries the totals so far.
 
-    Ray kills the workers of a stopped trial without warning, so nothing may wait for the end.
+    Ray kills the workers of a stopped trial without warning, so nothing may wait for the end. The checkpoint's
+    metrics.json, written with the scores alone, gets the costs as soon as they are known.
 
     Args:
         run: ready for its first step.
@@ -43,13 +45,16 @@ def metered_epochs(run: TrainingRun, *, reader: GpuReader | None = None) -> Gene
         for epoch in run.epochs(while_training=meter.counting):
             usage = reduce_usages(run.process.gather(meter.usage()))
             problems = [text for text in run.process.gather(problem) if text is not None]
+            metrics: dict[str, MetricValue] = {
+                **epoch.metrics(),
+                **usage.metrics(),
+                "gpu_shared": None if usage.gpu_shared is None else int(usage.gpu_shared),
+                **_costs_over_ranks(epoch, run.process),
+            }
+            if epoch.is_best and run.folder is not None and run.process.is_main:
+                write_metrics(run.folder / CHECKPOINT_NAME, metrics)
             yield MeteredEpoch(
-                metrics={
-                    **epoch.metrics(),
-                    **usage.metrics(),
-                    "gpu_shared": None if usage.gpu_shared is None else int(usage.gpu_shared),
-                    **_costs_over_ranks(epoch, run.process),
-                },
+                metrics=metrics,
                 is_last=epoch.epoch == run.config.epochs,
                 gpu_problem="; ".join(problems) or usage.gpu_problem,
             )

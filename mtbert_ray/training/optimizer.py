@@ -6,19 +6,28 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from mtbert_ray.config import TrialConfig
 
+LORA_PLUS_MARK = "lora_B"
+"""In the name of every matrix B of LoRA and DoRA, with either library."""
+
 
 def make_optimizer(model: nn.Module, config: TrialConfig) -> torch.optim.AdamW:
     """Return AdamW (Loshchilov & Hutter 2019) over the parameters that are trained.
 
-    Biases and normalisation weights, which are vectors, are not decayed, as is usual for BERT.
+    Biases and normalisation weights, which are vectors, are not decayed, as is usual for BERT. LoRA's matrices B get
+    `adapter.learning_rate_ratio` times the rate (LoRA+, Hayou et al. 2024).
     """
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
-    ]
+    rate, ratio = config.scaled_learning_rate, config.adapter.learning_rate_ratio
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            decay = config.weight_decay if parameter.ndim >= 2 else 0.0
+            groups.setdefault((rate * ratio if LORA_PLUS_MARK in name else rate, decay), []).append(parameter)
     # The fused kernel makes one pass over each parameter and its moments, where the default makes several.
-    return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
+    return torch.optim.AdamW(
+        [{"params": parameters, "lr": lr, "weight_decay": decay} for (lr, decay), parameters in groups.items()],
+        lr=rate,
+        fused=True,
+    )
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, config: TrialConfig, *, total_steps: int) -> LambdaLR:
@@ -27,7 +36,7 @@ def make_schedule(optimizer: torch.optim.Optimizer, config: TrialConfig, *, tota
 
 
 def learning_rate_factor(step: int, config: TrialConfig, *, total_steps: int) -> float:
-    """Return the share of `learning_rate` that holds at a step.
+    """Return the share of the highest learning rate that holds at a step.
 
     Args:
         step: optimiser steps already taken, from 0.

@@ -1,4 +1,4 @@
-"""Listens to Ray Tune and writes what happens: the journal, each trial's config.yaml, the progress display.
+"""Listens to Ray Tune and writes what happens: journal, config.yaml and TensorBoard's file of each trial, progress.
 
 The only place that translates Tune's events into ours.
 """
@@ -24,7 +24,11 @@ from mtbert_ray.records import (
     TrialRecord,
     TrialStarted,
     TrialStopped,
+    as_scalar,
 )
+from mtbert_ray.training.loop import CHECKPOINT_NAME
+from mtbert_ray.training.profile import PROFILE_NAME
+from mtbert_ray.training.tensorboard import TENSORBOARD_NAME, ScalarLog
 from mtbert_ray.tuning.progress import SweepProgress
 
 _log = logging.getLogger(__name__)
@@ -41,10 +45,13 @@ class SweepListener(tune.Callback):  # type: ignore[misc]  # Ray is untyped
     trials: dict[str, TrialRecord] = field(default_factory=dict)
     nodes: dict[str, str] = field(default_factory=dict)
     """Trial -> the node that holds its checkpoint."""
+    scalars: dict[str, ScalarLog] = field(default_factory=dict)
+    """Trial -> its event file, while it runs."""
 
     def __getstate__(self) -> dict[str, Any]:
-        # Tune pickles its callbacks with its own state; a terminal display cannot be pickled and need not be.
-        return {**self.__dict__, "progress": None}
+        # Tune pickles its callbacks with its own state; a terminal display and open files cannot be pickled and need
+        # not be: what goes on writes into new files.
+        return {**self.__dict__, "progress": None, "scalars": {}}
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:  # noqa: ANN401
         """Write down a trial's setting."""
@@ -85,6 +92,9 @@ class SweepListener(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         self.nodes[trial_id] = result["node_id"]
         problem = result["gpu_problem"]
         self.journal.append(EpochFinished(trial_id=trial_id, metrics=metrics, gpu_problem=problem))
+        if trial_id not in self.scalars:
+            self.scalars[trial_id] = ScalarLog(self.folder / TENSORBOARD_NAME / trial_id)
+        self.scalars[trial_id].add_epoch(metrics)
         if problem and record.gpu_problem is None:
             record.gpu_problem = problem
             _log.warning("%s: GPU metrics are null: %s", trial_id, problem)
@@ -109,6 +119,7 @@ class SweepListener(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         if trial.error_file is not None and Path(trial.error_file).exists():
             shutil.copyfile(trial.error_file, self.trial_folder(trial_id) / "error.txt")
         self.journal.append(TrialFailed(trial_id=trial_id, reason=record.reason))
+        self._close_scalars(record)
         if self.progress is not None:
             self.progress.trial_ended(trial_id, reason=record.reason, failed=True)
 
@@ -116,28 +127,46 @@ class SweepListener(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         """Write down that a trial was ended before its last epoch."""
         record = self.trials[trial_id]
         record.status, record.reason = "stopped", reason
-        self.journal.append(TrialStopped(trial_id=trial_id, reason=reason, checkpoint=self._checkpoint(trial_id)))
+        self.journal.append(TrialStopped(trial_id=trial_id, reason=reason, checkpoint=self._fetch(record)))
+        self._close_scalars(record)
         if self.progress is not None:
             self.progress.trial_ended(trial_id, reason=reason)
 
     def _finish(self, trial_id: str) -> None:
         record = self.trials[trial_id]
-        record.status, record.checkpoint = "finished", self._checkpoint(trial_id)
+        record.status, record.checkpoint = "finished", self._fetch(record)
         self.journal.append(TrialFinished(trial_id=trial_id, checkpoint=record.checkpoint))
+        self._close_scalars(record)
         if self.progress is not None:
             self.progress.trial_ended(trial_id)
 
-    def _checkpoint(self, trial_id: str) -> str | None:
-        """Return the checkpoint's folder below the sweep's, fetched from its node if need be."""
-        folder = self.trial_folder(trial_id) / "checkpoint"
-        if trial_id not in self.nodes:
+    def _fetch(self, record: TrialRecord) -> str | None:
+        """Bring what a trial left on its node; return the checkpoint's folder below the sweep's."""
+        if record.trial_id not in self.nodes:
             return None  # Stopped before its first epoch.
+        if record.config["profile"]["steps"] > 0:
+            self._collect(record.trial_id, PROFILE_NAME)
+        folder = self._collect(record.trial_id, CHECKPOINT_NAME)
+        return None if folder is None else str(folder.relative_to(self.folder))
+
+    def _collect(self, trial_id: str, name: str) -> Path | None:
+        """Return a folder of a trial, fetched from its node if need be."""
+        folder = self.trial_folder(trial_id) / name
         try:
             collect_folder(folder, folder, node_id=self.nodes[trial_id])
         except RayError as error:
-            _log.warning("%s: its checkpoint could not be fetched from its node: %s", trial_id, error)
+            _log.warning("%s: its %s could not be fetched from its node: %s", trial_id, name, error)
             return None
-        return str(folder.relative_to(self.folder))
+        return folder
+
+    def _close_scalars(self, record: TrialRecord) -> None:
+        """Write a trial's setting and result for TensorBoard and close its file, if it has one."""
+        scalars = self.scalars.pop(record.trial_id, None)
+        if scalars is not None:
+            setting = {name: as_scalar(value) for name, value in record.hyperparameters.items()}
+            with scalars:
+                if record.status != "failed":
+                    scalars.add_result(setting, record.metrics)
 
     def trial_folder(self, trial_id: str) -> Path:
         """Return the folder of a trial's config.yaml and checkpoint."""

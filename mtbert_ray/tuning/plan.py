@@ -1,21 +1,18 @@
-"""What a sweep will do, checked before anything starts: settings, objectives, data, encoder, resources.
+"""What a sweep will do, resolved before anything starts: settings, objectives, resources.
 
-Whatever can be known to be wrong is found here, on the driver, so that no trial starts with it.
+Whatever can be known to be wrong of these is found here, on the driver, so that no trial starts with it.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
 
 from mtbert_ray.cluster.capacity import Capacity, TrialRequest, check, max_concurrent, resolve_gpus
-from mtbert_ray.config import TrialConfig
+from mtbert_ray.config import DataConfig, TrialConfig
 from mtbert_ray.errors import ConfigError
 from mtbert_ray.metrics import Objective, Objectives, known_metrics
-from mtbert_ray.models.build import build_model
-from mtbert_ray.training.inputs import load_inputs
 from mtbert_ray.tuning.space import SearchSpace
-from mtbert_ray.tuning.space.fields import shown
-from mtbert_ray.tuning.space.parameters import Choice, FloatRange, IntRange, Parameter
+from mtbert_ray.tuning.space.model import setting_key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +58,7 @@ def make_plan(space: SearchSpace, capacity: Capacity, *, own_cluster: bool) -> P
         request=request,
         capacity=capacity,
         concurrent_trials=possible if asked == "auto" else min(possible, asked),
-        notes=(*stand_ins, *_subset_notes(space.any_config())),
+        notes=(*stand_ins, *_data_notes(space.one_config_each()), *_same_setting_notes(space)),
     )
 
 
@@ -90,91 +87,33 @@ def resolve_objectives(space: SearchSpace, *, has_gpu: bool) -> tuple[dict[str, 
     return resolved, notes
 
 
-def describe(plan: Plan, rows: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """Return what a sweep will do, a line a fact.
-
-    Args:
-        plan: as made for the cluster.
-        rows: as returned by `check_inputs`.
-    """
-    space = plan.space
-    trials = "as many as fit" if space.num_trials is None else str(space.num_trials)
-    budget = "" if space.time_budget_minutes is None else f" within {space.time_budget_minutes:g} minutes"
-    bounds = {name: f"{o.direction}, reference {o.reference:g}" for name, o in plan.objectives.items()}
-    limits = {
-        name: f", at {_worst(o)} {o.constraint:g}" for name, o in plan.objectives.items() if o.constraint is not None
-    }
-    return [
-        f"sweep: {space.name}" + (f" ({space.question})" if space.question else ""),
-        *(f"objective: {name} ({bound}{limits.get(name, '')})" for name, bound in bounds.items()),
-        *(f"search: {key} = {_in_words(parameter)}" for key, parameter in space.search.items()),
-        *(f"fixed: {key} = {value}" for key, value in space.fixed.items()),
-        *(f"rows: {task}: {count} train, {rows['dev'][task]} dev" for task, count in rows["train"].items()),
-        f"trials: {trials}{budget}, {plan.concurrent_trials} at once, chosen by {space.algorithm}, seed {space.seed}",
-        f"a trial needs: {plan.request.description}",
-        f"the cluster has: {plan.capacity.description}",
-        *(f"note: {note}" for note in plan.notes),
-    ]
+def _data_notes(configs: Mapping[str | None, TrialConfig]) -> Iterator[str]:
+    """Yield what is to be known of the rows, with the experiments that it holds for where it is not all of them."""
+    told_of: dict[str, list[str]] = {}
+    for name, config in configs.items():
+        for note in _notes_of(config.data):
+            told_of.setdefault(note, []).append(str(name))
+    for note, names in told_of.items():
+        yield f"{note}." if len(names) == len(configs) else f"{note} ({', '.join(names)})."
 
 
-def _in_words(parameter: Parameter) -> str:
-    """Return what a searched key can be, as `one of 2, 8, when adapter.kind is 'lora'`."""
-    match parameter:
-        case Choice():
-            text = f"one of {', '.join(map(shown, parameter.values))}"
-        case FloatRange() | IntRange():
-            text = f"{parameter.low:g} to {parameter.high:g}"
-    if isinstance(parameter, IntRange) and parameter.step > 1:
-        text += f" in steps of {parameter.step}"
-    if parameter.kind == "loguniform" or (isinstance(parameter, IntRange) and parameter.log):
-        text += ", logarithmic"
-    conditions = [f"{key} is {' or '.join(map(shown, values))}" for key, values in parameter.when.items()]
-    return f"{text}, when {' and '.join(conditions)}" if conditions else text
-
-
-def _worst(objective: Objective) -> str:
-    return "most" if objective.direction == "minimise" else "least"
-
-
-def _subset_notes(config: TrialConfig) -> Iterator[str]:
-    data = config.data
+def _notes_of(data: DataConfig) -> Iterator[str]:
     if data.max_dev_rows is not None:
-        yield f"Dev scores come from at most {data.max_dev_rows} rows a task, the same for every trial."
+        yield f"Dev scores come from at most {data.max_dev_rows} rows a task, the same for every trial"
     if isinstance(data.max_train_rows, int):
-        yield f"Trials train on at most {data.max_train_rows} rows a task."
+        yield f"Trials train on at most {data.max_train_rows} rows a task"
     elif data.max_train_rows is not None:
         limits = ", ".join(f"{count} rows of {task}" for task, count in data.max_train_rows.items())
-        yield f"Trials train on at most {limits}."
+        yield f"Trials train on at most {limits}"
+    for task, file in data.train_files.items():
+        yield f"The training rows of {task} are those of {Path(file).name}"
 
 
-def check_inputs(space: SearchSpace) -> dict[str, dict[str, int]]:
-    """Read and tokenise the data with every encoder the space can ask for, and build a model on each.
-
-    The tokens are cached, so the trials on this node find their work done.
-
-    Returns:
-        Rows by split and task, as `{"train": {"sst": 8544}}`.
-
-    Raises:
-        DataError: a file cannot be read as its task needs it.
-        EncoderError: an encoder cannot be found.
-        ConfigError: an adapter does not fit its encoder.
-    """
-    rows: dict[str, dict[str, int]] = {}
-    for config in _distinct(space).values():
-        for split in ("train", "dev"):
-            inputs = load_inputs(config, split)
-            rows[split] = {task: len(encoded) for task, encoded in inputs.items()}
-        build_model(config)
-    return rows
-
-
-def _distinct(space: SearchSpace) -> Mapping[Any, TrialConfig]:
-    """Return one configuration for each pairing of encoder, pooling and adapter that the space can ask for.
-
-    What else could not be built, TrialConfig refuses by itself.
-    """
-    return {
-        (config.encoder, config.pooling, config.adapter.kind != "none" and config.adapter.target_modules): config
-        for config in space.example_configs()
-    }
+def _same_setting_notes(space: SearchSpace) -> Iterator[str]:
+    """Yield the experiments that differ in nothing but their names, as an option can leave them."""
+    names_of: dict[str, list[str]] = {}
+    for name in space.experiment_names:
+        names_of.setdefault(setting_key({**space.fixed, **space.experiments[name]}), []).append(name)
+    for names in names_of.values():
+        if len(names) > 1:
+            yield f"These experiments have the same setting: {', '.join(names)}."

@@ -14,7 +14,9 @@ from rich.console import Console
 from mtbert_ray.cluster.inventory import cluster_capacity, local_capacity
 from mtbert_ray.cluster.session import cluster_address, ray_session
 from mtbert_ray.records import refuse_used_folder
-from mtbert_ray.tuning.plan import Plan, check_inputs, describe, make_plan
+from mtbert_ray.tuning.describe import describe
+from mtbert_ray.tuning.inputs import check_inputs
+from mtbert_ray.tuning.plan import Plan, make_plan
 from mtbert_ray.tuning.space import SearchSpace, load_search_space
 from mtbert_ray.tuning.sweep import SweepOutcome, run_sweep
 

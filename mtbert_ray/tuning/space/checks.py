@@ -18,7 +18,8 @@ _NEEDED = {
     "objectives": "a metric each, as `dev_score: {direction: maximise, reference: 0.5}`",
     "search": "a parameter each, as `learning_rate: {loguniform: [1e-5, 1e-3]}`",
 }
-_OPEN_KEYS = ("objectives", "fixed", "search", "resources")
+OPEN_KEYS = ("objectives", "fixed", "experiments", "search", "resources")
+"""The top-level keys with keys below them."""
 
 
 def check_plain_keys(content: Mapping[str, YamlValue], model: type[Schema], problems: Problems) -> None:
@@ -27,10 +28,10 @@ def check_plain_keys(content: Mapping[str, YamlValue], model: type[Schema], prob
         if key not in model.model_fields:
             near = did_you_mean(key, model.model_fields)
             problems.add((key,), f"unknown key '{key}'{near} ({', '.join(model.model_fields)})")
-        elif key not in _OPEN_KEYS and (text := problem_with(model, key, value)) is not None:
+        elif key not in OPEN_KEYS and (text := problem_with(model, key, value)) is not None:
             problems.add((key,), f"{key} {text}")
     for key, meaning in _NEEDED.items():
-        if key not in content:
+        if key not in content and not (key == "search" and "experiments" in content):
             problems.add((), f"missing key '{key}': {meaning}")
     bounded = any(content.get(key) is not None for key in ("trials", "time_budget_minutes"))
     if not bounded and content.get("algorithm") != "grid":

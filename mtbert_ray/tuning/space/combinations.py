@@ -9,6 +9,7 @@ from itertools import combinations
 
 from pydantic import ValidationError
 
+from mtbert_ray.tuning.space.experiments import EXPERIMENT
 from mtbert_ray.tuning.space.fields import shown
 from mtbert_ray.tuning.space.file import KeyPath, Problems
 from mtbert_ray.tuning.space.parameters import YamlValue
@@ -34,14 +35,28 @@ def check_combinations(draws: Sequence[Values], build: Build, problems: Problems
             passed.append(values)
         else:
             failures.append(failure)
-    if failures and not passed and len({failure.reason for failure in failures}) == 1:
-        # The same words whatever is drawn: what is fixed is wrong.
+    if failures and not passed and _is_fixed_wrong(failures, build):
         problems.add(_fixed_place(failures[0].loc), f"no setting is valid: {failures[0].reason}")
         return
+    for name in dict.fromkeys(values[EXPERIMENT] for values in draws if EXPERIMENT in values):
+        alone = _failure_of({EXPERIMENT: name}, build)
+        if alone is not None and not any(values[EXPERIMENT] == name for values in passed):
+            problems.add(("experiments", name), f"experiments.{name}: {alone.reason}")
+            failures = [failure for failure in failures if failure.values[EXPERIMENT] != name]
     while failures:
         culprit = _culprit(failures[0], failures, passed)
         _report(culprit, failures[0], passed, build, problems)
         failures = [failure for failure in failures if not _has(failure.values, culprit)]
+
+
+def _is_fixed_wrong(failures: Sequence[_Failure], build: Build) -> bool:
+    """Whether it is the same words whatever is drawn, and not because every experiment makes the same mistake."""
+    if len({failure.reason for failure in failures}) > 1:
+        return False
+    if EXPERIMENT not in failures[0].values:
+        return True
+    without = _failure_of({}, build)
+    return without is not None and without.reason == failures[0].reason
 
 
 def _failure_of(values: Values, build: Build) -> _Failure | None:
@@ -80,6 +95,10 @@ def _culprit(failure: _Failure, failures: Sequence[_Failure], passed: Sequence[V
 def _report(culprit: Values, failure: _Failure, passed: Sequence[Values], build: Build, problems: Problems) -> None:
     pairs = ", ".join(f"{key} {shown(value)}" for key, value in culprit.items())
     last = list(culprit)[-1]
+    if culprit.keys() == {EXPERIMENT}:
+        name = culprit[EXPERIMENT]
+        problems.add(("experiments", name), f"experiments.{name}: {failure.reason}, whatever is searched")
+        return
     if len(culprit) == 1:
         advice = f"take {shown(culprit[last])} out of search.{last}"
         problems.add(("search", last), f"search.{last}: {failure.reason}; {advice}")
@@ -91,7 +110,7 @@ def _report(culprit: Values, failure: _Failure, passed: Sequence[Values], build:
 
 def _condition(culprit: Values, failure: _Failure, passed: Sequence[Values], build: Build) -> tuple[str, str] | None:
     """Return a key and the condition under which it may keep its value, for two values that clash."""
-    for subject in reversed(list(culprit)):
+    for subject in [key for key in reversed(list(culprit)) if key != EXPERIMENT]:
         others = [key for key in culprit if key != subject]
         without = {key: value for key, value in failure.values.items() if key != subject}
         if len(others) != 1 or _failure_of(without, build) is not None:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.errors import did_you_mean
+from mtbert_ray.tuning.space.experiments import EXPERIMENT, Ways
 from mtbert_ray.tuning.space.fields import field_of, problem_with, shown
 from mtbert_ray.tuning.space.file import Problems
 from mtbert_ray.tuning.space.parameters import FloatRange, Parameter, YamlValue
@@ -29,7 +30,7 @@ def applies(parameter: Parameter, values: Mapping[str, YamlValue]) -> bool:
 
 def check_conditions(
     parameters: Mapping[str, Parameter],
-    fixed: Mapping[str, YamlValue],
+    ways: Ways,
     searched: Collection[str],
     problems: Problems,
 ) -> None:
@@ -37,7 +38,7 @@ def check_conditions(
 
     Args:
         parameters: the searched keys that could be read.
-        fixed: dotted key -> value.
+        ways: what is settled before a value is searched.
         searched: all searched keys, those with mistakes included: a condition on one of them is not blamed for it.
         problems: where mistakes go.
     """
@@ -46,20 +47,19 @@ def check_conditions(
             path, name = ("search", key, "when", other), f"search.{key}.when"
             if other in parameters:
                 _check_searched(name, other, allowed, parameters[other], path, problems)
-            elif other in fixed:
-                _check_fixed(name, other, allowed, fixed[other], path, problems)
+            elif settled := [way[other] for way in ways if other in way]:
+                _check_settled(name, other, allowed, settled, path, problems)
             elif other not in searched:
-                near = did_you_mean(other, (*searched, *fixed))
+                near = did_you_mean(other, (*searched, *(key for way in ways for key in way)))
                 problems.add(path, f"{name} names '{other}', which is neither searched nor fixed{near}")
     _check_circles(parameters, problems)
 
 
-def without_the_impossible(
-    parameters: Mapping[str, Parameter], fixed: Mapping[str, YamlValue], problems: Problems
-) -> dict[str, Parameter]:
+def without_the_impossible(parameters: Mapping[str, Parameter], ways: Ways, problems: Problems) -> dict[str, Parameter]:
     """Return the parameters that can apply; the others are left out, each with a warning.
 
-    Only an option can make a condition impossible here: within a file that is a mistake.
+    Only an option can make a condition impossible here: within a file that is a mistake. Arguments as of
+    `check_conditions`.
     """
     kept = dict(parameters)
     causes: dict[str, str] = {}
@@ -68,23 +68,27 @@ def without_the_impossible(
             (key, other)
             for key, parameter in kept.items()
             for other, allowed in parameter.when.items()
-            if not _can_hold(kept.get(other), fixed, other, allowed)
+            if not _can_hold(kept.get(other), ways, other, allowed)
         ]
         if not impossible:
             return kept
         for key, other in impossible:
             if kept.pop(key, None) is not None:
-                place = problems.place_of(("fixed", other) if other in fixed else ("search", other))
-                causes[key] = causes.get(other, place)  # Down a chain, the option that broke its first link.
+                # Down a chain, the option that broke its first link.
+                causes[key] = causes.get(other) or _option_for(other, problems)
                 text = f"search.{key} is left out, since its condition on {other} can no longer hold"
                 warnings.warn(f"{causes[key]}: {text}", stacklevel=4)
 
 
-def _can_hold(
-    parameter: Parameter | None, fixed: Mapping[str, YamlValue], other: str, allowed: Sequence[YamlValue]
-) -> bool:
+def _option_for(key: str, problems: Problems) -> str:
+    """Return the option that set a key, or that chose among the experiments that set it."""
+    paths = [(section, name) for name in (key, EXPERIMENT) for section in ("fixed", "search")]
+    return problems.place_of(next((path for path in paths if problems.is_from_command_line(path)), paths[0]))
+
+
+def _can_hold(parameter: Parameter | None, ways: Ways, other: str, allowed: Sequence[YamlValue]) -> bool:
     if parameter is None:
-        return other in fixed and fixed[other] in allowed
+        return any(other in way and way[other] in allowed for way in ways)
     return any(parameter.takes(value) for value in allowed)
 
 
@@ -105,14 +109,20 @@ def _check_searched(
             problems.add(path, f"{name}.{other} has {shown(value)}, which {other} never takes{near} ({few})")
 
 
-def _check_fixed(
-    name: str, other: str, allowed: Sequence[YamlValue], value: YamlValue, path: tuple[str, ...], problems: Problems
+def _check_settled(
+    name: str,
+    other: str,
+    allowed: Sequence[YamlValue],
+    settled: Sequence[YamlValue],
+    path: tuple[str, ...],
+    problems: Problems,
 ) -> None:
     if problems.is_from_command_line(("fixed", other)):
         for item in allowed:
             _check_type(name, other, item, path, problems)
-    elif value not in allowed:
-        problems.add(path, f"{name}.{other} never holds: {other} is fixed at {shown(value)}")
+    elif not any(value in allowed for value in settled):
+        values = " or ".join(dict.fromkeys(shown(value) for value in settled))
+        problems.add(path, f"{name}.{other} never holds: {other} is fixed at {values}")
 
 
 def _check_type(name: str, other: str, value: YamlValue, path: tuple[str, ...], problems: Problems) -> None:

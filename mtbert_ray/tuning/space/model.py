@@ -19,6 +19,7 @@ from mtbert_ray.schema import Schema
 from mtbert_ray.tasks import TaskSpec
 from mtbert_ray.tuning.space.checks import tasks_of
 from mtbert_ray.tuning.space.conditions import applies, in_dependency_order
+from mtbert_ray.tuning.space.experiments import EXPERIMENT, chosen_names
 from mtbert_ray.tuning.space.parameters import FloatRange, Parameter, Suggest
 from mtbert_ray.tuning.space.random_suggest import RandomSuggest
 
@@ -40,11 +41,16 @@ class SearchSpace(Schema):
     """Names the folder of the sweep, so letters, digits, `_`, `.` and `-`."""
     question: str | None = None
     """What the sweep is to answer, in one line; shown in the report."""
+    paper_table: int | None = Field(default=None, ge=1, le=9)
+    """Table of the paper whose settings these are; the report shows its figures beside ours, by experiment."""
     objectives: dict[str, Objective]
     """Metric name -> objective, in the order of the axes."""
     fixed: dict[str, Any] = Field(default={})
     """Dotted TrialConfig key -> the value of every trial."""
-    search: dict[str, Parameter]
+    experiments: dict[str, dict[str, Any]] = Field(default={})
+    """Named settings: name -> dotted TrialConfig key -> its value, in place of a fixed one. `search` has their choice
+    as the key `experiment`, or `fixed` one of them."""
+    search: dict[str, Parameter] = Field(default={})
     """Dotted TrialConfig key -> what it can be."""
     algorithm: Literal["random", "grid", "tpe", "nsga2"] = "tpe"
     """How the next setting is chosen."""
@@ -59,7 +65,7 @@ class SearchSpace(Schema):
     resources: SweepResources = SweepResources()
 
     def trial_config(self, values: Mapping[str, Any]) -> TrialConfig:
-        """Return the whole configuration of a trial: what is fixed, these searched values, seed and resources.
+        """Return the whole configuration of a trial: these searched values over what is settled, seed and resources.
 
         Raises:
             ConfigError: the values don't make a TrialConfig, as values of another search space.
@@ -73,8 +79,13 @@ class SearchSpace(Schema):
     def build(self, values: Mapping[str, Any]) -> TrialConfig:
         """Return the same with pydantic's own ValidationError."""
         resources = self.resources.model_dump(exclude={"concurrent_trials"})
-        config = TrialConfig.model_validate(nest({"seed": self.seed, **self.fixed, **values, "resources": resources}))
-        return config.with_absolute_paths()
+        keys = {"seed": self.seed, **self._known(values), "resources": resources}
+        return TrialConfig.model_validate(nest(keys)).with_absolute_paths()
+
+    def _known(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return these searched values over the keys of their experiment, over what is fixed."""
+        name = values.get(EXPERIMENT, self.fixed.get(EXPERIMENT))
+        return {**self.fixed, **(self.experiments[name] if name is not None else {}), **values}
 
     @property
     def hyperparameters(self) -> tuple[str, ...]:
@@ -110,36 +121,58 @@ class SearchSpace(Schema):
         """How many trials run at once."""
         return self.resources.concurrent_trials
 
+    @property
+    def experiment_names(self) -> tuple[str, ...]:
+        """The experiments that trials can have, in the order of the grid; none in a space without any."""
+        return chosen_names(self.search, self.fixed)
+
     def with_resources(self, resources: ResourceConfig) -> Self:
         """Return the same space with other resources of a trial, as resolved for a cluster."""
         concurrent = {"concurrent_trials": self.concurrent_trials}
         return self.model_copy(update={"resources": SweepResources(**{**dict(resources), **concurrent})})
 
     def examples(self) -> list[dict[str, Any]]:
-        """Return every setting of a small space, or a seeded random sample of a large one."""
+        """Return every setting of a small space, or a seeded random sample of a large one, with every experiment."""
         if self.is_finite:
             settings = list(islice(self.grid(), _MAX_EXAMPLES + 1))
             if len(settings) <= _MAX_EXAMPLES:
                 return settings
         suggest = RandomSuggest(np.random.default_rng(self.seed))
-        return [self.sample(suggest) for _ in range(_NUM_DRAWN_EXAMPLES)]
+        drawn = [self.sample(suggest) for _ in range(_NUM_DRAWN_EXAMPLES)]
+        return drawn + [self.sample(suggest, experiment=name) for name in self._searched_experiments]
 
     def example_configs(self) -> list[TrialConfig]:
         """Return the configurations of `examples`."""
         return [self.trial_config(values) for values in self.examples()]
 
+    def one_config_each(self) -> dict[str | None, TrialConfig]:
+        """Return a configuration of each experiment, for what all trials of it share; one under None without any."""
+        suggest = RandomSuggest(np.random.default_rng(self.seed))
+        if not self._searched_experiments:
+            return {self.fixed.get(EXPERIMENT): self.trial_config(self.sample(suggest))}
+        names = self._searched_experiments
+        return {name: self.trial_config(self.sample(suggest, experiment=name)) for name in names}
+
     def any_config(self) -> TrialConfig:
         """Return one configuration, for what all of them share."""
-        return self.trial_config(self.sample(RandomSuggest(np.random.default_rng(self.seed))))
+        return next(iter(self.one_config_each().values()))
 
-    def sample(self, suggest: Suggest) -> dict[str, Any]:
+    @property
+    def _searched_experiments(self) -> tuple[str, ...]:
+        return self.experiment_names if EXPERIMENT in self.search else ()
+
+    def sample(self, suggest: Suggest, *, experiment: str | None = None) -> dict[str, Any]:
         """Return one setting: dotted key -> value, for the searched keys whose conditions hold.
 
         Keys are asked for in dependency order, so that a condition sees the value it depends on.
+
+        Args:
+            suggest: where values come from.
+            experiment: one of the searched experiments, in place of a drawn one.
         """
-        values: dict[str, Any] = {}
+        values: dict[str, Any] = {} if experiment is None else {EXPERIMENT: experiment}
         for key in in_dependency_order(self.search):
-            if applies(self.search[key], {**self.fixed, **values}):
+            if key not in values and applies(self.search[key], self._known(values)):
                 values[key] = self.search[key].draw(key, suggest)
         return self._in_yaml_order(values)
 
@@ -159,7 +192,7 @@ class SearchSpace(Schema):
             return
         key, *later = keys
         parameter = self.search[key]
-        if not applies(parameter, {**self.fixed, **values}):
+        if not applies(parameter, self._known(values)):
             yield from self._grid_below(later, values)
             return
         listed = parameter.listed()

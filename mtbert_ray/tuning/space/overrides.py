@@ -1,6 +1,7 @@
 """Lays the options of the command line over a search space's content: `--set KEY=VALUE`, `--data DIR`, `--trials N`.
 
-`fixed` and `search` are flattened to dotted TrialConfig keys first, so that a key has one name however it was written.
+`fixed`, `search` and each of the `experiments` are flattened to dotted TrialConfig keys first, so that a key has one
+name however it was written.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -13,27 +14,38 @@ from mtbert_ray.tuning.space.fields import field_of, is_section, leaf_keys, show
 from mtbert_ray.tuning.space.file import KeyPath, Problems, read_value
 from mtbert_ray.tuning.space.parameters import YamlValue
 
-SECTIONS = ("fixed", "search")
-"""The top-level keys that hold TrialConfig keys."""
-
 
 def flatten_sections(content: dict[str, YamlValue], problems: Problems) -> None:
-    """Turn the nested and dotted keys of `fixed` and `search` into dotted ones, in place."""
-    for name in SECTIONS:
-        section = content.get(name)
-        if name not in content or (section is None and name == "fixed"):
-            continue
-        if not isinstance(section, dict):
-            problems.add((name,), f"{name} has {shown(section)}; must be a mapping of a trial's keys")
-            content[name] = {}
-            continue
-        flat: dict[str, YamlValue] = {}
-        for key, path, value in _leaves(section, "", (name,)):
-            if key in flat:
-                problems.add(path, f"duplicate key '{name}.{key}', once dotted and once nested")
-            flat[key] = value
-            problems.move(path, (name, key))
-        content[name] = flat
+    """Turn the nested and dotted keys of `fixed`, `search` and each experiment into dotted ones, in place."""
+    for name in ("fixed", "search"):
+        if name in content and not (content[name] is None and name == "fixed"):
+            content[name] = _flat(content[name], (name,), problems)
+    if "experiments" not in content:
+        return
+    experiments = content["experiments"]
+    if not isinstance(experiments, dict) or not experiments:
+        text = f"experiments has {shown(experiments)}; must be a mapping of names to a trial's keys"
+        problems.add(("experiments",), text)
+        experiments = {}
+    # One without keys is what is fixed alone.
+    content["experiments"] = {
+        str(name): _flat({} if section is None else section, ("experiments", str(name)), problems)
+        for name, section in experiments.items()
+    }
+
+
+def _flat(section: YamlValue, path: KeyPath, problems: Problems) -> dict[str, YamlValue]:
+    name = ".".join(path)
+    if not isinstance(section, dict):
+        problems.add(path, f"{name} has {shown(section)}; must be a mapping of a trial's keys")
+        return {}
+    flat: dict[str, YamlValue] = {}
+    for key, below, value in _leaves(section, "", path):
+        if key in flat:
+            problems.add(below, f"duplicate key '{name}.{key}', once dotted and once nested")
+        flat[key] = value
+        problems.move(below, (*path, key))
+    return flat
 
 
 def apply_overrides(
@@ -57,6 +69,9 @@ def apply_overrides(
             fix(content, rest, value, option, problems)
         elif head == "search" and rest:
             _search(content, rest, value, option, problems)
+        elif head == "experiments" and rest:
+            _set_below(content, _path_in_experiments(rest, content), value, option, problems)
+            flatten_sections(content, problems)
         elif head in top_keys:
             _set_below(content, tuple(key.split(".")), value, option, problems)
             flatten_sections(content, problems)
@@ -68,11 +83,25 @@ def apply_overrides(
 
 
 def fix(content: dict[str, YamlValue], key: str, value: YamlValue, option: str, problems: Problems) -> None:
-    """Give a TrialConfig key one value for the whole sweep and take it out of the search."""
+    """Give a TrialConfig key one value for the whole sweep: it leaves the search and every experiment."""
     for leaf, _, leaf_value in _leaves({key: value}, "", ()):
         content["fixed"] = {**(content.get("fixed") or {}), leaf: leaf_value}
         content.get("search", {}).pop(leaf, None)
+        _take_out_of_experiments(content, leaf)
         problems.place_on_command_line(("fixed", leaf), option)
+
+
+def _take_out_of_experiments(content: dict[str, YamlValue], leaf: str) -> None:
+    for section in content.get("experiments", {}).values():
+        section.pop(leaf, None)
+
+
+def _path_in_experiments(dotted: str, content: dict[str, YamlValue]) -> KeyPath:
+    """Return `("experiments", name)`, with the key below it where there is one. Names may hold dots themselves."""
+    known = [name for name in content.get("experiments", {}) if f"{dotted}.".startswith(f"{name}.")]
+    name = max(known, key=len, default=dotted.split(".")[0])
+    key = dotted[len(name) + 1 :]
+    return ("experiments", name, key) if key else ("experiments", name)
 
 
 def _search(content: dict[str, YamlValue], dotted: str, value: YamlValue, option: str, problems: Problems) -> None:
@@ -83,6 +112,7 @@ def _search(content: dict[str, YamlValue], dotted: str, value: YamlValue, option
     key, below = ".".join(parts[:length]), tuple(parts[length:])
     content.setdefault("search", {})
     (content.get("fixed") or {}).pop(key, None)
+    _take_out_of_experiments(content, key)
     _set_below(content, ("search", key, *below), value, option, problems)
 
 

@@ -131,3 +131,21 @@ def test_local_paths_are_absolute_and_other_names_stay(tmp_path, monkeypatch):
 def test_a_setting_cannot_be_changed_once_made():
     with pytest.raises(ValidationError, match="frozen"):
         TrialConfig().epochs = math.inf
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"smart": {"tasks": ["sst", "nli"]}}, r"smart.tasks names \['nli', 'sst'\], the tasks are"),
+        ({"data": {"train_files": {"para": "x.csv"}}}, r"data.train_files names \['para'\], the tasks are"),
+        ({"batch_size": 6, "accumulation_steps": 4, "resources": {"num_workers": 2}}, "in 4 accumulation_steps"),
+        ({"adapter": {"kind": "dora", "library": "loralib"}}, "'loralib' has LoRA only, got kind 'dora'"),
+        ({"adapter": {"kind": "lora", "library": "loralib", "initialisation": "pissa"}}, "not 'pissa'; use 'peft'"),
+        ({"adapter": {"kind": "vera", "initialisation": "olora"}}, "'vera' has"),
+        ({"adapter": {"kind": "vera", "learning_rate_ratio": 4}}, "learning_rate_ratio 4 has no use"),
+        ({"smart": {"epsilon": 0}}, "greater than 0"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(setting, message):
+    with pytest.raises(ValidationError, match=message):
+        TrialConfig(**setting)

@@ -154,3 +154,17 @@ def test_a_batch_moves_to_a_device_whole(splits):
     batch = batches_of(splits)[0].to("meta")
     tensors = [batch.labels, batch.rows, batch.weights, *batch.sentences[0].values()]
     assert {tensor.device.type for tensor in tensors} == {"meta"}
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 16, 40])
+def test_the_parts_of_a_batch_are_the_batch(splits, parts):
+    for batch in batches_of(splits)[:12]:
+        pieces = batch.split(parts)
+        assert len(pieces) == min(parts, len(batch.rows))
+        assert max(len(piece.rows) for piece in pieces) - min(len(piece.rows) for piece in pieces) <= 1
+        for name in ("rows", "labels", "weights"):
+            assert torch.equal(torch.cat([getattr(piece, name) for piece in pieces]), getattr(batch, name))
+        for piece in pieces:
+            again = splits[batch.task].sentences(piece.rows.numpy())
+            for tokens, expected in zip(piece.sentences, again, strict=True):
+                assert all(torch.equal(tokens[name], expected[name]) for name in expected), "its own padding only"

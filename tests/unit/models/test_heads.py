@@ -129,3 +129,32 @@ def test_losses_are_float32_under_autocast(task, pair_encoding):
         logits = head(*embeddings)
         assert head.objective.loss(logits, torch.ones(3)).dtype == torch.float32
         assert head.objective.predict(logits).dtype == torch.float32
+
+
+@pytest.mark.parametrize("task", [SST, QUORA, NLI])
+def test_the_divergence_of_classes_is_the_symmetrised_kl(task):
+    head = head_of(task)
+    shape = (3,) if task is QUORA else (3, task.num_classes)
+    logits, other = (torch.randn(shape, dtype=torch.float64) for _ in range(2))
+
+    def distribution(values):
+        if task is QUORA:
+            return torch.distributions.Bernoulli(logits=values)
+        return torch.distributions.Categorical(logits=values)
+
+    p, q = distribution(logits), distribution(other)
+    expected = torch.distributions.kl_divergence(p, q) + torch.distributions.kl_divergence(q, p)
+    torch.testing.assert_close(head.objective.divergence(logits, other), expected)
+    assert head.objective.divergence(logits, logits).abs().max() == 0
+
+
+def test_the_divergence_of_numbers_is_their_squared_difference():
+    head = head_of(STS)
+    assert head.objective.divergence(torch.tensor([1.0, 4.0]), torch.tensor([3.0, 4.0])).tolist() == [4.0, 0.0]
+
+
+def test_a_divergence_stays_finite_where_a_probability_rounds_to_zero():
+    far = torch.tensor([[200.0, -200.0, 0, 0, 0]], requires_grad=True)
+    divergence = head_of(SST).objective.divergence(far, far.detach().flip(1))
+    divergence.sum().backward()
+    assert torch.isfinite(divergence).all() and torch.isfinite(far.grad).all()

@@ -8,7 +8,14 @@ from mtbert_ray.models.build import build_model
 from mtbert_ray.models.encoder import load_tokenizer
 from mtbert_ray.models.state import base_fingerprint, load_trainable_state, trainable_state
 
-MODES = [{}, {"adapter.kind": "lora"}, {"adapter.kind": "dora"}, {"finetune": "heads_only"}]
+MODES = [
+    {},
+    {"adapter.kind": "lora"},
+    {"adapter.kind": "dora"},
+    {"finetune": "heads_only"},
+    {"adapter.kind": "vera"},
+    {"adapter.kind": "lora", "adapter.library": "loralib"},
+]
 
 
 def model_of(seed=0, **settings):
@@ -54,6 +61,34 @@ def test_a_frozen_encoder_stays_out_of_the_checkpoint():
         for matrix in "AB"
     }
     assert full == set(model_of().state_dict())
+
+
+def test_the_projection_that_veras_layers_share_is_held_once_and_read_back(tmp_path):
+    model = model_of(**MODES[4])
+    train_at_random(model)
+    state = trainable_state(model)
+    assert sum(".vera_A." in name for name in state) == sum(".vera_B." in name for name in state) == 1
+    save_file(state, tmp_path / "model.safetensors")
+    restored = model_of(**MODES[4])
+    for name, buffer in restored.named_buffers():
+        if "vera_" in name:  # as if another version of torch had drawn it
+            buffer.normal_(generator=torch.Generator().manual_seed(9))
+    load_trainable_state(restored, load_file(tmp_path / "model.safetensors"))
+    assert torch.equal(logits_of(restored), logits_of(model))
+
+
+def test_changed_parameters_are_held_and_no_part_of_the_fingerprint():
+    model = model_of(finetune="heads_only")
+    name = "encoder.model.encoder.layer.1.output.dense.bias"
+    assert name not in trainable_state(model)
+    before = base_fingerprint(model), base_fingerprint(model, changed={name})
+    state = {name: tensor.clone() for name, tensor in trainable_state(model, changed={name}).items()}
+    with torch.no_grad():
+        model.get_parameter(name).add_(1)
+    assert base_fingerprint(model) != before[0]
+    assert base_fingerprint(model, changed={name}) == before[1] != before[0]
+    load_trainable_state(model, state, changed={name})
+    assert base_fingerprint(model) == before[0]
 
 
 class TestFingerprint:

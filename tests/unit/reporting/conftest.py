@@ -27,7 +27,7 @@ HYPERPARAMETERS = ("adapter.kind", "adapter.rank", "learning_rate", "epochs")
 class Sweep:
     """Writes a journal as a sweep would, one trial after another, each taking a minute."""
 
-    def __init__(self, folder: Path, objectives=OBJECTIVES, num_trials=8):
+    def __init__(self, folder: Path, objectives=OBJECTIVES, num_trials=8, hyperparameters=HYPERPARAMETERS, **space):
         self.folder = folder
         self.clock = START
         self.journal = Journal(folder)
@@ -35,9 +35,9 @@ class Sweep:
             SweepStarted(
                 time=START,
                 name="budget <b>",
-                space={"question": "Is <more> better?", "search": {"adapter.kind": ["none", "lora"]}},
+                space={"question": "Is <more> better?", "search": {"adapter.kind": ["none", "lora"]}, **space},
                 objectives=objectives,
-                hyperparameters=HYPERPARAMETERS,
+                hyperparameters=hyperparameters,
                 tasks=("sst", "quora", "sts"),
                 num_trials=num_trials,
                 seed=11,
@@ -48,9 +48,9 @@ class Sweep:
             )
         )
 
-    def start(self, trial_id, **hyperparameters):
+    def start(self, trial_id, fixed=None, **hyperparameters):
         hyperparameters = {key.replace("__", "."): value for key, value in hyperparameters.items()}
-        config = TrialConfig.model_validate(nest(hyperparameters)).model_dump(mode="json")
+        config = TrialConfig.model_validate(nest({**(fixed or {}), **hyperparameters})).model_dump(mode="json")
         self.journal.append(
             TrialStarted(time=self.clock, trial_id=trial_id, hyperparameters=hyperparameters, config=config)
         )

@@ -23,7 +23,7 @@ def test_all_files_are_there_and_the_pages_point_to_them(eight_trials):
     assert index == eight_trials / "index.html"
     page, markdown = index.read_text(), (eight_trials / "report.md").read_text()
     pictures = re.findall(r'src="([^"]+)"', page)
-    assert len(pictures) == 4
+    assert len(pictures) == 5
     assert re.findall(r"!\[[^\]]*\]\(([^)]+)\)", markdown) == pictures
     for picture in pictures:
         assert (eight_trials / picture).read_bytes().startswith(b"\x89PNG")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mtbert_ray.metrics import Objective
-from mtbert_ray.records import read_journal
+from mtbert_ray.records import EpochFinished, read_journal
 from mtbert_ray.reporting.figures import front_drawings, progress_drawings
 from mtbert_ray.reporting.front_figure import short_id, staircase
 from mtbert_ray.reporting.outcome import outcome_of
@@ -83,16 +83,103 @@ def test_hypervolume_is_drawn_over_minutes_and_counts_feasible_trials(eight_tria
     assert line.get_ydata().tolist() == pytest.approx([0, first, second, second, last, last])
 
 
-def test_score_curves_have_one_panel_a_score_and_one_line_a_trial(eight_trials):
-    drawings = {d.name: d for d in progress_drawings(outcome_of(read_journal(eight_trials)), end=1_800_000_600.0)}
-    panels = drawings["scores"].figure.axes
-    assert [axes.get_title(loc="left") for axes in panels] == ["dev score", "sst", "quora", "sts"]
-    assert [len(axes.lines) for axes in panels] == [8] * 4
+def drawings_of(folder):
+    return {d.name: d for d in progress_drawings(outcome_of(read_journal(folder)), end=1_800_000_600.0)}
+
+
+def test_curves_have_one_panel_a_score_and_one_a_loss_and_one_line_a_trial(eight_trials):
+    panels = [axes for axes in drawings_of(eight_trials)["scores"].figure.axes if axes.get_visible()]
+    # This journal tells the loss of all rows, and of no task.
+    assert [axes.get_title(loc="left") for axes in panels] == ["dev score", "sst", "quora", "sts", "train loss"]
+    assert [len(axes.lines) for axes in panels] == [8] * 5
     assert panels[0].lines[0].get_ydata().tolist() == pytest.approx([0.6, 0.75])
+    assert panels[4].lines[0].get_ydata().tolist() == pytest.approx([1.0, 0.5])
+
+
+def test_each_task_s_train_loss_has_a_panel_below_its_score(sweep):
+    sweep.trial("t0", [0.5, 0.6, 0.7], peak_memory_gib=1.0, **{f"train_loss.{task}": 0.25 for task in ("sst", "sts")})
+    panels = [axes for axes in drawings_of(sweep.finish())["scores"].figure.axes if axes.get_visible()]
+    titles = [axes.get_title(loc="left") for axes in panels]
+    assert titles[4:] == ["train loss", "train loss, sst", "train loss, sts"]
+    assert panels[5].lines[0].get_ydata().tolist() == [0.25] * 3
+    assert panels[5].lines[0].get_xdata().tolist() == [1, 2, 3]
+
+
+def bars_of(axes):
+    return [round(bar.get_width(), 6) for bar in axes.patches]
+
+
+def rows_of(drawing):
+    return [label.get_text() for label in drawing.figure.axes[0].get_yticklabels()]
+
+
+def test_cost_bars_are_of_finished_trials_by_falling_memory(eight_trials):
+    drawing = drawings_of(eight_trials)["costs"]
+    memory, time = drawing.figure.axes
+    assert [axes.get_title(loc="left") for axes in (memory, time)] == ["peak memory", "train time"]
+    assert bars_of(memory) == [6.5, 4.9, 4.8, 2.9, 2.5, 0.0]
+    assert [text.get_text() for text in memory.texts][-2:] == ["2.50", "not measured"]
+    assert rows_of(drawing)[0].startswith("t4: kind none")
+    assert bars_of(time) == [10.0, 20.0, 20.0, 20.0, 20.0, 10.0]
+    assert "held on its GPU" in drawing.caption
+
+
+def test_without_a_gpu_the_bars_are_of_resident_memory_and_say_so(sweep):
+    sweep.trial("t0", [0.7], peak_rss_gib=1.5, gpu_utilisation_mean=None)
+    drawing = drawings_of(sweep.finish())["costs"]
+    assert [axes.get_title(loc="left") for axes in drawing.figure.axes] == ["peak RSS", "train time"]
+    assert "No GPU's memory was measured" in drawing.caption
+
+
+def test_of_many_trials_the_front_and_the_best_are_drawn_and_the_others_named(sweep):
+    sweep.trial("lean", [0.41], peak_memory_gib=0.5)
+    for index in range(22):
+        sweep.trial(f"t{index:02d}", [0.45 + index / 100], peak_memory_gib=2.0)
+    drawing = drawings_of(sweep.finish())["costs"]
+    drawn = {row.split(":")[0] for row in rows_of(drawing)}
+    assert drawn == {"lean", *(f"t{index:02d}" for index in range(3, 22))}
+    assert drawing.caption.endswith("3 trials left out: t00, t01, t02.")
+
+
+def test_long_times_are_in_hours(sweep):
+    sweep.trial("t0", [0.7], peak_memory_gib=1.0)
+    sweep.start("t1")
+    long = {"metrics": {"epoch": 1, "dev_score": 0.5, "peak_memory_gib": 2.0, "train_seconds": 9000.0}}
+    sweep.journal.append(EpochFinished(trial_id="t1", **long))
+    sweep.end("t1")
+    time = drawings_of(sweep.finish())["costs"].figure.axes[1]
+    assert (time.get_xlabel(), bars_of(time)[0]) == ("hours", 2.5)
+    assert [text.get_text() for text in time.texts] == ["2 h 30 min", "10.0 s"]
+
+
+@pytest.fixture
+def experiments(sweep):
+    """Two experiments, tried in the other order than the alphabet's, the first with two seeds."""
+    own = type(sweep)(sweep.folder.parent / "experiments", hyperparameters=("experiment", "seed"))
+    own.trial("t0", [0.7], setting={"experiment": "v2", "seed": 0}, peak_memory_gib=3.0)
+    own.trial("t1", [0.8], setting={"experiment": "v1", "seed": 0}, peak_memory_gib=1.0)
+    own.trial("t2", [0.6], setting={"experiment": "v2", "seed": 1}, peak_memory_gib=2.0)
+    return own.finish()
+
+
+def test_experiments_name_the_rows_in_their_own_order_with_their_seeds_together(experiments):
+    assert rows_of(drawings_of(experiments)["costs"]) == ["v2, seed 0", "v2, seed 1", "v1"]
+
+
+def test_experiments_name_the_curves(experiments):
+    (legend,) = drawings_of(experiments)["scores"].figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["v2", "v1"]
+
+
+def test_a_label_is_cut_where_it_would_crowd_the_figure(sweep):
+    name = "long-" * 15 + "name"
+    sweep.trial("t0", [0.7], setting={"experiment": name}, peak_memory_gib=3.0)
+    (row,) = rows_of(drawings_of(sweep.finish())["costs"])
+    assert row == name[:47] + "…"
 
 
 def test_effects_leave_out_a_trial_to_which_the_hyperparameter_does_not_apply(eight_trials):
-    drawings = {d.name: d for d in progress_drawings(outcome_of(read_journal(eight_trials)), end=1_800_000_600.0)}
+    drawings = drawings_of(eight_trials)
     panels = {axes.get_xlabel(): axes for axes in drawings["effects"].figure.axes if axes.get_xlabel()}
     assert set(panels) == {"adapter.kind", "adapter.rank", "learning_rate"}
     marks = [line for line in panels["adapter.rank"].lines if line.get_marker() != "_"]

@@ -9,11 +9,11 @@ from safetensors.torch import load_file
 
 from mtbert_ray.config import TrialConfig, nest
 from mtbert_ray.data.batching import epoch_batches
-from mtbert_ray.models.build import build_model
 from mtbert_ray.models.state import trainable_state
 from mtbert_ray.training.checkpoint import load_checkpoint
 from mtbert_ray.training.evaluate import evaluate
-from mtbert_ray.training.loop import DivergedError, TrainingRun
+from mtbert_ray.training.loop import TrainingRun
+from mtbert_ray.training.loss import DivergedError, LossSums
 from mtbert_ray.training.metering import metered_epochs
 from mtbert_ray.training.process import Process
 
@@ -31,20 +31,31 @@ def tiny_config(**dotted) -> TrialConfig:
     return TrialConfig.model_validate(nest({**defaults, **dotted}))
 
 
+# A noise that is large against the embeddings: the divergence of a small one is all rounding in float32.
+SMART = {
+    "smart.tasks": ["sst", "quora", "sts"],
+    "smart.steps": 2,
+    "smart.epsilon": 0.1,
+    "smart.step_size": 0.05,
+    "smart.noise_variance": 1e-3,
+}
 NO_DROPOUT = {"dropout": 0.0, "encoder_dropout": 0.0, "adapter.dropout": 0.0}
 
 
+LOSSES = ("train_loss", "train_loss.sst", "train_loss.quora", "train_loss.sts", "smart_penalty")
+
+
 def losses_and_scores(metrics: list[dict]) -> list[list[float]]:
-    wanted = ("train_loss", "train_loss.sst", "train_loss.quora", "train_loss.sts", "sst", "quora", "sts", "dev_score")
+    wanted = (*LOSSES, "sst", "quora", "sts", "dev_score")
     return [[epoch[name] for name in wanted] for epoch in metrics]
 
 
 def losses(metrics: list[dict]) -> torch.Tensor:
-    return torch.tensor([epoch[:4] for epoch in losses_and_scores(metrics)])
+    return torch.tensor([[epoch[name] or 0.0 for name in LOSSES] for epoch in metrics])
 
 
-def run_alone(config: TrialConfig, checkpoint: Path | None = None) -> list[dict]:
-    run = TrainingRun(config, process=Process(), checkpoint=checkpoint)
+def run_alone(config: TrialConfig, folder: Path | None = None) -> list[dict]:
+    run = TrainingRun(config, process=Process(), folder=folder)
     return [epoch.metrics for epoch in metered_epochs(run)]
 
 
@@ -55,7 +66,7 @@ def run_with_ranks(config: TrialConfig, folder: Path, world_size: int) -> list[l
     script = Path(__file__).parent / "ddp_rank.py"
     processes = [
         subprocess.Popen(
-            [sys.executable, script, config_file, str(rank), str(world_size), folder / "rendezvous", folder / "ckpt"],
+            [sys.executable, script, config_file, str(rank), str(world_size), folder / "rendezvous", folder / "ranks"],
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -74,19 +85,22 @@ def run_with_ranks(config: TrialConfig, folder: Path, world_size: int) -> list[l
         {"batch_size": 15, "pair_encoding": "separate", "task_order": "sequential"},
         # 39 rows in batches of 2 leave one row for two ranks: one of them has none.
         {"batch_size": 2, "data.max_train_rows": 39, "epochs": 2, "adapter.kind": "lora"},
+        {"batch_size": 15, "adapter.kind": "lora", "accumulation_steps": 3, **SMART},
+        {"batch_size": 15, "adapter.kind": "lora", "accumulation_steps": 2, "pair_encoding": "separate", **SMART},
     ],
 )
 def test_two_gloo_workers_give_the_loss_curve_of_one(tmp_path, setting):
     config = tiny_config(**NO_DROPOUT, **setting)
-    alone = run_alone(config, tmp_path / "alone")
+    run = TrainingRun(config.model_copy(update={"accumulation_steps": 1}), process=Process())
+    start = {name: tensor.clone() for name, tensor in trainable_state(run.model).items()}
+    alone = [epoch.metrics for epoch in metered_epochs(run)]
     first, second = run_with_ranks(config, tmp_path, 2)
 
     assert losses_and_scores(first) == losses_and_scores(second)
     # The losses only: the correlation of a tiny random encoder's almost constant predictions is all rounding.
     torch.testing.assert_close(losses(first), losses(alone), rtol=2e-4, atol=2e-5)
-    ours, theirs = (load_file(folder / "model.safetensors") for folder in (tmp_path / "alone", tmp_path / "ckpt"))
+    ours, theirs = trainable_state(run.model), load_file(tmp_path / "ranks" / "last.safetensors")
     # As a whole: where a gradient is all rounding, Adam still takes a step of the learning rate's size.
-    start = trainable_state(build_model(config))
     assert _distance(ours, theirs) < 1e-2 * _distance(ours, start)
 
 
@@ -125,7 +139,7 @@ def test_training_lowers_the_loss_of_every_task():
 )
 def test_a_checkpoint_loads_with_the_scores_it_was_saved_with(tmp_path, setting):
     config = tiny_config(**setting)
-    run = TrainingRun(config, process=Process(), checkpoint=tmp_path / "checkpoint")
+    run = TrainingRun(config, process=Process(), folder=tmp_path)
     best = max((epoch.scores for epoch in run.epochs()), key=lambda scores: scores["dev_score"])
 
     model, loaded_config = load_checkpoint(tmp_path / "checkpoint")
@@ -138,7 +152,7 @@ def test_a_checkpoint_loads_with_the_scores_it_was_saved_with(tmp_path, setting)
 def test_a_frozen_encoder_is_not_written_into_the_checkpoint(tmp_path):
     for finetune, is_written in (("full", True), ("heads_only", False)):
         run_alone(tiny_config(finetune=finetune, epochs=1), tmp_path / finetune)
-        names = load_file(tmp_path / finetune / "model.safetensors").keys()
+        names = load_file(tmp_path / finetune / "checkpoint" / "model.safetensors").keys()
         assert any("word_embeddings" in name for name in names) is is_written
 
 
@@ -160,9 +174,10 @@ def test_a_step_moves_no_other_task_s_head():
     run = TrainingRun(tiny_config(weight_decay=0.5), process=Process())
     batches = list(epoch_batches(run.train_splits, batch_size=16, task_order="sequential", seed=0, epoch=1))
     run.model.train()
-    run._train_step(next(batch for batch in batches if batch.task == "sts"))
+    sums = LossSums({task: len(split) for task, split in run.train_splits.items()}, Process())
+    run._train_step(next(batch for batch in batches if batch.task == "sts"), 1, sums)
     head = {name: tensor.detach().clone() for name, tensor in run.model.heads["sts"].named_parameters()}
     for batch in batches:
         if batch.task == "sst":
-            run._train_step(batch)
+            run._train_step(batch, 1, sums)
     torch.testing.assert_close(dict(run.model.heads["sts"].named_parameters()), head, rtol=0, atol=0)

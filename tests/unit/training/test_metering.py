@@ -1,5 +1,6 @@
 """A run with a made-up GPU: what it cost stands beside its scores, and null where something is not known."""
 
+import json
 import time
 
 import pytest
@@ -20,9 +21,9 @@ def sample(memory=2.0, power=100.0, shared=False) -> GpuSample:
     return GpuSample(process_memory_gib=memory, utilisation_percent=50.0, power_watts=power, shared=shared)
 
 
-def tiny_run(**dotted) -> TrainingRun:
+def tiny_run(folder=None, **dotted) -> TrainingRun:
     setting = {"encoder": "tiny", "epochs": 2, "tasks": ["sst"], "data.max_train_rows": 32, "data.max_dev_rows": 20}
-    return TrainingRun(TrialConfig.model_validate(nest({**setting, **dotted})), process=Process())
+    return TrainingRun(TrialConfig.model_validate(nest({**setting, **dotted})), process=Process(), folder=folder)
 
 
 def metered(*readings, **dotted) -> list[dict]:
@@ -116,6 +117,16 @@ def test_a_run_that_is_dropped_in_between_stops_its_meter():
     reads = reader.reads
     time.sleep(0.25)
     assert reader.closed and reader.reads == reads
+
+
+def test_the_checkpoint_tells_the_costs_of_its_own_epoch(tmp_path):
+    """Scores are saved with the weights; what the epoch cost is known only after that."""
+    best, score = None, -1.0
+    for epoch in metered_epochs(tiny_run(tmp_path, epochs=4), reader=FakeGpuReader([sample()])):
+        if epoch.metrics["dev_score"] > score:
+            best, score = epoch.metrics, epoch.metrics["dev_score"]
+        assert json.loads((tmp_path / "checkpoint" / "metrics.json").read_text()) == best
+    assert best["peak_memory_gib"] == 2.0 and best["energy_kj"] > 0
 
 
 def test_a_cpu_has_no_reader_and_no_problem():

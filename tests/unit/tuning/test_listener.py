@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from event_files import hparams_in, scalars_in
 from ray import cloudpickle
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayError, RayTaskError
 from ray.train import ControllerError, WorkerGroupError
 from rich.console import Console
 
@@ -75,7 +76,7 @@ class Sweep:
     def epoch(self, trial_id: str, number: int, score: float = 0.5, **more) -> None:
         # The checkpoint of an epoch lies there before its result is told.
         (self.listener.trial_folder(trial_id) / "checkpoint").mkdir(exist_ok=True)
-        metrics = {"epoch": number, "sst": score, "dev_score": score}
+        metrics = {"epoch": number, "step": 10 * number, "sst": score, "dev_score": score}
         result = {"metrics": metrics, "node_id": "this-node", "gpu_problem": None, "done": number == 2, **more}
         self.listener.on_trial_result(0, [], self.trials[trial_id], result)
 
@@ -106,7 +107,7 @@ def sweep(tmp_path) -> Sweep:
 
 
 def metrics(epoch: int, score: float = 0.5) -> dict:
-    return {"epoch": epoch, "sst": score, "dev_score": score}
+    return {"epoch": epoch, "step": 10 * epoch, "sst": score, "dev_score": score}
 
 
 # The journal
@@ -222,6 +223,72 @@ def test_a_pickled_listener_goes_on_with_the_journal_and_without_the_display(swe
     sweep.epoch("t1", 1)
     copy.stop("t1", "enough")
     assert [event[0] for event in sweep.events()] == ["trial_started", "epoch", "trial_stopped"]
+
+
+# TensorBoard and traces
+
+
+def test_each_trial_s_scalars_are_a_run_of_their_own(sweep):
+    sweep.start("t1")
+    sweep.start("t2", learning_rate=3e-5)
+    sweep.epoch("t1", 1, 0.5)
+    sweep.epoch("t2", 1, 0.125)
+    sweep.epoch("t1", 1, 0.5)  # handed over again
+    sweep.epoch("t1", 2, 0.25)
+    sweep.complete("t1")
+    folder = sweep.folder / "tensorboard"
+    assert scalars_in(folder / "t1")["score/dev_score"] == [(10, 0.5), (20, 0.25)]
+    assert scalars_in(folder / "t2") == {"score/sst": [(10, 0.125)], "score/dev_score": [(10, 0.125)]}
+    assert hparams_in(folder / "t1") == ({"learning_rate": 1e-5}, {"final/sst", "final/dev_score"})
+    assert scalars_in(folder / "t1")["final/dev_score"] == [(20, 0.5)]  # of the epoch whose checkpoint is kept
+    assert list(sweep.listener.scalars) == ["t2"]  # The file of a trial that ended is closed.
+
+
+def test_a_stopped_trial_has_a_result_and_a_failed_one_has_none(sweep):
+    for trial_id in ("t1", "t2"):
+        sweep.start(trial_id)
+        sweep.epoch(trial_id, 1)
+    sweep.listener.stop("t1", "enough")
+    sweep.fail("t2", ValueError("no"))
+    assert hparams_in(sweep.folder / "tensorboard" / "t1")[0] == {"learning_rate": 1e-5}
+    assert hparams_in(sweep.folder / "tensorboard" / "t2") == ({}, set())
+    assert sweep.listener.scalars == {}
+
+
+def test_a_pickled_listener_writes_on_in_another_event_file(sweep):
+    sweep.start("t1")
+    sweep.epoch("t1", 1)
+    sweep.listener = pickle.loads(pickle.dumps(sweep.listener))
+    sweep.epoch("t1", 2)
+    assert sorted(scalars_in(sweep.folder / "tensorboard" / "t1")["score/sst"]) == [(10, 0.5), (20, 0.5)]
+
+
+@pytest.mark.parametrize(("steps", "fetched"), [(0, ["checkpoint"]), (3, ["profile", "checkpoint"])])
+def test_the_traces_of_a_profiled_trial_are_fetched_like_its_checkpoint(sweep, monkeypatch, steps, fetched):
+    calls = []
+    monkeypatch.setattr(
+        "mtbert_ray.tuning.listener.collect_folder", lambda source, target, node_id: calls.append((source, node_id))
+    )
+    sweep.start("t1", profile={"steps": steps})
+    sweep.epoch("t1", 1)
+    sweep.epoch("t1", 2)
+    sweep.complete("t1")
+    assert calls == [(sweep.listener.trial_folder("t1") / name, "this-node") for name in fetched]
+    assert read_journal(sweep.folder).trials[0].checkpoint == "trials/t1/checkpoint"
+
+
+def test_traces_that_cannot_be_fetched_cost_no_checkpoint(sweep, monkeypatch, caplog):
+    def collect(source, target, node_id):
+        if source.name == "profile":
+            raise RayError("the node is gone")
+
+    monkeypatch.setattr("mtbert_ray.tuning.listener.collect_folder", collect)
+    sweep.start("t1", profile={"steps": 3})
+    sweep.epoch("t1", 1)
+    sweep.epoch("t1", 2)
+    sweep.complete("t1")
+    assert "t1: its profile could not be fetched from its node: the node is gone" in caplog.text
+    assert read_journal(sweep.folder).trials[0].checkpoint == "trials/t1/checkpoint"
 
 
 # Reasons

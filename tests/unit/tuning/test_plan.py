@@ -3,8 +3,9 @@
 import pytest
 
 from mtbert_ray.cluster.capacity import DRIVER_CPUS, Capacity, Growth, Node, NodeGroup
-from mtbert_ray.errors import ConfigError, DataError, EncoderError, ResourceError
-from mtbert_ray.tuning.plan import check_inputs, describe, make_plan, resolve_objectives
+from mtbert_ray.errors import ConfigError, ResourceError
+from mtbert_ray.tuning.describe import describe
+from mtbert_ray.tuning.plan import make_plan, resolve_objectives
 from mtbert_ray.tuning.space import SearchSpace
 
 LAPTOP = Capacity(nodes=(Node(cpus=4),))
@@ -14,6 +15,7 @@ FROM_ZERO = Capacity(
     growth=Growth(groups=(NodeGroup(node=Node(cpus=4, gpus=1), max_nodes=3),), max_nodes=3, fixed=(Node(cpus=8),)),
 )
 SCORE = {"direction": "maximise", "reference": 0.4}
+NO_ROWS = {None: {"train": {}, "dev": {}}}
 MEMORY = {"direction": "minimise", "reference": 16.0, "constraint": 12.0, "without_gpu": "peak_rss_gib"}
 
 
@@ -130,7 +132,7 @@ def test_a_limit_of_rows_is_noted():
 
 def test_a_plan_is_described_a_line_a_fact():
     space = space_of(question="does it pay?", seed=5, time_budget_minutes=1.5, resources={"concurrent_trials": 3})
-    rows = {"train": {"sst": 40, "sts": 20}, "dev": {"sst": 30, "sts": 10}}
+    rows = {None: {"train": {"sst": 40, "sts": 20}, "dev": {"sst": 30, "sts": 10}}}
     assert describe(make_plan(space, LAPTOP, own_cluster=True), rows) == [
         "sweep: tiny (does it pay?)",
         "objective: dev_score (maximise, reference 0.4)",
@@ -169,45 +171,13 @@ def test_a_plan_is_described_a_line_a_fact():
 )
 def test_a_searched_key_is_described_in_words(key, parameter, words):
     space = space_of(search={key: parameter}, fixed={"adapter.kind": "none"}, algorithm="random", trials=1)
-    lines = describe(make_plan(space, TWO_GPUS, own_cluster=True), {"train": {}, "dev": {}})
+    lines = describe(make_plan(space, TWO_GPUS, own_cluster=True), NO_ROWS)
     assert f"search: {key} = {words}" in lines
 
 
 def test_a_least_bound_and_a_time_budget_alone_are_described():
     least = {"dev_score": {**SCORE, "constraint": 0.5}}
     space = space_of(objectives=least, algorithm="random", time_budget_minutes=2)
-    lines = describe(make_plan(space, LAPTOP, own_cluster=True), {"train": {}, "dev": {}})
+    lines = describe(make_plan(space, LAPTOP, own_cluster=True), NO_ROWS)
     assert "objective: dev_score (maximise, reference 0.4, at least 0.5)" in lines
     assert any(line.startswith("trials: as many as fit within 2 minutes, 4 at once") for line in lines)
-
-
-# What is read before anything starts
-
-
-def test_the_rows_of_every_task_are_counted():
-    assert check_inputs(space_of()) == {
-        "train": {"sst": 40, "quora": 40, "sts": 40},
-        "dev": {"sst": 30, "quora": 30, "sts": 30},
-    }
-
-
-def test_an_encoder_that_only_some_trials_would_ask_for_is_looked_for_now(tmp_path):
-    missing = str(tmp_path / "no-encoder")
-    search = {"encoder": {"kind": "choice", "values": ["tiny", missing]}}
-    with pytest.raises(EncoderError, match="no-encoder"):
-        check_inputs(space_of(fixed={"data.max_train_rows": 8}, search=search))
-
-
-def test_an_adapter_that_only_some_trials_would_have_is_tried_now():
-    search = {
-        "adapter.kind": {"kind": "choice", "values": ["none", "lora"]},
-        "adapter.target_modules": {"kind": "choice", "values": [["query"], ["qeury"]]},
-    }
-    with pytest.raises(ConfigError, match="qeury"):
-        check_inputs(space_of(search=search))
-
-
-def test_data_that_are_not_there_are_missed_now(tmp_path):
-    fixed = {"encoder": "tiny", "data.source": "course", "data.directory": str(tmp_path)}
-    with pytest.raises(DataError, match=r"ids-sst-train\.csv: no such file"):
-        check_inputs(space_of(fixed=fixed))

@@ -256,7 +256,10 @@ def test_values_of_another_space_are_refused(tmp_path: Path):
         load(CONDITIONAL, tmp_path).trial_config({"adapter.rnk": 8})
 
 
-@pytest.mark.parametrize("path", sorted(SHIPPED.rglob("*.yaml")), ids=lambda path: path.stem)
+SHIPPED_SPACES = [path for path in sorted(SHIPPED.rglob("*.yaml")) if path.stem != "topics"]
+
+
+@pytest.mark.parametrize("path", SHIPPED_SPACES, ids=lambda path: path.stem)
 def test_shipped_spaces_are_right_and_say_what_they_are_for(path: Path):
     space = load_search_space(path, data_directory="data")
     text = path.read_text()

@@ -25,7 +25,8 @@ search:
 trials: 4
 """
 TOP_KEYS = (
-    "name, question, objectives, fixed, search, algorithm, scheduler, trials, time_budget_minutes, seed, resources"
+    "name, question, paper_table, objectives, fixed, experiments, search, algorithm, scheduler, trials, "
+    "time_budget_minutes, seed, resources"
 )
 KINDS = "choice, uniform, loguniform, int, grid"
 METRICS = (
@@ -79,10 +80,11 @@ def replaced(line_number: int, *lines: str) -> str:
             6,
             ["  encodr: tiny"],
             [
-                "F:6: unknown key 'fixed.encodr'; did you mean 'fixed.encoder'? (encoder, pooling, pair_encoding, "
-                "hidden_layers, dropout, encoder_dropout, finetune, adapter, tasks, data, task_order, batch_size, "
-                "learning_rate, weight_decay, max_grad_norm, schedule, warmup_fraction, epochs, precision, seed, "
-                "resources)"
+                "F:6: unknown key 'fixed.encodr'; did you mean 'fixed.encoder'? (experiment, encoder, pooling, "
+                "pair_encoding, hidden_layers, dropout, encoder_dropout, finetune, adapter, smart, init_from, tasks, "
+                "data, task_order, batch_size, accumulation_steps, learning_rate, learning_rate_scaling, "
+                "base_batch_size, weight_decay, max_grad_norm, schedule, warmup_fraction, epochs, precision, seed, "
+                "resources, profile)"
             ],
         ),
         (6, ["  epochs: 2.5"], ["F:6: fixed.epochs has 2.5; must be a whole number"]),
@@ -103,7 +105,7 @@ def replaced(line_number: int, *lines: str) -> str:
             ["  adapter.rnk: {choice: [2, 4]}"],
             [
                 "F:9: unknown key 'search.adapter.rnk'; did you mean 'search.adapter.rank'? "
-                "(kind, rank, alpha, dropout, target_modules, rslora)"
+                "(kind, library, rank, alpha, dropout, target_modules, rslora, initialisation, learning_rate_ratio)"
             ],
         ),
         (

@@ -1,0 +1,46 @@
+"""Export a checkpoint for transformers or peft: `python -m mtbert_ray.export CHECKPOINT --out DIR`."""
+
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mtbert_ray.errors import UserError
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="Folder like reports/NAME/trials/ID/checkpoint.")],
+    out: Annotated[Path, typer.Option(help="Folder to write; must be empty or not there yet.")],
+    merge: Annotated[bool, typer.Option("--merge", help="Fold the adapter into the encoder's weights.")] = False,
+) -> None:
+    """Write a checkpoint's encoder as a folder that others load without this package, with a model card.
+
+    A fine-tuned encoder becomes what AutoModel.from_pretrained loads, an adapter what PeftModel.from_pretrained loads
+    on the encoder that it was trained on, or with --merge an encoder too. The task heads stay in the checkpoint.
+    """
+    # Imported here: torch takes seconds, which --help need not wait for.
+    from mtbert_ray.training.checkpoint import read_checkpoint_config
+    from mtbert_ray.training.export import export_checkpoint
+
+    try:
+        if merge and read_checkpoint_config(checkpoint).adapter.kind == "none":
+            warnings.warn("--merge has no effect: the checkpoint has no adapter", stacklevel=1)
+        folder = export_checkpoint(checkpoint, out, merge=merge)
+    except UserError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(error.exit_code) from error
+    typer.echo(f"{folder}: how to load it is in its README.md")
+
+
+def main() -> None:
+    """Run the command line."""
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""Draws what trials cost side by side: bars of peak memory, utilisation and training time, one row a trial."""
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+
+from mtbert_ray.metrics import MetricValue
+from mtbert_ray.records import TrialRecord
+from mtbert_ray.reporting.outcome import Outcome, label_of
+from mtbert_ray.reporting.style import (
+    EXPERIMENT,
+    INK,
+    MUTED,
+    Drawing,
+    Groups,
+    group_patches,
+    legend_columns,
+    new_figure,
+    tidy,
+    title,
+)
+from mtbert_ray.reporting.wording import counted, duration, number, plain_name, unit_of
+
+_MAX_BARS = 20
+_LABEL_WIDTH = 0.075
+"""Inches of a character of a row's label."""
+
+
+def costs_drawing(outcome: Outcome, groups: Groups) -> Drawing | None:
+    """Draw the finished trials' peak memory, utilisation and training time; None when there is none of them.
+
+    Of more than 20 trials those on the front are drawn, and the best of the others.
+    """
+    finished = [trial for trial in outcome.sweep.trials if trial.status == "finished"]
+    metrics = _measured(finished)
+    if not metrics:
+        return None
+    trials = _in_order(_chosen(finished, outcome), metrics[0], groups)
+    labels = [label_of(trial, outcome.sweep) for trial in trials]
+    beside = _LABEL_WIDTH * max(map(len, labels))
+    width = beside + 2.5 * len(metrics) + 0.4
+    figure = new_figure(width, 0.27 * len(trials) + 1.5)
+    panels = figure.subplots(1, len(metrics), squeeze=False, sharey=True).ravel()
+    for axes, metric in zip(panels, metrics, strict=True):
+        tidy(axes)
+        _draw_bars(axes, metric, trials, groups)
+    panels[0].set_yticks(range(len(trials)), labels, parse_math=False)
+    panels[0].set_ylim(len(trials) - 0.4, -0.6)
+    # Labels of experiments say what the colours would.
+    if groups.hyperparameter not in (None, EXPERIMENT) and (marks := group_patches(groups, trials)):
+        columns = legend_columns(marks, width)
+        figure.legend(handles=marks, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
+    return Drawing(
+        name="costs",
+        figure=figure,
+        title="what the trials cost",
+        caption=_caption(metrics, finished, trials),
+    )
+
+
+def _measured(finished: Sequence[TrialRecord]) -> list[str]:
+    """Return what there are bars of: the GPU's metrics where some trial has them, else the process's memory."""
+
+    def known(metric: str) -> bool:
+        return any(trial.metrics.get(metric) is not None for trial in finished)
+
+    memory = "peak_memory_gib" if known("peak_memory_gib") else "peak_rss_gib"
+    return [metric for metric in (memory, "gpu_utilisation_mean", "train_seconds") if known(metric)]
+
+
+def _chosen(finished: Sequence[TrialRecord], outcome: Outcome) -> list[TrialRecord]:
+    """Return the trials to draw: all, or of too many the front and the best of the rest by dev score."""
+    if len(finished) <= _MAX_BARS:
+        return list(finished)
+    on_front = {trial.trial_id for trial in outcome.front}
+    ranked = sorted(finished, key=lambda trial: (trial.trial_id not in on_front, -(trial.metrics["dev_score"] or 0)))
+    kept = {trial.trial_id for trial in ranked[:_MAX_BARS]}
+    return [trial for trial in finished if trial.trial_id in kept]
+
+
+def _in_order(trials: Sequence[TrialRecord], metric: str, groups: Groups) -> list[TrialRecord]:
+    """Return experiments in their order with their repetitions together, other trials by falling memory."""
+    if groups.hyperparameter == EXPERIMENT:
+        return sorted(trials, key=groups.index_of)
+    return sorted(trials, key=lambda trial: -_value(trial.metrics.get(metric)))
+
+
+def _draw_bars(axes: Axes, metric: str, trials: Sequence[TrialRecord], groups: Groups) -> None:
+    scale, unit = _time_unit(metric, trials)
+    values = [trial.metrics.get(metric) for trial in trials]
+    lengths = [_value(value) / scale for value in values]
+    axes.barh(range(len(trials)), lengths, height=0.68, color=[groups.colour_of(trial) for trial in trials])
+    for place, (value, length) in enumerate(zip(values, lengths, strict=True)):
+        axes.annotate(
+            _text(metric, value),
+            (length, place),
+            (4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+            color=MUTED if value is None else INK,
+            parse_math=False,
+        )
+    # Room for the numbers at the bars' ends.
+    axes.set_xlim(0, max(lengths) * (1.5 if unit_of(metric) == "s" else 1.3) or 1)
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel(unit, fontsize=9, color=INK)
+    axes.locator_params(axis="x", nbins=5)
+    title(axes, plain_name(metric).replace(" mean", ""))
+
+
+def _value(value: MetricValue) -> float:
+    return 0.0 if value is None else float(value)
+
+
+def _text(metric: str, value: MetricValue) -> str:
+    if value is None:
+        return "not measured"
+    return duration(value) if unit_of(metric) == "s" else number(metric, value)
+
+
+def _time_unit(metric: str, trials: Sequence[TrialRecord]) -> tuple[float, str]:
+    """Return what to divide a metric by and what it then is in: long times in minutes or hours."""
+    if unit_of(metric) != "s":
+        return 1.0, unit_of(metric)
+    longest = max(_value(trial.metrics.get(metric)) for trial in trials)
+    if longest >= 2 * 3600:
+        return 3600.0, "hours"
+    return (60.0, "minutes") if longest >= 120 else (1.0, "seconds")
+
+
+def _caption(metrics: Sequence[str], finished: Sequence[TrialRecord], drawn: Sequence[TrialRecord]) -> str:
+    memory = {
+        "peak_memory_gib": "Peak memory is what a trial's process held on its GPU, the largest over its ranks.",
+        "peak_rss_gib": "No GPU's memory was measured: peak RSS is the process's resident memory on the processor.",
+    }
+    parts = [memory[metric] for metric in metrics if metric in memory]
+    if "gpu_utilisation_mean" in metrics:
+        parts.append("Utilisation is the mean over the training steps' time and over ranks.")
+    parts.append("Training time is that of the training steps, without the scoring.")
+    if left_out := [trial.trial_id for trial in finished if trial not in drawn]:
+        parts.append(
+            f"The front and the trials with the best dev scores are drawn; {counted(len(left_out), 'trial')} left out: "
+            f"{', '.join(left_out)}."
+        )
+    return " ".join(parts)

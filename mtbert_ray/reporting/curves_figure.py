@@ -1,0 +1,127 @@
+"""Draws what every trial did by epoch: its dev scores, and below them its training losses."""
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from mtbert_ray.metrics import MetricValue
+from mtbert_ray.records import TrialRecord
+from mtbert_ray.reporting.outcome import Outcome
+from mtbert_ray.reporting.style import (
+    INK,
+    MARKERS,
+    MUTED,
+    PALETTE,
+    Drawing,
+    Groups,
+    group_marks,
+    legend_columns,
+    new_figure,
+    tidy,
+    title,
+)
+from mtbert_ray.reporting.wording import plain_name
+
+_MAX_COLUMNS = 4
+_FEW = 12
+"""Trials whose lines can all be followed."""
+
+
+def curves_drawing(outcome: Outcome, groups: Groups) -> Drawing:
+    """Draw the mean dev score and each task's by epoch, one line a trial, one panel a score; below, the train losses.
+
+    Args:
+        outcome: with at least one finished epoch.
+        groups: which trials share a colour.
+    """
+    tasks = outcome.sweep.started.tasks
+    scores = {"dev_score": "mean over the tasks", **dict.fromkeys(tasks, "accuracy"), **_correlations(outcome)}
+    losses = {"train_loss": "mean over all rows", **{f"train_loss.{task}": "mean of the epoch" for task in tasks}}
+    known = {name for trial in outcome.sweep.trials for epoch in trial.epochs for name in epoch}
+    losses = {name: below for name, below in losses.items() if name in known}
+    columns = min(len(scores), _MAX_COLUMNS)
+    rows = -(-len(scores) // columns)
+    loss_rows = -(-len(losses) // columns)
+    width = 2.65 * columns + 0.4
+    figure = new_figure(width, 2.6 * (rows + loss_rows) + 0.6)
+    panels = figure.subplots(rows + loss_rows, columns, squeeze=False)
+    _draw_panels(panels[:rows].ravel().tolist(), scores, outcome, groups)
+    _draw_panels(panels[rows:].ravel().tolist(), losses, outcome, groups)
+    marks = _legend(outcome, groups)
+    columns = legend_columns(marks, width)
+    figure.legend(handles=marks, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
+    caption = "Dev scores after each epoch, one line a trial; the trials on the front are drawn strong."
+    if losses:
+        caption += (
+            " Below them each epoch's mean training loss, of all rows and of each task: cross entropy where the task "
+            "is a classification, squared error where it is a regression, so that tasks cannot be compared."
+        )
+    return Drawing(name="scores", figure=figure, title="dev scores and train losses by epoch", caption=caption)
+
+
+def _draw_panels(panels: Sequence[Axes], names: dict[str, str], outcome: Outcome, groups: Groups) -> None:
+    """Draw one value a panel; names are those of the values with the line under their heading."""
+    for axes, (name, below) in zip(panels, names.items(), strict=False):
+        tidy(axes)
+        group, _, task = name.partition(".")
+        title(axes, f"{plain_name(group)}, {task}" if task else plain_name(name), below)
+        axes.set_xlabel("epoch", fontsize=9, color=INK)
+        _draw_lines(axes, name, outcome, groups)
+        _set_epochs(axes, outcome)
+    for axes in panels[len(names) :]:
+        axes.set_visible(False)
+
+
+def _draw_lines(axes: Axes, name: str, outcome: Outcome, groups: Groups) -> None:
+    on_front = {trial.trial_id for trial in outcome.front}
+    # Many lines must fade behind the front's; a few experiments are all looked at.
+    faint = 0.4 if len(outcome.sweep.trials) > _FEW else 0.75
+    for trial in outcome.sweep.trials:
+        points = [
+            (epoch, value)
+            for place, metrics in enumerate(trial.epochs, start=1)
+            if (value := metrics.get(name)) is not None and (epoch := _epoch(metrics, place)) is not None
+        ]
+        strong = trial.trial_id in on_front
+        axes.plot(
+            [epoch for epoch, _ in points],
+            [value for _, value in points],
+            marker=MARKERS[groups.index_of(trial)],
+            markersize=4 if strong else 2.5,
+            color=groups.colour_of(trial) if strong or groups.hyperparameter else MUTED,
+            linewidth=1.8 if strong else 0.9,
+            alpha=1.0 if strong else faint,
+            zorder=4 if strong else 3,
+        )
+
+
+def _set_epochs(axes: Axes, outcome: Outcome) -> None:
+    """Put ticks on whole epochs, also where there is only one."""
+    epochs = [_epoch(metrics, i) for trial in outcome.sweep.trials for i, metrics in enumerate(trial.epochs, start=1)]
+    if max(epochs) <= 1:
+        axes.set(xlim=(0.5, 1.5), xticks=[1])
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+
+
+def _epoch(metrics: dict[str, MetricValue], place: int) -> float:
+    """Return the epoch that metrics are of: as reported, else their place."""
+    reported = metrics.get("epoch")
+    return place if reported is None else reported
+
+
+def _correlations(outcome: Outcome) -> dict[str, str]:
+    """Return the tasks whose score is a correlation, and its name."""
+    tasks = outcome.sweep.trials[0].config["tasks"] if outcome.sweep.trials else []
+    return {task["name"]: "Pearson correlation" for task in tasks if task.get("kind") == "pair_regression"}
+
+
+def _legend(outcome: Outcome, groups: Groups) -> list[Line2D]:
+    if groups.hyperparameter is not None:
+        trained: list[TrialRecord] = [trial for trial in outcome.sweep.trials if trial.epochs]
+        return group_marks(groups, trained, linestyle="-")
+    strong = Line2D([], [], color=PALETTE[0], marker=MARKERS[0], linewidth=1.8, label="on the front")
+    rest = Line2D([], [], color=INK, alpha=0.3, linewidth=0.9, label="other trials")
+    return [strong, rest] if outcome.front else [rest]

@@ -1,0 +1,77 @@
+"""Draw a topic-balanced sample of a task's training rows.
+
+`python -m mtbert_ray.sample TOPICS.yaml --data DIR --out FILE`
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from mtbert_ray.config.file import load_sample_config, parse_assignment
+from mtbert_ray.errors import UserError
+
+if TYPE_CHECKING:
+    from mtbert_ray.sampling.sample import TopicRows
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def sample(
+    topics: Annotated[Path, typer.Argument(help="YAML of the topics, as search_spaces/paper/topics.yaml.")],
+    out: Annotated[Path, typer.Option(help="File for the sample: .csv, .tsv or .parquet.")],
+    data: Annotated[Path | None, typer.Option(help="Folder of the course's files for sst, quora and sts.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one key, as method=embeddings.")
+    ] = None,
+) -> None:
+    """Keep each topic's quota of a task's training rows, the most confident first.
+
+    Writes the rows with their topic and confidence, and beside them as JSON how they were drawn. Train on them with
+    data.train_files. A run that was killed goes on where it was.
+    """
+    # Imported here: torch takes seconds, which --help need not wait for.
+    from mtbert_ray.sampling.files import about_path, check_target, write_sample
+    from mtbert_ray.sampling.sample import draw_sample
+
+    try:
+        overrides = dict(parse_assignment(text) for text in set_ or [])
+        if data is not None:
+            overrides |= {"data.source": "course", "data.directory": str(data)}
+        config = load_sample_config(topics, overrides)
+        check_target(out, config.task)
+        with Progress(console=Console(stderr=True), transient=True) as progress:
+            bar = progress.add_task("loading data and model", total=None)
+
+            def show_texts(done: int, total: int) -> None:
+                progress.update(bar, description="classifying", completed=done, total=total)
+
+            drawn = draw_sample(config, on_texts=show_texts)
+        write_sample(drawn, config, out)
+    except UserError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(error.exit_code) from error
+    typer.echo(f"{drawn.num_texts} distinct texts, of which {drawn.num_found} were classified before", err=True)
+    for topic in drawn.topics:
+        typer.echo(_line(topic))
+    typer.echo(f"{drawn.num_rows} of {config.rows} rows: {out} ({about_path(out).name} says how they were drawn)")
+
+
+def _line(topic: "TopicRows") -> str:
+    least = f", confidence from {topic.confidence[-1]:.3f}" if len(topic.rows) else ""
+    short = f"; {topic.quota - len(topic.rows)} short: no other row is likeliest of this topic" * topic.is_short
+    return (
+        f"{topic.name}: {len(topic.rows)} of {topic.quota}, from {topic.num_likeliest} rows of this topic{least}{short}"
+    )
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

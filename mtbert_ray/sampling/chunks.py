@@ -1,0 +1,118 @@
+"""Works through many texts in chunks that are kept on disk, so that no chunk is ever done twice.
+
+A chunk is put in its place whole: a process that is killed at any moment loses the chunk it was at, no more. Knows
+neither topics nor models.
+"""
+
+# U texts, K values of each
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from filelock import FileLock
+
+from mtbert_ray.data.tokenise import CACHE_VARIABLE, default_cache
+from mtbert_ray.errors import DataError
+
+FORMAT_VERSION = 1
+
+FloatArray = npt.NDArray[np.floating]
+
+
+class Reader(Protocol):
+    """What reads texts with a model and gives some numbers for each."""
+
+    texts: Sequence[str]
+    fingerprint: str
+    """Of all that decides the numbers, but for the texts."""
+    chunk_size: int
+    """Texts read between two writes."""
+
+    def read(self, start: int, stop: int) -> FloatArray:
+        """Return the values of texts[start:stop], (stop - start, K)."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Reading:
+    """The values of all texts, and how many of these were on disk already."""
+
+    values: FloatArray
+    """(U, K)"""
+    num_found: int
+
+
+def read_all(reader: Reader, *, cache: Path | None = None, on_texts: Callable[[int], None]) -> Reading:
+    """Return the values of every text, from disk where this machine has read the same ones in the same way.
+
+    Processes that start together wait for the first, which does the work for all.
+
+    Args:
+        reader: with its texts, at least one.
+        cache: folder of the cache; none takes the environment's MTBERT_RAY_CACHE or ~/.cache/mtbert_ray.
+        on_texts: called after each chunk with the number of texts done.
+
+    Raises:
+        DataError: the cache folder cannot be written.
+    """
+    home = (cache or default_cache()) / "topics" / _key(reader)
+    chunks: list[FloatArray] = []
+    num_found = 0
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with FileLock(home.with_suffix(".lock")):
+            for number, start in enumerate(range(0, len(reader.texts), reader.chunk_size)):
+                stop = min(start + reader.chunk_size, len(reader.texts))
+                path = home / f"{number:05d}.npy"
+                values = _opened(path, stop - start)
+                if values is None:
+                    values = reader.read(start, stop)
+                    _put(path, values)
+                else:
+                    num_found += stop - start
+                chunks.append(values)
+                on_texts(stop)
+    except OSError as error:
+        raise DataError(
+            f"{home}: the cache of classified texts cannot be written: {error}. "
+            f"Set the environment variable {CACHE_VARIABLE} to a folder with room that you may write to"
+        ) from error
+    return Reading(values=np.concatenate(chunks), num_found=num_found)
+
+
+def digest_of(*parts: str) -> str:
+    """Hash texts, so that no two lists of them give the same bytes."""
+    digest = hashlib.blake2b(digest_size=20)
+    for part in parts:
+        encoded = part.encode()
+        digest.update(len(encoded).to_bytes(8, "little"))
+        digest.update(encoded)
+    return digest.hexdigest()
+
+
+def _key(reader: Reader) -> str:
+    return digest_of(str(FORMAT_VERSION), reader.fingerprint, str(reader.chunk_size), *reader.texts)
+
+
+def _opened(path: Path, num_texts: int) -> FloatArray | None:
+    """Read a chunk; none when it is not there or not whole."""
+    try:
+        values: FloatArray = np.load(path)
+    except (OSError, ValueError, EOFError):
+        return None
+    return values if values.ndim == 2 and len(values) == num_texts else None
+
+
+def _put(path: Path, values: FloatArray) -> None:
+    """Write a chunk beside its place, hand it to the disk, and put it in its place."""
+    new = path.with_suffix(".new")
+    with new.open("wb") as file:
+        np.save(file, values)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)

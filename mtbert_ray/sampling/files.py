@@ -1,0 +1,141 @@
+"""Writes a sample: a table that can be read back as training rows, and JSON that says how it was drawn."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mtbert_ray.config.sample import SampleConfig
+from mtbert_ray.data.course import COURSE_SEPARATOR
+from mtbert_ray.data.sources import columns_of
+from mtbert_ray.data.table import FORMATS, SEPARATORS
+from mtbert_ray.errors import ConfigError, UserError
+from mtbert_ray.sampling.sample import Sample
+from mtbert_ray.tasks import TableSource, TaskKind, TaskSpec
+
+TOPIC_COLUMN = "topic"
+CONFIDENCE_COLUMN = "confidence"
+
+
+def check_target(path: Path, task: TaskSpec) -> None:
+    """Refuse a file that cannot or must not be written, before any work is done.
+
+    Raises:
+        UserError: its extension is not known, it is there already, or its folder cannot be made.
+        ConfigError: the task has a column of a name that the sample needs for its own.
+    """
+    if path.suffix.lower() not in FORMATS:
+        raise UserError(f"--out {path}: the extension '{path.suffix}' is not known; allowed are {', '.join(FORMATS)}")
+    for target in (path, about_path(path)):
+        if target.exists():
+            raise UserError(f"--out {path}: {target} is there already; give another file, or delete that one")
+    columns = columns_of(task)
+    taken = {columns.sentence1, columns.sentence2, columns.label, columns.id} & {TOPIC_COLUMN, CONFIDENCE_COLUMN}
+    if taken:
+        raise ConfigError(
+            [f"task '{task.name}': a sample has a column '{name}' of its own; rename the task's" for name in taken]
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out {path}: no folder can be made there: {error}") from error
+
+
+def about_path(path: Path) -> Path:
+    """Return where the JSON of a sample is: beside it, under the same name."""
+    return path.with_suffix(".json")
+
+
+def write_sample(sample: Sample, config: SampleConfig, path: Path) -> None:
+    """Write the rows, topic by topic and the most confident first, and then the JSON beside them.
+
+    A text file is separated as the task's own files are, so that `data.train_files` can name it.
+
+    Raises:
+        UserError: the disk refuses.
+    """
+    frame = sample_frame(sample, config.task)
+    separator = _separator(config.task, path.suffix.lower())
+    try:
+        if path.suffix.lower() == ".parquet":
+            _put(path, lambda new: frame.reset_index(drop=True).to_parquet(new))
+        else:
+            has_index = config.task.source is None
+            _put(path, lambda new: frame.to_csv(new, sep=separator, index=has_index, lineterminator="\n"))
+        text = json.dumps(about(sample, config), indent=2, ensure_ascii=False) + "\n"
+        _put(about_path(path), lambda new: new.write_text(text, encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"--out {path}: cannot be written: {error}") from error
+
+
+def sample_frame(sample: Sample, task: TaskSpec) -> pd.DataFrame:
+    """Return the rows under the task's own column names, with topic and confidence; the index is the row number."""
+    examples, columns = sample.examples, columns_of(task)
+    rows = np.concatenate([topic.rows for topic in sample.topics])
+    assert examples.labels is not None, "training rows have labels"
+    labels = examples.labels[rows]
+    content: dict[str, Any] = {}
+    if columns.id is not None:
+        content[columns.id] = [examples.ids[row] for row in rows]
+    content[columns.sentence1] = [examples.sentence1[row] for row in rows]
+    if columns.sentence2 is not None and examples.sentence2 is not None:
+        content[columns.sentence2] = [examples.sentence2[row] for row in rows]
+    content[columns.label] = labels if task.kind is TaskKind.PAIR_REGRESSION else labels.astype(np.int64)
+    content[TOPIC_COLUMN] = np.repeat([topic.name for topic in sample.topics], [len(t.rows) for t in sample.topics])
+    content[CONFIDENCE_COLUMN] = np.concatenate([topic.confidence for topic in sample.topics]).round(6)
+    return pd.DataFrame(content, index=pd.Index(rows))
+
+
+def about(sample: Sample, config: SampleConfig) -> dict[str, Any]:
+    """Return how the sample was drawn, and what each topic got, as JSON's values."""
+    by_method = {
+        "zero_shot": ("model", "hypothesis"),
+        "embeddings": ("encoder", "pooling", "temperature"),
+    }[config.method]
+    return {
+        "task": config.task.name,
+        "rows": sample.num_rows,
+        "rows_wanted": config.rows,
+        "method": config.method,
+        **{key: getattr(config, key) for key in by_method},
+        "max_length": config.data.max_length,
+        "model_fingerprint": sample.reader_fingerprint,
+        "seed": config.seed,
+        "data": {
+            "origin": sample.examples.origin,
+            "rows": len(sample.examples),
+            "num_unlabelled": sample.examples.num_unlabelled,
+            "fingerprint": sample.fingerprint,
+        },
+        "topics": {
+            topic.name: {
+                "share": topic.share,
+                "quota": topic.quota,
+                "rows": len(topic.rows),
+                "short_of": topic.quota - len(topic.rows),
+                "rows_of_this_topic": topic.num_likeliest,
+                "lowest_confidence": round(float(topic.confidence[-1]), 6) if len(topic.rows) else None,
+                "description": config.topics[topic.name].description,
+            }
+            for topic in sample.topics
+        },
+    }
+
+
+def _separator(task: TaskSpec, suffix: str) -> str:
+    match task.source:
+        case None:
+            return COURSE_SEPARATOR
+        case TableSource(separator=str() as separator):
+            return separator
+    return SEPARATORS.get(suffix, ",")
+
+
+def _put(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file beside its place and put it there whole."""
+    new = path.with_name(f"{path.stem}.new{path.suffix}")
+    write(new)
+    new.replace(path)

@@ -1,0 +1,149 @@
+"""Draws the sample: reads the training rows, finds each one's topic, and keeps the topics' quotas.
+
+Knows nothing of files and of what a sample is for.
+"""
+
+# N rows, S sentences of a row, U distinct texts, T topics
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mtbert_ray.config.sample import SampleConfig
+from mtbert_ray.data.sources import Examples, load_examples
+from mtbert_ray.errors import EncoderError
+from mtbert_ray.sampling.chunks import FloatArray, read_all
+from mtbert_ray.sampling.embeddings import EmbeddingReader, confidences
+from mtbert_ray.sampling.quotas import IntArray, likeliest, quotas, select
+from mtbert_ray.sampling.zero_shot import ZeroShotReader
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TopicRows:
+    """What one topic gets."""
+
+    name: str
+    share: float
+    quota: int
+    num_likeliest: int
+    """Rows of which this is the likeliest topic."""
+    rows: IntArray
+    """Positions among the examples, the most confident first."""
+    confidence: FloatArray
+    """Of each of them."""
+
+    @property
+    def is_short(self) -> bool:
+        """Whether there are fewer rows than the quota."""
+        return len(self.rows) < self.quota
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sample:
+    """A topic-balanced sample, and what it was drawn from and by."""
+
+    examples: Examples
+    """All rows that were classified."""
+    topics: tuple[TopicRows, ...]
+    fingerprint: str
+    """Of all rows that were classified, labels included."""
+    reader_fingerprint: str
+    """Of the model that classified them and of how it did."""
+    num_texts: int
+    """Distinct texts that were classified."""
+    num_found: int
+    """Of these, how many an earlier run had classified."""
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of the sample."""
+        return sum(len(topic.rows) for topic in self.topics)
+
+
+def draw_sample(
+    config: SampleConfig, *, cache: Path | None = None, on_texts: Callable[[int, int], None] = lambda done, total: None
+) -> Sample:
+    """Draw a topic-balanced sample of a task's training rows.
+
+    Args:
+        config: the task, its data, the topics and the method.
+        cache: folder of the cache; none takes the user's.
+        on_texts: called as the work goes on with (distinct texts classified, distinct texts).
+
+    Raises:
+        DataError: the rows cannot be read, or the cache cannot be written.
+        EncoderError: the model cannot be had, or gives no numbers.
+    """
+    examples = load_examples(config.task, config.data, "train", seed=config.seed)
+    assert examples is not None, "only test rows may be absent"
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    columns = [examples.sentence1] if examples.sentence2 is None else [examples.sentence1, examples.sentence2]
+    reader: ZeroShotReader | EmbeddingReader
+    match config.method:
+        case "zero_shot":
+            texts, text_of_row_NS = distinct([[" ".join(row) for row in zip(*columns, strict=True)]])
+            reader = ZeroShotReader(config, texts, device)
+        case "embeddings":
+            texts, text_of_row_NS = distinct(columns)
+            reader = EmbeddingReader(config, texts, device)
+    reading = read_all(reader, cache=cache, on_texts=lambda done: on_texts(done, len(texts)))
+    if not np.isfinite(reading.values).all():
+        name = config.model if config.method == "zero_shot" else config.encoder
+        raise EncoderError(f"'{name}' gives values that are infinite or no numbers; take another model")
+    if isinstance(reader, EmbeddingReader):
+        topic_TD = reader.embed([topic.description or name for name, topic in config.topics.items()])
+        confidence_NT = confidences(reading.values, text_of_row_NS, topic_TD, temperature=config.temperature)
+    else:
+        confidence_NT = reading.values[text_of_row_NS[:, 0]]
+    return Sample(
+        examples=examples,
+        topics=_topics(config, confidence_NT),
+        fingerprint=fingerprint_of(examples),
+        reader_fingerprint=reader.fingerprint,
+        num_texts=len(texts),
+        num_found=reading.num_found,
+    )
+
+
+def distinct(columns: Sequence[Sequence[str]]) -> tuple[list[str], np.ndarray]:
+    """Return each text once, the longest first, and where those of each row are, (N, S).
+
+    Args:
+        columns: (S, N) texts.
+    """
+    texts = sorted({text for column in columns for text in column}, key=lambda text: (-len(text), text))
+    position = {text: index for index, text in enumerate(texts)}
+    return texts, np.array([[position[text] for text in column] for column in columns], dtype=np.int64).T
+
+
+def fingerprint_of(examples: Examples) -> str:
+    """Return a BLAKE2b digest of the rows' ids, sentences and labels, in hexadecimal."""
+    digest = hashlib.blake2b(digest_size=16)
+    for column in (examples.ids, examples.sentence1, examples.sentence2 or []):
+        for text in column:
+            digest.update(len(text.encode()).to_bytes(8, "little") + text.encode())
+    assert examples.labels is not None, "training rows have labels"
+    digest.update(examples.labels.tobytes())
+    return digest.hexdigest()
+
+
+def _topics(config: SampleConfig, confidence_NT: FloatArray) -> tuple[TopicRows, ...]:
+    quota_of = quotas(list(config.shares.values()), config.rows)
+    counts = np.bincount(likeliest(confidence_NT), minlength=len(quota_of))
+    return tuple(
+        TopicRows(
+            name=name,
+            share=share,
+            quota=quota_of[topic],
+            num_likeliest=int(counts[topic]),
+            rows=rows,
+            confidence=confidence_NT[rows, topic],
+        )
+        for topic, ((name, share), rows) in enumerate(
+            zip(config.shares.items(), select(confidence_NT, quota_of), strict=True)
+        )
+    )

@@ -1,0 +1,125 @@
+"""Writes a checkpoint as a folder that transformers and peft load by themselves, with a model card.
+
+The task heads are ours alone and stay in the checkpoint.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from mtbert_ray.config import TrialConfig
+from mtbert_ray.errors import UserError
+from mtbert_ray.models.adapters import merge_adapter, to_peft
+from mtbert_ray.models.encoder import Encoder, load_encoder, load_tokenizer
+from mtbert_ray.models.pretrained import PACKAGED, TINY
+from mtbert_ray.training.checkpoint import load_checkpoint, read_metrics
+from mtbert_ray.training.model_card import CONFIG_NAME, model_card
+
+PUBLISHED = {PACKAGED: "sentence-transformers/all-MiniLM-L6-v2"}
+"""Encoders that the Hub knows by another name than we do."""
+
+
+def export_checkpoint(checkpoint: Path, out: Path, *, merge: bool = False) -> Path:
+    """Write the encoder of a checkpoint into a new folder and return it.
+
+    Without an adapter, or with the adapter merged, it is an encoder of transformers in float32; else it is an adapter
+    of peft for the encoder that it was trained on.
+
+    Args:
+        checkpoint: folder of the checkpoint.
+        out: empty, or there is none yet.
+        merge: whether the adapter is folded into the weights.
+
+    Raises:
+        UserError: the folder is in use or cannot be made, or the adapter has no published encoder to go with.
+        CheckpointError: the checkpoint is missing, damaged, or belongs to another encoder.
+        EncoderError: the encoder that it was made from cannot be found.
+    """
+    _refuse_used(out)
+    model, config = load_checkpoint(checkpoint)
+    as_adapter = config.adapter.kind != "none" and not merge
+    if as_adapter:
+        _check_has_base(checkpoint, config)
+    metrics = read_metrics(checkpoint)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out {out}: no folder can be made there: {error}") from error
+    load_tokenizer(config.encoder).save_pretrained(out)
+    if as_adapter:
+        _save_adapter(model.encoder, config, out)
+    else:
+        merge_adapter(model.encoder)
+        model.encoder.model.save_pretrained(out)
+        _save_pooling(model.encoder, config, out)
+    with (out / CONFIG_NAME).open("w", encoding="utf-8") as file:
+        YAML().dump(config.model_dump(mode="json"), file)
+    card = model_card(
+        config, metrics, base=base_name(config), pooling=model.encoder.pooling, as_adapter=as_adapter, name=out.name
+    )
+    (out / "README.md").write_text(card, encoding="utf-8")
+    return out
+
+
+def base_name(config: TrialConfig) -> str:
+    """Return the encoder by the name that transformers loads it by."""
+    return PUBLISHED.get(config.encoder, config.encoder)
+
+
+def _refuse_used(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out}: is a file; give a folder")
+    if out.exists() and any(out.iterdir()):
+        raise UserError(f"--out {out}: is not empty; give a folder of its own")
+
+
+def _check_has_base(checkpoint: Path, config: TrialConfig) -> None:
+    """An adapter alone is of use only to somebody who can get the weights that it belongs to."""
+    if config.init_from is not None:
+        raise UserError(
+            f"{checkpoint}: its adapter was trained on the encoder of an earlier run ({config.init_from}), which is "
+            "published nowhere; give --merge to export that encoder with the adapter merged"
+        )
+    if config.encoder == TINY:
+        raise UserError(
+            f"{checkpoint}: its encoder '{TINY}' is random and published nowhere, so nobody could load its adapter; "
+            "give --merge to export both as one"
+        )
+
+
+def _save_adapter(encoder: Encoder, config: TrialConfig, out: Path) -> None:
+    # Its own pooling, and no other dropout: only the weights that the adapter was put on matter here.
+    base = load_encoder(config.encoder, pooling=encoder.pooling, dropout=None, seed=config.seed).model
+    adapted = to_peft(encoder, base, config.adapter, seed=config.seed)
+    adapted.peft_config["default"].base_model_name_or_path = base_name(config)
+    # Told that embeddings are not adapted, peft need not ask the Hub for the size of the vocabulary.
+    adapted.save_pretrained(str(out), save_embedding_layers=False)
+
+
+def _save_pooling(encoder: Encoder, config: TrialConfig, out: Path) -> None:
+    """Write sentence-transformers' files, from which `encoder: DIR` knows the pooling too.
+
+    An encoder with a pooling layer of its own needs none of them: the layer is a part of its weights.
+    """
+    if encoder.pooling == "pooler":
+        return
+    kind = "sentence_transformers.models"
+    modules = [
+        {"idx": 0, "name": "0", "path": "", "type": f"{kind}.Transformer"},
+        {"idx": 1, "name": "1", "path": "1_Pooling", "type": f"{kind}.Pooling"},
+    ]
+    pooling = {
+        "word_embedding_dimension": encoder.width,
+        "pooling_mode_cls_token": encoder.pooling == "cls",
+        "pooling_mode_mean_tokens": encoder.pooling == "mean",
+    }
+    (out / "1_Pooling").mkdir()
+    _write_json(out / "1_Pooling" / "config.json", pooling)
+    _write_json(out / "modules.json", modules)
+    _write_json(out / "sentence_bert_config.json", {"max_seq_length": config.data.max_length, "do_lower_case": False})
+
+
+def _write_json(path: Path, content: Any) -> None:  # noqa: ANN401
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,153 @@
+"""What a training step minimises: the task's loss and SMART's regulariser, in one module that DDP can wrap.
+
+Knows no optimiser and no epoch's order; sums over an epoch are kept here as well.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from mtbert_ray.config import SmartConfig
+from mtbert_ray.data.batching import Batch
+from mtbert_ray.models.multitask import MultitaskModel
+from mtbert_ray.training.process import Process
+from mtbert_ray.training.smart import ascend, seed_dropout, start_noise
+
+# B rows of a rank's batch
+
+_MAX_SEED = 2**62
+
+
+class DivergedError(RuntimeError):
+    """The training loss is no longer a finite number."""
+
+
+class RowLosses(NamedTuple):
+    """Of each row of a batch, (B,) each; a tuple, so that DDP finds the tensors in it."""
+
+    task: Tensor
+    penalty: Tensor | None
+    """SMART's regulariser before its weight; none for a task without it."""
+    smart_steps: int
+    """Ascent steps taken."""
+
+
+class TrainingLoss(nn.Module):
+    """The losses of a batch's rows.
+
+    One module and one forward a batch, because DDP prepares its gradient reduction in each forward of what it wraps.
+
+    Args:
+        model: in the mode it is trained in.
+        smart: which tasks are regularised, and how.
+        seed: the run's; of SMART's noise and, with the rank, of the dropout masks that its passes share.
+        rank: ranks must not share their masks.
+        bf16: whether passes are autocast to bfloat16; SMART's ascent never is.
+    """
+
+    def __init__(self, model: MultitaskModel, smart: SmartConfig, *, seed: int, rank: int, bf16: bool) -> None:
+        super().__init__()
+        self.model = model
+        self._smart = smart
+        self._seed = seed
+        self._bf16 = bf16
+        self._dropout_seeds = torch.Generator().manual_seed(seed + rank)
+
+    def forward(self, batch: Batch, epoch: int) -> RowLosses:
+        """Return the losses of a batch that is on the model's device; `epoch` makes the noise new in each."""
+        assert batch.labels is not None, "training rows have labels"
+        if batch.task not in self._smart.tasks:
+            logits = self._logits(batch)
+            return RowLosses(self.model.loss(batch.task, logits, batch.labels), None, 0)
+        dropout_seed = int(torch.randint(_MAX_SEED, (), generator=self._dropout_seeds))
+        seed_dropout(dropout_seed, batch.labels.device)
+        logits = self._logits(batch)
+        loss_B = self.model.loss(batch.task, logits, batch.labels)
+        key = f"seed {self._seed}, epoch {epoch}, {batch.task}"
+        noise = start_noise(self._smart, self.model, batch, key=key)
+        plain = self._plain(batch, logits, dropout_seed)
+        ascent = ascend(self._smart, self.model, batch, noise, plain=plain, dropout_seed=dropout_seed)
+        seed_dropout(dropout_seed, batch.labels.device)
+        perturbed = self._logits(batch, ascent.noise)
+        return RowLosses(loss_B, self.model.divergence(batch.task, perturbed, logits), ascent.steps)
+
+    def _logits(self, batch: Batch, noise: tuple[Tensor, ...] | None = None) -> Tensor:
+        with torch.autocast(batch.rows.device.type, dtype=torch.bfloat16, enabled=self._bf16):
+            logits: Tensor = self.model(batch.task, batch.sentences, noise)
+        return logits
+
+    def _plain(self, batch: Batch, logits: Tensor, dropout_seed: int) -> Tensor:
+        """Return the logits that the ascent moves away from: those of the step, unless they are bfloat16's."""
+        if not self._bf16 or self._smart.steps == 0:
+            return logits.detach()
+        seed_dropout(dropout_seed, logits.device)
+        with torch.no_grad(), torch.autocast(logits.device.type, enabled=False):
+            plain: Tensor = self.model(batch.task, batch.sentences)
+        return plain
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochLosses:
+    """Means over an epoch's rows."""
+
+    all: float
+    by_task: dict[str, float]
+    smart_penalty: float | None
+    """Over the rows of SMART's tasks; none without SMART."""
+    smart_steps: float | None
+    """Ascent steps of a pass."""
+
+
+class LossSums:
+    """Adds up the losses of an epoch on the device: reading one would make every step wait for the GPU.
+
+    Args:
+        rows: task -> rows of its training split.
+        process: the ranks share the rows.
+    """
+
+    def __init__(self, rows: Mapping[str, int], process: Process) -> None:
+        self._rows = rows
+        self._process = process
+        self._places = {task: place for place, task in enumerate(rows)}
+        self._losses = torch.zeros(len(rows), dtype=torch.float64, device=process.device)
+        self._penalties = torch.zeros_like(self._losses)
+        self._smart_steps = 0
+        self._smart_passes = 0
+
+    def add(self, batch: Batch, losses: RowLosses) -> None:
+        """Take in a batch's losses; rows without weight only keep a rank in step with the others."""
+        place, counts_B = self._places[batch.task], batch.weights > 0
+        self._losses[place] += losses.task.detach()[counts_B].sum()
+        if losses.penalty is not None:
+            self._penalties[place] += losses.penalty.detach()[counts_B].sum()
+            self._smart_steps += losses.smart_steps
+            self._smart_passes += 1
+
+    def means(self, smart: SmartConfig) -> EpochLosses:
+        """Return the means over all ranks.
+
+        Raises:
+            DivergedError: a loss is infinite or NaN.
+        """
+        losses = self._by_task(self._process.sum(self._losses))
+        penalties = self._by_task(self._process.sum(self._penalties))
+        counts = torch.tensor([self._smart_steps, self._smart_passes], device=self._process.device)
+        steps, passes = self._process.sum(counts).tolist()
+        bad = [task for task in self._rows if not math.isfinite(losses[task] + penalties[task])]
+        if bad:
+            raise DivergedError(f"the training loss of {', '.join(bad)} is not finite")
+        smart_rows = sum(self._rows[task] for task in smart.tasks)
+        return EpochLosses(
+            all=sum(losses.values()) / sum(self._rows.values()),
+            by_task={task: loss / self._rows[task] for task, loss in losses.items()},
+            smart_penalty=sum(penalties.values()) / smart_rows if smart_rows else None,
+            smart_steps=steps / passes if passes else None,
+        )
+
+    def _by_task(self, sums: Tensor) -> dict[str, float]:
+        return dict(zip(self._rows, sums.tolist(), strict=True))

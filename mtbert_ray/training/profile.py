@@ -1,0 +1,85 @@
+"""Records chosen training steps with torch.profiler, as traces that TensorBoard's profiler and Perfetto open.
+
+Knows only that steps are taken; the loop tells it of each.
+"""
+
+import warnings
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch.profiler import ProfilerActivity, profile, schedule
+
+from mtbert_ray.config import ProfileConfig
+
+PROFILE_NAME = "profile"
+
+
+@contextmanager
+def profiling(config: ProfileConfig, folder: Path | None) -> Generator[Callable[[], None]]:
+    """Give a function to call after each optimiser step; write a trace after each recording.
+
+    A trace is `profile/rank0.STEP.pt.trace.json.gz`, STEP being the first step that it holds, from 1. What a run does
+    between two recorded steps, as scoring at the end of an epoch, is recorded as part of the earlier one. A recording
+    that the run's end cuts short is written with the steps it has. When the run ends with fewer recordings than
+    were asked for, or a shorter one, a RuntimeWarning says so.
+
+    Args:
+        config: which steps; with `steps` 0 nothing is done.
+        folder: the run's; none records nothing.
+    """
+    if config.steps == 0 or folder is None:
+        yield _do_nothing
+        return
+    traces = folder / PROFILE_NAME
+    traces.mkdir(parents=True, exist_ok=True)
+    recorded: dict[int, int] = {}
+    """A trace's last step -> how many it holds."""
+
+    def write(profiler: profile) -> None:
+        last = profiler.step_num
+        steps = _recorded_steps(config, last)
+        # A recording that began with the step after the run's last one holds nothing.
+        if steps > 0 and last not in recorded:
+            profiler.export_chrome_trace(str(traces / f"rank0.{last - steps + 1}.pt.trace.json.gz"))
+            recorded[last] = steps
+
+    profiler = profile(
+        activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])],
+        schedule=schedule(wait=config.wait, warmup=config.warmup, active=config.steps, repeat=config.repeat),
+        on_trace_ready=write,
+        profile_memory=config.memory,
+    )
+    try:
+        with profiler:
+            yield profiler.step
+    finally:
+        # Also where a sweep drops the run after an epoch: then nothing behind the `with` would be reached.
+        if sum(recorded.values()) < config.steps * config.repeat:
+            text = _too_few(config, taken=profiler.step_num, recorded=sum(recorded.values()))
+            # Past contextlib and ours, to the loop.
+            warnings.warn(text, RuntimeWarning, stacklevel=3)
+
+
+def _do_nothing() -> None:
+    pass
+
+
+def _recorded_steps(config: ProfileConfig, taken: int) -> int:
+    """Return how many of the last steps belong to the recording that ends after so many steps taken."""
+    cycle = config.wait + config.warmup + config.steps
+    into = (taken - 1) % cycle + 1 if taken else 0
+    return max(0, into - config.wait - config.warmup)
+
+
+def _too_few(config: ProfileConfig, *, taken: int, recorded: int) -> str:
+    """Return what to tell a user whose run was too short."""
+    asked = config.repeat * config.steps
+    needed = config.repeat * (config.wait + config.warmup + config.steps)
+    found = f"only {recorded} of {asked} steps were recorded" if recorded else "no trace was written"
+    return (
+        f"profile: {found}: the run ended after optimiser step {taken}, and {config.repeat} x (wait {config.wait} + "
+        f"warmup {config.warmup} + steps {config.steps}) are {needed}; make profile.wait or profile.steps smaller, or "
+        "give the run more steps"
+    )

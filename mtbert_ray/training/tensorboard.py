@@ -1,0 +1,100 @@
+"""Writes a run's scores, losses and costs as TensorBoard's event files. Knows nothing of who trains.
+
+With tensorboardX, whose synchronous writer is used: what an epoch gave is on the disk before the next one begins,
+and no writing thread is left behind where many trials come and go.
+"""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.summary import hparams, scalar
+
+from mtbert_ray.metrics import METRICS, RESERVED_NAMES, Metrics
+from mtbert_ray.records import Scalar
+
+TENSORBOARD_NAME = "tensorboard"
+
+_SCORES = ("dev_score", "leaderboard_score")
+_SMART = ("smart_penalty", "smart_steps")
+
+
+class ScalarLog:
+    """One run's event file; several of one folder are read as one run.
+
+    Args:
+        folder: the run's own below what TensorBoard is started on; is made.
+
+    Raises:
+        OSError: nothing can be written there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        # The library names files by the second, and would write over one that a run left a moment before.
+        suffix = f".{time.time_ns() % 10**9:09d}"
+        self._writer = EventsWriter(str(folder / "events"), filename_suffix=suffix)
+
+    def add_epoch(self, metrics: Metrics) -> None:
+        """Write an epoch's values at its optimiser step; what is None is left out."""
+        for name, value in metrics.items():
+            if (tag := tag_of(name)) is not None and value is not None:
+                self._add(scalar(tag, value), step=metrics["step"])
+        self._writer.flush()
+
+    def add_result(self, setting: Mapping[str, Scalar], metrics: Metrics) -> None:
+        """Write a setting and its final scores and costs for the HPARAMS tab.
+
+        Args:
+            setting: a hyperparameter's name -> its value.
+            metrics: as `records.final_metrics` gives them.
+        """
+        finals = {f"final/{name}": value for name, value in metrics.items() if value is not None and _is_final(name)}
+        for part in hparams(dict(setting), finals):
+            self._add(part, step=None)
+        for tag, value in finals.items():
+            self._add(scalar(tag, value), step=metrics["step"])
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._writer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _add(self, summary: object, *, step: float | None) -> None:
+        self._writer.write_event(
+            Event(summary=summary, wall_time=time.time(), step=None if step is None else int(step))
+        )
+
+
+def tag_of(name: str) -> str | None:
+    """Return where TensorBoard shows a reported value, as `train_loss/sst`; None for what is no curve.
+
+    The part before the slash is a section of TensorBoard's page: train_loss, score, smart or resources.
+    """
+    group, _, task = name.partition(".")
+    if group == "train_loss":
+        return f"train_loss/{task or 'all'}"
+    if name in ("epoch", "step"):
+        return None
+    if name in _SMART:
+        return f"smart/{name}"
+    # A task cannot have a reserved name, so a name that is not reserved is a task's score.
+    is_score = name in _SCORES or name not in RESERVED_NAMES
+    return f"score/{name}" if is_score else f"resources/{name}"
+
+
+def _is_final(name: str) -> bool:
+    """Whether a metric describes the whole run: a score or a cost, and no detail of an epoch."""
+    return name in METRICS or (tag_of(name) or "").startswith("score/")

@@ -1,0 +1,75 @@
+"""Says what a sweep will do, for a dry run. Decides nothing."""
+
+from collections.abc import Iterator, Mapping
+
+from mtbert_ray.metrics import Objective
+from mtbert_ray.tuning.inputs import RowCounts
+from mtbert_ray.tuning.plan import Plan
+from mtbert_ray.tuning.space.experiments import EXPERIMENT
+from mtbert_ray.tuning.space.fields import shown
+from mtbert_ray.tuning.space.parameters import Choice, FloatRange, IntRange, Parameter
+
+
+def describe(plan: Plan, rows: Mapping[str | None, RowCounts]) -> list[str]:
+    """Return what a sweep will do, a line a fact.
+
+    Args:
+        plan: as made for the cluster.
+        rows: as returned by `check_inputs`.
+    """
+    space = plan.space
+    trials = "as many as fit" if space.num_trials is None else str(space.num_trials)
+    budget = "" if space.time_budget_minutes is None else f" within {space.time_budget_minutes:g} minutes"
+    bounds = {name: f"{o.direction}, reference {o.reference:g}" for name, o in plan.objectives.items()}
+    limits = {
+        name: f", at {_worst(o)} {o.constraint:g}" for name, o in plan.objectives.items() if o.constraint is not None
+    }
+    return [
+        f"sweep: {space.name}" + (f" ({space.question})" if space.question else ""),
+        *(f"objective: {name} ({bound}{limits.get(name, '')})" for name, bound in bounds.items()),
+        *(f"experiment: {name} ({_keys_in_words(space.experiments[name])})" for name in space.experiment_names),
+        *(f"search: {key} = {_in_words(value)}" for key, value in space.search.items() if key != EXPERIMENT),
+        *(f"fixed: {key} = {value}" for key, value in space.fixed.items()),
+        *_rows_in_words(rows),
+        f"trials: {trials}{budget}, {plan.concurrent_trials} at once, chosen by {space.algorithm}, seed {space.seed}",
+        f"a trial needs: {plan.request.description}",
+        f"the cluster has: {plan.capacity.description}",
+        *(f"note: {note}" for note in plan.notes),
+    ]
+
+
+def _keys_in_words(keys: Mapping[str, object]) -> str:
+    """Return an experiment's own keys, as `smart.tasks ['sst'], smart.steps 1`."""
+    return ", ".join(f"{key} {value if isinstance(value, str) else shown(value)}" for key, value in keys.items()) or (
+        "all as fixed"
+    )
+
+
+def _rows_in_words(rows: Mapping[str | None, RowCounts]) -> Iterator[str]:
+    """Yield a line a task, or one for each of its numbers of rows with the experiments that have it."""
+    for task in next(iter(rows.values()))["train"]:
+        experiments: dict[tuple[int, int], list[str]] = {}
+        for name, counts in rows.items():
+            experiments.setdefault((counts["train"][task], counts["dev"][task]), []).append(str(name))
+        for (train, dev), names in experiments.items():
+            only = f" ({', '.join(names)})" if len(experiments) > 1 else ""
+            yield f"rows: {task}: {train} train, {dev} dev{only}"
+
+
+def _in_words(parameter: Parameter) -> str:
+    """Return what a searched key can be, as `one of 2, 8, when adapter.kind is 'lora'`."""
+    match parameter:
+        case Choice():
+            text = f"one of {', '.join(map(shown, parameter.values))}"
+        case FloatRange() | IntRange():
+            text = f"{parameter.low:g} to {parameter.high:g}"
+    if isinstance(parameter, IntRange) and parameter.step > 1:
+        text += f" in steps of {parameter.step}"
+    if parameter.kind == "loguniform" or (isinstance(parameter, IntRange) and parameter.log):
+        text += ", logarithmic"
+    conditions = [f"{key} is {' or '.join(map(shown, values))}" for key, values in parameter.when.items()]
+    return f"{text}, when {' and '.join(conditions)}" if conditions else text
+
+
+def _worst(objective: Objective) -> str:
+    return "most" if objective.direction == "minimise" else "least"

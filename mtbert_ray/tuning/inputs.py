@@ -1,0 +1,86 @@
+"""Tries everything that trials will read before one starts: checkpoints to start from, data, encoders, adapters.
+
+Decides nothing; whatever cannot be read is refused here, on the driver, with a whole message.
+"""
+
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from pathlib import Path
+
+from mtbert_ray.config import TrialConfig
+from mtbert_ray.errors import ConfigError
+from mtbert_ray.models.adapters.by_peft import FROM_WEIGHTS
+from mtbert_ray.training.checkpoint import CONFIG_NAME
+from mtbert_ray.training.inputs import load_inputs
+from mtbert_ray.training.start import starting_model
+from mtbert_ray.tuning.space import SearchSpace
+
+RowCounts = Mapping[str, Mapping[str, int]]
+"""Rows by split and task, as `{"train": {"sst": 8544}, "dev": {"sst": 1101}}`."""
+
+
+def check_inputs(space: SearchSpace) -> dict[str | None, RowCounts]:
+    """Read and tokenise the data of every experiment with every encoder, and build a model on each.
+
+    The tokens are cached, so the trials on this node find their work done.
+
+    Returns:
+        Experiment -> its rows; in a space without experiments all trials share those under None.
+
+    Raises:
+        DataError: a file cannot be read as its task needs it.
+        EncoderError: an encoder cannot be found.
+        CheckpointError: what `init_from` names is damaged.
+        ConfigError: a checkpoint to start from is missing, or an adapter or a checkpoint does not fit its encoder.
+    """
+    configs = space.example_configs()
+    _check_starts(configs)
+    counts = {_data_of(config): _count_rows(config) for config in _distinct(configs, _inputs_of)}
+    for config in _distinct(configs, _model_of):
+        starting_model(config)
+    return {name: counts[_data_of(config)] for name, config in space.one_config_each().items()}
+
+
+def _count_rows(config: TrialConfig) -> RowCounts:
+    splits = {"train": load_inputs(config, "train"), "dev": load_inputs(config, "dev")}
+    return {split: {task: len(encoded) for task, encoded in inputs.items()} for split, inputs in splits.items()}
+
+
+def _distinct(configs: Iterable[TrialConfig], part: Callable[[TrialConfig], Hashable]) -> list[TrialConfig]:
+    """Return one configuration for each different part."""
+    return list({part(config): config for config in configs}.values())
+
+
+def _data_of(config: TrialConfig) -> Hashable:
+    return config.data.model_dump_json()  # Some of its fields are mappings, which have no hash.
+
+
+def _inputs_of(config: TrialConfig) -> Hashable:
+    return (config.encoder, _data_of(config))
+
+
+def _model_of(config: TrialConfig) -> Hashable:
+    """Return what decides whether a model can be built; all else TrialConfig refuses by itself."""
+    adapter = config.adapter
+    has_adapter = config.finetune == "full" and adapter.kind != "none"
+    rank = adapter.rank if adapter.initialisation in FROM_WEIGHTS else None  # Only these can have too much of it.
+    placed = (adapter.library, adapter.kind == "vera", adapter.target_modules, rank) if has_adapter else None
+    # A checkpoint holds heads as well, which must fit.
+    heads = (config.init_from, config.pair_encoding, str(config.hidden_layers)) if config.init_from else None
+    return (config.encoder, config.pooling, placed, heads)
+
+
+def _check_starts(configs: Iterable[TrialConfig]) -> None:
+    """Refuse `init_from` folders that are not there, all of them at once."""
+    starts = {(config.init_from, config.experiment) for config in configs if config.init_from is not None}
+    missing = {start for start in starts if not (Path(start[0]) / CONFIG_NAME).is_file()}
+    if missing:
+        raise ConfigError([_missing_start(*start) for start in sorted(missing, key=str)])
+
+
+def _missing_start(folder: str, experiment: str | None) -> str:
+    place = "init_from" if experiment is None else f"init_from of experiment {experiment}"
+    what = f"not a checkpoint (no {CONFIG_NAME})" if Path(folder).exists() else "no such folder"
+    return (
+        f"{place}: {folder}: {what}; make one with `python -m mtbert_ray.train --config CONFIG.yaml --out DIR`, which "
+        "leaves it in DIR/checkpoint, or name that of a sweep's trial, SWEEP/trials/ID/checkpoint"
+    )

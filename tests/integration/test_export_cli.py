@@ -1,0 +1,44 @@
+"""Train, then export, as a user does; then go on from what was exported."""
+
+import pytest
+from command_line import run
+
+TRAIN = (
+    "--set",
+    "encoder=tiny",
+    "--set",
+    "epochs=1",
+    "--set",
+    "data.max_train_rows=30",
+    "--set",
+    "data.max_dev_rows=20",
+)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    out = tmp_path_factory.mktemp("run") / "lora"
+    done = run("train", *TRAIN, "--set", "adapter.kind=lora", "--set", "pooling=mean", "--out", out)
+    assert done.returncode == 0, done.stderr
+    return out / "checkpoint"
+
+
+def test_merged_and_trained_on(trained, tmp_path):
+    done = run("export", trained, "--out", tmp_path / "out", "--merge")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{tmp_path / 'out'}: how to load it is in its README.md\n"
+    assert (tmp_path / "out" / "1_Pooling" / "config.json").exists()
+    again = run("train", *TRAIN, "--set", f"encoder={tmp_path / 'out'}", "--out", tmp_path / "again")
+    assert again.returncode == 0, again.stderr
+
+
+def test_what_cannot_be_done_is_said_in_one_line(trained, tmp_path):
+    for arguments, said in (
+        ((trained, "--out", tmp_path / "out"), "give --merge"),
+        ((trained, "--out", trained), "is not empty"),
+        ((tmp_path, "--out", tmp_path / "out"), "not a checkpoint"),
+    ):
+        done = run("export", *arguments)
+        assert done.returncode == 2
+        assert said in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1

@@ -1,0 +1,60 @@
+"""One run without Ray leaves all that it knows in its folder."""
+
+import json
+
+import pytest
+from event_files import hparams_in, scalars_in
+
+from mtbert_ray.config import TrialConfig, nest
+from mtbert_ray.errors import UserError
+from mtbert_ray.training.alone import run_alone
+
+SETTING = {
+    "encoder": "tiny",
+    "epochs": 2,
+    "learning_rate": 1e-3,
+    "adapter.kind": "lora",
+    "tasks": ["sst"],
+    "data.max_train_rows": 32,
+    "data.max_dev_rows": 20,
+}
+
+
+def run(folder, **dotted) -> list[dict]:
+    config = TrialConfig.model_validate(nest({**SETTING, **dotted}))
+    return list(run_alone(config, folder, on_step=lambda step, total: None))
+
+
+def test_the_event_file_has_what_metrics_jsonl_has(tmp_path):
+    epochs = run(tmp_path / "run")
+    assert [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()] == epochs
+    scalars = scalars_in(tmp_path / "run" / "tensorboard")
+    for tag, name in {
+        "train_loss/all": "train_loss",
+        "train_loss/sst": "train_loss.sst",
+        "score/sst": "sst",
+        "score/dev_score": "dev_score",
+        "resources/train_seconds": "train_seconds",
+        "resources/peak_rss_gib": "peak_rss_gib",
+    }.items():
+        steps, values = zip(*scalars[tag], strict=True)
+        assert list(steps) == [epoch["step"] for epoch in epochs]
+        assert values == pytest.approx([epoch[name] for epoch in epochs], rel=1e-6)
+    assert "resources/energy_kj" not in scalars  # no GPU, no value
+
+
+def test_the_hparams_are_what_differs_from_the_defaults(tmp_path):
+    epochs = run(tmp_path / "run")
+    setting, tags = hparams_in(tmp_path / "run" / "tensorboard")
+    assert setting["adapter.kind"] == "lora" and setting["learning_rate"] == pytest.approx(1e-3)
+    assert setting["data.max_train_rows"] == 32 and "dropout" not in setting
+    assert {"final/dev_score", "final/sst", "final/train_seconds"} <= tags
+    final = scalars_in(tmp_path / "run" / "tensorboard")["final/dev_score"]
+    assert final == [(epochs[-1]["step"], pytest.approx(max(epoch["dev_score"] for epoch in epochs)))]
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "checkpoint", "tensorboard", "profile"])
+def test_a_folder_with_anything_of_another_run_is_refused(tmp_path, name):
+    (tmp_path / name).mkdir()
+    with pytest.raises(UserError, match="already holds a run"):
+        run(tmp_path)

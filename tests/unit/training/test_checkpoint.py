@@ -1,0 +1,172 @@
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mtbert_ray.config import TrialConfig, nest
+from mtbert_ray.errors import CheckpointError, ConfigError
+from mtbert_ray.models.build import build_model
+from mtbert_ray.models.encoder import load_tokenizer
+from mtbert_ray.training.checkpoint import load_checkpoint, read_metrics, save_checkpoint, write_metrics
+from mtbert_ray.training.start import starting_model
+
+TASKS = ("sst", "quora", "sts")
+ADAPTERS = [
+    {"adapter.kind": "lora"},
+    {"adapter.kind": "lora", "adapter.library": "loralib"},
+    {"adapter.kind": "lora", "adapter.initialisation": "pissa"},
+    {"adapter.kind": "dora", "adapter.initialisation": "olora"},
+    {"adapter.kind": "dora"},
+    {"adapter.kind": "vera"},
+]
+
+
+def config_of(**settings):
+    return TrialConfig.model_validate(nest({"encoder": "tiny", **settings}))
+
+
+def train_at_random(model, seed=7):
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.1)
+
+
+@torch.no_grad()
+def logits_of(model, tasks=TASKS):
+    tokens = dict(load_tokenizer("tiny")(["One lamp.", "Two lamps, then."], padding=True, return_tensors="pt"))
+    return torch.cat([model(task, (tokens,)).flatten() for task in tasks])
+
+
+def trained(folder, model=None, metrics=None, **settings):
+    """Save a checkpoint as training would leave it; return its model."""
+    config = config_of(**settings)
+    model = build_model(config) if model is None else model
+    train_at_random(model)
+    save_checkpoint(folder, model, config, metrics or {"epoch": 1, "dev_score": 0.5})
+    return model
+
+
+@pytest.mark.parametrize("settings", [{}, {"finetune": "heads_only"}, *ADAPTERS])
+def test_what_is_saved_is_what_is_loaded(settings, tmp_path):
+    model = trained(tmp_path, **settings)
+    loaded, config = load_checkpoint(tmp_path)
+    assert config == config_of(**settings)
+    assert torch.equal(logits_of(loaded), logits_of(model))
+    for name, parameter in model.named_parameters():
+        assert loaded.get_parameter(name).requires_grad == parameter.requires_grad
+
+
+@pytest.mark.parametrize("initialisation", ["pissa", "olora"])
+def test_a_decomposition_that_comes_out_otherwise_elsewhere(initialisation, tmp_path, monkeypatch):
+    settings = {"adapter.kind": "lora", "adapter.initialisation": initialisation, "adapter.target_modules": ["query"]}
+    model = trained(tmp_path, **settings)
+    saved = load_file(tmp_path / "model.safetensors")
+    assert [name for name in saved if "base_layer" in name] == [
+        f"encoder.model.encoder.layer.{layer}.attention.self.query.base_layer.weight" for layer in (0, 1)
+    ]
+    assert not any("key.weight" in name for name in saved)
+    svd, qr = torch.linalg.svd, torch.linalg.qr
+    noise = 1 + 1e-3
+
+    def other_svd(*args, **kwargs):
+        left, values, right = svd(*args, **kwargs)
+        return left, values * noise, right
+
+    monkeypatch.setattr(torch.linalg, "svd", other_svd)
+    monkeypatch.setattr(torch.linalg, "qr", lambda *args: tuple(part * noise for part in qr(*args)))
+    name = next(name for name in saved if "base_layer" in name)
+    assert not torch.equal(build_model(config_of(**settings)).get_parameter(name), saved[name])
+    assert torch.equal(logits_of(load_checkpoint(tmp_path)[0]), logits_of(model))
+
+
+def test_another_version_of_the_encoder_is_refused(tmp_path):
+    trained(tmp_path, **ADAPTERS[2])
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"seed": 4}))  # tiny's weights follow the seed
+    with pytest.raises(CheckpointError, match="belong to another version of the encoder 'tiny'"):
+        load_checkpoint(tmp_path)
+
+
+def test_a_checkpoint_from_before_the_newer_keys(tmp_path):
+    model = trained(tmp_path, **{"adapter.kind": "dora"})
+    config = json.loads((tmp_path / "config.json").read_text())
+    newer = ("experiment", "smart", "init_from", "accumulation_steps", "learning_rate_scaling", "base_batch_size")
+    for key in (*newer, "profile"):
+        del config[key]
+    for key in ("library", "initialisation", "learning_rate_ratio"):
+        del config["adapter"][key]
+    del config["data"]["train_files"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    loaded, _ = load_checkpoint(tmp_path)
+    assert torch.equal(logits_of(loaded), logits_of(model))
+
+
+class TestMetrics:
+    def test_complete_ones_take_the_place_of_the_scores(self, tmp_path):
+        trained(tmp_path, metrics={"epoch": 2, "dev_score": 0.5})
+        assert read_metrics(tmp_path) == {"epoch": 2, "dev_score": 0.5}
+        complete = {"epoch": 2, "dev_score": 0.5, "energy_kj": None, "train_seconds": 3.25}
+        write_metrics(tmp_path, complete)
+        assert json.loads((tmp_path / "metrics.json").read_text()) == complete == read_metrics(tmp_path)
+
+    def test_of_an_earlier_epoch_do_not_count(self, tmp_path):
+        trained(tmp_path, metrics={"epoch": 2, "dev_score": 0.5})
+        (tmp_path / "metrics.json").write_text('{"epoch": 1, "dev_score": 0.25, "train_seconds": 2}')
+        assert read_metrics(tmp_path) == {"epoch": 2, "dev_score": 0.5}
+
+    def test_of_no_checkpoint(self, tmp_path):
+        with pytest.raises(CheckpointError, match=r"holds no checkpoint .* \(no model.safetensors\)"):
+            write_metrics(tmp_path, {"epoch": 1})
+        assert not list(tmp_path.iterdir())
+
+
+class TestInitFrom:
+    def test_without_it_a_model_is_fresh(self):
+        assert torch.equal(logits_of(starting_model(config_of())), logits_of(build_model(config_of())))
+
+    @pytest.mark.parametrize("new", [{}, {"finetune": "heads_only"}, {"adapter.kind": "lora", "seed": 5}])
+    @pytest.mark.parametrize("old", [{}, {"finetune": "heads_only"}, *ADAPTERS])
+    def test_predicts_what_the_earlier_run_did(self, old, new, tmp_path):
+        source = trained(tmp_path, **old)
+        model = starting_model(config_of(init_from=str(tmp_path), **new))
+        torch.testing.assert_close(logits_of(model), logits_of(source), atol=1e-5, rtol=1e-4)
+        assert not any("lora_" in name and "adapter.kind" not in new for name, _ in model.named_parameters())
+
+    @pytest.mark.parametrize("new", [{"finetune": "heads_only"}, {"adapter.kind": "vera"}, ADAPTERS[2]])
+    def test_its_checkpoint_needs_no_earlier_folder(self, new, tmp_path):
+        old, later = tmp_path / "old", tmp_path / "later"
+        trained(old, **ADAPTERS[0])
+        settings = {"init_from": str(old), **new}
+        model = trained(later, starting_model(config_of(**settings)), **settings)
+        shutil.rmtree(old)
+        assert torch.equal(logits_of(load_checkpoint(later)[0]), logits_of(model))
+        # And a third run may go on from there.
+        third = starting_model(config_of(init_from=str(later)))
+        torch.testing.assert_close(logits_of(third), logits_of(model), atol=1e-5, rtol=1e-4)
+
+    def test_a_task_that_is_new_gets_a_fresh_head(self, tmp_path):
+        source = trained(tmp_path, tasks=["sst"])
+        model = starting_model(config_of(init_from=str(tmp_path), tasks=["sst", "sts"]))
+        assert torch.equal(logits_of(model, ["sst"]), logits_of(source, ["sst"]))
+        fresh = build_model(config_of(tasks=["sts"])).heads["sts"].state_dict()
+        assert all(torch.equal(tensor, fresh[name]) for name, tensor in model.heads["sts"].state_dict().items())
+
+    def test_folder_missing(self, tmp_path):
+        with pytest.raises(CheckpointError) as raised:
+            starting_model(config_of(init_from=str(tmp_path / "gone")))
+        assert str(raised.value) == (
+            f"init_from: {tmp_path / 'gone'}: not a checkpoint (no config.json); give a folder like "
+            "reports/NAME/trials/ID/checkpoint"
+        )
+
+    def test_other_heads(self, tmp_path):
+        trained(tmp_path, pair_encoding="separate")
+        with pytest.raises(ConfigError) as raised:
+            starting_model(config_of(init_from=str(tmp_path)))
+        assert [problem.split(";")[0] for problem in raised.value.problems] == [
+            f"init_from {tmp_path}: its head for task '{task}' does not fit" for task in ("quora", "sts")
+        ]

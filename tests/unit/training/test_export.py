@@ -1,0 +1,200 @@
+"""Each exported folder is loaded with transformers and peft alone, by the snippet of its own model card."""
+
+import re
+
+import pytest
+import torch
+from ruamel.yaml import YAML
+from safetensors.torch import load_file
+
+from mtbert_ray.config import TrialConfig, nest
+from mtbert_ray.config.file import load_config
+from mtbert_ray.errors import CheckpointError, UserError
+from mtbert_ray.models.encoder import load_encoder, load_tokenizer
+from mtbert_ray.models.pretrained import packaged_folder
+from mtbert_ray.training.checkpoint import save_checkpoint, write_metrics
+from mtbert_ray.training.export import export_checkpoint
+from mtbert_ray.training.start import starting_model
+
+ADAPTERS = {
+    "lora": {"adapter.kind": "lora"},
+    "lora on every linear layer": {
+        "adapter.kind": "lora",
+        "adapter.target_modules": ["query", "key", "value", "dense"],
+    },
+    "loralib": {"adapter.kind": "lora", "adapter.library": "loralib", "adapter.rslora": False},
+    "gaussian": {"adapter.kind": "lora", "adapter.initialisation": "gaussian"},
+    "dora": {"adapter.kind": "dora"},
+    "vera": {"adapter.kind": "vera", "adapter.rank": 16, "seed": 3},
+    "pissa": {"adapter.kind": "lora", "adapter.initialisation": "pissa", "adapter.rank": 20},
+    "olora": {"adapter.kind": "dora", "adapter.initialisation": "olora"},
+}
+every_adapter = pytest.mark.parametrize("settings", ADAPTERS.values(), ids=ADAPTERS)
+
+
+def config_of(**settings):
+    return TrialConfig.model_validate(nest({"encoder": "tiny", **settings}))
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory):
+    """An encoder that is not ours: a small BERT in a folder, with its pooling layer."""
+    folder = tmp_path_factory.mktemp("base")
+    load_encoder("tiny", pooling="pooler").model.save_pretrained(folder)
+    load_tokenizer("tiny").save_pretrained(folder)
+    return str(folder)
+
+
+def trained(folder, **settings):
+    config = config_of(**settings)
+    model = starting_model(config)
+    generator = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.1)
+    save_checkpoint(folder, model, config, {"epoch": 1, "sst": 0.25, "sts": 0.75, "dev_score": 0.5})
+    return model
+
+
+def snippet_of(folder):
+    (code,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), flags=re.DOTALL)
+    return code
+
+
+def by_the_card(folder, monkeypatch, replace=("", "")):
+    """Run the card's own code where it stands; return its sentences and embeddings."""
+    monkeypatch.chdir(folder)
+    code = snippet_of(folder)
+    assert "mtbert_ray" not in code and replace[0] in code
+    names = {}
+    exec(code.replace(*replace), names)
+    return names["sentences"], names["embeddings"]
+
+
+@torch.no_grad()
+def embed(encoder, name, sentences):
+    tokens = load_tokenizer(name)(sentences, padding=True, return_tensors="pt")
+    return encoder(tokens["input_ids"], tokens["attention_mask"], tokens["token_type_ids"])
+
+
+def assert_same(model, folder, monkeypatch):
+    sentences, embeddings = by_the_card(folder, monkeypatch)
+    torch.testing.assert_close(embeddings, embed(model.encoder, "tiny", sentences), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean", "pooler"])
+@pytest.mark.parametrize("finetune", ["full", "heads_only"])
+def test_an_encoder(finetune, pooling, tmp_path, monkeypatch):
+    model = trained(tmp_path / "checkpoint", pooling=pooling, finetune=finetune)
+    out = export_checkpoint(tmp_path / "checkpoint", tmp_path / "out")
+    assert_same(model, out, monkeypatch)
+    assert {tensor.dtype for tensor in load_file(out / "model.safetensors").values()} == {torch.float32}
+    # Our own `encoder: DIR` finds the pooling by itself.
+    again = load_encoder(str(out))
+    assert again.pooling == pooling
+    assert torch.equal(embed(again, str(out), ["So it is."]), embed(model.encoder, "tiny", ["So it is."]))
+    assert (out / "1_Pooling").exists() == (out / "modules.json").exists() == (pooling != "pooler")
+
+
+@every_adapter
+@pytest.mark.parametrize("pooling", ["mean", "pooler"])
+def test_an_adapter(settings, pooling, base, tmp_path, monkeypatch):
+    model = trained(tmp_path / "checkpoint", encoder=base, pooling=pooling, **settings)
+    out = export_checkpoint(tmp_path / "checkpoint", tmp_path / "out")
+    assert_same(model, out, monkeypatch)
+    assert not (out / "model.safetensors").exists()
+
+
+@every_adapter
+def test_an_adapter_merged(settings, tmp_path, monkeypatch):
+    model = trained(tmp_path / "checkpoint", **settings)
+    out = export_checkpoint(tmp_path / "checkpoint", tmp_path / "out", merge=True)
+    assert_same(model, out, monkeypatch)
+    assert not (out / "adapter_config.json").exists()
+
+
+def test_the_packaged_encoder_goes_by_its_published_name(tmp_path, monkeypatch, recwarn):
+    model = trained(tmp_path / "checkpoint", encoder="minilm", **ADAPTERS["lora on every linear layer"])
+    out = export_checkpoint(tmp_path / "checkpoint", tmp_path / "out")
+    card = (out / "README.md").read_text()
+    assert "base_model: sentence-transformers/all-MiniLM-L6-v2\n" in card
+    published = '"sentence-transformers/all-MiniLM-L6-v2"'  # what a test without the Hub has to replace
+    sentences, embeddings = by_the_card(out, monkeypatch, (published, repr(str(packaged_folder()))))
+    torch.testing.assert_close(embeddings, embed(model.encoder, "minilm", sentences), atol=1e-5, rtol=1e-4)
+    # The published encoder has a pooling layer, ours has none: an adapter on it would not have been trained.
+    assert not [warning for warning in recwarn if "missing adapter keys" in str(warning.message)]
+
+
+class TestAfterInitFrom:
+    @pytest.fixture
+    def checkpoint(self, base, tmp_path):
+        trained(tmp_path / "old", encoder=base, **ADAPTERS["lora"])
+        return tmp_path / "later"
+
+    def test_an_encoder(self, checkpoint, base, tmp_path, monkeypatch):
+        model = trained(checkpoint, encoder=base, init_from=str(tmp_path / "old"), finetune="heads_only")
+        assert_same(model, export_checkpoint(checkpoint, tmp_path / "out"), monkeypatch)
+
+    def test_an_adapter_only_merged(self, checkpoint, base, tmp_path, monkeypatch):
+        model = trained(checkpoint, encoder=base, init_from=str(tmp_path / "old"), **ADAPTERS["dora"])
+        with pytest.raises(UserError) as raised:
+            export_checkpoint(checkpoint, tmp_path / "out")
+        assert str(raised.value) == (
+            f"{checkpoint}: its adapter was trained on the encoder of an earlier run ({tmp_path / 'old'}), which is "
+            "published nowhere; give --merge to export that encoder with the adapter merged"
+        )
+        assert not (tmp_path / "out").exists()
+        assert_same(model, export_checkpoint(checkpoint, tmp_path / "out", merge=True), monkeypatch)
+
+
+class TestCard:
+    def test_scores_costs_settings_and_the_command(self, tmp_path):
+        checkpoint = tmp_path / "checkpoint"
+        trained(checkpoint, learning_rate=3e-4, **{"smart.tasks": ["sst"]})
+        complete = {"epoch": 1, "sst": 0.25, "dev_score": 0.5, "energy_kj": 12.346, "gpu_seconds": None}
+        write_metrics(checkpoint, {**complete, "trainable_parameters": 1234567})
+        out = export_checkpoint(checkpoint, tmp_path / "out")
+        card = (out / "README.md").read_text()
+        for line in (
+            "# out",
+            "| sst | accuracy | 0.2500 |",
+            "| energy_kj | 12.35 kJ | integral of GPU power over all ranks while training |",
+            "| trainable_parameters | 1,234,567 | parameters that the optimiser changes |",
+            "| learning_rate | 0.0003 |",
+            "| smart.tasks | ['sst'] |",
+            "python -m mtbert_ray.train --config config.yaml",
+        ):
+            assert f"\n{line}\n" in card
+        assert "gpu_seconds" not in card and "quora |" not in card
+        assert "base_model" not in card  # a random encoder is on no hub
+        assert load_config(out / "config.yaml") == config_of(learning_rate=3e-4, **{"smart.tasks": ["sst"]})
+
+    def test_front_matter_is_yaml(self, tmp_path):
+        trained(tmp_path / "checkpoint", pair_encoding="separate")
+        out = export_checkpoint(tmp_path / "checkpoint", tmp_path / "out")
+        _, front, text = (out / "README.md").read_text().split("---\n", 2)
+        assert YAML(typ="safe").load(front)["library_name"] == "transformers"
+        assert "embedded one by one" in text and "None were measured" in text
+
+
+class TestRefusals:
+    def test_a_used_folder(self, tmp_path):
+        trained(tmp_path / "checkpoint")
+        with pytest.raises(UserError, match="is not empty; give a folder of its own"):
+            export_checkpoint(tmp_path / "checkpoint", tmp_path)
+        (tmp_path / "file").write_text("")
+        with pytest.raises(UserError, match="is a file; give a folder"):
+            export_checkpoint(tmp_path / "checkpoint", tmp_path / "file")
+        with pytest.raises(UserError, match="no folder can be made there"):
+            export_checkpoint(tmp_path / "checkpoint", tmp_path / "file" / "out")
+
+    def test_an_adapter_of_random_weights(self, tmp_path):
+        trained(tmp_path / "checkpoint", **ADAPTERS["lora"])
+        with pytest.raises(UserError, match=r"'tiny' is random and published nowhere.* give --merge"):
+            export_checkpoint(tmp_path / "checkpoint", tmp_path / "out")
+
+    def test_no_checkpoint(self, tmp_path):
+        with pytest.raises(CheckpointError, match="not a checkpoint"):
+            export_checkpoint(tmp_path / "none", tmp_path / "out")
+        assert not (tmp_path / "out").exists()

@@ -1,0 +1,303 @@
+"""SMART against the paper's formulas written out here, in float64 on a small BERT."""
+
+# B rows, L tokens, E width of a token's embedding
+
+import pytest
+import torch
+from torch.nn import functional
+
+from mtbert_ray.config import SmartConfig, TrialConfig, nest
+from mtbert_ray.data.batching import Batch, epoch_batches
+from mtbert_ray.models.build import build_model
+from mtbert_ray.models.multitask import MultitaskModel
+from mtbert_ray.training.inputs import load_inputs
+from mtbert_ray.training.loop import TrainingRun
+from mtbert_ray.training.loss import TrainingLoss
+from mtbert_ray.training.process import Process
+from mtbert_ray.training.smart import ascend, start_noise
+
+EVERY_TASK = ("sst", "quora", "sts")
+
+
+def small_config(**dotted) -> TrialConfig:
+    defaults = {
+        "encoder": "tiny",
+        "pooling": "mean",
+        "dropout": 0.0,
+        "encoder_dropout": 0.0,
+        "data.max_train_rows": 6,
+        "data.max_dev_rows": 4,
+        "batch_size": 6,
+        "smart.tasks": EVERY_TASK,
+    }
+    return TrialConfig.model_validate(nest({**defaults, **dotted}))
+
+
+def batch_of(task: str, config: TrialConfig) -> Batch:
+    batches = epoch_batches(
+        load_inputs(config, "train"), batch_size=config.batch_size, task_order="sequential", seed=0, epoch=1
+    )
+    return next(batch for batch in batches if batch.task == task)
+
+
+def model_of(config: TrialConfig) -> MultitaskModel:
+    return build_model(config).double().train()
+
+
+class Reference:
+    """The paper's quantities from the encoder's and the heads' bare layers, sharing no code with what is tested."""
+
+    def __init__(self, model: MultitaskModel, batch: Batch) -> None:
+        self.model, self.batch = model, batch
+
+    def output(self, noise=None):
+        embeddings = []
+        for place, tokens in enumerate(self.batch.sentences):
+            bert = self.model.encoder.model
+            # BERT takes the tokens' own embeddings in place of their ids, before positions and normalisation.
+            embedded = bert.embeddings.word_embeddings(tokens["input_ids"])
+            if noise is not None:
+                embedded = embedded + noise[place]
+            states = bert(
+                inputs_embeds=embedded,
+                attention_mask=tokens["attention_mask"],
+                token_type_ids=tokens["token_type_ids"],
+            ).last_hidden_state
+            mask = tokens["attention_mask"].double()[..., None]
+            embeddings.append((states * mask).sum(1) / mask.sum(1))
+        scorer = self.model.heads[self.batch.task].scorer
+        if self.batch.task == "sts" and len(embeddings) == 2:
+            first, second = (scorer.layers(embedding) for embedding in embeddings)
+            return 5 * (first * second).sum(-1) / (first.norm(dim=-1) * second.norm(dim=-1))
+        return scorer.output(scorer.layers(torch.cat(embeddings, dim=-1))).squeeze(-1)
+
+    def distance(self, perturbed, plain):
+        """Section 3.1: symmetrised KL or the squared difference, each row's."""
+        if self.batch.task == "sts":
+            return (perturbed - plain) ** 2
+        p, q = self.probabilities(perturbed), self.probabilities(plain)
+        fixed_p, fixed_q = p.detach(), q.detach()
+        return (fixed_q * torch.log(fixed_q / p)).sum(-1) + (fixed_p * torch.log(fixed_p / q)).sum(-1)
+
+    def probabilities(self, logits):
+        if self.batch.task == "quora":
+            return torch.stack([torch.sigmoid(-logits), torch.sigmoid(logits)], dim=-1)
+        return functional.softmax(logits, dim=-1)
+
+    def ascent(self, noise, smart: SmartConfig):
+        plain = self.output().detach()
+        for _ in range(smart.steps):
+            at = [part.clone().requires_grad_(True) for part in noise]
+            gradients = torch.autograd.grad(self.distance(self.output(at), plain).sum(), at)
+            moved = []
+            for part, gradient in zip(noise, gradients, strict=True):
+                rows = []
+                for row in range(len(part)):
+                    length = self.length([other[row] for other in gradients], smart.norm)
+                    rows.append(part[row] + smart.step_size * gradient[row] / length)
+                moved.append(torch.stack(rows))
+            noise = self.project(moved, smart)
+        return noise
+
+    @staticmethod
+    def length(parts, norm):
+        flat = torch.cat([part.flatten() for part in parts])
+        return flat.abs().max() if norm == "inf" else (flat**2).sum().sqrt()
+
+    def project(self, noise, smart: SmartConfig):
+        if smart.norm == "inf":
+            return [
+                torch.minimum(torch.maximum(part, -part * 0 - smart.epsilon), part * 0 + smart.epsilon)
+                for part in noise
+            ]
+        shrunk = [part.clone() for part in noise]
+        for row in range(len(noise[0])):
+            length = self.length([part[row] for part in noise], "l2")
+            if length > smart.epsilon:
+                for part in shrunk:
+                    part[row] *= smart.epsilon / length
+        return shrunk
+
+
+def length_of(noise, norm: str):
+    flat_BN = torch.cat([part.flatten(1) for part in noise], dim=1)
+    return flat_BN.abs().amax(1) if norm == "inf" else flat_BN.norm(dim=1)
+
+
+@pytest.mark.parametrize("steps", [0, 1, 3])
+@pytest.mark.parametrize("pair_encoding", ["joint", "separate"])
+@pytest.mark.parametrize("task", EVERY_TASK)
+@pytest.mark.parametrize(
+    "norm", [{"norm": "inf", "epsilon": 0.02, "step_size": 0.015}, {"norm": "l2", "epsilon": 0.3, "step_size": 0.2}]
+)
+def test_it_agrees_with_the_paper_s_formulas(steps, pair_encoding, task, norm):
+    smart = {f"smart.{key}": value for key, value in {**norm, "steps": steps, "noise_variance": 1e-4}.items()}
+    config = small_config(pair_encoding=pair_encoding, hidden_layers={"sst": 0, "quora": 1, "sts": 1}, **smart)
+    model, batch = model_of(config), batch_of(task, config)
+    reference = Reference(model, batch)
+
+    loss = TrainingLoss(model, config.smart, seed=0, rank=0, bf16=False)(batch, epoch=1)
+    gradients = torch.autograd.grad(
+        loss.penalty.sum(), [p for p in model.parameters() if p.requires_grad], allow_unused=True
+    )
+
+    start = start_noise(config.smart, model, batch, key=f"seed 0, epoch 1, {task}")
+    noise = reference.ascent(reference.project(list(start), config.smart), config.smart)
+    penalty = reference.distance(reference.output(noise), reference.output())
+    expected = torch.autograd.grad(penalty.sum(), [p for p in model.parameters() if p.requires_grad], allow_unused=True)
+
+    assert loss.smart_steps == steps
+    assert penalty.mean() > 1e-9, "a noise that changes nothing would agree with anything"
+    torch.testing.assert_close(loss.penalty, penalty, rtol=1e-6, atol=1e-12)
+    for ours, theirs in zip(gradients, expected, strict=True):
+        assert (ours is None) == (theirs is None)
+        if ours is not None:
+            torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-10)
+
+
+@pytest.mark.parametrize("norm", ["inf", "l2"])
+@pytest.mark.parametrize("steps", [0, 1, 5])
+@pytest.mark.parametrize("pair_encoding", ["joint", "separate"])
+def test_the_noise_never_exceeds_epsilon_and_padding_has_none(norm, steps, pair_encoding):
+    # A start far outside the ball, and steps that would leave it.
+    smart = SmartConfig(tasks=EVERY_TASK, norm=norm, steps=steps, epsilon=0.01, step_size=0.5, noise_variance=4.0)
+    config = small_config(pair_encoding=pair_encoding)
+    model = model_of(config)
+    for task in EVERY_TASK:
+        batch = batch_of(task, config)
+        start = start_noise(smart, model, batch, key="a key")
+        plain = model(task, batch.sentences).detach()
+        noise = ascend(smart, model, batch, start, plain=plain, dropout_seed=0).noise
+        assert (length_of(noise, norm) <= 0.01 * (1 + 1e-12)).all()
+        assert (length_of(noise, norm) > 0.009).all()
+        for part, tokens in zip(noise, batch.sentences, strict=True):
+            assert not part[tokens["attention_mask"] == 0].any()
+
+
+@pytest.mark.parametrize("norm", ["inf", "l2"])
+@pytest.mark.parametrize("task", EVERY_TASK)
+def test_a_step_from_next_to_nothing_goes_where_the_gradient_points(norm, task):
+    smart = SmartConfig(tasks=EVERY_TASK, norm=norm, steps=1, epsilon=10.0, step_size=0.1, noise_variance=1e-16)
+    config = small_config(pair_encoding="joint")
+    model, batch = model_of(config), batch_of(task, config)
+    start = start_noise(smart, model, batch, key="a key")
+    reference = Reference(model, batch)
+    at = [part.clone().requires_grad_() for part in start]
+    plain = reference.output().detach()
+    (gradient,) = torch.autograd.grad(reference.distance(reference.output(at), plain).sum(), at)
+    (noise,) = ascend(smart, model, batch, start, plain=model(task, batch.sentences).detach(), dropout_seed=0).noise
+    unit = functional.normalize(gradient.flatten(1), eps=1e-30)
+    assert (functional.cosine_similarity(noise.flatten(1), unit) > 0.99).all()
+    torch.testing.assert_close(length_of((noise,), norm), torch.full((6,), 0.1, dtype=torch.float64), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("setting", [{}, {"adapter.kind": "lora"}, {"finetune": "heads_only"}])
+def test_a_vanishing_noise_leaves_exactly_the_plain_loss(setting):
+    """Shared dropout masks included: other masks alone would set the two outputs apart."""
+    dropout = {"dropout": 0.4, "encoder_dropout": 0.2}
+    config = small_config(**{**setting, **dropout, "smart.epsilon": 1e-40, "smart.steps": 1, "smart.weight": 5.0})
+    model = build_model(config).train()
+    for task in EVERY_TASK:
+        batch = batch_of(task, config)
+        loss = TrainingLoss(model, config.smart, seed=3, rank=0, bf16=False)
+        losses = loss(batch, epoch=1)
+        assert torch.equal(losses.penalty, torch.zeros(6))
+        plain = TrainingLoss(model, SmartConfig(), seed=3, rank=0, bf16=False)
+        torch.default_generator.manual_seed(int(torch.randint(2**62, (), generator=torch.Generator().manual_seed(3))))
+        assert torch.equal(losses.task, plain(batch, epoch=1).task)
+
+
+def test_the_ascent_leaves_no_gradient_on_the_parameters():
+    config = small_config(**{"smart.steps": 3, "smart.epsilon": 0.05})
+    model, batch = model_of(config), batch_of("quora", config)
+    start = start_noise(config.smart, model, batch, key="a key")
+    plain = model("quora", batch.sentences).detach()
+    noise = ascend(config.smart, model, batch, start, plain=plain, dropout_seed=0).noise
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert not any(part.requires_grad for part in noise)
+
+
+def test_the_same_seed_gives_the_same_losses_and_another_epoch_others():
+    config = small_config(**{"dropout": 0.3, "smart.epsilon": 0.05})
+    model, batch = build_model(config).train(), batch_of("sst", config)
+
+    def penalties(seed, epoch):
+        return TrainingLoss(model, config.smart, seed=seed, rank=0, bf16=False)(batch, epoch).penalty
+
+    assert torch.equal(penalties(1, 1), penalties(1, 1))
+    assert not torch.isclose(penalties(1, 1), penalties(1, 2)).all()
+    assert not torch.isclose(penalties(1, 1), penalties(2, 1)).all()
+
+
+@pytest.mark.parametrize("pair_encoding", ["joint", "separate"])
+def test_under_bfloat16_the_ascent_stays_in_float32(pair_encoding):
+    config = small_config(pair_encoding=pair_encoding, **{"smart.steps": 2, "smart.epsilon": 0.05})
+    model, batch = build_model(config).train(), batch_of("quora", config)
+    seen = []
+    layer = model.encoder.model.encoder.layer[0].attention.self.query
+    hook = layer.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    narrow = TrainingLoss(model, config.smart, seed=0, rank=0, bf16=True)(batch, epoch=1)
+    hook.remove()
+    bf16, fp32 = torch.bfloat16, torch.float32
+    # The step's pass, the same in float32 to ascend from, two steps, the perturbed pass; a pair's two sentences each.
+    passes = [bf16, fp32, fp32, fp32, bf16]
+    assert seen == [dtype for dtype in passes for _ in batch.sentences]
+    assert narrow.penalty.dtype is fp32
+    wide = TrainingLoss(model, config.smart, seed=0, rank=0, bf16=False)(batch, epoch=1)
+    torch.testing.assert_close(narrow.penalty, wide.penalty, rtol=0.3, atol=1e-4)
+
+
+def test_the_ascent_of_a_row_ends_when_it_climbs_no_more():
+    smart = SmartConfig(tasks=("sst",), steps=200, epsilon=1e-3, step_size=3e-4, tolerance=1e-3)
+    config = small_config()
+    model, batch = model_of(config), batch_of("sst", config)
+    plain = model("sst", batch.sentences).detach()
+
+    def climb(smart, batch=batch, plain=plain):
+        start = start_noise(smart, model, batch, key="a key")
+        ascent = ascend(smart, model, batch, start, plain=plain, dropout_seed=0)
+        return ascent, model.divergence("sst", model("sst", batch.sentences, ascent.noise), plain)
+
+    ended, reached_B = climb(smart)
+    assert 3 < ended.steps < 100
+    _, endless_B = climb(smart.model_copy(update={"tolerance": None}))
+    _, one_step_B = climb(smart.model_copy(update={"tolerance": None, "steps": 1}))
+    assert (reached_B > 0.9 * endless_B).all() and (one_step_B < 0.9 * endless_B).any()
+
+    # Rows that have ended wait for the others without moving: alone, a row comes to the same noise.
+    for place, part in enumerate(batch.split(6)):
+        (alone,), (together,) = climb(smart, part, plain[place : place + 1])[0].noise, ended.noise
+        torch.testing.assert_close(alone[0], together[place, : alone.shape[1]], rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {},
+        {"pair_encoding": "separate", "hidden_layers": 0},
+        {"adapter.kind": "lora"},
+        {"adapter.kind": "dora", "pair_encoding": "separate"},
+        {"finetune": "heads_only"},
+        {"precision": "bf16"},
+    ],
+)
+def test_a_run_reports_the_penalty_and_the_steps(setting):
+    smart = {"smart.tasks": ["sst", "sts"], "smart.steps": 2, "smart.epsilon": 0.1, "smart.step_size": 0.1}
+    config = small_config(**{**setting, **smart, "epochs": 1, "learning_rate": 1e-3})
+    (epoch,) = TrainingRun(config, process=Process()).epochs()
+    assert epoch.metrics()["smart_steps"] == 2
+    assert epoch.metrics()["smart_penalty"] > 0
+
+
+def test_the_penalty_grows_with_epsilon_and_with_the_ascent():
+    def penalty(**smart):
+        config = small_config(**{f"smart.{key}": value for key, value in smart.items()})
+        model, batch = model_of(config), batch_of("sst", config)
+        return float(
+            TrainingLoss(model, config.smart, seed=0, rank=0, bf16=False)(batch, epoch=1).penalty.detach().sum()
+        )
+
+    random = penalty(steps=0, epsilon=0.01)
+    assert penalty(steps=0, epsilon=0.1, noise_variance=1.0) > 10 * random
+    assert penalty(steps=1, epsilon=0.01, step_size=0.01) > 10 * random
+    assert penalty(steps=3, epsilon=0.01, step_size=0.01) >= penalty(steps=1, epsilon=0.01, step_size=0.01)

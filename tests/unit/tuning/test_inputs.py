@@ -1,0 +1,101 @@
+"""Everything that trials will read is tried before one starts."""
+
+from pathlib import Path
+
+import pytest
+
+from mtbert_ray.config import TrialConfig
+from mtbert_ray.errors import CheckpointError, ConfigError, DataError, EncoderError
+from mtbert_ray.models.build import build_model
+from mtbert_ray.training.checkpoint import save_checkpoint
+from mtbert_ray.tuning.inputs import check_inputs
+from mtbert_ray.tuning.space import SearchSpace
+
+SMALL = {"encoder": "tiny", "data.max_train_rows": 40, "data.max_dev_rows": 30}
+
+
+def space_of(**keys) -> SearchSpace:
+    defaults = {
+        "name": "tiny",
+        "objectives": {"dev_score": {"direction": "maximise", "reference": 0.4}},
+        "fixed": SMALL,
+        "algorithm": "grid",
+    }
+    return SearchSpace.model_validate({**defaults, **keys})
+
+
+def experiments_of(**experiments: dict) -> dict:
+    """Return the keys of a space that has them."""
+    choice = {"kind": "choice", "values": list(experiments)}
+    return {"experiments": experiments, "search": {"experiment": choice}}
+
+
+def test_the_rows_of_every_task_are_counted():
+    assert check_inputs(space_of()) == {
+        None: {"train": {"sst": 40, "quora": 40, "sts": 40}, "dev": {"sst": 30, "quora": 30, "sts": 30}}
+    }
+
+
+def test_the_rows_of_every_experiment_are_counted():
+    rows = check_inputs(
+        space_of(**experiments_of(all={}, few={"data.max_train_rows": {"sst": 7}}, other={"epochs": 1}))
+    )
+    assert list(rows) == ["all", "few", "other"]
+    assert rows["few"]["train"]["sst"] == 7
+    assert rows["few"]["train"]["quora"] > 40
+    assert rows["all"] == rows["other"] == check_inputs(space_of())[None]
+
+
+def test_an_encoder_that_only_some_trials_would_ask_for_is_looked_for_now(tmp_path: Path):
+    missing = str(tmp_path / "no-encoder")
+    with pytest.raises(EncoderError, match="no-encoder"):
+        check_inputs(space_of(search={"encoder": {"kind": "choice", "values": ["tiny", missing]}}, fixed={}))
+
+
+def test_an_adapter_that_only_some_trials_would_have_is_tried_now():
+    search = {
+        "adapter.kind": {"kind": "choice", "values": ["none", "lora"]},
+        "adapter.target_modules": {"kind": "choice", "values": [["query"], ["qeury"]]},
+    }
+    with pytest.raises(ConfigError, match="qeury"):
+        check_inputs(space_of(search=search))
+
+
+def test_data_that_are_not_there_are_missed_now(tmp_path: Path):
+    course = {"data.source": "course", "data.directory": str(tmp_path)}
+    with pytest.raises(DataError, match=r"ids-sst-train\.csv: no such file"):
+        check_inputs(space_of(fixed={"encoder": "tiny", **course}))
+    with pytest.raises(DataError, match=r"ids-sst-train\.csv: no such file"):
+        check_inputs(space_of(**experiments_of(toy={}, course=course)))
+    with pytest.raises(DataError, match=r"sample\.csv: no such file"):
+        sample = {"data.train_files": {"quora": str(tmp_path / "sample.csv")}}
+        check_inputs(space_of(**experiments_of(toy={}, sample=sample)))
+
+
+def test_every_checkpoint_that_is_not_there_is_missed_at_once(tmp_path: Path):
+    (tmp_path / "empty").mkdir()
+    starts = {name: {"init_from": str(tmp_path / name)} for name in ("gone", "empty")}
+    with pytest.raises(ConfigError) as caught:
+        check_inputs(space_of(**experiments_of(fresh={}, **starts)))
+    how = (
+        "make one with `python -m mtbert_ray.train --config CONFIG.yaml --out DIR`, which leaves it in DIR/checkpoint, "
+        "or name that of a sweep's trial, SWEEP/trials/ID/checkpoint"
+    )
+    assert caught.value.problems == (
+        f"init_from of experiment empty: {tmp_path}/empty: not a checkpoint (no config.json); {how}",
+        f"init_from of experiment gone: {tmp_path}/gone: no such folder; {how}",
+    )
+    with pytest.raises(ConfigError, match=r"^init_from: .*no such folder"):
+        check_inputs(space_of(fixed={**SMALL, "init_from": str(tmp_path / "gone")}))
+
+
+def test_a_checkpoint_is_tried_with_the_heads_of_every_trial_that_starts_from_it(tmp_path: Path):
+    config = TrialConfig.model_validate({"encoder": "tiny", "hidden_layers": 1})
+    save_checkpoint(tmp_path / "first", build_model(config), config, {})
+    start = {"init_from": str(tmp_path / "first")}
+    assert list(check_inputs(space_of(**experiments_of(same=start)))) == ["same"]
+    with pytest.raises(ConfigError, match=r"its head for task 'sst' does not fit"):
+        check_inputs(space_of(**experiments_of(same=start, deeper={**start, "hidden_layers": 2})))
+    (tmp_path / "first" / "model.safetensors").write_bytes(b"torn")
+    with pytest.raises(CheckpointError, match=r"^init_from: .*cannot be read"):
+        check_inputs(space_of(**experiments_of(same=start)))
