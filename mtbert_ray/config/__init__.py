@@ -5,7 +5,7 @@ Keys are searched and set by their dotted names, as `adapter.rank`.
 
 from mtbert_ray.config.adapter import AdapterConfig
 from mtbert_ray.config.data import DataConfig
-from mtbert_ray.config.nesting import lay_over, nest
+from mtbert_ray.config.nesting import dotted, lay_over, nest
 from mtbert_ray.config.profile import ProfileConfig
 from mtbert_ray.config.resources import ResourceConfig
 from mtbert_ray.config.smart import SmartConfig
@@ -18,6 +18,7 @@ __all__ = [
     "ResourceConfig",
     "SmartConfig",
     "TrialConfig",
+    "dotted",
     "lay_over",
     "nest",
 ]

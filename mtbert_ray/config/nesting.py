@@ -1,4 +1,4 @@
-"""Dotted keys into nested dicts: `{"adapter.rank": 8}` into `{"adapter": {"rank": 8}}`. Knows no configuration."""
+"""Dotted keys and nested dicts: `{"adapter.rank": 8}` and `{"adapter": {"rank": 8}}`. Knows no configuration."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -54,3 +54,12 @@ def _section(target: dict[str, Any], key: str, place: str, conflicts: dict[str, 
         return section
     conflicts[f"{place}{key}"] = section
     return {}
+
+
+def dotted(nested: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn nested dicts into dotted keys, the other way round; a list is one value, an empty dict none."""
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        below = {f"{key}.{name}": part for name, part in dotted(value).items()} if isinstance(value, Mapping) else None
+        flat |= {key: value} if below is None else below
+    return flat

@@ -4,14 +4,13 @@ That holds metrics.jsonl, TensorBoard's event file, the best checkpoint, and the
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-from mtbert_ray.config import TrialConfig
+from mtbert_ray.config import TrialConfig, dotted
 from mtbert_ray.errors import UserError
 from mtbert_ray.metrics import Metrics
-from mtbert_ray.records import Scalar, as_scalar, final_metrics
+from mtbert_ray.records import as_scalar, final_metrics
 from mtbert_ray.training.loop import CHECKPOINT_NAME, TrainingRun
 from mtbert_ray.training.metering import metered_epochs
 from mtbert_ray.training.process import local_process
@@ -53,13 +52,6 @@ def run_alone(config: TrialConfig, folder: Path, *, on_step: Callable[[int, int]
             scalars.add_epoch(epoch.metrics)
             epochs.append(epoch.metrics)
             yield epoch.metrics
-        setting = _dotted(config.model_dump(mode="json", exclude_defaults=True))
+        chosen = dotted(config.model_dump(mode="json", exclude_defaults=True))
+        setting = {key: as_scalar(value) for key, value in chosen.items()}
         scalars.add_result(setting, final_metrics(epochs, [task.name for task in config.tasks]))
-
-
-def _dotted(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Scalar]:
-    """Return nested keys as dotted ones; a list is one value."""
-    dotted: dict[str, Scalar] = {}
-    for key, value in nested.items():
-        dotted |= _dotted(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: as_scalar(value)}
-    return dotted

@@ -3,13 +3,12 @@
 Knows no weights and writes no file.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from mtbert_ray.config import TrialConfig
+from mtbert_ray.config import TrialConfig, dotted
 from mtbert_ray.metrics import METRICS, Metrics
 from mtbert_ray.models.pretrained import TINY, Pooling
 
@@ -77,16 +76,9 @@ def _costs(metrics: Metrics) -> list[tuple[str, str, str]]:
 
 def _settings(config: TrialConfig) -> list[tuple[str, Any]]:
     """Return the keys that somebody set, and the few that every reader wants to know."""
-    chosen, defaults = (_dotted(each.model_dump(mode="json")) for each in (config, TrialConfig()))
+    chosen, defaults = (dotted(each.model_dump(mode="json")) for each in (config, TrialConfig()))
     return [
         (key, value)
         for key, value in chosen.items()
         if key.split(".")[0] not in _TOLD_ELSEWHERE and (key in _ALWAYS_TOLD or value != defaults.get(key))
     ]
-
-
-def _dotted(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in content.items():
-        flat |= _dotted(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from mtbert_ray.config import TrialConfig, nest
+from mtbert_ray.config import TrialConfig, dotted, nest
 from mtbert_ray.config.file import load_config, parse_assignment
 from mtbert_ray.errors import ConfigError
 from mtbert_ray.metrics import RESERVED_NAMES
@@ -297,3 +297,11 @@ def test_an_assignment_without_a_key_or_a_sign_is_refused(text):
 def test_an_assignment_of_something_that_is_not_yaml_is_refused(value):
     with pytest.raises(ConfigError, match="the value is not YAML"):
         parse_assignment(f"epochs={value}")
+
+
+@given(
+    st.dictionaries(st.from_regex(r"[a-z]{1,3}", fullmatch=True), st.integers() | st.lists(st.integers()), min_size=1)
+)
+def test_dotted_keys_and_nested_dicts_are_two_forms_of_one_thing(flat):
+    content = {f"{key}.part.{key}": value for key, value in flat.items()}
+    assert dotted(nest(content)) == content
