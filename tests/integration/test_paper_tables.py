@@ -1,13 +1,15 @@
 """Each of the paper's tables runs from its search space to its report, on a small budget, after the header's commands."""
 
-import os
+from collections.abc import Iterator
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
 from command_line import ROOT, run
+from rich.console import Console
 
 from mtbert_ray.records import SweepRecord, read_journal
-from mtbert_ray.tuning.request import SweepRequest, dry_run
+from mtbert_ray.tuning.request import SweepRequest, dry_run, launch
 
 pytestmark = pytest.mark.ray
 
@@ -21,8 +23,10 @@ SMALL = {
     "epochs": 1,
     "smart.steps": 1,
     "resources.num_workers": 1,
+    # In the order of the table, and in as few processes as can be: each takes seconds to import torch.
+    "resources.concurrent_trials": 1,
 }
-OPTIONS = [text for key, value in SMALL.items() for text in ("--set", f"{key}={value}")]
+OPTIONS = tuple(f"{key}={value}" for key, value in SMALL.items())
 EXPERIMENTS = {
     1: ["v1", "v2"],
     2: [f"smart-{task}-k{steps}" for task in ("sst", "sts") for steps in (1, 250, 500)],
@@ -42,42 +46,43 @@ EXPERIMENTS = {
 }
 
 
-def sweep_of(table: int, workspace: Path, *options: object, out: str) -> SweepRecord:
-    done = run("sweep", PAPER / f"table{table}.yaml", "--out", out, *OPTIONS, *options, folder=workspace)
-    assert done.returncode == 0, done.stderr
-    return read_journal(workspace / out)
+def sweep_of(table: int, *options: str, out: str) -> SweepRecord:
+    """Run a table in this process and in the folder that it is in, which saves its imports."""
+    request = SweepRequest(space_file=PAPER / f"table{table}.yaml", out=Path(out), overrides=(*OPTIONS, *options))
+    outcome = launch(request, console=Console(quiet=True))
+    assert outcome.exit_code == 0
+    return read_journal(Path(out))
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with what the headers of tables 4, 5 and 9 make first: the sample and both first stages."""
     folder = tmp_path_factory.mktemp("paper")
     sample = ["--set", "method=embeddings", "--set", "data.source=toy", "--set", "rows=40"]
     drawn = run("sample", PAPER / "topics.yaml", *sample, "--out", "samples/quora-topics.csv", folder=folder)
     assert drawn.returncode == 0, drawn.stderr
-    sweep_of(1, folder, "--set", "experiment=v2", out="reports/paper-v2")
-    sweep_of(3, folder, out="reports/paper-table3")
-    return folder
+    with chdir(folder):
+        sweep_of(1, "experiment=v2", out="reports/paper-v2")
+        sweep_of(3, out="reports/paper-table3")
+        yield folder
 
 
 @pytest.mark.parametrize("table", EXPERIMENTS)
 def test_every_experiment_of_a_table_finishes_and_is_reported(table: int, workspace: Path):
     out = f"reports/paper-table{table}"
-    sweep = read_journal(workspace / out) if table == 3 else sweep_of(table, workspace, out=out)
-    assert {trial.config["experiment"]: trial.status for trial in sweep.trials} == dict.fromkeys(
-        EXPERIMENTS[table], "finished"
-    )
+    sweep = read_journal(workspace / out) if table == 3 else sweep_of(table, out=out)
     assert [trial.hyperparameters["experiment"] for trial in sweep.trials] == EXPERIMENTS[table]
+    assert [trial.config["experiment"] for trial in sweep.trials] == EXPERIMENTS[table]
+    assert {trial.status for trial in sweep.trials} == {"finished"}
     assert sweep.started.space["paper_table"] == table
     report = (workspace / out / "report.md").read_text()
     assert all(name in report for name in EXPERIMENTS[table])
 
 
 @pytest.mark.parametrize("table", EXPERIMENTS)
-def test_a_dry_run_prints_exactly_the_paper_s_experiments(table: int, workspace: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(workspace)
-    lines = dry_run(SweepRequest(space_file=PAPER / f"table{table}.yaml", overrides=tuple(OPTIONS[1::2])))
-    experiments = [line.split(" (")[0].removeprefix("experiment: ") for line in lines if "experiment: " in line]
-    assert experiments == EXPERIMENTS[table]
+@pytest.mark.usefixtures("workspace")
+def test_a_dry_run_prints_exactly_the_paper_s_experiments(table: int):
+    lines = dry_run(SweepRequest(space_file=PAPER / f"table{table}.yaml", overrides=OPTIONS))
+    experiments = [line.split(" (")[0] for line in lines if line.startswith("experiment: ")]
+    assert experiments == [f"experiment: {name}" for name in EXPERIMENTS[table]]
     assert any(line.startswith(f"trials: {len(experiments)}, ") for line in lines)
-    assert not Path("reports", f"paper-table{table}-dry").exists() and "RAY_ADDRESS" not in os.environ

@@ -84,7 +84,12 @@ def test_the_json_says_how_it_was_drawn_and_what_is_short(drawn, described, tmp_
     path = tmp_path / "a.csv"
     write_sample(short, described.model_copy(update={"rows": 400}), path)
     about = json.loads(about_path(path).read_text())
-    assert (about["rows"], about["rows_wanted"], about["method"], about["encoder"]) == (150, 400, "embeddings", "minilm")
+    assert (about["rows"], about["rows_wanted"], about["method"], about["encoder"]) == (
+        150,
+        400,
+        "embeddings",
+        "minilm",
+    )
     assert about["data"]["rows"] == 150 and about["data"]["fingerprint"] == drawn.fingerprint
     assert about["topics"]["Cooking"]["quota"] == 120
     for topic in about["topics"].values():

@@ -161,7 +161,9 @@ def of_files(config, folder, *texts):
 def test_a_labelled_file_gets_the_predictions_and_the_score_of_the_same_dev_rows(course, tmp_path):
     config = config_of(**{"data.source": "course", "data.directory": str(course)})
     as_dev = predicted(config, tmp_path / "dev")
-    files = [f"{task}={course / name.format('dev')}" for task, name in zip(("sst", "quora", "sts"), COURSE, strict=True)]
+    files = [
+        f"{task}={course / name.format('dev')}" for task, name in zip(("sst", "quora", "sts"), COURSE, strict=True)
+    ]
     done = of_files(config, tmp_path / "files", *files)
     assert [one.written.name for one in done] == [
         "sst-ids-sst-dev-output.csv",
