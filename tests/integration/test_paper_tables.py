@@ -1,4 +1,4 @@
-"""Each of the paper's tables runs from its search space to its report, on a small budget, after the header's commands."""
+"""Each of the paper's tables runs from its search space to its report, on a small budget, as its header says."""
 
 from collections.abc import Iterator
 from contextlib import chdir

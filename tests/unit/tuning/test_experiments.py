@@ -1,5 +1,7 @@
 """Named experiments: what a trial of one has, how options go through all of them, and every mistake with its place."""
 
+import random
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -284,8 +286,7 @@ def test_a_mistake_is_named(tmp_path: Path, old: str, new: str, expected: str):
 @pytest.mark.parametrize("wrong", ["[]", "{}", "3", "null"])
 def test_experiments_that_are_no_mapping(tmp_path: Path, wrong: str):
     text = PAPER_LIKE.split("experiments:")[0] + f"experiments: {wrong}\ntrials: 1\n"
-    got = {"null": "null", "{}": "{}", "[]": "[]", "3": "3"}[wrong]
-    assert mistakes(text, tmp_path) == [f"F:6: experiments has {got}; must be a mapping of names to a trial's keys"]
+    assert mistakes(text, tmp_path) == [f"F:6: experiments has {wrong}; must be a mapping of names to a trial's keys"]
 
 
 def test_an_experiment_without_experiments(tmp_path: Path):
@@ -296,6 +297,47 @@ def test_an_experiment_without_experiments(tmp_path: Path):
     assert mistakes(PAPER_LIKE, tmp_path, "experiment=lorra")[0] == (
         "--set experiment=lorra: fixed.experiment has 'lorra'; did you mean 'lora'? (plain, smart-k1.5, lora)"
     )
+
+
+@pytest.mark.filterwarnings("ignore:.*is left out")
+def test_a_spoilt_file_never_ends_in_a_traceback(tmp_path: Path):
+    rng = random.Random(0)
+    pieces = [
+        "{",
+        "}",
+        "[",
+        "]",
+        ":",
+        ",",
+        "- ",
+        "null",
+        "-1",
+        "&a ",
+        "*a",
+        "<<: ",
+        "\n",
+        "~",
+        "{1: 2}",
+        "experiment: ",
+    ]
+    pieces += [
+        "experiments:",
+        "search:",
+        "fixed:",
+        "lora: ",
+        "smart: ",
+        "when: {experiment: 3}",
+        "2024-01-01",
+        "adapter.",
+    ]
+    options = [(), ("epochs=1",), ("experiments.lora=3",), ("experiments.lora.adapter=x",), ("experiment=lora",)]
+    for _ in range(300):
+        text = PAPER_LIKE
+        for _ in range(rng.randint(1, 3)):
+            start = rng.randrange(len(text))
+            text = text[:start] + rng.choice(pieces) + text[start + rng.choice([0, 0, 1, 3, 8]) :]
+        with suppress(ConfigError):
+            load(text, tmp_path, *rng.choice(options))
 
 
 class TestCombinations:
