@@ -36,6 +36,38 @@ def test_float32_on_the_gpu_gives_the_losses_of_the_cpu(adapter):
     assert on_gpu == pytest.approx(on_cpu, rel=1e-3)
 
 
+SMART = {
+    "smart.tasks": ["sst", "quora", "sts"],
+    "smart.steps": 2,
+    "smart.epsilon": 0.1,
+    "smart.step_size": 0.05,
+    "smart.noise_variance": 1e-3,
+}
+
+
+@pytest.mark.parametrize(
+    "setting", [{}, {"pair_encoding": "separate"}, {"adapter.kind": "lora", "adapter.dropout": 0.0}]
+)
+def test_smart_on_the_gpu_gives_the_losses_and_the_penalty_of_the_cpu(setting):
+    """Its noise too: it hangs on the row, not on the device's generator."""
+    setting = {**SMART, **setting, "precision": "fp32", "accumulation_steps": 2}
+    names = ("train_loss", "smart_penalty", "smart_steps")
+    on_gpu = [[epoch[name] for name in names] for epoch in epochs(local_process(ResourceConfig()), **setting)]
+    on_cpu = [[epoch[name] for name in names] for epoch in epochs(Process(), **setting)]
+    torch.testing.assert_close(torch.tensor(on_gpu), torch.tensor(on_cpu), rtol=5e-3, atol=1e-6)
+
+
+def test_passes_of_one_batch_share_their_dropout_masks_on_the_gpu():
+    """With a noise that vanishes in float32, other masks alone would make a penalty."""
+    setting = {**SMART, "smart.epsilon": 1e-40, "dropout": 0.3, "encoder_dropout": 0.1, "precision": "fp32"}
+    assert [epoch["smart_penalty"] for epoch in epochs(local_process(ResourceConfig()), **setting)] == [0.0, 0.0]
+
+
+def test_smart_runs_in_bf16():
+    last = epochs(local_process(ResourceConfig()), **SMART, precision="bf16")[-1]
+    assert last["smart_penalty"] > 0
+
+
 def test_bf16_stays_near_float32():
     bf16 = [epoch["train_loss"] for epoch in epochs(local_process(ResourceConfig()), precision="bf16")]
     fp32 = [epoch["train_loss"] for epoch in epochs(local_process(ResourceConfig()), precision="fp32")]
