@@ -62,7 +62,8 @@ def sample(
 
 def _line(topic: "TopicRows") -> str:
     least = f", confidence from {topic.confidence[-1]:.3f}" if len(topic.rows) else ""
-    short = f"; {topic.quota - len(topic.rows)} short: no other row is likeliest of this topic" * topic.is_short
+    missing = topic.quota - len(topic.rows)
+    short = f"; {missing} short: no other row is likeliest of this topic" if topic.is_short else ""
     return (
         f"{topic.name}: {len(topic.rows)} of {topic.quota}, from {topic.num_likeliest} rows of this topic{least}{short}"
     )

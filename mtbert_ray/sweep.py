@@ -54,7 +54,8 @@ def sweep(
     )
     try:
         if only_check:
-            typer.echo("\n".join(dry_run(request)))
+            for line in dry_run(request):
+                typer.echo(line)
             return
         outcome = launch(request, console=Console(stderr=True))
     except UserError as error:

@@ -1,5 +1,6 @@
 """Fine-tune one setting without Ray: `python -m mtbert_ray.train --config CONFIG.yaml`."""
 
+import warnings
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from mtbert_ray.config.file import load_config, parse_assignment
+from mtbert_ray.config.without_effect import without_effect
 from mtbert_ray.errors import UserError
 from mtbert_ray.metrics import Metrics
 
@@ -40,6 +42,8 @@ def train(
         if data is not None:
             overrides |= {"data.source": "course", "data.directory": str(data)}
         trial = load_config(config, overrides)
+        for key, reason in without_effect(trial).items():
+            warnings.warn(f"{key} has no effect: {reason}", stacklevel=1)
         with Progress(console=Console(stderr=True), transient=True) as progress:
             bar = progress.add_task("loading data and encoder", total=None)
 
@@ -64,6 +68,7 @@ def _line(metrics: Metrics, epochs: int) -> str:
 
 def main() -> None:
     """Run the command line."""
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     app()
 
 

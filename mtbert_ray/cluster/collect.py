@@ -1,4 +1,4 @@
-"""Brings a trial's checkpoint from the node that trained it to the node of the sweep, before that node goes away."""
+"""Brings what a trial left on its node, checkpoint or traces, to the node of the sweep before that node goes away."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 @ray.remote(num_cpus=0)  # type: ignore[untyped-decorator]  # Ray is untyped
 def _read_folder(folder: str) -> dict[str, bytes]:
-    """Return the files of a folder by name; a checkpoint has no folders inside."""
+    """Return the files of a folder by name; neither a checkpoint nor a profile has folders inside."""
     return {path.name: path.read_bytes() for path in Path(folder).iterdir() if path.is_file()}
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from ray import tune
 
-from mtbert_ray.cluster.worker import begin_run, gpus_of, report_of
+from mtbert_ray.cluster.worker import begin_run, gpus_of, report_of, told_epochs
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.resources.meter import return_freed_memory
-from mtbert_ray.training.metering import MeteredEpoch, metered_epochs
+from mtbert_ray.training.metering import MeteredEpoch
 from mtbert_ray.training.process import Process
 
 
@@ -37,7 +37,7 @@ class InlineTrial(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
     def step(self) -> dict[str, Any]:
         """Train and score one epoch."""
         if self._epochs is None:
-            self._epochs = self._metered_epochs()
+            self._epochs = self._begin_epochs()
         epoch = next(self._epochs)
         return {**report_of(epoch), "done": epoch.is_last}
 
@@ -50,11 +50,11 @@ class InlineTrial(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
         self._trial = TrialConfig.model_validate(config["trial"])
         self._epochs = None
 
-    def _metered_epochs(self) -> Generator[MeteredEpoch]:
+    def _begin_epochs(self) -> Generator[MeteredEpoch]:
         # Ray has set CUDA_VISIBLE_DEVICES to the trial's card, or slice of one.
         gpus = gpus_of(self._trial)
         process = Process(device=torch.device("cuda", 0), gpus=gpus) if gpus > 0 else Process()
-        return metered_epochs(begin_run(self._trial, process, self._sweep_folder / "trials" / self._trial_id))
+        return told_epochs(begin_run(self._trial, process, self._sweep_folder / "trials" / self._trial_id))
 
     def _end(self) -> None:
         if self._epochs is not None:

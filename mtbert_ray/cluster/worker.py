@@ -1,5 +1,7 @@
 """What every worker of a trial does, whoever launched it: set up the device, begin the run, say what it cost."""
 
+from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +34,26 @@ def gpus_of(trial: TrialConfig) -> float:
     return trial.resources.gpus_per_worker
 
 
+def told_epochs(run: TrainingRun) -> Generator[MeteredEpoch]:
+    """Train, score and meter, one epoch a turn; give the last one when the run has ended.
+
+    What a trial tells of its last epoch makes the sweep fetch what it left behind, and a recording of its steps that
+    its end cuts short is only then written.
+    """
+    with closing(metered_epochs(run)) as epochs:
+        for epoch in epochs:
+            if epoch.is_last:
+                next(epochs, None)
+            yield epoch
+
+
 def report_of(epoch: MeteredEpoch) -> dict[str, Any]:
     """Return what a trial tells Tune after an epoch."""
     return {
         "metrics": epoch.metrics,
         "gpu_problem": epoch.gpu_problem,
-        # The checkpoint lies on this node, which need not be the sweep's.
+        "profile_problem": epoch.profile_problem,
+        # Checkpoint and traces lie on this node, which need not be the sweep's.
         "node_id": ray.get_runtime_context().get_node_id(),
     }
 
@@ -56,5 +72,5 @@ def run_rank(config: dict[str, Any]) -> None:
         gpus=gpus_of(trial),
     )
     run = begin_run(trial, process, Path(config["trial_folder"]))
-    for epoch in metered_epochs(run):
+    for epoch in told_epochs(run):
         ray.train.report(report_of(epoch))

@@ -1,6 +1,7 @@
 """Reads a configuration from a YAML file and the command line's `--set KEY=VALUE`. Knows no search space."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -54,15 +55,29 @@ def load_sample_config(path: Path, overrides: Mapping[str, Any] | None = None) -
 def _load(model: type[Model], path: Path | None, overrides: Mapping[str, Any]) -> Model:
     where = "--set" if path is None else str(path)
     try:
-        content = {} if path is None else nest(read_yaml_mapping(path), where)
+        content = {} if path is None else nest(read_yaml_mapping(path), where, split=partial(_at_sections, model))
         for key, value in overrides.items():
-            _make_way(model, content, key.split("."), value)
-        return model.model_validate(lay_over(content, overrides, "--set"))
+            _drop_replaced(model, content, key.split("."), value)
+        return model.model_validate(lay_over(content, overrides, "--set", split=partial(_at_dots_of_options, model)))
     except ValidationError as error:
         raise ConfigError(problems_of(error, where, model, overrides)) from error
 
 
-def _make_way(model: type[BaseModel], content: dict[str, Any], path: list[str], value: object) -> None:
+def _at_sections(model: type[BaseModel], path: Sequence[str], key: str) -> list[str]:
+    """Take a key apart where the model has a section; further down, dots belong to names, as of topics."""
+    parts = key.split(".")
+    depth = 0
+    while depth < len(parts) and allowed_keys(model, (*path, *parts[:depth])):
+        depth += 1
+    return [*parts[:depth], ".".join(parts[depth:])] if depth < len(parts) else parts
+
+
+def _at_dots_of_options(model: type[BaseModel], path: Sequence[str], key: str) -> list[str]:
+    """Take an option's key apart at every dot, and the keys of its value as those of a file."""
+    return _at_sections(model, path, key) if path else key.split(".")
+
+
+def _drop_replaced(model: type[BaseModel], content: dict[str, Any], path: list[str], value: object) -> None:
     """Take out what an override replaces."""
     *parents, leaf = path
     for parent in parents:

@@ -1,12 +1,23 @@
 """Dotted keys and nested dicts: `{"adapter.rank": 8}` and `{"adapter": {"rank": 8}}`. Knows no configuration."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mtbert_ray.errors import ConfigError
 
 
-def nest(dotted: Mapping[str, Any], where: str | None = None) -> dict[str, Any]:
+Path = tuple[str, ...]
+"""Keys from the top down."""
+Split = Callable[[Path, str], Sequence[str]]
+"""(where a mapping stands, one of its keys) -> the parts of the key: a dot may belong to a name, as in `Web 2.0`."""
+
+
+def at_every_dot(path: Path, key: str) -> list[str]:
+    """Take every dot of a key for one between two keys, wherever it stands."""
+    return key.split(".")
+
+
+def nest(dotted: Mapping[str, Any], where: str | None = None, *, split: Split = at_every_dot) -> dict[str, Any]:
     """Turn dotted keys into nested dicts: `{"adapter.rank": 8}` into `{"adapter": {"rank": 8}}`.
 
     Plain keys with mappings are merged with dotted ones: `{"adapter": {"kind": "lora"}, "adapter.rank": 8}`. Of the
@@ -15,17 +26,20 @@ def nest(dotted: Mapping[str, Any], where: str | None = None) -> dict[str, Any]:
     Args:
         dotted: as read.
         where: the file, for a message.
+        split: takes keys apart.
 
     Raises:
         ConfigError: a key has a value and keys below it: `{"adapter": 3, "adapter.rank": 8}`.
     """
-    return lay_over({}, dotted, where)
+    return lay_over({}, dotted, where, split=split)
 
 
-def lay_over(nested: dict[str, Any], dotted: Mapping[str, Any], where: str | None) -> dict[str, Any]:
+def lay_over(
+    nested: dict[str, Any], dotted: Mapping[str, Any], where: str | None, *, split: Split = at_every_dot
+) -> dict[str, Any]:
     """Put dotted keys into nested dicts, in place, and return these. Arguments and errors as of `nest`."""
     conflicts: dict[str, object] = {}
-    _put_all(nested, dotted, "", conflicts)
+    _put_all(nested, dotted, (), split, conflicts)
     if conflicts:
         place = "" if where is None else f"{where}: "
         text = "{}'{}' has the value {!r} and keys below it; keep one of the two"
@@ -33,26 +47,30 @@ def lay_over(nested: dict[str, Any], dotted: Mapping[str, Any], where: str | Non
     return nested
 
 
-def _put_all(target: dict[str, Any], dotted: Mapping[Any, Any], prefix: str, conflicts: dict[str, object]) -> None:
+def _put_all(
+    target: dict[str, Any], dotted: Mapping[Any, Any], path: Path, split: Split, conflicts: dict[str, object]
+) -> None:
     for key, value in dotted.items():
         # A key that is no text, as 3, is none of ours: as a text it is refused like other unknown ones.
-        *parents, leaf = str(key).split(".")
-        place, below = prefix, target
+        *parents, leaf = split(path, str(key))
+        place, below = path, target
         for parent in parents:
-            below, place = _section(below, parent, place, conflicts), f"{place}{parent}."
+            place = (*place, parent)
+            below = _section(below, place, conflicts)
+        place = (*place, leaf)
         if isinstance(value, Mapping):
-            _put_all(_section(below, leaf, place, conflicts), value, f"{place}{leaf}.", conflicts)
+            _put_all(_section(below, place, conflicts), value, place, split, conflicts)
         elif isinstance(below.get(leaf), dict):
-            conflicts[f"{place}{leaf}"] = value
+            conflicts[".".join(place)] = value
         else:
             below[leaf] = value
 
 
-def _section(target: dict[str, Any], key: str, place: str, conflicts: dict[str, object]) -> dict[str, Any]:
-    section = target.setdefault(key, {})
+def _section(target: dict[str, Any], place: Path, conflicts: dict[str, object]) -> dict[str, Any]:
+    section = target.setdefault(place[-1], {})
     if isinstance(section, dict):
         return section
-    conflicts[f"{place}{key}"] = section
+    conflicts[".".join(place)] = section
     return {}
 
 

@@ -50,7 +50,8 @@ class TrialConfig(FiniteSchema):
     batch_size: int = Field(default=16, ge=1)
     """Global: the workers split it, so a result does not depend on their number."""
     accumulation_steps: int = Field(default=1, ge=1)
-    """Parts of a batch that go through the model one after another before a step: less memory, the same result."""
+    """Parts of a batch that go through the model one after another before a step: less memory and, but for the draw of
+    the dropout masks, the same result."""
     learning_rate: float = Field(default=1e-5, gt=0)
     """At its highest, after warm-up."""
     learning_rate_scaling: Literal["none", "linear", "sqrt"] = "none"
@@ -93,6 +94,8 @@ class TrialConfig(FiniteSchema):
             "data.train_files": self.data.train_files,
             "smart.tasks": self.smart.tasks,
         }
+        if len(set(self.smart.tasks)) < len(self.smart.tasks):
+            raise ValueError(f"smart.tasks {list(self.smart.tasks)} names a task twice")
         for key, named in by_task.items():
             if not set(named) <= set(names):
                 raise ValueError(f"{key} names {sorted(named)}, the tasks are {names}")

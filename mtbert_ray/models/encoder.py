@@ -144,7 +144,7 @@ def load_encoder(
         return load_encoder(name, pooling="cls", dropout=dropout, seed=seed)
     raise EncoderError(
         f"encoder '{name}': its files hold no weights for {len(missing)} of its parameters, which would stay random "
-        f"({', '.join(missing[:3])}); take a complete encoder{', or pooling cls or mean' * (chosen == 'pooler')}"
+        f"({', '.join(missing[:3])}); take a complete encoder{', or pooling cls or mean' if chosen == 'pooler' else ''}"
     )
 
 

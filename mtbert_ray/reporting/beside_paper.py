@@ -3,6 +3,7 @@
 Knows nothing of HTML, Markdown and files.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from mtbert_ray.records import SweepRecord, TrialRecord
 from mtbert_ray.reporting.departures import departures_of, hardware_in_words
 from mtbert_ray.reporting.outcome import status_of
 from mtbert_ray.reporting.published import PublishedRow, published_rows
+from mtbert_ray.reporting.published_settings import published_settings
 from mtbert_ray.reporting.wording import counted, joined, metric_heading, signed, spelled
 
 _SCORE_MEANINGS = {
@@ -138,7 +140,8 @@ def _table_row(experiment: ExperimentBeside) -> dict[str, object]:
 def _experiment(row: PublishedRow, metrics: Sequence[str], sweep: SweepRecord) -> ExperimentBeside:
     trials = [trial for trial in sweep.trials if trial.config.get("experiment") == row.experiment]
     finished = [trial for trial in trials if trial.status == "finished"]
-    departures = dict.fromkeys(text for trial in finished for text in departures_of(trial.config, row))
+    settings = published_settings(row.table, row.experiment)
+    departures = Counter(text for trial in finished for text in departures_of(trial.config, settings))
     return ExperimentBeside(
         published=row,
         trial_ids=tuple(trial.trial_id for trial in finished),
@@ -152,7 +155,10 @@ def _experiment(row: PublishedRow, metrics: Sequence[str], sweep: SweepRecord) -
             )
             for name in metrics
         ),
-        departures=tuple(departures),
+        departures=tuple(
+            text if times == len(finished) else f"{text} in {times} of {len(finished)} trials"
+            for text, times in departures.items()
+        ),
     )
 
 
@@ -176,18 +182,32 @@ def _what_differs(experiments: Sequence[ExperimentBeside], sweep: SweepRecord) -
     if not run:
         return ["None of the table's experiments has a finished trial yet."]
     shared = [text for text in run[0].departures if all(text in experiment.departures for experiment in run)]
-    hardware = ", ".join(dict.fromkeys(row.published.hardware or "not given" for row in run))
-    ran_on = f"hardware {hardware_in_words(sweep.started.hardware)} (the paper: {hardware})"
+    ran_on = f"hardware {hardware_in_words(sweep.started.hardware)} (the paper: {_paper_hardware(run)})"
     owns = {row.published.experiment: [text for text in row.departures if text not in shared] for row in run}
     sentences = [
         f"Our runs differ from the paper's in: {'; '.join([*shared, ran_on])}.",
         *(f"{name} besides in: {'; '.join(own)}." for name, own in owns.items() if own),
     ]
+    finished = {trial_id for experiment in run for trial_id in experiment.trial_ids}
+    if any(trial.config.get("init_from") for trial in sweep.trials if trial.trial_id in finished):
+        sentences.append(
+            "What the first stage, from whose checkpoint a trial starts, was trained with is not compared."
+        )
     known = {experiment.published.experiment for experiment in experiments}
     names = {str(trial.config.get("experiment") or "trials without an experiment") for trial in sweep.trials}
     if others := names - known:
         sentences.append(f"Not in the paper's table: {', '.join(sorted(others))}.")
     return sentences
+
+
+def _paper_hardware(run: Sequence[ExperimentBeside]) -> str:
+    """Say what the paper ran on; of which experiments, where it does not say it of all."""
+    names: dict[str, list[str]] = {}
+    for row in run:
+        names.setdefault(row.published.hardware or "not given", []).append(row.published.experiment)
+    if len(names) == 1:
+        return next(iter(names))
+    return ", ".join(f"{hardware} for {joined(experiments)}" for hardware, experiments in names.items())
 
 
 def _what_numbers_are(rows: Sequence[PublishedRow], metrics: Sequence[str]) -> list[str]:

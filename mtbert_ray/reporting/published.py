@@ -1,14 +1,11 @@
-"""The paper's own numbers, a row an experiment, from published.csv. Knows nothing of our sweeps."""
+"""The paper's own numbers, a row an experiment, from published.csv. Knows nothing of our sweeps and of settings."""
 
-import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Literal
 
 import pandas as pd
-
-PAPER_ENCODER = "bert-base-uncased"
 
 _MIB_PER_GIB = 1024
 _TEXTS = ("experiment", "setting", "score_name", "hardware")
@@ -22,8 +19,9 @@ class PublishedRow:
     experiment: str
     """Its name, also in the search space of the table."""
     setting: str
-    """In words."""
+    """In words, to be shown: published.yaml has the keys and values."""
     hardware: str | None
+    """Where the paper says it of this row, or of its whole table."""
     score_name: Literal["leaderboard_score", "dev_score"]
     """What the table's mean is."""
     metrics: dict[str, float | None]
@@ -57,24 +55,3 @@ def published_rows(table: int) -> tuple[PublishedRow, ...]:
         )
         for row in rows
     )
-
-
-def epochs_of(row: PublishedRow) -> int:
-    """Return the epochs that the paper trained a row for: 10 by default, 20 in tables 7, 8 and two rows of table 5."""
-    return 20 if row.table in (7, 8) or "20 epochs" in row.setting else 10
-
-
-def workers_of(row: PublishedRow) -> int:
-    """Return the data-parallel workers that the paper trained a row on."""
-    return 8 if row.table == 8 else 1
-
-
-def ascent_steps_of(row: PublishedRow) -> int | None:
-    """Return SMART's ascent steps k, where the paper tells them."""
-    told = re.search(r"(\d+) ascent step", row.setting)
-    return int(told[1]) if told else None
-
-
-def is_on_sample(row: PublishedRow) -> bool:
-    """Whether the paper's run ended its training on 10,000 Quora rows chosen by topic."""
-    return row.table == 5 or "sample" in row.setting or "by topic" in row.setting

@@ -7,9 +7,10 @@ neither topics nor models.
 # U texts, K values of each
 
 import hashlib
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +20,7 @@ from filelock import FileLock
 
 from mtbert_ray.data.tokenise import CACHE_VARIABLE, default_cache
 from mtbert_ray.errors import DataError
+from mtbert_ray.files import put_file
 
 FORMAT_VERSION = 1
 
@@ -63,25 +65,22 @@ def read_all(reader: Reader, *, cache: Path | None = None, on_texts: Callable[[i
     home = (cache or default_cache()) / "topics" / _key(reader)
     chunks: list[FloatArray] = []
     num_found = 0
-    try:
+    with _writing(home):
         home.mkdir(parents=True, exist_ok=True)
-        with FileLock(home.with_suffix(".lock")):
-            for number, start in enumerate(range(0, len(reader.texts), reader.chunk_size)):
-                stop = min(start + reader.chunk_size, len(reader.texts))
-                path = home / f"{number:05d}.npy"
-                values = _opened(path, stop - start)
-                if values is None:
-                    values = reader.read(start, stop)
-                    _put(path, values)
-                else:
-                    num_found += stop - start
-                chunks.append(values)
-                on_texts(stop)
-    except OSError as error:
-        raise DataError(
-            f"{home}: the cache of classified texts cannot be written: {error}. "
-            f"Set the environment variable {CACHE_VARIABLE} to a folder with room that you may write to"
-        ) from error
+        lock = FileLock(home.with_suffix(".lock")).acquire()
+    with lock:
+        for number, start in enumerate(range(0, len(reader.texts), reader.chunk_size)):
+            stop = min(start + reader.chunk_size, len(reader.texts))
+            path = home / f"{number:05d}.npy"
+            values = _opened(path, stop - start)
+            if values is None:
+                values = reader.read(start, stop)
+                with _writing(home):
+                    put_file(path, partial(np.save, arr=values))
+            else:
+                num_found += stop - start
+            chunks.append(values)
+            on_texts(stop)
     return Reading(values=np.concatenate(chunks), num_found=num_found)
 
 
@@ -99,6 +98,18 @@ def _key(reader: Reader) -> str:
     return digest_of(str(FORMAT_VERSION), reader.fingerprint, str(reader.chunk_size), *reader.texts)
 
 
+@contextmanager
+def _writing(home: Path) -> Iterator[None]:
+    """Say of an error of the disk what can be done; errors of the reader, which may be OSErrors too, are its own."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{home}: the cache of classified texts cannot be written: {error}. "
+            f"Set the environment variable {CACHE_VARIABLE} to a folder with room that you may write to"
+        ) from error
+
+
 def _opened(path: Path, num_texts: int) -> FloatArray | None:
     """Read a chunk; none when it is not there or not whole."""
     try:
@@ -106,13 +117,3 @@ def _opened(path: Path, num_texts: int) -> FloatArray | None:
     except (OSError, ValueError, EOFError):
         return None
     return values if values.ndim == 2 and len(values) == num_texts else None
-
-
-def _put(path: Path, values: FloatArray) -> None:
-    """Write a chunk beside its place, hand it to the disk, and put it in its place."""
-    new = path.with_suffix(".new")
-    with new.open("wb") as file:
-        np.save(file, values)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)

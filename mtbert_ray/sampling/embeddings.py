@@ -4,6 +4,7 @@
 
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import final
 
 import numpy as np
@@ -31,14 +32,18 @@ class EmbeddingReader:
         config: names the encoder, its pooling and the longest sequence.
         texts: (U,) sentences, those of like length together.
         device: where the encoder runs.
+        cache: folder of the cache of tokens; none takes the user's.
 
     Raises:
         EncoderError: the encoder cannot be found or is not BERT-like.
+        DataError: the cache cannot be written.
     """
 
     chunk_size = 2048
 
-    def __init__(self, config: SampleConfig, texts: Sequence[str], device: torch.device) -> None:
+    def __init__(
+        self, config: SampleConfig, texts: Sequence[str], device: torch.device, *, cache: Path | None = None
+    ) -> None:
         self.texts = texts
         self._tokenizer = load_tokenizer(config.encoder)
         self._special = SpecialIds.of(self._tokenizer)
@@ -54,7 +59,8 @@ class EmbeddingReader:
         self._width = encoder.width
         self._device = device
         self._encoder = _faster_on_processors(encoder) if device.type == "cpu" else encoder.to(device)
-        self._split = tokenise(_as_examples(texts), self._tokenizer)
+        self._cache = cache
+        self._split = self._tokenised(texts)
 
     def read(self, start: int, stop: int) -> FloatArray:
         """Return the embeddings of texts[start:stop], (stop - start, D) float16, which halves the cache."""
@@ -62,7 +68,10 @@ class EmbeddingReader:
 
     def embed(self, texts: Sequence[str]) -> FloatArray:
         """Return the embeddings of other texts, (len(texts), D) float32."""
-        return self._embedded(tokenise(_as_examples(texts), self._tokenizer), 0, len(texts))
+        return self._embedded(self._tokenised(texts), 0, len(texts))
+
+    def _tokenised(self, texts: Sequence[str]) -> TokenisedSplit:
+        return tokenise(_as_examples(texts), self._tokenizer, cache=self._cache)
 
     @torch.inference_mode()
     def _embedded(self, split: TokenisedSplit, start: int, stop: int) -> FloatArray:

@@ -1,7 +1,6 @@
 """Writes a sample: a table that can be read back as training rows, and JSON that says how it was drawn."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from mtbert_ray.data.course import COURSE_SEPARATOR
 from mtbert_ray.data.sources import columns_of
 from mtbert_ray.data.table import FORMATS, SEPARATORS
 from mtbert_ray.errors import ConfigError, UserError
+from mtbert_ray.files import make_folder, put_file
 from mtbert_ray.sampling.sample import Sample
 from mtbert_ray.tasks import TableSource, TaskKind, TaskSpec
 
@@ -38,10 +38,7 @@ def check_target(path: Path, task: TaskSpec) -> None:
         raise ConfigError(
             [f"task '{task.name}': a sample has a column '{name}' of its own; rename the task's" for name in taken]
         )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--out {path}: no folder can be made there: {error}") from error
+    make_folder(path.parent, f"--out {path}")
 
 
 def about_path(path: Path) -> Path:
@@ -61,12 +58,12 @@ def write_sample(sample: Sample, config: SampleConfig, path: Path) -> None:
     separator = _separator(config.task, path.suffix.lower())
     try:
         if path.suffix.lower() == ".parquet":
-            _put(path, lambda new: frame.reset_index(drop=True).to_parquet(new))
+            put_file(path, lambda new: frame.reset_index(drop=True).to_parquet(new))
         else:
             has_index = config.task.source is None
-            _put(path, lambda new: frame.to_csv(new, sep=separator, index=has_index, lineterminator="\n"))
+            put_file(path, lambda new: frame.to_csv(new, sep=separator, index=has_index, lineterminator="\n"))
         text = json.dumps(about(sample, config), indent=2, ensure_ascii=False) + "\n"
-        _put(about_path(path), lambda new: new.write_text(text, encoding="utf-8"))
+        put_file(about_path(path), lambda new: new.write_text(text, encoding="utf-8"))
     except OSError as error:
         raise UserError(f"--out {path}: cannot be written: {error}") from error
 
@@ -132,10 +129,3 @@ def _separator(task: TaskSpec, suffix: str) -> str:
         case TableSource(separator=str() as separator):
             return separator
     return SEPARATORS.get(suffix, ",")
-
-
-def _put(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file beside its place and put it there whole."""
-    new = path.with_name(f"{path.stem}.new{path.suffix}")
-    write(new)
-    new.replace(path)

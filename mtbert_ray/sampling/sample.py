@@ -80,17 +80,9 @@ def draw_sample(
     """
     examples = load_examples(config.task, config.data, "train", seed=config.seed)
     assert examples is not None, "only test rows may be absent"
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    columns = [examples.sentence1] if examples.sentence2 is None else [examples.sentence1, examples.sentence2]
-    reader: ZeroShotReader | EmbeddingReader
-    match config.method:
-        case "zero_shot":
-            texts, text_of_row_NS = distinct([[" ".join(row) for row in zip(*columns, strict=True)]])
-            reader = ZeroShotReader(config, texts, device)
-        case "embeddings":
-            texts, text_of_row_NS = distinct(columns)
-            reader = EmbeddingReader(config, texts, device)
-    reading = read_all(reader, cache=cache, on_texts=lambda done: on_texts(done, len(texts)))
+    reader, text_of_row_NS = _reader_of(config, examples, cache)
+    num_texts = len(reader.texts)
+    reading = read_all(reader, cache=cache, on_texts=lambda done: on_texts(done, num_texts))
     if not np.isfinite(reading.values).all():
         name = config.model if config.method == "zero_shot" else config.encoder
         raise EncoderError(f"'{name}' gives values that are infinite or no numbers; take another model")
@@ -104,9 +96,24 @@ def draw_sample(
         topics=_topics(config, confidence_NT),
         fingerprint=fingerprint_of(examples),
         reader_fingerprint=reader.fingerprint,
-        num_texts=len(texts),
+        num_texts=num_texts,
         num_found=reading.num_found,
     )
+
+
+def _reader_of(
+    config: SampleConfig, examples: Examples, cache: Path | None
+) -> tuple[ZeroShotReader | EmbeddingReader, np.ndarray]:
+    """Return the method's reader with each text that it needs once, and where those of each row are, (N, S)."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    columns = [examples.sentence1] if examples.sentence2 is None else [examples.sentence1, examples.sentence2]
+    match config.method:
+        case "zero_shot":
+            texts, text_of_row_NS = distinct([[" ".join(row) for row in zip(*columns, strict=True)]])
+            return ZeroShotReader(config, texts, device), text_of_row_NS
+        case "embeddings":
+            texts, text_of_row_NS = distinct(columns)
+            return EmbeddingReader(config, texts, device, cache=cache), text_of_row_NS
 
 
 def distinct(columns: Sequence[Sequence[str]]) -> tuple[list[str], np.ndarray]:

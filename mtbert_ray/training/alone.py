@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mtbert_ray.config import TrialConfig, dotted
 from mtbert_ray.errors import UserError
+from mtbert_ray.files import make_folder
 from mtbert_ray.metrics import Metrics
 from mtbert_ray.records import as_scalar, final_metrics
 from mtbert_ray.training.loop import CHECKPOINT_NAME, TrainingRun
@@ -35,10 +36,7 @@ def run_alone(config: TrialConfig, folder: Path, *, on_step: Callable[[int, int]
     if any((folder / name).exists() for name in (METRICS_LOG_NAME, CHECKPOINT_NAME, TENSORBOARD_NAME, PROFILE_NAME)):
         # The files of two settings would be mixed.
         raise UserError(f"--out {folder}: already holds a run; give another folder")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--out {folder}: no folder can be made there: {error}") from error
+    make_folder(folder, f"--out {folder}")
     process = local_process(config.resources)
     run = TrainingRun(config, process=process, folder=folder, on_step=on_step)
     with (

@@ -5,8 +5,6 @@ frozen weights are not the encoder's own, as after `init_from`, it holds these a
 """
 
 import json
-import os
-from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -15,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.errors import CheckpointError
+from mtbert_ray.files import put_file
 from mtbert_ray.metrics import Metrics, MetricValue
 from mtbert_ray.mistakes import problems_of
 from mtbert_ray.models.build import build_model, changed_parameters
@@ -22,7 +21,7 @@ from mtbert_ray.models.multitask import MultitaskModel
 from mtbert_ray.models.state import base_fingerprint, load_trainable_state, trainable_state
 
 WEIGHTS_NAME = "model.safetensors"
-CONFIG_NAME = "config.json"
+CHECKPOINT_CONFIG_NAME = "config.json"
 METRICS_NAME = "metrics.json"
 
 
@@ -34,12 +33,13 @@ def save_checkpoint(folder: Path, model: MultitaskModel, config: TrialConfig, me
     from them, and as JSON for people.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    _put(folder / CONFIG_NAME, lambda new: new.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8"))
+    as_json = config.model_dump_json(indent=2) + "\n"
+    put_file(folder / CHECKPOINT_CONFIG_NAME, lambda new: new.write_text(as_json, encoding="utf-8"))
     changed = changed_parameters(model, config)
     state = {name: tensor.cpu().contiguous() for name, tensor in trainable_state(model, changed=changed).items()}
     about = {"base_fingerprint": base_fingerprint(model, changed=changed), "metrics": _as_json(metrics)}
-    _put(folder / WEIGHTS_NAME, lambda new: save_file(state, new, metadata=about))
-    _put(folder / METRICS_NAME, lambda new: new.write_text(_as_json(metrics), encoding="utf-8"))
+    put_file(folder / WEIGHTS_NAME, lambda new: save_file(state, new, metadata=about))
+    put_file(folder / METRICS_NAME, lambda new: new.write_text(_as_json(metrics), encoding="utf-8"))
 
 
 def write_metrics(folder: Path, metrics: Metrics) -> None:
@@ -50,7 +50,7 @@ def write_metrics(folder: Path, metrics: Metrics) -> None:
     """
     if not (folder / WEIGHTS_NAME).is_file():
         raise CheckpointError(f"{folder}: holds no checkpoint that metrics could belong to (no {WEIGHTS_NAME})")
-    _put(folder / METRICS_NAME, lambda new: new.write_text(_as_json(metrics), encoding="utf-8"))
+    put_file(folder / METRICS_NAME, lambda new: new.write_text(_as_json(metrics), encoding="utf-8"))
 
 
 def read_metrics(folder: Path) -> dict[str, MetricValue]:
@@ -71,15 +71,6 @@ def read_metrics(folder: Path) -> dict[str, MetricValue]:
 
 def _as_json(metrics: Metrics) -> str:
     return json.dumps(dict(metrics), indent=2) + "\n"
-
-
-def _put(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file beside its place, hand it to the disk, and put it in its place."""
-    new = path.with_name(path.name + ".new")
-    write(new)
-    with new.open("rb") as file:
-        os.fsync(file.fileno())
-    new.replace(path)
 
 
 def load_checkpoint(folder: Path) -> tuple[MultitaskModel, TrialConfig]:
@@ -113,12 +104,12 @@ def read_checkpoint_config(folder: Path) -> TrialConfig:
     Raises:
         CheckpointError: the folder is not a checkpoint.
     """
-    path = folder / CONFIG_NAME
+    path = folder / CHECKPOINT_CONFIG_NAME
     try:
         return TrialConfig.model_validate_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise CheckpointError(
-            f"{folder}: not a checkpoint (no {CONFIG_NAME}); give a folder like reports/NAME/trials/ID/checkpoint"
+            f"{folder}: not a checkpoint (no {CHECKPOINT_CONFIG_NAME}); give a folder like reports/NAME/trials/ID/checkpoint"
         ) from error
     except ValidationError as error:
         problems = problems_of(error, str(path), TrialConfig)

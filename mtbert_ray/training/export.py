@@ -11,11 +11,13 @@ from ruamel.yaml import YAML
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.errors import UserError
+from mtbert_ray.files import make_folder
 from mtbert_ray.models.adapters import merge_adapter, to_peft
+from mtbert_ray.models.adapters.by_peft import ADAPTER_NAME
 from mtbert_ray.models.encoder import Encoder, load_encoder, load_tokenizer
 from mtbert_ray.models.pretrained import PACKAGED, TINY
 from mtbert_ray.training.checkpoint import load_checkpoint, read_metrics
-from mtbert_ray.training.model_card import CONFIG_NAME, model_card
+from mtbert_ray.training.model_card import EXPORTED_CONFIG_NAME, model_card
 
 PUBLISHED = {PACKAGED: "sentence-transformers/all-MiniLM-L6-v2"}
 """Encoders that the Hub knows by another name than we do."""
@@ -43,10 +45,7 @@ def export_checkpoint(checkpoint: Path, out: Path, *, merge: bool = False) -> Pa
     if as_adapter:
         _check_has_base(checkpoint, config)
     metrics = read_metrics(checkpoint)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--out {out}: no folder can be made there: {error}") from error
+    make_folder(out, f"--out {out}")
     load_tokenizer(config.encoder).save_pretrained(out)
     if as_adapter:
         _save_adapter(model.encoder, config, out)
@@ -54,7 +53,7 @@ def export_checkpoint(checkpoint: Path, out: Path, *, merge: bool = False) -> Pa
         merge_adapter(model.encoder)
         model.encoder.model.save_pretrained(out)
         _save_pooling(model.encoder, config, out)
-    with (out / CONFIG_NAME).open("w", encoding="utf-8") as file:
+    with (out / EXPORTED_CONFIG_NAME).open("w", encoding="utf-8") as file:
         YAML().dump(config.model_dump(mode="json"), file)
     card = model_card(
         config, metrics, base=base_name(config), pooling=model.encoder.pooling, as_adapter=as_adapter, name=out.name
@@ -93,7 +92,7 @@ def _save_adapter(encoder: Encoder, config: TrialConfig, out: Path) -> None:
     # Its own pooling, and no other dropout: only the weights that the adapter was put on matter here.
     base = load_encoder(config.encoder, pooling=encoder.pooling, dropout=None, seed=config.seed).model
     adapted = to_peft(encoder, base, config.adapter, seed=config.seed)
-    adapted.peft_config["default"].base_model_name_or_path = base_name(config)
+    adapted.peft_config[ADAPTER_NAME].base_model_name_or_path = base_name(config)
     # Told that embeddings are not adapted, peft need not ask the Hub for the size of the vocabulary.
     adapted.save_pretrained(str(out), save_embedding_layers=False)
 

@@ -25,7 +25,7 @@ from mtbert_ray.training.loss import DivergedError, EpochLosses, LossSums, RowLo
 from mtbert_ray.training.optimizer import make_optimizer, make_schedule
 from mtbert_ray.training.process import Process
 from mtbert_ray.training.profile import profiling
-from mtbert_ray.training.start import starting_model
+from mtbert_ray.training.init_from import starting_model
 
 CHECKPOINT_NAME = "checkpoint"
 
@@ -175,9 +175,10 @@ class TrainingRun:
         try:
             return sums.means(self.config.smart)
         except DivergedError as error:
+            smaller = " or a smaller smart.epsilon or smart.weight" if self.config.smart.tasks else ""
             raise DivergedError(
-                f"{error} in epoch {epoch}; a lower learning rate than {self.config.scaled_learning_rate:g} or "
-                "max_grad_norm may help"
+                f"{error} in epoch {epoch}; a lower learning rate than {self.config.scaled_learning_rate:g}, "
+                f"max_grad_norm{smaller} may help"
             ) from error
 
     def _train_step(self, batch: Batch, epoch: int, sums: LossSums) -> None:

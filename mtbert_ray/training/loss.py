@@ -122,9 +122,10 @@ class LossSums:
     def add(self, batch: Batch, losses: RowLosses) -> None:
         """Take in a batch's losses; rows without weight only keep a rank in step with the others."""
         place, counts_B = self._places[batch.task], batch.weights > 0
-        self._losses[place] += losses.task.detach()[counts_B].sum()
+        # Not indexed by the mask: how many rows it leaves, the CPU would have to wait for.
+        self._losses[place] += torch.where(counts_B, losses.task.detach(), 0).sum()
         if losses.penalty is not None:
-            self._penalties[place] += losses.penalty.detach()[counts_B].sum()
+            self._penalties[place] += torch.where(counts_B, losses.penalty.detach(), 0).sum()
             self._smart_steps += losses.smart_steps
             self._smart_passes += 1
 
@@ -138,9 +139,8 @@ class LossSums:
         penalties = self._by_task(self._process.sum(self._penalties))
         counts = torch.tensor([self._smart_steps, self._smart_passes], device=self._process.device)
         steps, passes = self._process.sum(counts).tolist()
-        bad = [task for task in self._rows if not math.isfinite(losses[task] + penalties[task])]
-        if bad:
-            raise DivergedError(f"the training loss of {', '.join(bad)} is not finite")
+        _require_finite("the training loss", losses)
+        _require_finite("SMART's penalty", penalties)
         smart_rows = sum(self._rows[task] for task in smart.tasks)
         return EpochLosses(
             all=sum(losses.values()) / sum(self._rows.values()),
@@ -151,3 +151,9 @@ class LossSums:
 
     def _by_task(self, sums: Tensor) -> dict[str, float]:
         return dict(zip(self._rows, sums.tolist(), strict=True))
+
+
+def _require_finite(what: str, sums: Mapping[str, float]) -> None:
+    bad = [task for task, value in sums.items() if not math.isfinite(value)]
+    if bad:
+        raise DivergedError(f"{what} of {', '.join(bad)} is not finite")

@@ -12,6 +12,7 @@ from mtbert_ray.resources.usage import reduce_usages
 from mtbert_ray.training.checkpoint import write_metrics
 from mtbert_ray.training.loop import CHECKPOINT_NAME, EpochResult, TrainingRun
 from mtbert_ray.training.process import Process
+from mtbert_ray.training.profile import profile_problem
 
 _GIB = 2**30
 
@@ -26,37 +27,43 @@ class MeteredEpoch:
     is_last: bool
     gpu_problem: str | None
     """Why metrics of the GPU are null although the run holds a GPU."""
+    profile_problem: str | None = None
+    """Why fewer steps were profiled than were asked for; known with the last epoch."""
 
 
 def metered_epochs(run: TrainingRun, *, reader: GpuReader | None = None) -> Generator[MeteredEpoch]:
     """Train, score and meter, one epoch a turn; every turn carries the totals so far.
 
     Ray kills the workers of a stopped trial without warning, so nothing may wait for the end. The checkpoint's
-    metrics.json, written with the scores alone, gets the costs as soon as they are known.
+    metrics.json tells the scores of the epoch that it holds, and the costs of the whole run so far.
 
     Args:
         run: ready for its first step.
         reader: reads this rank's GPU; none opens NVML for a run on a GPU.
     """
     problem = None
+    best: dict[str, MetricValue] = {}
     if reader is None:
         reader, problem = open_gpu_reader(run.process.device)
     with Meter(reader) as meter:
         for epoch in run.epochs(while_training=meter.counting):
             usage = reduce_usages(run.process.gather(meter.usage()))
             problems = [text for text in run.process.gather(problem) if text is not None]
-            metrics: dict[str, MetricValue] = {
-                **epoch.metrics(),
+            costs: dict[str, MetricValue] = {
                 **usage.metrics(),
                 "gpu_shared": None if usage.gpu_shared is None else int(usage.gpu_shared),
                 **_costs_over_ranks(epoch, run.process),
             }
-            if epoch.is_best and run.folder is not None and run.process.is_main:
-                write_metrics(run.folder / CHECKPOINT_NAME, metrics)
+            metrics = {**epoch.metrics(), **costs}
+            best = metrics if epoch.is_best else best
+            if best and run.folder is not None and run.process.is_main:
+                write_metrics(run.folder / CHECKPOINT_NAME, {**best, **costs})
+            is_last = epoch.epoch == run.config.epochs
             yield MeteredEpoch(
                 metrics=metrics,
-                is_last=epoch.epoch == run.config.epochs,
+                is_last=is_last,
                 gpu_problem="; ".join(problems) or usage.gpu_problem,
+                profile_problem=profile_problem(run.config.profile, taken=epoch.step) if is_last else None,
             )
 
 

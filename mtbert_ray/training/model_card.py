@@ -12,7 +12,7 @@ from mtbert_ray.config import TrialConfig, dotted
 from mtbert_ray.metrics import METRICS, Metrics
 from mtbert_ray.models.pretrained import TINY, Pooling
 
-CONFIG_NAME = "config.yaml"
+EXPORTED_CONFIG_NAME = "config.yaml"
 """The trial's setting, beside the card; config.json belongs to transformers."""
 
 _ALWAYS_TOLD = ("pair_encoding", "finetune", "adapter.kind", "learning_rate", "batch_size", "epochs", "seed")
@@ -52,7 +52,7 @@ def model_card(
         scores=_scores(config, metrics),
         costs=_costs(metrics),
         settings=_settings(config),
-        config_name=CONFIG_NAME,
+        config_name=EXPORTED_CONFIG_NAME,
     )
 
 
@@ -66,7 +66,7 @@ def _costs(metrics: Metrics) -> list[tuple[str, str, str]]:
     return [
         (
             name,
-            f"{value:,}" if isinstance(value, int) else f"{value:.4g}{f' {metric.unit}' * bool(metric.unit)}",
+            f"{value:,}" if isinstance(value, int) else f"{value:.4g} {metric.unit}".rstrip(),
             metric.meaning,
         )
         for name, metric in METRICS.items()

@@ -34,16 +34,16 @@ def profiling(config: ProfileConfig, folder: Path | None) -> Generator[Callable[
         return
     traces = folder / PROFILE_NAME
     traces.mkdir(parents=True, exist_ok=True)
-    recorded: dict[int, int] = {}
-    """A trace's last step -> how many it holds."""
+    written: set[int] = set()
+    """The last step of each trace."""
 
     def write(profiler: profile) -> None:
         last = profiler.step_num
         steps = _recorded_steps(config, last)
         # A recording that began with the step after the run's last one holds nothing.
-        if steps > 0 and last not in recorded:
+        if steps > 0 and last not in written:
             profiler.export_chrome_trace(str(traces / f"rank0.{last - steps + 1}.pt.trace.json.gz"))
-            recorded[last] = steps
+            written.add(last)
 
     profiler = profile(
         activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])],
@@ -56,10 +56,29 @@ def profiling(config: ProfileConfig, folder: Path | None) -> Generator[Callable[
             yield profiler.step
     finally:
         # Also where a sweep drops the run after an epoch: then nothing behind the `with` would be reached.
-        if sum(recorded.values()) < config.steps * config.repeat:
-            text = _too_few(config, taken=profiler.step_num, recorded=sum(recorded.values()))
+        problem = profile_problem(config, taken=profiler.step_num)
+        if problem is not None:
             # Past contextlib and ours, to the loop.
-            warnings.warn(text, RuntimeWarning, stacklevel=3)
+            warnings.warn(problem, RuntimeWarning, stacklevel=3)
+
+
+def profile_problem(config: ProfileConfig, *, taken: int) -> str | None:
+    """Return what to tell a user whose run ended after so many optimiser steps, too few for what was to be recorded.
+
+    None where they are enough, or where nothing was to be recorded.
+    """
+    cycle = config.wait + config.warmup + config.steps
+    asked, needed = config.repeat * config.steps, config.repeat * cycle
+    if config.steps == 0 or taken >= needed:
+        return None
+    cut_short = max(0, taken % cycle - config.wait - config.warmup)
+    recorded = taken // cycle * config.steps + cut_short
+    found = f"only {recorded} of {asked} steps were recorded" if recorded else "no trace was written"
+    return (
+        f"profile: {found}: the run ended after optimiser step {taken}, and {config.repeat} x (wait {config.wait} + "
+        f"warmup {config.warmup} + steps {config.steps}) are {needed}; make profile.wait or profile.steps smaller, or "
+        "give the run more steps"
+    )
 
 
 def _do_nothing() -> None:
@@ -71,15 +90,3 @@ def _recorded_steps(config: ProfileConfig, taken: int) -> int:
     cycle = config.wait + config.warmup + config.steps
     into = (taken - 1) % cycle + 1 if taken else 0
     return max(0, into - config.wait - config.warmup)
-
-
-def _too_few(config: ProfileConfig, *, taken: int, recorded: int) -> str:
-    """Return what to tell a user whose run was too short."""
-    asked = config.repeat * config.steps
-    needed = config.repeat * (config.wait + config.warmup + config.steps)
-    found = f"only {recorded} of {asked} steps were recorded" if recorded else "no trace was written"
-    return (
-        f"profile: {found}: the run ended after optimiser step {taken}, and {config.repeat} x (wait {config.wait} + "
-        f"warmup {config.warmup} + steps {config.steps}) are {needed}; make profile.wait or profile.steps smaller, or "
-        "give the run more steps"
-    )

@@ -10,13 +10,8 @@ from mtbert_ray.tuning.space.fields import shown
 from mtbert_ray.tuning.space.parameters import Choice, FloatRange, IntRange, Parameter
 
 
-def describe(plan: Plan, rows: Mapping[str | None, RowCounts]) -> list[str]:
-    """Return what a sweep will do, a line a fact.
-
-    Args:
-        plan: as made for the cluster.
-        rows: as returned by `check_inputs`.
-    """
+def describe(plan: Plan) -> list[str]:
+    """Return what a sweep will do on the cluster that the plan was made for, a line a fact."""
     space = plan.space
     trials = "as many as fit" if space.num_trials is None else str(space.num_trials)
     budget = "" if space.time_budget_minutes is None else f" within {space.time_budget_minutes:g} minutes"
@@ -30,7 +25,6 @@ def describe(plan: Plan, rows: Mapping[str | None, RowCounts]) -> list[str]:
         *(f"experiment: {name} ({_keys_in_words(space.experiments[name])})" for name in space.experiment_names),
         *(f"search: {key} = {_in_words(value)}" for key, value in space.search.items() if key != EXPERIMENT),
         *(f"fixed: {key} = {value}" for key, value in space.fixed.items()),
-        *_rows_in_words(rows),
         f"trials: {trials}{budget}, {plan.concurrent_trials} at once, chosen by {space.algorithm}, seed {space.seed}",
         f"a trial needs: {plan.request.description}",
         f"the cluster has: {plan.capacity.description}",
@@ -45,8 +39,12 @@ def _keys_in_words(keys: Mapping[str, object]) -> str:
     )
 
 
-def _rows_in_words(rows: Mapping[str | None, RowCounts]) -> Iterator[str]:
-    """Yield a line a task, or one for each of its numbers of rows with the experiments that have it."""
+def describe_rows(rows: Mapping[str | None, RowCounts]) -> Iterator[str]:
+    """Yield a line a task, or one for each of its numbers of rows with the experiments that have it.
+
+    Args:
+        rows: as returned by `check_inputs`.
+    """
     for task in next(iter(rows.values()))["train"]:
         experiments: dict[tuple[int, int], list[str]] = {}
         for name, counts in rows.items():

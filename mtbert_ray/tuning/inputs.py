@@ -9,9 +9,9 @@ from pathlib import Path
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.errors import ConfigError
 from mtbert_ray.models.adapters.by_peft import FROM_WEIGHTS
-from mtbert_ray.training.checkpoint import CONFIG_NAME
+from mtbert_ray.training.checkpoint import CHECKPOINT_CONFIG_NAME
 from mtbert_ray.training.inputs import load_inputs
-from mtbert_ray.training.start import starting_model
+from mtbert_ray.training.init_from import starting_model
 from mtbert_ray.tuning.space import SearchSpace
 
 RowCounts = Mapping[str, Mapping[str, int]]
@@ -30,10 +30,11 @@ def check_inputs(space: SearchSpace) -> dict[str | None, RowCounts]:
         DataError: a file cannot be read as its task needs it.
         EncoderError: an encoder cannot be found.
         CheckpointError: what `init_from` names is damaged.
-        ConfigError: a checkpoint to start from is missing, or an adapter or a checkpoint does not fit its encoder.
+        ConfigError: a checkpoint to start from or a file of training rows is missing, or an adapter, a checkpoint, a
+            length or a dropout does not fit its encoder.
     """
     configs = space.example_configs()
-    _check_starts(configs)
+    _check_files(configs)
     counts = {_data_of(config): _count_rows(config) for config in _distinct(configs, _inputs_of)}
     for config in _distinct(configs, _model_of):
         starting_model(config)
@@ -66,21 +67,33 @@ def _model_of(config: TrialConfig) -> Hashable:
     placed = (adapter.library, adapter.kind == "vera", adapter.target_modules, rank) if has_adapter else None
     # A checkpoint holds heads as well, which must fit.
     heads = (config.init_from, config.pair_encoding, str(config.hidden_layers)) if config.init_from else None
-    return (config.encoder, config.pooling, placed, heads)
+    of_encoder = (config.encoder, config.pooling, config.data.max_length, config.encoder_dropout is None)
+    return (*of_encoder, placed, heads)
 
 
-def _check_starts(configs: Iterable[TrialConfig]) -> None:
-    """Refuse `init_from` folders that are not there, all of them at once."""
+def _check_files(configs: Iterable[TrialConfig]) -> None:
+    """Refuse `init_from` folders and `data.train_files` that are not there, all of them at once."""
+    configs = list(configs)
     starts = {(config.init_from, config.experiment) for config in configs if config.init_from is not None}
-    missing = {start for start in starts if not (Path(start[0]) / CONFIG_NAME).is_file()}
-    if missing:
-        raise ConfigError([_missing_start(*start) for start in sorted(missing, key=str)])
+    missing = [start for start in sorted(starts, key=str) if not (Path(start[0]) / CHECKPOINT_CONFIG_NAME).is_file()]
+    files = sorted({pair for config in configs for pair in config.data.train_files.items()})
+    problems = [_missing_start(*start) for start in missing]
+    problems += [_missing_file(task, file) for task, file in files if not Path(file).exists()]
+    if problems:
+        raise ConfigError(problems)
 
 
 def _missing_start(folder: str, experiment: str | None) -> str:
     place = "init_from" if experiment is None else f"init_from of experiment {experiment}"
-    what = f"not a checkpoint (no {CONFIG_NAME})" if Path(folder).exists() else "no such folder"
+    what = f"not a checkpoint (no {CHECKPOINT_CONFIG_NAME})" if Path(folder).exists() else "no such folder"
     return (
         f"{place}: {folder}: {what}; make one with `python -m mtbert_ray.train --config CONFIG.yaml --out DIR`, which "
         "leaves it in DIR/checkpoint, or name that of a sweep's trial, SWEEP/trials/ID/checkpoint"
+    )
+
+
+def _missing_file(task: str, file: str) -> str:
+    return (
+        f"data.train_files.{task}: {file}: no such file; a topic-balanced sample is drawn with "
+        "`python -m mtbert_ray.sample TOPICS.yaml --out FILE`"
     )

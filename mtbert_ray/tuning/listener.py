@@ -44,7 +44,7 @@ class SweepListener(tune.Callback):  # type: ignore[misc]  # Ray is untyped
     progress: SweepProgress | None
     trials: dict[str, TrialRecord] = field(default_factory=dict)
     nodes: dict[str, str] = field(default_factory=dict)
-    """Trial -> the node that holds its checkpoint."""
+    """Trial -> the node that holds its checkpoint and traces."""
     scalars: dict[str, ScalarLog] = field(default_factory=dict)
     """Trial -> its event file, while it runs."""
 
@@ -98,6 +98,8 @@ class SweepListener(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         if problem and record.gpu_problem is None:
             record.gpu_problem = problem
             _log.warning("%s: GPU metrics are null: %s", trial_id, problem)
+        if result["profile_problem"]:
+            _log.warning("%s: %s", trial_id, result["profile_problem"])
         if self.progress is not None:
             self.progress.epoch_finished(trial_id, metrics)
 

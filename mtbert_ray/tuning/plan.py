@@ -12,6 +12,7 @@ from mtbert_ray.config import DataConfig, TrialConfig
 from mtbert_ray.errors import ConfigError
 from mtbert_ray.metrics import Objective, Objectives, known_metrics
 from mtbert_ray.tuning.space import SearchSpace
+from mtbert_ray.tuning.space.experiments import EXPERIMENT
 from mtbert_ray.tuning.space.model import setting_key
 
 
@@ -110,10 +111,15 @@ def _notes_of(data: DataConfig) -> Iterator[str]:
 
 
 def _same_setting_notes(space: SearchSpace) -> Iterator[str]:
-    """Yield the experiments that differ in nothing but their names, as an option can leave them."""
+    """Yield the experiments that differ in nothing but their names, as an option can leave them.
+
+    A parameter that is searched in only one of two experiments makes them differ too.
+    """
     names_of: dict[str, list[str]] = {}
     for name in space.experiment_names:
-        names_of.setdefault(setting_key({**space.fixed, **space.experiments[name]}), []).append(name)
+        searched = [key for key, parameter in space.search.items() if name in parameter.when.get(EXPERIMENT, [name])]
+        own = {"settled": {**space.fixed, **space.experiments[name]}, "searched": searched}
+        names_of.setdefault(setting_key(own), []).append(name)
     for names in names_of.values():
         if len(names) > 1:
             yield f"These experiments have the same setting: {', '.join(names)}."

@@ -14,7 +14,7 @@ from rich.console import Console
 from mtbert_ray.cluster.inventory import cluster_capacity, local_capacity
 from mtbert_ray.cluster.session import cluster_address, ray_session
 from mtbert_ray.records import refuse_used_folder
-from mtbert_ray.tuning.describe import describe
+from mtbert_ray.tuning.describe import describe, describe_rows
 from mtbert_ray.tuning.inputs import check_inputs
 from mtbert_ray.tuning.plan import Plan, make_plan
 from mtbert_ray.tuning.space import SearchSpace, load_search_space
@@ -38,18 +38,22 @@ class SweepRequest:
     verbose: bool = False
 
 
-def dry_run(request: SweepRequest) -> list[str]:
-    """Return what the sweep would do, a line a fact, after every check that a sweep makes.
+def dry_run(request: SweepRequest) -> Iterator[str]:
+    """Yield what the sweep would do, a line a fact, making every check that a sweep makes.
+
+    What the trials would read is tried last: who still has to make it sees what it is for.
 
     Raises:
         UserError: as for `launch`.
     """
     space, _ = _checked(request)
-    rows = check_inputs(space)
     if cluster_address(request.address) is None:
-        return describe(make_plan(space, local_capacity(), own_cluster=True), rows)
-    with _planned(request, space) as plan:
-        return describe(plan, rows)
+        yield from describe(make_plan(space, local_capacity(), own_cluster=True))
+    else:
+        with _planned(request, space) as plan:
+            lines = describe(plan)
+        yield from lines
+    yield from describe_rows(check_inputs(space))
 
 
 def launch(request: SweepRequest, *, console: Console) -> SweepOutcome:

@@ -1,11 +1,14 @@
-"""Counts a model's parameters. Knows adapters by the names of their parameters only."""
+"""Counts a model's parameters. Knows adapters by the names of their parameters in the encoder only."""
 
 from dataclasses import dataclass
+from itertools import chain
 
 from torch import nn
 
-ADAPTER_MARKS = ("lora_", "vera_")
-"""One of them is in the name of every tensor that an adapter adds, by peft or by loralib."""
+from mtbert_ray.models.encoder import Encoder
+
+_ADAPTER_PREFIXES = ("lora_", "vera_")
+"""Of a part of the dotted name of every tensor that an adapter adds, by peft or by loralib."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,14 +34,16 @@ class ParameterCounts:
 
 def count_parameters(model: nn.Module) -> ParameterCounts:
     """Count the parameters of a model, shared ones once."""
-    named = list(model.named_parameters())
+    parameters = list(model.parameters())
+    # A task's head may have any name, that of an adapter's tensor too.
+    in_encoders = chain.from_iterable(m.named_parameters() for m in model.modules() if isinstance(m, Encoder))
     return ParameterCounts(
-        total=sum(parameter.numel() for _, parameter in named),
-        trainable=sum(parameter.numel() for _, parameter in named if parameter.requires_grad),
-        adapter=sum(parameter.numel() for name, parameter in named if is_of_adapter(name)),
+        total=sum(parameter.numel() for parameter in parameters),
+        trainable=sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
+        adapter=sum(parameter.numel() for name, parameter in in_encoders if is_of_adapter(name)),
     )
 
 
 def is_of_adapter(name: str) -> bool:
-    """Return whether a tensor of this name belongs to an adapter."""
-    return any(mark in name for mark in ADAPTER_MARKS)
+    """Return whether a tensor of this name in an encoder belongs to an adapter."""
+    return any(part.startswith(_ADAPTER_PREFIXES) for part in name.split("."))

@@ -2,10 +2,11 @@
 
 import warnings
 from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.errors import did_you_mean
-from mtbert_ray.tuning.space.experiments import EXPERIMENT, Ways
+from mtbert_ray.tuning.space.experiments import EXPERIMENT, SettledKeys
 from mtbert_ray.tuning.space.fields import field_of, problem_with, shown
 from mtbert_ray.tuning.space.file import Problems
 from mtbert_ray.tuning.space.parameters import FloatRange, Parameter, YamlValue
@@ -30,7 +31,7 @@ def applies(parameter: Parameter, values: Mapping[str, YamlValue]) -> bool:
 
 def check_conditions(
     parameters: Mapping[str, Parameter],
-    ways: Ways,
+    settled: SettledKeys,
     searched: Collection[str],
     problems: Problems,
 ) -> None:
@@ -38,7 +39,7 @@ def check_conditions(
 
     Args:
         parameters: the searched keys that could be read.
-        ways: what is settled before a value is searched.
+        settled: what is settled before a value is searched, each experiment's keys by themselves.
         searched: all searched keys, those with mistakes included: a condition on one of them is not blamed for it.
         problems: where mistakes go.
     """
@@ -47,15 +48,17 @@ def check_conditions(
             path, name = ("search", key, "when", other), f"search.{key}.when"
             if other in parameters:
                 _check_searched(name, other, allowed, parameters[other], path, problems)
-            elif settled := [way[other] for way in ways if other in way]:
-                _check_settled(name, other, allowed, settled, path, problems)
+            elif values := [keys[other] for keys in settled if other in keys]:
+                _check_settled(name, other, allowed, values, path, problems)
             elif other not in searched:
-                near = did_you_mean(other, (*searched, *(key for way in ways for key in way)))
+                near = did_you_mean(other, (*searched, *chain.from_iterable(settled)))
                 problems.add(path, f"{name} names '{other}', which is neither searched nor fixed{near}")
     _check_circles(parameters, problems)
 
 
-def without_the_impossible(parameters: Mapping[str, Parameter], ways: Ways, problems: Problems) -> dict[str, Parameter]:
+def without_the_impossible(
+    parameters: Mapping[str, Parameter], settled: SettledKeys, problems: Problems
+) -> dict[str, Parameter]:
     """Return the parameters that can apply; the others are left out, each with a warning.
 
     Only an option can make a condition impossible here: within a file that is a mistake. Arguments as of
@@ -68,7 +71,7 @@ def without_the_impossible(parameters: Mapping[str, Parameter], ways: Ways, prob
             (key, other)
             for key, parameter in kept.items()
             for other, allowed in parameter.when.items()
-            if not _can_hold(kept.get(other), ways, other, allowed)
+            if not _can_hold(kept.get(other), settled, other, allowed)
         ]
         if not impossible:
             return kept
@@ -86,9 +89,11 @@ def _option_for(key: str, problems: Problems) -> str:
     return problems.place_of(next((path for path in paths if problems.is_from_command_line(path)), paths[0]))
 
 
-def _can_hold(parameter: Parameter | None, ways: Ways, other: str, allowed: Sequence[YamlValue]) -> bool:
+def _can_hold(
+    parameter: Parameter | None, settled: SettledKeys, other: str, allowed: Sequence[YamlValue]
+) -> bool:
     if parameter is None:
-        return any(other in way and way[other] in allowed for way in ways)
+        return any(other in keys and keys[other] in allowed for keys in settled)
     return any(parameter.takes(value) for value in allowed)
 
 
@@ -113,16 +118,16 @@ def _check_settled(
     name: str,
     other: str,
     allowed: Sequence[YamlValue],
-    settled: Sequence[YamlValue],
+    values: Sequence[YamlValue],
     path: tuple[str, ...],
     problems: Problems,
 ) -> None:
     if problems.is_from_command_line(("fixed", other)):
         for item in allowed:
             _check_type(name, other, item, path, problems)
-    elif not any(value in allowed for value in settled):
-        values = " or ".join(dict.fromkeys(shown(value) for value in settled))
-        problems.add(path, f"{name}.{other} never holds: {other} is fixed at {values}")
+    elif not any(value in allowed for value in values):
+        fixed_at = " or ".join(dict.fromkeys(shown(value) for value in values))
+        problems.add(path, f"{name}.{other} never holds: {other} is fixed at {fixed_at}")
 
 
 def _check_type(name: str, other: str, value: YamlValue, path: tuple[str, ...], problems: Problems) -> None:

@@ -18,8 +18,8 @@ EXPERIMENT = "experiment"
 Experiments = dict[str, dict[str, YamlValue]]
 """Name -> dotted TrialConfig key -> value."""
 
-Ways = Sequence[Mapping[str, YamlValue]]
-"""What is settled before a value is searched, dotted key -> value: one way an experiment, or what is fixed alone."""
+SettledKeys = Sequence[Mapping[str, YamlValue]]
+"""What is settled before a value is searched, dotted key -> value: one mapping an experiment, or what is fixed alone."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
 
@@ -109,8 +109,8 @@ def chosen_names(search: Mapping[str, Parameter], fixed: Mapping[str, YamlValue]
     return (fixed[EXPERIMENT],) if EXPERIMENT in fixed else ()
 
 
-def settled_ways(
+def settled_keys(
     fixed: Mapping[str, YamlValue], experiments: Mapping[str, Mapping[str, YamlValue]], names: Sequence[str]
-) -> Ways:
-    """Return the ways of these experiments, or what is fixed alone where there are none."""
+) -> SettledKeys:
+    """Return what each of these experiments settles, or what is fixed alone where there are none."""
     return [{**fixed, **experiments.get(name, {})} for name in names] or [dict(fixed)]

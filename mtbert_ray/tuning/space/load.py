@@ -20,7 +20,7 @@ from mtbert_ray.tuning.space.experiments import (
     check_chosen,
     check_experiments,
     chosen_names,
-    settled_ways,
+    settled_keys,
     with_experiment_first,
 )
 from mtbert_ray.tuning.space.fields import normalised
@@ -90,14 +90,14 @@ def _checked(content: dict[str, YamlValue], problems: Problems) -> SearchSpace:
     # As written where that is wrong, so that a condition on it is not blamed for it.
     as_written = {name: {**section, **experiments[name]} for name, section in raw_experiments.items()}
     all_fixed = {**(content.get("fixed") or {}), **fixed}
-    check_conditions(parameters, settled_ways(all_fixed, as_written, list(as_written)), raw_search, problems)
+    check_conditions(parameters, settled_keys(all_fixed, as_written, list(as_written)), raw_search, problems)
     if content.get("algorithm") == "grid":
         _check_grid(parameters, problems)
     problems.raise_if_any()
     assert resources is not None, "a section without problems is a model"
 
-    ways = settled_ways(fixed, experiments, chosen_names(parameters, fixed))
-    search = without_the_impossible(parameters, ways, problems)
+    settled = settled_keys(fixed, experiments, chosen_names(parameters, fixed))
+    search = without_the_impossible(parameters, settled, problems)
     plain = {key: normalised(SearchSpace, key, value) for key, value in content.items() if key not in OPEN_KEYS}
     space = SearchSpace(
         objectives=objectives, fixed=fixed, experiments=experiments, search=search, resources=resources, **plain

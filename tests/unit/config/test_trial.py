@@ -144,6 +144,7 @@ def test_a_setting_cannot_be_changed_once_made():
         ({"adapter": {"kind": "vera", "initialisation": "olora"}}, "'vera' has"),
         ({"adapter": {"kind": "vera", "learning_rate_ratio": 4}}, "learning_rate_ratio 4 has no use"),
         ({"smart": {"epsilon": 0}}, "greater than 0"),
+        ({"smart": {"tasks": ["sst", "sst"]}}, r"smart.tasks \['sst', 'sst'\] names a task twice"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(setting, message):

@@ -14,7 +14,7 @@ from mtbert_ray.models.encoder import load_encoder, load_tokenizer
 from mtbert_ray.models.pretrained import packaged_folder
 from mtbert_ray.training.checkpoint import save_checkpoint, write_metrics
 from mtbert_ray.training.export import export_checkpoint
-from mtbert_ray.training.start import starting_model
+from mtbert_ray.training.init_from import starting_model
 
 ADAPTERS = {
     "lora": {"adapter.kind": "lora"},

@@ -77,19 +77,23 @@ def run_with_ranks(config: TrialConfig, folder: Path, world_size: int) -> list[l
     return [[json.loads(line) for line in output.splitlines()] for output in outputs]
 
 
+LORA = {"adapter.kind": "lora"}
+
+
 @pytest.mark.parametrize(
-    "setting",
+    ("setting", "tolerance"),
     [
-        # 40 rows in batches of 15 leave a last batch of 10; 15 rows do not divide by two.
-        {"batch_size": 15, "pair_encoding": "joint"},
-        {"batch_size": 15, "pair_encoding": "separate", "task_order": "sequential"},
+        # 40 rows in batches of 15 leave a last batch of 10; 15 rows do not divide by two. Trained whole, some of the
+        # encoder's gradients are nothing but rounding (a key's bias), by which Adam steps all the same.
+        ({"batch_size": 15, "pair_encoding": "joint"}, 1e-2),
+        ({"batch_size": 15, "pair_encoding": "separate", "task_order": "sequential"}, 1e-2),
         # 39 rows in batches of 2 leave one row for two ranks: one of them has none.
-        {"batch_size": 2, "data.max_train_rows": 39, "epochs": 2, "adapter.kind": "lora"},
-        {"batch_size": 15, "adapter.kind": "lora", "accumulation_steps": 3, **SMART},
-        {"batch_size": 15, "adapter.kind": "lora", "accumulation_steps": 2, "pair_encoding": "separate", **SMART},
+        ({"batch_size": 2, "data.max_train_rows": 39, "epochs": 2, **LORA}, 1e-2),
+        ({"batch_size": 15, "accumulation_steps": 3, **LORA, **SMART}, 1e-4),
+        ({"batch_size": 15, "accumulation_steps": 2, "pair_encoding": "separate", **LORA, **SMART}, 1e-4),
     ],
 )
-def test_two_gloo_workers_give_the_loss_curve_of_one(tmp_path, setting):
+def test_two_gloo_workers_give_the_loss_curve_of_one(tmp_path, setting, tolerance):
     config = tiny_config(**NO_DROPOUT, **setting)
     run = TrainingRun(config.model_copy(update={"accumulation_steps": 1}), process=Process())
     start = {name: tensor.clone() for name, tensor in trainable_state(run.model).items()}
@@ -98,10 +102,9 @@ def test_two_gloo_workers_give_the_loss_curve_of_one(tmp_path, setting):
 
     assert losses_and_scores(first) == losses_and_scores(second)
     # The losses only: the correlation of a tiny random encoder's almost constant predictions is all rounding.
-    torch.testing.assert_close(losses(first), losses(alone), rtol=2e-4, atol=2e-5)
+    torch.testing.assert_close(losses(first), losses(alone), rtol=tolerance / 50, atol=tolerance / 500)
     ours, theirs = trainable_state(run.model), load_file(tmp_path / "ranks" / "last.safetensors")
-    # As a whole: where a gradient is all rounding, Adam still takes a step of the learning rate's size.
-    assert _distance(ours, theirs) < 1e-2 * _distance(ours, start)
+    assert _distance(ours, theirs) < tolerance * _distance(ours, start)
 
 
 def _distance(state: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:

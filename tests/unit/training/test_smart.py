@@ -207,6 +207,33 @@ def test_a_vanishing_noise_leaves_exactly_the_plain_loss(setting):
         assert torch.equal(losses.task, plain(batch, epoch=1).task)
 
 
+@pytest.mark.parametrize("bf16", [False, True])
+def test_every_pass_of_a_batch_has_the_same_dropout_masks(bf16):
+    """The step's, the ascent's and the perturbed one; the next batch has others."""
+    config = small_config(dropout=0.3, encoder_dropout=0.2, **{"smart.steps": 2, "smart.epsilon": 0.1})
+    model, batch = build_model(config).train(), batch_of("quora", config)
+    masks = []
+
+    def note(module, inputs, output):
+        masks[-1].append((output == 0) & (inputs[0] != 0))
+
+    hooks = [module.register_forward_hook(note) for module in model.modules() if isinstance(module, torch.nn.Dropout)]
+    hooks.append(model.register_forward_pre_hook(lambda *_: masks.append([])))
+    loss = TrainingLoss(model, config.smart, seed=0, rank=0, bf16=bf16)
+    loss(batch, epoch=1)
+    passes = len(masks)
+    loss(batch, epoch=2)
+    for hook in hooks:
+        hook.remove()
+
+    # The step's pass, two ascents, the perturbed pass; under bfloat16 one more to ascend from.
+    assert passes == (5 if bf16 else 4) and len(masks) == 2 * passes
+    assert len(masks[0]) > 3 and all(mask.any() for mask in masks[0])
+    for other in masks[1:passes]:
+        assert all(torch.equal(mask, again) for mask, again in zip(masks[0], other, strict=True))
+    assert not any(torch.equal(mask, later) for mask, later in zip(masks[0], masks[passes], strict=True))
+
+
 def test_the_ascent_leaves_no_gradient_on_the_parameters():
     config = small_config(**{"smart.steps": 3, "smart.epsilon": 0.05})
     model, batch = model_of(config), batch_of("quora", config)

@@ -1,0 +1,42 @@
+"""Puts files in their place whole and makes folders. Knows nothing of what is written, nor of who asked for it."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from mtbert_ray.errors import UserError
+
+
+def put_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file beside its place, hand it to the disk, and put it in its place in one step.
+
+    A process that is killed at any moment leaves the old file or the new one.
+
+    Args:
+        path: where the file goes, in place of one that is there.
+        write: writes the content to the path it is given, which has the same extension.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    new = path.with_name(f"{path.stem}.new{path.suffix}")
+    write(new)
+    with new.open("rb") as file:
+        os.fsync(file.fileno())
+    new.replace(path)
+
+
+def make_folder(folder: Path, where: str) -> None:
+    """Make a folder, with those above it, unless it is there already.
+
+    Args:
+        folder: the folder.
+        where: what the user gave, for the message, as `--out runs/mine`.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{where}: no folder can be made there: {error}") from error
