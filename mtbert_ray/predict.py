@@ -33,31 +33,11 @@ def predict(
     gets no test file. With --file, only the given files are predicted.
     """
     # Imported here: torch takes seconds, which --help need not wait for.
-    from mtbert_ray.training.checkpoint import load_checkpoint
-    from mtbert_ray.training.predictions import parse_files, predict_all, predict_files
-    from mtbert_ray.training.process import local_process
+    from mtbert_ray.training.prediction_request import PredictionRequest, answer
 
-    def announce(text: str) -> None:
-        typer.echo(text, err=True)
-
+    request = PredictionRequest(checkpoint=checkpoint, data=data, files=tuple(file or ()), out=out)
     try:
-        model, config = load_checkpoint(checkpoint)
-        if data is not None:
-            if file or all(task.source is not None for task in config.tasks):
-                why = "--file names the rows" if file else "every task of this checkpoint has a source of its own"
-                warnings.warn(f"--data has no effect: {why}", stacklevel=1)
-            config = config.model_copy(update={"data": config.data.on_course_files(data)})
-        folder = out or checkpoint.parent / "predictions"
-        process = local_process(config.resources)
-        if file:
-            of_files = predict_files(
-                model, config, parse_files(file, config), folder, process=process, announce=announce
-            )
-            lines = [line for one in of_files for line in one.lines()]
-        else:
-            written = predict_all(model, config, folder, process=process, announce=announce)
-            scores = ", ".join(f"{name} {score:.4f}" for name, score in written.scores.items())
-            lines = [*map(str, written.files), scores]
+        lines = answer(request, announce=lambda text: typer.echo(text, err=True))
     except UserError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(error.exit_code) from error

@@ -5,14 +5,13 @@ from typing import Any
 
 from mtbert_ray.errors import ConfigError
 
-
-Path = tuple[str, ...]
+KeyPath = tuple[str, ...]
 """Keys from the top down."""
-Split = Callable[[Path, str], Sequence[str]]
+Split = Callable[[KeyPath, str], Sequence[str]]
 """(where a mapping stands, one of its keys) -> the parts of the key: a dot may belong to a name, as in `Web 2.0`."""
 
 
-def at_every_dot(path: Path, key: str) -> list[str]:
+def at_every_dot(path: KeyPath, key: str) -> list[str]:
     """Take every dot of a key for one between two keys, wherever it stands."""
     return key.split(".")
 
@@ -48,7 +47,7 @@ def lay_over(
 
 
 def _put_all(
-    target: dict[str, Any], dotted: Mapping[Any, Any], path: Path, split: Split, conflicts: dict[str, object]
+    target: dict[str, Any], dotted: Mapping[Any, Any], path: KeyPath, split: Split, conflicts: dict[str, object]
 ) -> None:
     for key, value in dotted.items():
         # A key that is no text, as 3, is none of ours: as a text it is refused like other unknown ones.
@@ -66,7 +65,7 @@ def _put_all(
             below[leaf] = value
 
 
-def _section(target: dict[str, Any], place: Path, conflicts: dict[str, object]) -> dict[str, Any]:
+def _section(target: dict[str, Any], place: KeyPath, conflicts: dict[str, object]) -> dict[str, Any]:
     section = target.setdefault(place[-1], {})
     if isinstance(section, dict):
         return section

@@ -109,7 +109,8 @@ def read_checkpoint_config(folder: Path) -> TrialConfig:
         return TrialConfig.model_validate_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise CheckpointError(
-            f"{folder}: not a checkpoint (no {CHECKPOINT_CONFIG_NAME}); give a folder like reports/NAME/trials/ID/checkpoint"
+            f"{folder}: not a checkpoint (no {CHECKPOINT_CONFIG_NAME}); give a folder like "
+            "reports/NAME/trials/ID/checkpoint"
         ) from error
     except ValidationError as error:
         problems = problems_of(error, str(path), TrialConfig)

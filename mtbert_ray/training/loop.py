@@ -20,12 +20,12 @@ from mtbert_ray.metrics import MetricValue
 from mtbert_ray.models.adapters import ParameterCounts, count_parameters
 from mtbert_ray.training.checkpoint import save_checkpoint
 from mtbert_ray.training.evaluate import evaluate
+from mtbert_ray.training.init_from import starting_model
 from mtbert_ray.training.inputs import load_inputs
 from mtbert_ray.training.loss import DivergedError, EpochLosses, LossSums, RowLosses, TrainingLoss
 from mtbert_ray.training.optimizer import make_optimizer, make_schedule
 from mtbert_ray.training.process import Process
 from mtbert_ray.training.profile import profiling
-from mtbert_ray.training.init_from import starting_model
 
 CHECKPOINT_NAME = "checkpoint"
 

@@ -32,23 +32,10 @@ def profiling(config: ProfileConfig, folder: Path | None) -> Generator[Callable[
     if config.steps == 0 or folder is None:
         yield _do_nothing
         return
-    traces = folder / PROFILE_NAME
-    traces.mkdir(parents=True, exist_ok=True)
-    written: set[int] = set()
-    """The last step of each trace."""
-
-    def write(profiler: profile) -> None:
-        last = profiler.step_num
-        steps = _recorded_steps(config, last)
-        # A recording that began with the step after the run's last one holds nothing.
-        if steps > 0 and last not in written:
-            profiler.export_chrome_trace(str(traces / f"rank0.{last - steps + 1}.pt.trace.json.gz"))
-            written.add(last)
-
     profiler = profile(
         activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])],
         schedule=schedule(wait=config.wait, warmup=config.warmup, active=config.steps, repeat=config.repeat),
-        on_trace_ready=write,
+        on_trace_ready=_trace_writer(config, folder / PROFILE_NAME),
         profile_memory=config.memory,
     )
     try:
@@ -83,6 +70,23 @@ def profile_problem(config: ProfileConfig, *, taken: int) -> str | None:
 
 def _do_nothing() -> None:
     pass
+
+
+def _trace_writer(config: ProfileConfig, traces: Path) -> Callable[[profile], None]:
+    """Return what writes a recording into a folder, which it makes."""
+    traces.mkdir(parents=True, exist_ok=True)
+    written: set[int] = set()
+    """The last step of each trace."""
+
+    def write(profiler: profile) -> None:
+        last = profiler.step_num
+        steps = _recorded_steps(config, last)
+        # A recording that began with the step after the run's last one holds nothing.
+        if steps > 0 and last not in written:
+            profiler.export_chrome_trace(str(traces / f"rank0.{last - steps + 1}.pt.trace.json.gz"))
+            written.add(last)
+
+    return write
 
 
 def _recorded_steps(config: ProfileConfig, taken: int) -> int:

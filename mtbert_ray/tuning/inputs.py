@@ -10,8 +10,8 @@ from mtbert_ray.config import TrialConfig
 from mtbert_ray.errors import ConfigError
 from mtbert_ray.models.adapters.by_peft import FROM_WEIGHTS
 from mtbert_ray.training.checkpoint import CHECKPOINT_CONFIG_NAME
-from mtbert_ray.training.inputs import load_inputs
 from mtbert_ray.training.init_from import starting_model
+from mtbert_ray.training.inputs import load_inputs
 from mtbert_ray.tuning.space import SearchSpace
 
 RowCounts = Mapping[str, Mapping[str, int]]

@@ -89,9 +89,7 @@ def _option_for(key: str, problems: Problems) -> str:
     return problems.place_of(next((path for path in paths if problems.is_from_command_line(path)), paths[0]))
 
 
-def _can_hold(
-    parameter: Parameter | None, settled: SettledKeys, other: str, allowed: Sequence[YamlValue]
-) -> bool:
+def _can_hold(parameter: Parameter | None, settled: SettledKeys, other: str, allowed: Sequence[YamlValue]) -> bool:
     if parameter is None:
         return any(other in keys and keys[other] in allowed for keys in settled)
     return any(parameter.takes(value) for value in allowed)

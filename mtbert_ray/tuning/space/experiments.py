@@ -19,7 +19,7 @@ Experiments = dict[str, dict[str, YamlValue]]
 """Name -> dotted TrialConfig key -> value."""
 
 SettledKeys = Sequence[Mapping[str, YamlValue]]
-"""What is settled before a value is searched, dotted key -> value: one mapping an experiment, or what is fixed alone."""
+"""What is settled before a value is searched, dotted key -> value: one mapping an experiment, or the fixed ones."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
 

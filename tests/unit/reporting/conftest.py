@@ -1,3 +1,4 @@
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from mtbert_ray.records import (
     TrialStarted,
     TrialStopped,
 )
+from mtbert_ray.tuning.space import load_search_space
 
+PAPER = Path(__file__).parents[3] / "search_spaces" / "paper"
 START = 1_800_000_000.0
 NASTY = "RuntimeError: <script>alert('x')</script> | `rm` & 2 GiB too much"
 OBJECTIVES = {
@@ -100,3 +103,26 @@ def eight_trials(sweep):
     sweep.start("t7", adapter__kind="lora", adapter__rank=4)
     sweep.epochs("t7", [0.99], peak_memory_gib=0.1)
     return sweep.finish("interrupted")
+
+
+@cache
+def configs_of_table(table: int) -> dict[str, TrialConfig]:
+    return load_search_space(PAPER / f"table{table}.yaml", data_directory="data").one_config_each()
+
+
+@pytest.fixture
+def paper_spaces():
+    """The folder of the search spaces."""
+    return PAPER
+
+
+@pytest.fixture
+def paper_configs():
+    """Table -> experiment -> its setting in the table's search space."""
+    return configs_of_table
+
+
+@pytest.fixture
+def paper_config():
+    """Table and experiment -> its setting in the table's search space."""
+    return lambda table, experiment: configs_of_table(table)[experiment]

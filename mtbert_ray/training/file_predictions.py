@@ -1,0 +1,98 @@
+"""Predictions for files of the user's: in the format of those for dev and test, under names that these never have."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mtbert_ray.config import TrialConfig
+from mtbert_ray.data.examples import Examples
+from mtbert_ray.data.sources import load_file
+from mtbert_ray.errors import UserError
+from mtbert_ray.files import make_folder
+from mtbert_ray.models.encoder import load_tokenizer
+from mtbert_ray.models.multitask import MultitaskModel
+from mtbert_ray.tasks import TaskSpec
+from mtbert_ray.training.evaluate import FloatArray, predict, score
+from mtbert_ray.training.inputs import encode
+from mtbert_ray.training.loop import uses_bf16
+from mtbert_ray.training.predictions import write_predictions
+from mtbert_ray.training.process import Process
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilePredictions:
+    """What was written for one file of the user's."""
+
+    file: Path
+    written: Path
+    num_rows: int
+    num_unlabelled: int
+    """Rows left out because they alone have no label."""
+    metric: str
+    score: float | None
+    """None for a file without labels."""
+
+
+def predictions_name(task: TaskSpec, path: Path) -> str:
+    """Return the name of the predictions for a file; those for dev and test end in -output.csv."""
+    return f"{task.name}-{path.stem}-predictions.csv"
+
+
+def predict_files(
+    model: MultitaskModel,
+    config: TrialConfig,
+    files: Sequence[tuple[TaskSpec, Path]],
+    folder: Path,
+    *,
+    process: Process,
+    announce: Callable[[str], None] = lambda text: None,
+) -> list[FilePredictions]:
+    """Predict files of the user's, each with its task's own columns, and score those that have labels.
+
+    All files are read before any is predicted.
+
+    Args:
+        model: as loaded from a checkpoint.
+        config: its configuration.
+        files: each with its task; no two may have predictions of one name.
+        folder: for the predictions, as sst-STEM-predictions.csv.
+        process: a run of one process.
+        announce: told of each file before it is predicted, which can take minutes.
+
+    Raises:
+        DataError: a file cannot be read as its task needs it.
+        UserError: predictions of that name are there already, or the folder cannot be made.
+    """
+    _refuse_overwriting(files, folder)
+    read = [(task, path, load_file(task, path)) for task, path in files]
+    make_folder(folder, f"--out {folder}")
+    model = model.to(process.device)
+    bf16 = uses_bf16(config, process.device)
+    tokenizer = load_tokenizer(config.encoder)
+    done: list[FilePredictions] = []
+    for task, path, examples in read:
+        announce(f"predicting {path}: {len(examples)} rows")
+        predictions = predict(model, task.name, encode(examples, config, tokenizer), process, bf16=bf16)
+        written = folder / predictions_name(task, path)
+        write_predictions(written, task, examples.ids, predictions)
+        done.append(_about(task, path, examples, predictions, written))
+    return done
+
+
+def _refuse_overwriting(files: Sequence[tuple[TaskSpec, Path]], folder: Path) -> None:
+    """Another file of the same name, in another folder, may have been predicted before."""
+    for task, path in files:
+        target = folder / predictions_name(task, path)
+        if target.exists():
+            raise UserError(f"--file {task.name}={path}: {target} is there already; give another --out, or delete it")
+
+
+def _about(task: TaskSpec, path: Path, examples: Examples, predictions: FloatArray, written: Path) -> FilePredictions:
+    return FilePredictions(
+        file=path,
+        written=written,
+        num_rows=len(examples),
+        num_unlabelled=examples.num_unlabelled,
+        metric=task.kind.metric,
+        score=None if examples.labels is None else score(task, predictions, examples.labels),
+    )
