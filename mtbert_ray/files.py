@@ -14,12 +14,13 @@ def put_file(path: Path, write: Callable[[Path], object]) -> None:
 
     Args:
         path: where the file goes, in place of one that is there.
-        write: writes the content to the path it is given, which has the same extension.
+        write: writes the content to the path it is given. That has another extension, so that what a killed process
+            left is never taken for a file like the others.
 
     Raises:
         OSError: the disk refuses.
     """
-    new = path.with_name(f"{path.stem}.new{path.suffix}")
+    new = path.with_name(path.name + ".new")
     write(new)
     with new.open("rb") as file:
         os.fsync(file.fileno())

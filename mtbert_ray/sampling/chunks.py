@@ -76,7 +76,7 @@ def read_all(reader: Reader, *, cache: Path | None = None, on_texts: Callable[[i
             if values is None:
                 values = reader.read(start, stop)
                 with _writing(home):
-                    put_file(path, partial(np.save, arr=values))
+                    put_file(path, partial(_save, values))
             else:
                 num_found += stop - start
             chunks.append(values)
@@ -108,6 +108,11 @@ def _writing(home: Path) -> Iterator[None]:
             f"{home}: the cache of classified texts cannot be written: {error}. "
             f"Set the environment variable {CACHE_VARIABLE} to a folder with room that you may write to"
         ) from error
+
+
+def _save(values: FloatArray, path: Path) -> None:
+    with path.open("wb") as file:  # Given a path, numpy would append an extension of its own.
+        np.save(file, values)
 
 
 def _opened(path: Path, num_texts: int) -> FloatArray | None:

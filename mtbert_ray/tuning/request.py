@@ -3,6 +3,7 @@
 The order matters: whatever can be found wrong is found before Ray starts or a folder is made.
 """
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from rich.console import Console
 
 from mtbert_ray.cluster.inventory import cluster_capacity, local_capacity
 from mtbert_ray.cluster.session import cluster_address, ray_session
+from mtbert_ray.config.without_effect import never_with_effect
 from mtbert_ray.records import refuse_used_folder
 from mtbert_ray.tuning.describe import describe, describe_rows
 from mtbert_ray.tuning.inputs import check_inputs
@@ -82,6 +84,8 @@ def _checked(request: SweepRequest) -> tuple[SearchSpace, Path]:
         data_directory=None if request.data is None else str(request.data),
         num_trials=request.num_trials,
     )
+    for key, reason in never_with_effect(space.example_configs()).items():
+        warnings.warn(f"{key} has no effect in any trial: {reason}", stacklevel=2)
     folder = request.out or Path("reports") / f"{space.name}-{datetime.now():%Y%m%d-%H%M%S}"
     refuse_used_folder(folder)
     return space, folder

@@ -100,3 +100,16 @@ def test_the_same_task_with_sound_files_passes(tmp_path, monkeypatch):
     done = sweep(Path("own.yaml"), tmp_path / "out", "--dry-run")
     assert done.exit_code == 0, done.output
     assert "rows: mood: 12 train, 12 dev" in done.stdout
+
+
+def test_a_dry_run_says_what_would_run_before_what_is_missing(tmp_path, monkeypatch):
+    """Who follows a table's header has its sample and its first stage only later."""
+    monkeypatch.chdir(tmp_path)
+    experiments = "experiments:\n  sample: {data.train_files: {quora: sample.csv}}\n  second: {init_from: first}\n"
+    Path("space.yaml").write_text(TINY_SPACE.replace("search:", f"{experiments}search:"))
+    done = sweep(Path("space.yaml"), tmp_path / "out", "--dry-run")
+    assert done.exit_code == 2, done.output
+    assert "experiment: sample (" in done.stdout and "experiment: second (" in done.stdout
+    assert f"data.train_files.quora: {tmp_path}/sample.csv: no such file" in done.stderr
+    assert f"init_from of experiment second: {tmp_path}/first: no such folder" in done.stderr
+    assert not (tmp_path / "out").exists()

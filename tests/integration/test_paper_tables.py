@@ -96,7 +96,7 @@ def test_every_experiment_of_a_table_finishes_and_is_reported(table: int, worksp
 @pytest.mark.parametrize("table", EXPERIMENTS)
 @pytest.mark.usefixtures("workspace")
 def test_a_dry_run_prints_exactly_the_paper_s_experiments(table: int):
-    lines = dry_run(SweepRequest(space_file=PAPER / f"table{table}.yaml", overrides=OPTIONS))
+    lines = list(dry_run(SweepRequest(space_file=PAPER / f"table{table}.yaml", overrides=OPTIONS)))
     experiments = [line.split(" (")[0] for line in lines if line.startswith("experiment: ")]
     assert experiments == [f"experiment: {name}" for name in EXPERIMENTS[table]]
     assert any(line.startswith(f"trials: {len(experiments)}, ") for line in lines)

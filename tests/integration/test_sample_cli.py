@@ -82,7 +82,7 @@ def test_a_sample_is_told_topic_by_topic_and_can_be_trained_on(topics, tmp_path,
     scored = invoke(predict_app, tmp_path / "run" / "checkpoint", "--file", f"quora={out}")
     assert scored.exit_code == 0, (scored.output, scored.exception)
     file, line = scored.stdout.splitlines()
-    assert file == str(tmp_path / "run" / "predictions" / "quora-sample-output.csv")
+    assert file == str(tmp_path / "run" / "predictions" / "quora-sample-predictions.csv")
     assert len(Path(file).read_text().splitlines()) == about["rows"] + 1
     assert line.startswith(f"{out}: accuracy 0.") and line.endswith(f"({about['rows']} rows)")
 

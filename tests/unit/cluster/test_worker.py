@@ -1,10 +1,12 @@
 """What every worker of a trial does: threads of its own share, a checkpoint in the trial's folder."""
 
+import threading
+
 import pytest
 import torch
 
 from mtbert_ray.cluster.trial import scaling_of
-from mtbert_ray.cluster.worker import begin_run, gpus_of
+from mtbert_ray.cluster.worker import begin_run, gpus_of, told_epochs
 from mtbert_ray.config import TrialConfig, nest
 from mtbert_ray.training.checkpoint import load_checkpoint
 from mtbert_ray.training.process import Process
@@ -37,6 +39,33 @@ def test_the_best_epoch_is_kept_in_the_trial_s_folder(tmp_path, threads):
     list(run.epochs())
     assert [path.name for path in (tmp_path / "trials" / "t1").iterdir()] == ["checkpoint"]
     assert load_checkpoint(tmp_path / "trials" / "t1" / "checkpoint")[1] == config
+
+
+@pytest.mark.filterwarnings("ignore:profile. only 1 of 3 steps:RuntimeWarning")
+def test_a_recording_cut_short_is_on_disk_before_the_last_epoch_is_told(tmp_path, threads):
+    """Once it is told, the sweep fetches what the trial left."""
+    profile = {"profile.wait": 2, "profile.warmup": 0, "profile.steps": 3}
+    config = trial(**profile, **{"epochs": 3, "batch_size": 16, "resources.gpus_per_worker": 0})
+    epochs = told_epochs(begin_run(config, Process(), tmp_path))
+    first, second = next(epochs), next(epochs)
+    assert (first.profile_problem, second.profile_problem) == (None, None)
+    assert list((tmp_path / "profile").iterdir()) == []
+    last = next(epochs)
+    assert [path.name for path in (tmp_path / "profile").iterdir()] == ["rank0.3.pt.trace.json.gz"]
+    assert last.is_last and last.profile_problem.startswith("profile: only 1 of 3 steps were recorded: the run ended")
+    assert next(epochs, None) is None
+
+
+@pytest.mark.parametrize("taken", [0, 1])
+def test_a_trial_that_is_dropped_stops_its_meter_at_once(tmp_path, threads, taken):
+    config = trial(**{"epochs": 2, "resources.gpus_per_worker": 0})
+    before = set(threading.enumerate())
+    epochs = told_epochs(begin_run(config, Process(), tmp_path))
+    for _ in range(taken):
+        next(epochs)
+    assert (set(threading.enumerate()) == before) is (taken == 0)
+    epochs.close()
+    assert set(threading.enumerate()) == before
 
 
 @pytest.mark.parametrize(

@@ -94,3 +94,29 @@ def test_shares_may_be_off_by_rounding():
     assert SampleConfig(topics=topics, method="embeddings").shares["A"] == 0.3333333
     with pytest.raises(ValueError, match="must sum to 1"):
         SampleConfig(topics=dict.fromkeys("ABC", 0.333), method="embeddings")
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("topics:\n  Web 2.0: 0.25\n  Node.js: {share: 0.75, description: a run time}\n", {}),
+        ("topics.Web 2.0: 0.25\ntopics:\n  Node.js: {share: 0.75, description: a run time}\n", {}),
+        (
+            "topics: {A: 1, B: 0}\n",
+            {"topics": {"Web 2.0": 0.25, "Node.js": {"share": 0.75, "description": "a run time"}}},
+        ),
+    ],
+)
+def test_a_dot_in_a_topic_s_name_belongs_to_it(tmp_path, text, options):
+    path = tmp_path / "topics.yaml"
+    path.write_text(f"method: embeddings\n{text}")
+    config = load_sample_config(path, options)
+    assert dict(config.shares) == {"Web 2.0": 0.25, "Node.js": 0.75}
+    assert config.topics["Node.js"].description == "a run time"
+
+
+def test_an_option_reaches_a_topic_s_key_by_its_dots(tmp_path):
+    path = tmp_path / "topics.yaml"
+    path.write_text("method: embeddings\ntopics:\n  A: {share: 0.25}\n  B: {share: 0.75}\n")
+    config = load_sample_config(path, {"topics.A.share": 0.5, "topics.B.share": 0.5})
+    assert dict(config.shares) == {"A": 0.5, "B": 0.5}

@@ -51,6 +51,16 @@ def test_shares_are_the_papers(kind, rank, paper_percent):
     assert after.trainable == after.adapter + count_parameters(model.heads).total
 
 
+@pytest.mark.parametrize("name", ["flora_x", "lora_x", "vera_b"])
+def test_a_task_s_name_makes_its_head_no_adapter(name):
+    head = build_head(SST.model_copy(update={"name": name}), width=64, pair_encoding="joint", num_hidden=1, dropout=0.3)
+    encoder = load_encoder("tiny")
+    model = MultitaskModel(encoder, {name: head})
+    assert count_parameters(model).adapter == 0
+    add_adapter(encoder, adapter_of("lora", rank=2), seed=0)
+    assert count_parameters(model).adapter == count_parameters(encoder).trainable > 0
+
+
 def test_the_random_matrices_of_vera_are_not_counted():
     encoder = load_encoder("tiny")
     before = count_parameters(encoder).total

@@ -80,3 +80,13 @@ def test_a_cache_that_cannot_be_written_is_the_user_s_to_mend(tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(DataError, match=r"cannot be written.*Set the environment variable MTBERT_RAY_CACHE"):
         read_all(LengthReader(TEXTS), cache=tmp_path / "file", on_texts=lambda done: None)
+
+
+def test_an_error_of_the_reader_is_not_taken_for_one_of_the_cache(tmp_path):
+    class Unreadable(LengthReader):
+        def read(self, start, stop):
+            raise OSError("the model's file is gone")
+
+    with pytest.raises(OSError, match=r"^the model's file is gone$"):
+        read_all(Unreadable(TEXTS), cache=tmp_path, on_texts=lambda done: None)
+    assert read(LengthReader(TEXTS), tmp_path).num_found == 0, "the lock was let go"

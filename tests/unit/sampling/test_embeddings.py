@@ -61,3 +61,13 @@ def test_quotas_and_descriptions_change_no_embedding(make_config):
     topics = {"Other": {"share": 1.0, "description": "anything"}, "Nothing": 0}
     changed = make_config(topics=topics, rows=3, temperature=1.0)
     assert EmbeddingReader(changed, TEXTS, CPU).fingerprint == EmbeddingReader(make_config(), TEXTS, CPU).fingerprint
+
+
+def test_the_tokens_too_go_into_the_cache_that_is_given(make_config, tmp_path):
+    def keys() -> set[str]:
+        return {path.name for path in tmp_path.glob("tokens/*") if path.is_dir()}
+
+    reader = EmbeddingReader(make_config(), ["a text of this test alone"], CPU, cache=tmp_path)
+    of_texts = keys()
+    reader.embed(["a topic of this test alone"])
+    assert (len(of_texts), len(keys())) == (1, 2)

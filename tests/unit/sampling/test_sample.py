@@ -98,6 +98,7 @@ def test_the_json_says_how_it_was_drawn_and_what_is_short(drawn, described, tmp_
 
 def test_other_quotas_of_the_same_rows_classify_nothing(described, tmp_path):
     first = draw_sample(described, cache=tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"tokens", "topics"}
     others = described.model_copy(update={"rows": 9})
     again = draw_sample(others, cache=tmp_path)
     assert (first.num_found, again.num_found) == (0, again.num_texts) and first.num_texts == again.num_texts

@@ -4,26 +4,17 @@ import re
 
 import numpy as np
 import pytest
+from course_files import write_course
 
 from mtbert_ray.config import TrialConfig, nest
 from mtbert_ray.data.sources import load_examples
-from mtbert_ray.errors import ConfigError, DataError, UserError
+from mtbert_ray.errors import DataError, UserError
 from mtbert_ray.models.build import build_model
 from mtbert_ray.tasks import QUORA, SST, STS, TaskSpec
 from mtbert_ray.training.evaluate import evaluate
 from mtbert_ray.training.inputs import load_inputs
-from mtbert_ray.training.predictions import parse_files, predict_all, predict_files, write_predictions
+from mtbert_ray.training.predictions import predict_all, write_predictions
 from mtbert_ray.training.process import Process
-
-COURSE = {
-    "ids-sst-{}.csv": ("\tid\tsentence\tsentiment", "{n}\ts{n:03}\tThe {n}. film of the day\t{label}", 5),
-    "quora-{}.csv": (
-        "\tid\tsentence1\tsentence2\tis_duplicate",
-        "{n}\tq{n}\tIs it {n} ?\tAre there {n} ?\t{label}.0",
-        2,
-    ),
-    "sts-{}.csv": ("\tid\tsentence1\tsentence2\tsimilarity", "{n}\tp{n}\tA cat sits\tThe {n} cats\t{label}.5", 5),
-}
 
 
 def config_of(**dotted) -> TrialConfig:
@@ -32,15 +23,7 @@ def config_of(**dotted) -> TrialConfig:
 
 @pytest.fixture
 def course(tmp_path):
-    """Made-up files of the course: 12 dev rows; test rows without labels, and none of quora."""
-    for name, (header, row, classes) in COURSE.items():
-        rows = [row.format(n=n, label=n % classes) for n in range(12)]
-        for split in ("train", "dev"):
-            (tmp_path / name.format(split)).write_text("\n".join([header, *rows]) + "\n")
-        if not name.startswith("quora"):
-            unlabelled = [line.rsplit("\t", 1)[0] for line in (header, *rows[:5])]
-            (tmp_path / name.format("test-student")).write_text("\n".join(unlabelled) + "\n")
-    return tmp_path
+    return write_course(tmp_path)
 
 
 def predicted(config, folder):
@@ -149,63 +132,3 @@ def test_data_that_are_not_there_are_missed(tmp_path):
     config = config_of(**{"data.source": "course", "data.directory": str(tmp_path)})
     with pytest.raises(DataError, match=r"ids-sst-dev\.csv: no such file"):
         predicted(config, tmp_path / "out")
-
-
-# Files of the user's
-
-
-def of_files(config, folder, *texts):
-    return predict_files(build_model(config), config, parse_files(texts, config), folder, process=Process())
-
-
-def test_a_labelled_file_gets_the_predictions_and_the_score_of_the_same_dev_rows(course, tmp_path):
-    config = config_of(**{"data.source": "course", "data.directory": str(course)})
-    as_dev = predicted(config, tmp_path / "dev")
-    files = [
-        f"{task}={course / name.format('dev')}" for task, name in zip(("sst", "quora", "sts"), COURSE, strict=True)
-    ]
-    done = of_files(config, tmp_path / "files", *files)
-    assert [one.written.name for one in done] == [
-        "sst-ids-sst-dev-output.csv",
-        "quora-quora-dev-output.csv",
-        "sts-sts-dev-output.csv",
-    ]
-    for one, old, task in zip(done, as_dev.files, ("sst", "quora", "sts"), strict=False):
-        assert one.written.read_bytes() == old.read_bytes()
-        assert one.score == as_dev.scores[task]
-        assert one.lines() == [str(one.written), f"{one.file}: {one.metric} {one.score:.4f} (12 rows)"]
-    assert [one.metric for one in done] == ["accuracy", "accuracy", "pearson"]
-
-
-def test_a_file_without_labels_gets_predictions_alone(course, tmp_path):
-    config = config_of(tasks=["sst"])
-    (one,) = of_files(config, tmp_path / "out", f"sst={course / 'ids-sst-test-student.csv'}")
-    assert (one.score, one.num_rows, one.lines()) == (None, 5, [str(one.written)])
-    assert len(one.written.read_text().splitlines()) == 6
-
-
-def test_rows_left_out_for_want_of_a_label_are_told(course, tmp_path):
-    header, row, _ = COURSE["ids-sst-{}.csv"]
-    rows = [row.format(n=n, label="" if n == 7 else n % 5) for n in range(110)]
-    (tmp_path / "mine.csv").write_text("\n".join([header, *rows]) + "\n")
-    (one,) = of_files(config_of(tasks=["sst"]), tmp_path / "out", f"sst={tmp_path / 'mine.csv'}")
-    assert one.lines()[1].endswith("(109 rows, 1 more have no label)")
-
-
-def test_a_file_that_is_not_there_stops_before_anything_is_written(course, tmp_path):
-    good, missing = course / "ids-sst-dev.csv", tmp_path / "nowhere.csv"
-    with pytest.raises(DataError, match=rf"^{missing}: no such file"):
-        of_files(config_of(tasks=["sst"]), tmp_path / "out", f"sst={good}", f"sst={missing}")
-    assert not (tmp_path / "out").exists()
-
-
-def test_every_mistake_in_the_files_is_told_at_once():
-    config = config_of(tasks=["sst", "quora"])
-    with pytest.raises(ConfigError) as caught:
-        parse_files(["sst", "quorra=a.csv", "sst=", "sst=one/a.csv", "sst=other/a.csv"], config)
-    assert caught.value.problems == (
-        "--file sst: expected TASK=PATH, as sst=rows.csv",
-        "--file quorra=a.csv: no task 'quorra'; did you mean 'quora'? (sst, quora)",
-        "--file sst=: expected TASK=PATH, as sst=rows.csv",
-        "--file: the predictions of two files would both be sst-a-output.csv; rename one, or predict them apart",
-    )

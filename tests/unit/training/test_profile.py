@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mtbert_ray.config import ProfileConfig
-from mtbert_ray.training.profile import profiling
+from mtbert_ray.training.profile import profile_problem, profiling
 
 TENSORBOARD_PATTERN = re.compile(r"(.*?)(\.\d+)?\.pt\.trace\.json(?:\.gz)?")
 """What TensorBoard's profiler takes for a trace: a worker, and a number for each of its recordings."""
@@ -111,6 +111,17 @@ def test_an_error_of_the_run_is_not_hidden(tmp_path):
         with profiling(ProfileConfig(steps=2), tmp_path) as after_step:
             after_step()
             raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("taken", range(9))
+def test_the_problem_counts_the_steps_that_the_traces_hold(tmp_path, taken):
+    setting = {"wait": 1, "warmup": 1, "steps": 2, "repeat": 2}
+    with warnings.catch_warnings(action="ignore"):
+        run(tmp_path, taken, **setting)
+    recorded = sum(operators_in(trace, "aten::linear") for trace in traces_in(tmp_path).values())
+    problem = profile_problem(ProfileConfig(**setting), taken=taken)
+    expected = {0: "no trace was written", 4: None}.get(recorded, f"only {recorded} of 4 steps were recorded")
+    assert problem is None if expected is None else problem.startswith(f"profile: {expected}: the run ended after")
 
 
 def test_a_run_that_is_dropped_between_two_epochs_says_it_as_well(tmp_path):

@@ -67,9 +67,36 @@ def test_data_that_are_not_there_are_missed_now(tmp_path: Path):
         check_inputs(space_of(fixed={"encoder": "tiny", **course}))
     with pytest.raises(DataError, match=r"ids-sst-train\.csv: no such file"):
         check_inputs(space_of(**experiments_of(toy={}, course=course)))
-    with pytest.raises(DataError, match=r"sample\.csv: no such file"):
-        sample = {"data.train_files": {"quora": str(tmp_path / "sample.csv")}}
-        check_inputs(space_of(**experiments_of(toy={}, sample=sample)))
+
+
+LONG = ({"data.max_length": 4096}, "data.max_length 4096 is longer than the 512 tokens", ConfigError)
+RATE = ({"encoder_dropout": 0.2}, "has no dropout rate to set", EncoderError)
+
+
+@pytest.mark.parametrize(("wrong", "expected", "error"), [LONG, RATE])
+@pytest.mark.parametrize("order", [("right", "wrong"), ("wrong", "right")])
+def test_what_an_encoder_cannot_have_is_found_in_whichever_experiment_it_stands(
+    monkeypatch, wrong, expected, error, order
+):
+    if error is EncoderError:
+        # An encoder without dropout, of which transformers has none small enough.
+        monkeypatch.setattr("mtbert_ray.models.encoder._DROPOUT_KEYS", ())
+    experiments = {"right": {}, "wrong": wrong}
+    with pytest.raises(error, match=expected):
+        check_inputs(space_of(**experiments_of(**{name: experiments[name] for name in order})))
+
+
+def test_every_file_of_training_rows_that_is_not_there_is_missed_with_the_checkpoints(tmp_path: Path):
+    sample = {"data.train_files": {"quora": str(tmp_path / "sample.csv")}}
+    both = {**sample, "init_from": str(tmp_path / "gone")}
+    with pytest.raises(ConfigError) as caught:
+        check_inputs(space_of(**experiments_of(toy={}, sample=sample, both=both)))
+    start, file = caught.value.problems
+    assert start.startswith(f"init_from of experiment both: {tmp_path}/gone: no such folder; ")
+    assert file == (
+        f"data.train_files.quora: {tmp_path}/sample.csv: no such file; a topic-balanced sample is drawn with `python "
+        "-m mtbert_ray.sample TOPICS.yaml --out FILE`"
+    )
 
 
 def test_every_checkpoint_that_is_not_there_is_missed_at_once(tmp_path: Path):

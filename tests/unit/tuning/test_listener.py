@@ -77,7 +77,8 @@ class Sweep:
         # The checkpoint of an epoch lies there before its result is told.
         (self.listener.trial_folder(trial_id) / "checkpoint").mkdir(exist_ok=True)
         metrics = {"epoch": number, "step": 10 * number, "sst": score, "dev_score": score}
-        result = {"metrics": metrics, "node_id": "this-node", "gpu_problem": None, "done": number == 2, **more}
+        problems = {"gpu_problem": None, "profile_problem": None}
+        result = {"metrics": metrics, "node_id": "this-node", "done": number == 2, **problems, **more}
         self.listener.on_trial_result(0, [], self.trials[trial_id], result)
 
     def complete(self, trial_id: str) -> None:
@@ -189,6 +190,14 @@ def test_a_problem_with_the_gpu_is_logged_and_the_epoch_kept(sweep, caplog):
     sweep.epoch("t1", 1, gpu_problem="NVML does not answer")
     assert "t1: GPU metrics are null: NVML does not answer" in caplog.text
     assert len(read_journal(sweep.folder).trials[0].epochs) == 1
+
+
+def test_a_run_too_short_for_its_profile_is_logged_once(sweep, caplog):
+    sweep.start("t1")
+    sweep.epoch("t1", 1)
+    for _ in range(2):  # Tune hands the last result over once more.
+        sweep.epoch("t1", 2, profile_problem="profile: no trace was written")
+    assert caplog.text.count("t1: profile: no trace was written") == 1
 
 
 def test_the_records_are_those_that_the_journal_tells(sweep):

@@ -4,7 +4,7 @@ import pytest
 
 from mtbert_ray.cluster.capacity import DRIVER_CPUS, Capacity, Growth, Node, NodeGroup
 from mtbert_ray.errors import ConfigError, ResourceError
-from mtbert_ray.tuning.describe import describe
+from mtbert_ray.tuning.describe import describe, describe_rows
 from mtbert_ray.tuning.plan import make_plan, resolve_objectives
 from mtbert_ray.tuning.space import SearchSpace
 
@@ -15,7 +15,6 @@ FROM_ZERO = Capacity(
     growth=Growth(groups=(NodeGroup(node=Node(cpus=4, gpus=1), max_nodes=3),), max_nodes=3, fixed=(Node(cpus=8),)),
 )
 SCORE = {"direction": "maximise", "reference": 0.4}
-NO_ROWS = {None: {"train": {}, "dev": {}}}
 MEMORY = {"direction": "minimise", "reference": 16.0, "constraint": 12.0, "without_gpu": "peak_rss_gib"}
 
 
@@ -132,8 +131,7 @@ def test_a_limit_of_rows_is_noted():
 
 def test_a_plan_is_described_a_line_a_fact():
     space = space_of(question="does it pay?", seed=5, time_budget_minutes=1.5, resources={"concurrent_trials": 3})
-    rows = {None: {"train": {"sst": 40, "sts": 20}, "dev": {"sst": 30, "sts": 10}}}
-    assert describe(make_plan(space, LAPTOP, own_cluster=True), rows) == [
+    assert describe(make_plan(space, LAPTOP, own_cluster=True)) == [
         "sweep: tiny (does it pay?)",
         "objective: dev_score (maximise, reference 0.4)",
         "objective: peak_rss_gib (minimise, reference 16, at most 12)",
@@ -142,8 +140,6 @@ def test_a_plan_is_described_a_line_a_fact():
         "fixed: epochs = 2",
         "fixed: data.max_train_rows = 40",
         "fixed: data.max_dev_rows = 30",
-        "rows: sst: 40 train, 30 dev",
-        "rows: sts: 20 train, 10 dev",
         "trials: 2 within 1.5 minutes, 3 at once, chosen by grid, seed 5",
         "a trial needs: 1 x (1 CPU, 0 GPUs)",
         "the cluster has: 1 node: 4 CPUs, 0 GPUs",
@@ -151,6 +147,8 @@ def test_a_plan_is_described_a_line_a_fact():
         "note: Dev scores come from at most 30 rows a task, the same for every trial.",
         "note: Trials train on at most 40 rows a task.",
     ]
+    rows = {None: {"train": {"sst": 40, "sts": 20}, "dev": {"sst": 30, "sts": 10}}}
+    assert list(describe_rows(rows)) == ["rows: sst: 40 train, 30 dev", "rows: sts: 20 train, 10 dev"]
 
 
 @pytest.mark.parametrize(
@@ -171,13 +169,13 @@ def test_a_plan_is_described_a_line_a_fact():
 )
 def test_a_searched_key_is_described_in_words(key, parameter, words):
     space = space_of(search={key: parameter}, fixed={"adapter.kind": "none"}, algorithm="random", trials=1)
-    lines = describe(make_plan(space, TWO_GPUS, own_cluster=True), NO_ROWS)
+    lines = describe(make_plan(space, TWO_GPUS, own_cluster=True))
     assert f"search: {key} = {words}" in lines
 
 
 def test_a_least_bound_and_a_time_budget_alone_are_described():
     least = {"dev_score": {**SCORE, "constraint": 0.5}}
     space = space_of(objectives=least, algorithm="random", time_budget_minutes=2)
-    lines = describe(make_plan(space, LAPTOP, own_cluster=True), NO_ROWS)
+    lines = describe(make_plan(space, LAPTOP, own_cluster=True))
     assert "objective: dev_score (maximise, reference 0.4, at least 0.5)" in lines
     assert any(line.startswith("trials: as many as fit within 2 minutes, 4 at once") for line in lines)

@@ -276,3 +276,10 @@ def test_shipped_spaces_are_right_and_say_what_they_are_for(path: Path):
 def test_quickstart_needs_nothing_from_outside():
     config = load_search_space(SHIPPED / "quickstart.yaml").any_config()
     assert (config.encoder, config.data.source) == ("minilm", "toy")
+
+
+def test_random_noise_alone_follows_epsilon_in_all_of_the_range_that_smart_searches():
+    """Without ascent steps, normal noise far below epsilon would be the same for every epsilon."""
+    space = load_search_space(SHIPPED / "smart.yaml", data_directory="data")
+    assert 0 in space.search["smart.steps"].values
+    assert space.any_config().smart.noise_variance ** 0.5 >= space.search["smart.epsilon"].high

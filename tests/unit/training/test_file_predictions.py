@@ -1,0 +1,122 @@
+"""Predictions for files of the user's: the same as for dev rows, under other names, and every mistake told."""
+
+import pytest
+from course_files import COURSE, write_course
+
+from mtbert_ray.config import TrialConfig, nest
+from mtbert_ray.errors import ConfigError, DataError, UserError
+from mtbert_ray.models.build import build_model
+from mtbert_ray.training.checkpoint import save_checkpoint
+from mtbert_ray.training.file_predictions import predict_files
+from mtbert_ray.training.prediction_request import PredictionRequest, answer, lines_of, parse_files
+from mtbert_ray.training.predictions import predict_all
+from mtbert_ray.training.process import Process
+
+
+def config_of(**dotted) -> TrialConfig:
+    return TrialConfig.model_validate(nest({"encoder": "tiny", "data.max_dev_rows": 2, **dotted}))
+
+
+@pytest.fixture
+def course(tmp_path):
+    return write_course(tmp_path)
+
+
+def of_files(config, folder, *texts):
+    return predict_files(build_model(config), config, parse_files(texts, config), folder, process=Process())
+
+
+def test_a_labelled_file_gets_the_predictions_and_the_score_of_the_same_dev_rows(course, tmp_path):
+    config = config_of(**{"data.source": "course", "data.directory": str(course)})
+    as_dev = predict_all(build_model(config), config, tmp_path / "dev", process=Process())
+    files = [
+        f"{task}={course / name.format('dev')}" for task, name in zip(("sst", "quora", "sts"), COURSE, strict=True)
+    ]
+    done = of_files(config, tmp_path / "files", *files)
+    assert [one.written.name for one in done] == [
+        "sst-ids-sst-dev-predictions.csv",
+        "quora-quora-dev-predictions.csv",
+        "sts-sts-dev-predictions.csv",
+    ]
+    for one, old, task in zip(done, as_dev.files, ("sst", "quora", "sts"), strict=False):
+        assert one.written.read_bytes() == old.read_bytes()
+        assert one.score == as_dev.scores[task]
+        assert lines_of(one) == [str(one.written), f"{one.file}: {one.metric} {one.score:.4f} (12 rows)"]
+    assert [one.metric for one in done] == ["accuracy", "accuracy", "pearson"]
+
+
+def test_a_file_without_labels_gets_predictions_alone(course, tmp_path):
+    config = config_of(tasks=["sst"])
+    (one,) = of_files(config, tmp_path / "out", f"sst={course / 'ids-sst-test-student.csv'}")
+    assert (one.score, one.num_rows, lines_of(one)) == (None, 5, [str(one.written)])
+    assert len(one.written.read_text().splitlines()) == 6
+
+
+def test_rows_left_out_for_want_of_a_label_are_told(course, tmp_path):
+    header, row, _ = COURSE["ids-sst-{}.csv"]
+    rows = [row.format(n=n, label="" if n == 7 else n % 5) for n in range(110)]
+    (tmp_path / "mine.csv").write_text("\n".join([header, *rows]) + "\n")
+    (one,) = of_files(config_of(tasks=["sst"]), tmp_path / "out", f"sst={tmp_path / 'mine.csv'}")
+    assert lines_of(one)[1].endswith("(109 rows, 1 more have no label)")
+
+
+def test_a_file_that_is_not_there_stops_before_anything_is_written(course, tmp_path):
+    good, missing = course / "ids-sst-dev.csv", tmp_path / "nowhere.csv"
+    with pytest.raises(DataError, match=rf"^{missing}: no such file"):
+        of_files(config_of(tasks=["sst"]), tmp_path / "out", f"sst={good}", f"sst={missing}")
+    assert not (tmp_path / "out").exists()
+
+
+def test_every_mistake_in_the_files_is_told_at_once():
+    config = config_of(tasks=["sst", "quora"])
+    with pytest.raises(ConfigError) as caught:
+        parse_files(["sst", "quorra=a.csv", "sst=", "sst=one/a.csv", "sst=other/a.csv"], config)
+    assert caught.value.problems == (
+        "--file sst: expected TASK=PATH, as sst=rows.csv",
+        "--file quorra=a.csv: no task 'quorra'; did you mean 'quora'? (sst, quora)",
+        "--file sst=: expected TASK=PATH, as sst=rows.csv",
+        "--file: the predictions of two files would both be sst-a-predictions.csv; rename one, or predict them apart",
+    )
+
+
+@pytest.mark.parametrize("file_first", [True, False])
+def test_a_file_called_dev_and_the_dev_rows_keep_their_predictions_apart(tmp_path, file_first):
+    config = config_of(tasks=["sst"])
+    save_checkpoint(tmp_path / "checkpoint", build_model(config), config, {})
+    (tmp_path / "mine").mkdir()
+    mine = write_course(tmp_path / "mine").joinpath("ids-sst-dev.csv").rename(tmp_path / "mine" / "dev.csv")
+    asked = [(f"sst={mine}",), ()]
+    written: dict[str, bytes] = {}
+    for files in asked if file_first else reversed(asked):
+        answer(PredictionRequest(checkpoint=tmp_path / "checkpoint", files=files), announce=lambda text: None)
+        now = {path.name: path.read_bytes() for path in (tmp_path / "predictions").iterdir()}
+        assert written.items() <= now.items()
+        written = now
+    assert sorted(written) == ["sst-dev-output.csv", "sst-dev-predictions.csv", "sst-test-output.csv"]
+
+
+def test_predictions_of_an_earlier_file_of_the_same_name_are_never_overwritten(tmp_path):
+    config = config_of(tasks=["sst"])
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        write_course(tmp_path / name)
+    (first,) = of_files(config, tmp_path / "out", f"sst={tmp_path / 'one' / 'ids-sst-dev.csv'}")
+    before = first.written.read_bytes()
+    with pytest.raises(UserError, match=rf"{first.written} is there already; give another --out, or delete it"):
+        of_files(config, tmp_path / "out", f"sst={tmp_path / 'other' / 'ids-sst-dev.csv'}")
+    assert first.written.read_bytes() == before
+
+
+@pytest.mark.parametrize(("files", "why"), [(True, "--file names the rows"), (False, "every task of this checkpoint")])
+def test_a_data_folder_without_effect_is_told(tmp_path, files, why):
+    rows = "text,mood\n" + "".join(f"day {n},{n % 3}\n" for n in range(6))
+    (tmp_path / "rows.csv").write_text(rows)
+    source = {"train": "rows.csv", "dev": str(tmp_path / "rows.csv"), "columns": {"sentence1": "text", "label": "mood"}}
+    mood = {"name": "mood", "kind": "classification", "num_classes": 3, "source": source}
+    config = config_of(tasks=[mood])
+    save_checkpoint(tmp_path / "checkpoint", build_model(config), config, {})
+    request = PredictionRequest(
+        checkpoint=tmp_path / "checkpoint", data=tmp_path, files=(f"mood={tmp_path}/rows.csv",) if files else ()
+    )
+    with pytest.warns(UserWarning, match=f"^--data has no effect: {why}"):
+        answer(request, announce=lambda text: None)
