@@ -51,7 +51,13 @@ class CheckpointError(UserError):
     """A checkpoint folder that is missing something or does not fit its encoder."""
 
 
-def did_you_mean(got: object, allowed: Iterable[str]) -> str:
-    """Return `"; did you mean 'x'?"` for the nearest allowed name, or an empty string when none is near."""
+def did_you_mean(got: object, allowed: Iterable[str], *, prefix: str = "") -> str:
+    """Return `"; did you mean 'x'?"` for the nearest allowed name, or an empty string when none is near.
+
+    Args:
+        got: the name as written.
+        allowed: the right names.
+        prefix: stands in front of the right name in what is returned.
+    """
     matches = get_close_matches(str(got), list(allowed), n=1, cutoff=0.6)
-    return f"; did you mean '{matches[0]}'?" if matches else ""
+    return f"; did you mean '{prefix}{matches[0]}'?" if matches else ""

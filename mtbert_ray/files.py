@@ -10,7 +10,8 @@ from mtbert_ray.errors import UserError
 def put_file(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file beside its place, hand it to the disk, and put it in its place in one step.
 
-    A process that is killed at any moment leaves the old file or the new one.
+    A process that is killed at any moment leaves the old file or the new one. Others may read it as the user's umask
+    says: some libraries write files that only their owner may read.
 
     Args:
         path: where the file goes, in place of one that is there.
@@ -22,9 +23,17 @@ def put_file(path: Path, write: Callable[[Path], object]) -> None:
     """
     new = path.with_name(path.name + ".new")
     write(new)
+    open_to_others(new)
     with new.open("rb") as file:
         os.fsync(file.fileno())
     new.replace(path)
+
+
+def open_to_others(path: Path) -> None:
+    """Give a file the permissions that a new one has by default."""
+    umask = os.umask(0)
+    os.umask(umask)
+    path.chmod(0o666 & ~umask)
 
 
 def make_folder(folder: Path, where: str) -> None:

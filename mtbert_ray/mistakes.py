@@ -48,7 +48,8 @@ def allowed_keys(model: type[BaseModel], path: Sequence[int | str]) -> list[str]
 
 
 def _unknown(keys: Keys, model: type[BaseModel]) -> str:
-    return f"unknown key '{'.'.join(map(str, keys))}'{did_you_mean(keys[-1], allowed_keys(model, keys[:-1]))}"
+    section = "".join(f"{key}." for key in keys[:-1])
+    return f"unknown key '{section}{keys[-1]}'{did_you_mean(keys[-1], allowed_keys(model, keys[:-1]), prefix=section)}"
 
 
 def _wrong(key: str, details: Sequence[ErrorDetails]) -> str:

@@ -47,6 +47,10 @@ def sample(
             bar = progress.add_task("loading data and model", total=None)
 
             def show_texts(done: int, total: int) -> None:
+                if not progress.tasks[bar].total:
+                    progress.console.print(
+                        f"{total} distinct texts to classify; what is done is kept if this is killed"
+                    )
                 progress.update(bar, description="classifying", completed=done, total=total)
 
             drawn = draw_sample(config, on_texts=show_texts)

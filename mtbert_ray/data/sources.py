@@ -3,6 +3,7 @@
 Hands out checked examples; knows nothing of tokenizers and batches.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -67,8 +68,9 @@ def columns_of(task: TaskSpec) -> Columns:
 def load_file(task: TaskSpec, path: Path) -> Examples:
     """Read and check all rows of a file with a task's own columns, as those of its source or of the course's files.
 
-    Labels may be left out: a file without the column of the labels, or with nothing in it, gives examples without
-    labels. In any other file rows without a label are left out, as in a dev split.
+    Identifiers may be left out; rows then have their number. Labels may be left out: a file without their column, or
+    with nothing in it, gives examples without labels. In any other file rows without a label are left out, as in a
+    dev split.
 
     Args:
         task: whose rows they are.
@@ -80,6 +82,9 @@ def load_file(task: TaskSpec, path: Path) -> Examples:
     if task.source is None:
         _require_known(task)
     table = _read_file(task, path)
+    if table.columns.id not in table.frame.columns:
+        # The course's files have one; a file of somebody's own need not.
+        table = replace(table, columns=table.columns.model_copy(update={"id": None}))
     label = table.columns.label
     is_labelled = label in table.frame.columns and not is_blank(table.frame[label]).all()
     return examples_of(table, task, "dev" if is_labelled else "test")

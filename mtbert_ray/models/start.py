@@ -31,21 +31,23 @@ def load_start(encoder: Encoder, heads: Mapping[str, Head], start: Start) -> Non
     """Copy the earlier run's encoder, and the heads of the tasks that both have, into plain ones, in place.
 
     Raises:
-        ConfigError: the encoder or a shared head is of another make; all of them at once, and nothing is copied.
+        ConfigError: the encoder is of another make, or shared heads are, then all of them at once. Nothing is copied.
     """
     in_encoder = _below("encoder.", start.tensors)
     in_heads = {name: _below(f"heads.{name}.", start.tensors) for name in heads if name in start.tasks}
+    if text := misfits(_without_pooler(encoder.state_dict()), _without_pooler(in_encoder)):
+        # Heads of another width follow from it, and mending them would not help.
+        raise ConfigError(
+            [
+                f"init_from {start.folder}: its encoder does not fit; {text}. "
+                f"It was trained with encoder '{start.encoder}': set encoder to that"
+            ]
+        )
     problems = []
     if encoder.pooling != start.pooling:
-        # Its pooling layer then is missing or too many besides, which need not be told.
         problems.append(
             f"init_from {start.folder}: was trained with pooling {start.pooling}, this run has {encoder.pooling}; "
             f"set pooling to {start.pooling}"
-        )
-    elif text := misfits(encoder.state_dict(), in_encoder):
-        problems.append(
-            f"init_from {start.folder}: its encoder does not fit; {text}. "
-            f"It was trained with encoder '{start.encoder}': set encoder to that"
         )
     for name, tensors in in_heads.items():
         if text := misfits(heads[name].state_dict(), tensors):
@@ -58,6 +60,11 @@ def load_start(encoder: Encoder, heads: Mapping[str, Head], start: Start) -> Non
     copy_into(encoder.state_dict(), in_encoder)
     for name, tensors in in_heads.items():
         copy_into(heads[name].state_dict(), tensors)
+
+
+def _without_pooler(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Leave out the layer that one pooling has and another has not."""
+    return {name: tensor for name, tensor in tensors.items() if "pooler." not in name}
 
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

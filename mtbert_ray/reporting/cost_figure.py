@@ -6,11 +6,12 @@ from matplotlib.axes import Axes
 
 from mtbert_ray.metrics import MetricValue
 from mtbert_ray.records import TrialRecord
-from mtbert_ray.reporting.outcome import Outcome, label_of
+from mtbert_ray.reporting.outcome import Outcome
 from mtbert_ray.reporting.style import (
     EXPERIMENT,
     INK,
     MUTED,
+    PAGE_WIDTH,
     Drawing,
     Groups,
     group_patches,
@@ -19,11 +20,8 @@ from mtbert_ray.reporting.style import (
     tidy,
     title,
 )
-from mtbert_ray.reporting.wording import counted, duration, number, plain_name, unit_of
-
-_MAX_BARS = 20
-_LABEL_WIDTH = 0.075
-"""Inches of a character of a row's label."""
+from mtbert_ray.reporting.trial_rows import label_width, left_out, name_rows, row_order, with_rows
+from mtbert_ray.reporting.wording import duration, number, plain_name, unit_of
 
 
 def costs_drawing(outcome: Outcome, groups: Groups) -> Drawing | None:
@@ -35,27 +33,20 @@ def costs_drawing(outcome: Outcome, groups: Groups) -> Drawing | None:
     metrics = _measured(finished)
     if not metrics:
         return None
-    trials = _in_order(_chosen(finished, outcome), metrics[0], groups)
-    labels = [label_of(trial, outcome.sweep) for trial in trials]
-    beside = _LABEL_WIDTH * max(map(len, labels))
-    width = beside + 2.5 * len(metrics) + 0.4
+    trials = row_order(with_rows(finished, outcome), groups, by=lambda trial: -_value(trial.metrics.get(metrics[0])))
+    width = max(label_width(trials, outcome) + 2.5 * len(metrics) + 0.4, PAGE_WIDTH)
     figure = new_figure(width, 0.27 * len(trials) + 1.5)
     panels = figure.subplots(1, len(metrics), squeeze=False, sharey=True).ravel()
     for axes, metric in zip(panels, metrics, strict=True):
         tidy(axes)
         _draw_bars(axes, metric, trials, groups)
-    panels[0].set_yticks(range(len(trials)), labels, parse_math=False)
-    panels[0].set_ylim(len(trials) - 0.4, -0.6)
+    name_rows(panels[0], trials, outcome)
     # Labels of experiments say what the colours would.
     if groups.hyperparameter not in (None, EXPERIMENT) and (marks := group_patches(groups, trials)):
         columns = legend_columns(marks, width)
         figure.legend(handles=marks, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
-    return Drawing(
-        name="costs",
-        figure=figure,
-        title="what the trials cost",
-        caption=_caption(metrics, finished, trials),
-    )
+    caption = _caption(metrics) + left_out(finished, trials)
+    return Drawing(name="costs", figure=figure, title="what the trials cost", caption=caption)
 
 
 def _measured(finished: Sequence[TrialRecord]) -> list[str]:
@@ -66,23 +57,6 @@ def _measured(finished: Sequence[TrialRecord]) -> list[str]:
 
     memory = "peak_memory_gib" if known("peak_memory_gib") else "peak_rss_gib"
     return [metric for metric in (memory, "gpu_utilisation_mean", "train_seconds") if known(metric)]
-
-
-def _chosen(finished: Sequence[TrialRecord], outcome: Outcome) -> list[TrialRecord]:
-    """Return the trials to draw: all, or of too many the front and the best of the rest by dev score."""
-    if len(finished) <= _MAX_BARS:
-        return list(finished)
-    on_front = {trial.trial_id for trial in outcome.front}
-    ranked = sorted(finished, key=lambda trial: (trial.trial_id not in on_front, -(trial.metrics["dev_score"] or 0)))
-    kept = {trial.trial_id for trial in ranked[:_MAX_BARS]}
-    return [trial for trial in finished if trial.trial_id in kept]
-
-
-def _in_order(trials: Sequence[TrialRecord], metric: str, groups: Groups) -> list[TrialRecord]:
-    """Return experiments in their order with their repetitions together, other trials by falling memory."""
-    if groups.hyperparameter == EXPERIMENT:
-        return sorted(trials, key=groups.index_of)
-    return sorted(trials, key=lambda trial: -_value(trial.metrics.get(metric)))
 
 
 def _draw_bars(axes: Axes, metric: str, trials: Sequence[TrialRecord], groups: Groups) -> None:
@@ -130,7 +104,7 @@ def _time_unit(metric: str, trials: Sequence[TrialRecord]) -> tuple[float, str]:
     return (60.0, "minutes") if longest >= 120 else (1.0, "seconds")
 
 
-def _caption(metrics: Sequence[str], finished: Sequence[TrialRecord], drawn: Sequence[TrialRecord]) -> str:
+def _caption(metrics: Sequence[str]) -> str:
     memory = {
         "peak_memory_gib": "Peak memory is what a trial's process held on its GPU, the largest over its ranks.",
         "peak_rss_gib": "No GPU's memory was measured: peak RSS is the process's resident memory on the processor.",
@@ -139,9 +113,4 @@ def _caption(metrics: Sequence[str], finished: Sequence[TrialRecord], drawn: Seq
     if "gpu_utilisation_mean" in metrics:
         parts.append("Utilisation is the mean over the training steps' time and over ranks.")
     parts.append("Training time is that of the training steps, without the scoring.")
-    if left_out := [trial.trial_id for trial in finished if trial not in drawn]:
-        parts.append(
-            f"The front and the trials with the best dev scores are drawn; {counted(len(left_out), 'trial')} left out: "
-            f"{', '.join(left_out)}."
-        )
     return " ".join(parts)

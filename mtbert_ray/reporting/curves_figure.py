@@ -13,6 +13,7 @@ from mtbert_ray.reporting.style import (
     INK,
     MARKERS,
     MUTED,
+    PAGE_WIDTH,
     PALETTE,
     Drawing,
     Groups,
@@ -27,24 +28,24 @@ from mtbert_ray.reporting.wording import plain_name
 _MAX_COLUMNS = 4
 _FEW = 12
 """Trials whose lines can all be followed."""
+LOSS_CAPTION = (
+    " Below them the epoch's mean training loss, of all rows and of each task: cross entropy where the task is a "
+    "classification, squared error where it is a regression, so that tasks cannot be compared."
+)
 
 
 def curves_drawing(outcome: Outcome, groups: Groups) -> Drawing:
     """Draw the mean dev score and each task's by epoch, one line a trial, one panel a score; below, the train losses.
 
     Args:
-        outcome: with at least one finished epoch.
+        outcome: with at least one trial of several epochs.
         groups: which trials share a colour.
     """
-    tasks = outcome.sweep.started.tasks
-    scores = {"dev_score": "mean over the tasks", **dict.fromkeys(tasks, "accuracy"), **_correlations(outcome)}
-    losses = {"train_loss": "mean over all rows", **{f"train_loss.{task}": "mean of the epoch" for task in tasks}}
-    known = {name for trial in outcome.sweep.trials for epoch in trial.epochs for name in epoch}
-    losses = {name: below for name, below in losses.items() if name in known}
+    scores, losses = score_panels(outcome), loss_panels(outcome)
     columns = min(len(scores), _MAX_COLUMNS)
     rows = -(-len(scores) // columns)
     loss_rows = -(-len(losses) // columns)
-    width = 2.65 * columns + 0.4
+    width = max(2.65 * columns + 0.4, PAGE_WIDTH)
     figure = new_figure(width, 2.6 * (rows + loss_rows) + 0.6)
     panels = figure.subplots(rows + loss_rows, columns, squeeze=False)
     _draw_panels(panels[:rows].ravel().tolist(), scores, outcome, groups)
@@ -53,23 +54,38 @@ def curves_drawing(outcome: Outcome, groups: Groups) -> Drawing:
     columns = legend_columns(marks, width)
     figure.legend(handles=marks, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
     caption = "Dev scores after each epoch, one line a trial; the trials on the front are drawn strong."
-    if losses:
-        caption += (
-            " Below them each epoch's mean training loss, of all rows and of each task: cross entropy where the task "
-            "is a classification, squared error where it is a regression, so that tasks cannot be compared."
-        )
+    caption += LOSS_CAPTION if losses else ""
     return Drawing(name="scores", figure=figure, title="dev scores and train losses by epoch", caption=caption)
+
+
+def score_panels(outcome: Outcome) -> dict[str, str]:
+    """Return the scores that get a panel, the mean first, each with the line under its heading."""
+    tasks = outcome.sweep.started.tasks
+    return {"dev_score": "mean over the tasks", **dict.fromkeys(tasks, "accuracy"), **_correlations(outcome)}
+
+
+def loss_panels(outcome: Outcome) -> dict[str, str]:
+    """Return the train losses that some trial reported, each with the line under its heading."""
+    tasks = outcome.sweep.started.tasks
+    losses = {"train_loss": "mean over all rows", **{f"train_loss.{task}": "mean of the epoch" for task in tasks}}
+    known = {name for trial in outcome.sweep.trials for epoch in trial.epochs for name in epoch}
+    return {name: below for name, below in losses.items() if name in known}
+
+
+def name_panel(axes: Axes, name: str, below: str) -> None:
+    """Write a score's or loss's heading, and the line under it."""
+    group, _, task = name.partition(".")
+    title(axes, f"{plain_name(group)}, {task}" if task else plain_name(name), below)
 
 
 def _draw_panels(panels: Sequence[Axes], names: dict[str, str], outcome: Outcome, groups: Groups) -> None:
     """Draw one value a panel; names are those of the values with the line under their heading."""
     for axes, (name, below) in zip(panels, names.items(), strict=False):
         tidy(axes)
-        group, _, task = name.partition(".")
-        title(axes, f"{plain_name(group)}, {task}" if task else plain_name(name), below)
+        name_panel(axes, name, below)
         axes.set_xlabel("epoch", fontsize=9, color=INK)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
         _draw_lines(axes, name, outcome, groups)
-        _set_epochs(axes, outcome)
     for axes in panels[len(names) :]:
         axes.set_visible(False)
 
@@ -95,15 +111,6 @@ def _draw_lines(axes: Axes, name: str, outcome: Outcome, groups: Groups) -> None
             alpha=1.0 if strong else faint,
             zorder=4 if strong else 3,
         )
-
-
-def _set_epochs(axes: Axes, outcome: Outcome) -> None:
-    """Put ticks on whole epochs, also where there is only one."""
-    epochs = [_epoch(metrics, i) for trial in outcome.sweep.trials for i, metrics in enumerate(trial.epochs, start=1)]
-    if max(epochs) <= 1:
-        axes.set(xlim=(0.5, 1.5), xticks=[1])
-    else:
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
 
 
 def _epoch(metrics: dict[str, MetricValue], place: int) -> float:

@@ -9,6 +9,7 @@ from mtbert_ray.reporting.style import (
     EXPERIMENT,
     INK,
     MARKERS,
+    PAGE_WIDTH,
     Drawing,
     Groups,
     group_marks,
@@ -23,8 +24,6 @@ from mtbert_ray.reporting.style import (
 from mtbert_ray.reporting.wording import setting_value
 
 _MAX_COLUMNS = 5
-_LEAST_WIDTH = 5.8
-"""Inches; the page shows a narrower figure enlarged."""
 _CHARACTERS_OF_AN_AXIS = 30
 """More do not fit below a panel side by side."""
 
@@ -40,7 +39,7 @@ def effects_drawing(outcome: Outcome, groups: Groups) -> Drawing | None:
     drawn = varied[:_MAX_COLUMNS]
     objectives = list(outcome.objectives.items())
     marks = group_marks(groups, outcome.compared)
-    width = max(2.5 * len(drawn) + 0.8, _LEAST_WIDTH)
+    width = max(2.5 * len(drawn) + 0.8, PAGE_WIDTH)
     columns = legend_columns(marks, width)
     legend_rows = -(-len(marks) // columns)
     figure = new_figure(width, 2.3 * len(objectives) + 0.4 + 0.22 * max(0, legend_rows - 1))

@@ -7,6 +7,7 @@ from mtbert_ray.reporting.curves_figure import curves_drawing
 from mtbert_ray.reporting.effect_figure import effects_drawing
 from mtbert_ray.reporting.front_figure import front_drawing
 from mtbert_ray.reporting.hypervolume_figure import hypervolume_drawing
+from mtbert_ray.reporting.one_epoch_figure import one_epoch_drawing
 from mtbert_ray.reporting.outcome import Outcome
 from mtbert_ray.reporting.style import Drawing, groups_of
 
@@ -19,11 +20,11 @@ def front_drawings(outcome: Outcome) -> list[Drawing]:
         return []
     groups = groups_of(outcome)
     pairs = combinations(range(len(outcome.objectives)), 2)
-    return [front_drawing(outcome, across, up, groups) for up, across in pairs]
+    return [front_drawing(outcome, across, up, groups, is_first=up + across == 1) for up, across in pairs]
 
 
 def progress_drawings(outcome: Outcome, end: float) -> list[Drawing]:
-    """Draw what there is of: objectives by hyperparameter, costs by trial, hypervolume over time, curves by epoch.
+    """Draw what there is of: objectives by hyperparameter, costs by trial, hypervolume over time, scores by epoch.
 
     Args:
         outcome: the sweep's.
@@ -35,8 +36,10 @@ def progress_drawings(outcome: Outcome, end: float) -> list[Drawing]:
         drawings.append(effects)
     if costs := costs_drawing(outcome, groups):
         drawings.append(costs)
-    if outcome.feasible.any():
-        drawings.append(hypervolume_drawing(outcome, end))
-    if any(trial.epochs for trial in outcome.sweep.trials):
-        drawings.append(curves_drawing(outcome, groups))
+    if volume := hypervolume_drawing(outcome, end):
+        drawings.append(volume)
+    most_epochs = max((len(trial.epochs) for trial in outcome.sweep.trials), default=0)
+    if most_epochs:
+        # A line of one point is a dot, and dots of trials that agree hide each other.
+        drawings.append(curves_drawing(outcome, groups) if most_epochs > 1 else one_epoch_drawing(outcome, groups))
     return drawings

@@ -15,6 +15,7 @@ from mtbert_ray.reporting.style import (
     INK,
     MARKERS,
     MUTED,
+    PAGE_WIDTH,
     PALETTE,
     Drawing,
     Groups,
@@ -32,19 +33,25 @@ from mtbert_ray.reporting.wording import counted, plain_name, quantity
 
 # N compared trials, F points of a front
 
-_WIDTH = 8.4
-"""Inches."""
 _NEAR = 0.2
 """A bound this share of the axis beyond the trials is still shown."""
 _LABEL_GAP_PX = (70, 22)
 """Labels nearer to each other than this would overlap."""
 
 
-def front_drawing(outcome: Outcome, across: int, up: int, groups: Groups) -> Drawing:
-    """Draw objective number `across` on the x axis against number `up` on the y axis."""
+def front_drawing(outcome: Outcome, across: int, up: int, groups: Groups, *, is_first: bool) -> Drawing:
+    """Draw objective number `across` on the x axis against number `up` on the y axis.
+
+    Args:
+        outcome: with at least one compared trial.
+        across: an objective's place.
+        up: another's.
+        groups: which trials share a colour.
+        is_first: whether the caption explains the marks; those of the figures that follow do not repeat it.
+    """
     names = list(outcome.objectives)
     x_name, y_name = names[across], names[up]
-    figure = new_figure(_WIDTH, 5.4)
+    figure = new_figure(PAGE_WIDTH, 5.4)
     axes = figure.add_subplot()
     tidy(axes)
     values_N2 = losses_to_values(outcome.losses, outcome.objectives)[:, [across, up]]
@@ -58,7 +65,7 @@ def front_drawing(outcome: Outcome, across: int, up: int, groups: Groups) -> Dra
         handles=marks,
         loc="upper center",
         bbox_to_anchor=(0.5, -0.13),
-        ncols=min(4, legend_columns(marks, _WIDTH)),
+        ncols=min(4, legend_columns(marks, PAGE_WIDTH)),
         frameon=False,
         fontsize=9,
     )
@@ -66,13 +73,19 @@ def front_drawing(outcome: Outcome, across: int, up: int, groups: Groups) -> Dra
     finished = counted(len(outcome.compared), "finished trial")
     below = f"{outcome.sweep.started.name}: {finished}, {len(outcome.front)} on the front"
     title(axes, heading[0].upper() + heading[1:], below)
-    more = "" if len(names) == 2 else f" The front is that of all {len(names)} objectives, the line that of these two."
-    caption = (
+    caption = _caption(outcome) if is_first else f"The same trials and marks, {heading}."
+    return Drawing(name=f"front-{y_name}-vs-{x_name}", figure=figure, title=heading, caption=caption)
+
+
+def _caption(outcome: Outcome) -> str:
+    """Explain the marks of all the front's figures."""
+    count = len(outcome.objectives)
+    more = "" if count == 2 else f" The front is that of all {count} objectives, the line that of the two in a figure."
+    return (
         "Each mark is a finished trial; the line is the edge of what was reached. The knee, where there is a front to "
         "have one, has the smallest sum of the objectives, each scaled to the front's own range. "
         f"{counted(len(outcome.compared), 'trial')}, {int((~outcome.feasible).sum())} of them over a constraint.{more}"
     )
-    return Drawing(name=f"front-{y_name}-vs-{x_name}", figure=figure, title=heading, caption=caption)
 
 
 def staircase(losses_F2: NDArray[np.float64], worst: tuple[float, float]) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ Knows nothing of HTML, Markdown and files.
 """
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,7 @@ class FrontPoint:
     values: tuple[str, ...]
     """One an objective, with units."""
     bargains: tuple[str, ...]
-    """What it gives up against the best of each objective, and what it has for it."""
+    """What it gives up and has for it, a sentence for each trial that is the best in some objective."""
     is_knee: bool
     train_command: str
     predict_command: str | None
@@ -41,7 +42,7 @@ def front_points(outcome: Outcome, folder: Path) -> tuple[FrontPoint, ...]:
             trial_id=trial.trial_id,
             setting=setting_of(trial, outcome.sweep),
             values=values,
-            bargains=tuple(_bargain(bargain, outcome) for bargain in own) or ("nothing: it is the best in everything",),
+            bargains=_bargains(own, outcome) or ("nothing: it is the best in everything",),
             is_knee=trial is outcome.knee,
             train_command=_command("train", "--config", folder / "trials" / trial.trial_id / "config.yaml"),
             predict_command=_command("predict", folder / trial.checkpoint) if trial.checkpoint else None,
@@ -55,18 +56,21 @@ def front_values(outcome: Outcome) -> list[tuple[str, ...]]:
     return [tuple(quantity(name, trial.metrics[name]) for name in outcome.objectives) for trial in outcome.front]
 
 
-def _bargain(bargain: TradeOff, outcome: Outcome) -> str:
+def _bargains(trade_offs_of_point: Sequence[TradeOff], outcome: Outcome) -> tuple[str, ...]:
+    """Say each trade once: a trial that is the best in several objectives stands in a TradeOff of each of them."""
+    by_best = {trade_off.best: trade_off for trade_off in trade_offs_of_point}
+    return tuple(_bargain(trade_off, outcome) for trade_off in by_best.values())
+
+
+def _bargain(trade_off: TradeOff, outcome: Outcome) -> str:
     """Say one TradeOff: "0.012 less dev score than t3, for 1.90 GiB less peak memory"."""
     parts = [
-        (index, difference(name, objective.direction, loss), loss)
-        for index, ((name, objective), loss) in enumerate(
-            zip(outcome.objectives.items(), bargain.differences, strict=True)
-        )
+        (difference(name, objective.direction, loss), loss)
+        for (name, objective), loss in zip(outcome.objectives.items(), trade_off.differences, strict=True)
     ]
-    gained = [text for _, text, loss in parts if loss < 0]
-    also_lost = [text for index, text, loss in parts if loss > 0 and index != bargain.objective]
-    given_up = joined([parts[bargain.objective][1], *also_lost])
-    return f"{given_up} than {outcome.front[bargain.best].trial_id}, for {joined(gained)}"
+    given_up = joined([text for text, loss in parts if loss > 0])
+    gained = joined([text for text, loss in parts if loss < 0])
+    return f"{given_up} than {outcome.front[trade_off.best].trial_id}, for {gained}"
 
 
 def _command(module: str, *arguments: str | Path) -> str:

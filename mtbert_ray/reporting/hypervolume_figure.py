@@ -3,35 +3,39 @@
 from mtbert_ray.pareto.hypervolume import hypervolume_over_time
 from mtbert_ray.pareto.objectives import reference_losses
 from mtbert_ray.reporting.outcome import Outcome
-from mtbert_ray.reporting.style import PALETTE, Drawing, new_figure, tidy, title
+from mtbert_ray.reporting.style import PAGE_WIDTH, PALETTE, Drawing, new_figure, tidy, title
 from mtbert_ray.reporting.wording import plain_name, quantity
 
 
-def hypervolume_drawing(outcome: Outcome, end: float) -> Drawing:
+def hypervolume_drawing(outcome: Outcome, end: float) -> Drawing | None:
     """Draw the hypervolume of the feasible finished trials over the minutes since the sweep began.
 
+    None while it is 0: no feasible trial is better than the reference point in every objective.
+
     Args:
-        outcome: with at least one feasible trial.
+        outcome: the sweep's.
         end: when the line ends, in seconds since the epoch.
     """
-    figure = new_figure(8.4, 3.4)
+    if not outcome.feasible.any():
+        return None
+    volumes = hypervolume_over_time(outcome.losses[outcome.feasible], reference_losses(outcome.objectives)).tolist()
+    if not volumes[-1]:
+        return None
+    figure = new_figure(PAGE_WIDTH, 3.4)
     axes = figure.add_subplot()
     tidy(axes)
     started = outcome.sweep.started.time
     arrived = [trial for trial, feasible in zip(outcome.compared, outcome.feasible, strict=True) if feasible]
     minutes = [((trial.ended or started) - started) / 60 for trial in arrived]
-    volumes = hypervolume_over_time(outcome.losses[outcome.feasible], reference_losses(outcome.objectives)).tolist()
     stop = max((end - started) / 60, minutes[-1])
     axes.step([0.0, *minutes, stop], [0.0, *volumes, volumes[-1]], where="post", color=PALETTE[0], linewidth=1.8)
     axes.plot(minutes, volumes, "o", markersize=4.5, color=PALETTE[0])
     axes.set(xlabel="minutes since the sweep began", ylabel="hypervolume   better →", xlim=(0, stop * 1.02 or 1))
-    axes.set_ylim(0, max(volumes) * 1.08 or 1)
+    axes.set_ylim(0, volumes[-1] * 1.08)
     at = ", ".join(f"{plain_name(name)} {quantity(name, o.reference)}" for name, o in outcome.objectives.items())
     title(axes, "Hypervolume over time", f"reference point: {at}")
     caption = (
         "How much of the space up to the reference point the trials dominate, after each one that finished (dots). "
         f"A line that has gone flat says that more trials would bring little. Reference point: {at}."
     )
-    if not volumes[-1]:
-        caption += " It stays at 0 because no trial is better than the reference point in every objective."
     return Drawing(name="hypervolume", figure=figure, title="hypervolume over time", caption=caption)

@@ -24,6 +24,8 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 INK = "#24292f"
 MUTED = "#6e7781"
 FAINT = "#d0d7de"
+PAGE_WIDTH = 8.4
+"""Inches that every figure has at least, so that a page shows the letters of all at about one size."""
 EXPERIMENT = "experiment"
 """The hyperparameter whose values are names of whole settings."""
 
@@ -111,8 +113,12 @@ def groups_of(outcome: Outcome) -> Groups:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty white figure of so many inches."""
-    return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12), facecolor="white")
+    """Return an empty white figure of so many inches, and at least of a page's width."""
+    return Figure(
+        figsize=(max(width, PAGE_WIDTH), height),
+        layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12),
+        facecolor="white",
+    )
 
 
 def tidy(axes: Axes) -> None:

@@ -82,6 +82,7 @@ def draw_sample(
     assert examples is not None, "only test rows may be absent"
     reader, text_of_row_NS = _reader_of(config, examples, cache)
     num_texts = len(reader.texts)
+    on_texts(0, num_texts)
     reading = read_all(reader, cache=cache, on_texts=lambda done: on_texts(done, num_texts))
     if not np.isfinite(reading.values).all():
         name = config.model if config.method == "zero_shot" else config.encoder

@@ -36,9 +36,12 @@ def run_alone(config: TrialConfig, folder: Path, *, on_step: Callable[[int, int]
     if any((folder / name).exists() for name in (METRICS_LOG_NAME, CHECKPOINT_NAME, TENSORBOARD_NAME, PROFILE_NAME)):
         # The files of two settings would be mixed.
         raise UserError(f"--out {folder}: already holds a run; give another folder")
-    make_folder(folder, f"--out {folder}")
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--out {folder}: is a file; give a folder")
     process = local_process(config.resources)
     run = TrainingRun(config, process=process, folder=folder, on_step=on_step)
+    # Not before: a setting that is refused leaves no folder behind.
+    make_folder(folder, f"--out {folder}")
     with (
         (folder / METRICS_LOG_NAME).open("w", encoding="utf-8") as log,
         ScalarLog(folder / TENSORBOARD_NAME) as scalars,

@@ -108,10 +108,11 @@ def read_checkpoint_config(folder: Path) -> TrialConfig:
     try:
         return TrialConfig.model_validate_json(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise CheckpointError(
-            f"{folder}: not a checkpoint (no {CHECKPOINT_CONFIG_NAME}); give a folder like "
-            "reports/NAME/trials/ID/checkpoint"
-        ) from error
+        below = folder / "checkpoint"
+        if (below / CHECKPOINT_CONFIG_NAME).exists():
+            raise CheckpointError(f"{folder}: not a checkpoint itself; give {below}") from error
+        what = f"not a checkpoint (no {CHECKPOINT_CONFIG_NAME})" if folder.exists() else "no such folder"
+        raise CheckpointError(f"{folder}: {what}; give a folder like reports/NAME/trials/ID/checkpoint") from error
     except ValidationError as error:
         problems = problems_of(error, str(path), TrialConfig)
         raise CheckpointError("\n".join([f"{path}: not the configuration of a checkpoint:", *problems])) from error

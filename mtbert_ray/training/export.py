@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.errors import UserError
-from mtbert_ray.files import make_folder
+from mtbert_ray.files import make_folder, open_to_others
 from mtbert_ray.models.adapters import merge_adapter, to_peft
 from mtbert_ray.models.adapters.by_peft import ADAPTER_NAME
 from mtbert_ray.models.encoder import Encoder, load_encoder, load_tokenizer
@@ -53,18 +53,35 @@ def export_checkpoint(checkpoint: Path, out: Path, *, merge: bool = False) -> Pa
         merge_adapter(model.encoder)
         model.encoder.model.save_pretrained(out)
         _save_pooling(model.encoder, config, out)
+    public = _without_local_paths(config)
     with (out / EXPORTED_CONFIG_NAME).open("w", encoding="utf-8") as file:
-        YAML().dump(config.model_dump(mode="json"), file)
+        YAML().dump(public.model_dump(mode="json"), file)
     card = model_card(
-        config, metrics, base=base_name(config), pooling=model.encoder.pooling, as_adapter=as_adapter, name=out.name
+        public, metrics, base=base_name(config), pooling=model.encoder.pooling, as_adapter=as_adapter, name=out.name
     )
     (out / "README.md").write_text(card, encoding="utf-8")
+    for path in out.rglob("*"):
+        if path.is_file():
+            open_to_others(path)
     return out
 
 
 def base_name(config: TrialConfig) -> str:
     """Return the encoder by the name that transformers loads it by."""
     return PUBLISHED.get(config.encoder, config.encoder)
+
+
+def _without_local_paths(config: TrialConfig) -> TrialConfig:
+    """Return the setting with files and folders by their last name: where they lie here is of use to nobody else."""
+
+    def cleaned(value: Any) -> Any:  # noqa: ANN401
+        if isinstance(value, dict):
+            return {key: cleaned(part) for key, part in value.items()}
+        if isinstance(value, list):
+            return [cleaned(part) for part in value]
+        return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+
+    return TrialConfig.model_validate(cleaned(config.model_dump(mode="json")))
 
 
 def _refuse_used(out: Path) -> None:

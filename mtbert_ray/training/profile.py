@@ -73,8 +73,7 @@ def _do_nothing() -> None:
 
 
 def _trace_writer(config: ProfileConfig, traces: Path) -> Callable[[profile], None]:
-    """Return what writes a recording into a folder, which it makes."""
-    traces.mkdir(parents=True, exist_ok=True)
+    """Return what writes a recording into a folder, which the first one makes."""
     written: set[int] = set()
     """The last step of each trace."""
 
@@ -83,6 +82,7 @@ def _trace_writer(config: ProfileConfig, traces: Path) -> Callable[[profile], No
         steps = _recorded_steps(config, last)
         # A recording that began with the step after the run's last one holds nothing.
         if steps > 0 and last not in written:
+            traces.mkdir(parents=True, exist_ok=True)
             profiler.export_chrome_trace(str(traces / f"rank0.{last - steps + 1}.pt.trace.json.gz"))
             written.add(last)
 

@@ -35,3 +35,12 @@ def test_a_folder_is_made_with_those_above_it_or_refused_by_what_was_given(tmp_p
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UserError, match=r"^--out mine: no folder can be made there: "):
         make_folder(tmp_path / "file" / "below", "--out mine")
+
+
+def test_others_may_read_a_file_that_a_library_wrote_for_its_owner_alone(tmp_path):
+    def write(path):
+        path.touch(mode=0o600)
+
+    put_file(tmp_path / "weights", write)
+    (tmp_path / "plain").write_text("")
+    assert (tmp_path / "weights").stat().st_mode == (tmp_path / "plain").stat().st_mode

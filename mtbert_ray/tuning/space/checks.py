@@ -34,7 +34,9 @@ def check_plain_keys(content: Mapping[str, YamlValue], model: type[Schema], prob
         if key not in content and not (key == "search" and "experiments" in content):
             problems.add((), f"missing key '{key}': {meaning}")
     bounded = any(content.get(key) is not None for key in ("trials", "time_budget_minutes"))
-    if not bounded and content.get("algorithm") != "grid":
+    # A misspelt algorithm may be the grid, which needs neither.
+    is_known = problem_with(model, "algorithm", content.get("algorithm", "tpe")) is None
+    if not bounded and is_known and content.get("algorithm") != "grid":
         problems.add((), "missing key 'trials' (how many to run) or 'time_budget_minutes'; give one or both")
 
 

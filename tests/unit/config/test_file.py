@@ -49,7 +49,7 @@ resources: {gpus_per_worker: atuo, gpus: 1}
     assert problems(read, content) == [
         "config.yaml: adapter.kind has 'lroa'; did you mean 'lora'? ('none', 'lora', 'dora' or 'vera')",
         "config.yaml: adapter.dropout: Input should be less than 1, got 2",
-        "config.yaml: unknown key 'adapter.rnak'; did you mean 'rank'?",
+        "config.yaml: unknown key 'adapter.rnak'; did you mean 'adapter.rank'?",
         "config.yaml: data.source has 'corse'; did you mean 'course'? ('toy' or 'course')",
         "config.yaml: batch_size: Input should be a valid integer, unable to parse string as an integer, got 'many'",
         "config.yaml: resources.gpus_per_worker: Input should be a valid number, unable to parse string as a number or "

@@ -379,3 +379,9 @@ def test_a_half_labelled_file_follows_the_rules_of_a_dev_split(tmp_path):
     write(path, "\n".join(["\tid\tsentence\tsentiment", *rows[:6]]) + "\n")
     with pytest.raises(DataError, match="no label in 1 of 6 rows, at most 1% may be left out"):
         load_file(SST, path)
+
+
+def test_a_file_of_ones_own_needs_no_identifiers(tmp_path):
+    (tmp_path / "own.csv").write_text("sentence,sentiment\nFine.,3\nPoor.,1\n")
+    examples = load_file(SST, tmp_path / "own.csv")
+    assert (examples.ids, examples.sentence1, examples.labels.tolist()) == (["0", "1"], ["Fine.", "Poor."], [3, 1])

@@ -48,15 +48,25 @@ def test_freezing_and_dropout_are_the_new_configurations():
     assert all(("lora_" in name or "heads." in name) == p.requires_grad for name, p in model.named_parameters())
 
 
-def test_every_misfit_is_named_with_what_to_do():
-    old = build_model(config_of(hidden_layers=2))
+def test_of_another_encoder_only_the_encoder_is_told():
+    """Heads, whose width is the encoder's, and the pooling need not be mended then."""
+    old = build_model(config_of(pooling="mean", hidden_layers=2))
     tensors = old.state_dict()
     tensors["encoder.model.embeddings.word_embeddings.weight"] = torch.zeros(7, 32)
     with pytest.raises(ConfigError) as raised:
-        build_model(config_of(hidden_layers={"sst": 2, "quora": 1, "sts": 2}), start=start_of(old, tensors=tensors))
+        build_model(config_of(hidden_layers=1), start=start_of(old, tensors=tensors))
     assert raised.value.problems == (
         "init_from old: its encoder does not fit; 1 of another shape: model.embeddings.word_embeddings.weight ((7, 32),"
         " the model has (109, 32)). It was trained with encoder 'tiny': set encoder to that",
+    )
+
+
+def test_every_misfit_is_named_with_what_to_do():
+    old = build_model(config_of(pooling="mean", hidden_layers=2))
+    with pytest.raises(ConfigError) as raised:
+        build_model(config_of(hidden_layers={"sst": 2, "quora": 1, "sts": 2}), start=start_of(old))
+    assert raised.value.problems == (
+        "init_from old: was trained with pooling mean, this run has pooler; set pooling to mean",
         "init_from old: its head for task 'quora' does not fit; 2 unexpected: scorer.layers.4.bias, "
         "scorer.layers.4.weight. Set hidden_layers, pair_encoding and the task's classes as in its config.json, or "
         "give the task another name",

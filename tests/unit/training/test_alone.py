@@ -58,3 +58,10 @@ def test_a_folder_with_anything_of_another_run_is_refused(tmp_path, name):
     (tmp_path / name).mkdir()
     with pytest.raises(UserError, match="already holds a run"):
         run(tmp_path)
+
+
+def test_a_refused_setting_leaves_no_folder(tmp_path):
+    refused = TrialConfig.model_validate({"encoder": "tiny", "init_from": str(tmp_path / "gone")})
+    with pytest.raises(UserError, match="no such folder"):
+        next(run_alone(refused, tmp_path / "run", on_step=lambda step, total: None))
+    assert not (tmp_path / "run").exists()

@@ -159,9 +159,13 @@ class TestInitFrom:
         with pytest.raises(CheckpointError) as raised:
             starting_model(config_of(init_from=str(tmp_path / "gone")))
         assert str(raised.value) == (
-            f"init_from: {tmp_path / 'gone'}: not a checkpoint (no config.json); give a folder like "
-            "reports/NAME/trials/ID/checkpoint"
+            f"init_from: {tmp_path / 'gone'}: no such folder; give a folder like reports/NAME/trials/ID/checkpoint"
         )
+
+    def test_the_run_s_folder_in_place_of_its_checkpoint(self, tmp_path):
+        save_checkpoint(tmp_path / "checkpoint", build_model(config_of()), config_of(), {})
+        with pytest.raises(CheckpointError, match=f"not a checkpoint itself; give {tmp_path / 'checkpoint'}"):
+            starting_model(config_of(init_from=str(tmp_path)))
 
     def test_other_heads(self, tmp_path):
         trained(tmp_path, pair_encoding="separate")

@@ -170,6 +170,14 @@ class TestCard:
         assert "base_model" not in card  # a random encoder is on no hub
         assert load_config(out / "config.yaml") == config_of(learning_rate=3e-4, **{"smart.tasks": ["sst"]})
 
+    def test_nothing_tells_where_files_lie_on_this_machine(self, tmp_path):
+        data = {"data.source": "course", "data.directory": str(tmp_path / "course")}
+        trained(tmp_path / "checkpoint", **data, **{"data.train_files": {"sst": str(tmp_path / "mine.csv")}})
+        out = export_checkpoint(tmp_path / "checkpoint", tmp_path / "out")
+        for path in (out / "README.md", out / "config.yaml"):
+            assert str(tmp_path) not in path.read_text() and "mine.csv" in path.read_text()
+        assert "--config config.yaml --data DIR\n" in (out / "README.md").read_text()
+
     def test_front_matter_is_yaml(self, tmp_path):
         trained(tmp_path / "checkpoint", pair_encoding="separate")
         out = export_checkpoint(tmp_path / "checkpoint", tmp_path / "out")
@@ -195,6 +203,6 @@ class TestRefusals:
             export_checkpoint(tmp_path / "checkpoint", tmp_path / "out")
 
     def test_no_checkpoint(self, tmp_path):
-        with pytest.raises(CheckpointError, match="not a checkpoint"):
+        with pytest.raises(CheckpointError, match="no such folder"):
             export_checkpoint(tmp_path / "none", tmp_path / "out")
         assert not (tmp_path / "out").exists()

@@ -26,7 +26,7 @@ def run(folder: Path | None, taken: int, **profile) -> None:
 
 
 def traces_in(folder: Path) -> dict[str, dict]:
-    paths = sorted((folder / "profile").iterdir())
+    paths = sorted((folder / "profile").iterdir()) if (folder / "profile").exists() else []
     return {path.name: json.loads(gzip.decompress(path.read_bytes())) for path in paths}
 
 
