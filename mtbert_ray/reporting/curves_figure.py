@@ -29,7 +29,7 @@ _MAX_COLUMNS = 4
 _FEW = 12
 """Trials whose lines can all be followed."""
 LOSS_CAPTION = (
-    " Below them the epoch's mean training loss, of all rows and of each task: cross entropy where the task is a "
+    " Below them the mean training loss of an epoch, of all rows and of each task: cross entropy where the task is a "
     "classification, squared error where it is a regression, so that tasks cannot be compared."
 )
 

@@ -20,7 +20,7 @@ def front_drawings(outcome: Outcome) -> list[Drawing]:
         return []
     groups = groups_of(outcome)
     pairs = combinations(range(len(outcome.objectives)), 2)
-    return [front_drawing(outcome, across, up, groups, is_first=up + across == 1) for up, across in pairs]
+    return [front_drawing(outcome, across, up, groups, is_first=place == 0) for place, (up, across) in enumerate(pairs)]
 
 
 def progress_drawings(outcome: Outcome, end: float) -> list[Drawing]:

@@ -22,6 +22,8 @@ from mtbert_ray.reporting.trial_rows import ROW_HEIGHT, label_width, left_out, n
 from mtbert_ray.reporting.wording import number
 
 _MAX_COLUMNS = 4
+_LEAST_SPAN = 0.02
+"""Of an axis, so that values that agree but for rounding are not drawn apart."""
 
 
 def one_epoch_drawing(outcome: Outcome, groups: Groups) -> Drawing:
@@ -44,23 +46,18 @@ def one_epoch_drawing(outcome: Outcome, groups: Groups) -> Drawing:
     )
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
     name_rows(panels[0, 0], trials, outcome)
-    cells = panels.ravel().tolist()
-    for names, own in ((scores, cells[: score_rows * columns]), (losses, cells[score_rows * columns :])):
-        for axes, (name, below) in zip(own, names.items(), strict=False):
+    for names, own in ((scores, panels[:score_rows]), (losses, panels[score_rows:])):
+        cells = own.ravel().tolist()
+        for axes, (name, below) in zip(cells, names.items(), strict=False):
             tidy(axes)
             name_panel(axes, name, below)
             _draw_dots(axes, name, trials, outcome, groups)
-        for axes in own[len(names) :]:
+        for axes in cells[len(names) :]:
             axes.set_visible(False)
     # Labels of experiments say what the colours would.
     if groups.hyperparameter not in (None, EXPERIMENT) and (marks := group_marks(groups, trials)):
-        figure.legend(
-            handles=marks,
-            loc="outside lower center",
-            ncols=legend_columns(marks, figure.get_figwidth()),
-            frameon=False,
-            fontsize=9,
-        )
+        columns = legend_columns(marks, figure.get_figwidth())
+        figure.legend(handles=marks, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
     caption = "Dev scores after the only epoch, one row a trial; the trials on the front are filled."
     caption += (LOSS_CAPTION if losses else "") + left_out(trained, trials)
     return Drawing(name="scores", figure=figure, title="dev scores and train losses", caption=caption)
@@ -85,11 +82,19 @@ def _draw_dots(axes: Axes, name: str, trials: Sequence[TrialRecord], outcome: Ou
             zorder=4,
         )
         axes.annotate(
-            number(name, value), (value, row), (7, 0), textcoords="offset points", va="center", fontsize=8, color=INK
+            number(name, value),
+            (value, row),
+            (7, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+            color=INK,
+            # The row's line would run through the digits.
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
         )
     axes.tick_params(axis="y", length=0)
     axes.locator_params(axis="x", nbins=4)
     if values:
-        span = max(values) - min(values) or abs(values[0]) or 1.0
+        span = max(max(values) - min(values), _LEAST_SPAN)
         # Room on the right for the number beside the largest value.
         axes.set_xlim(min(values) - 0.12 * span, max(values) + 0.55 * span)

@@ -21,7 +21,9 @@ def with_rows(trials: Sequence[TrialRecord], outcome: Outcome) -> list[TrialReco
     if len(trials) <= _MAX_ROWS:
         return list(trials)
     on_front = {trial.trial_id for trial in outcome.front}
-    ranked = sorted(trials, key=lambda trial: (trial.trial_id not in on_front, -(trial.metrics["dev_score"] or 0)))
+    ranked = sorted(
+        trials, key=lambda trial: (trial.trial_id not in on_front, -(trial.metrics.get("dev_score") or 0.0))
+    )
     kept = {trial.trial_id for trial in ranked[:_MAX_ROWS]}
     return [trial for trial in trials if trial.trial_id in kept]
 

@@ -4,11 +4,13 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
+from matplotlib.image import imread
 
 from mtbert_ray.errors import JournalError, UserError
 from mtbert_ray.metrics import Objective
 from mtbert_ray.records import EpochFinished, read_journal
 from mtbert_ray.reporting.document import markdown_text, write_report
+from mtbert_ray.reporting.figures import DPI
 from mtbert_ray.reporting.tables import trial_table
 
 LOSSLESS = {"dtype": {"trial_id": str}, "keep_default_na": False, "na_values": [""]}
@@ -40,6 +42,14 @@ def test_the_answer_names_the_knee_and_what_it_gives_up(eight_trials):
     )
     assert "0.020 less dev score than t0, for 1.90 GiB less peak memory" in page
     assert "0.40 GiB more peak memory than t3, for 0.080 more dev score" in page
+
+
+def test_the_page_shows_all_figures_at_the_same_size_an_inch(eight_trials):
+    page = write_report(eight_trials).read_text()
+    shown = {name: float(rem) for name, rem in re.findall(r'figures/(\S+)\.png".*max-width: ([\d.]+)rem', page)}
+    inches = {name: imread(eight_trials / f"figures/{name}.png").shape[1] / DPI for name in shown}
+    assert len(shown) == 5
+    assert {name: rem / inches[name] for name, rem in shown.items()} == pytest.approx(dict.fromkeys(shown, 6.4), 0.01)
 
 
 def test_commands_of_front_points_quote_the_folder_and_need_a_checkpoint_to_predict(eight_trials, monkeypatch):

@@ -6,6 +6,7 @@ from mtbert_ray.records import EpochFinished, read_journal
 from mtbert_ray.reporting.figures import front_drawings, progress_drawings
 from mtbert_ray.reporting.front_figure import short_id, staircase
 from mtbert_ray.reporting.outcome import outcome_of
+from mtbert_ray.reporting.style import PAGE_WIDTH
 
 
 def test_staircase_joins_the_points_through_the_corners_that_nothing_reached():
@@ -65,11 +66,17 @@ def test_three_objectives_have_three_pairs(sweep):
     wide = type(sweep)(sweep.folder.parent / "wide", objectives=objectives)
     wide.trial("t0", [0.7], gpu_utilisation_mean=50.0)
     wide.trial("t1", [0.6], gpu_utilisation_mean=60.0)
-    names = [drawing.name for drawing in front_drawings(outcome_of(read_journal(wide.finish())))]
-    assert names == [
+    drawings = front_drawings(outcome_of(read_journal(wide.finish())))
+    assert [drawing.name for drawing in drawings] == [
         "front-dev_score-vs-train_seconds",
         "front-dev_score-vs-gpu_utilisation_mean",
         "front-train_seconds-vs-gpu_utilisation_mean",
+    ]
+    # The marks are explained once, below the first.
+    assert "Each mark is a finished trial" in drawings[0].caption
+    assert [drawing.caption for drawing in drawings[1:]] == [
+        "The same trials and marks, dev score against GPU utilisation mean.",
+        "The same trials and marks, train time against GPU utilisation mean.",
     ]
 
 
@@ -85,6 +92,45 @@ def test_hypervolume_is_drawn_over_minutes_and_counts_feasible_trials(eight_tria
 
 def drawings_of(folder):
     return {d.name: d for d in progress_drawings(outcome_of(read_journal(folder)), end=1_800_000_600.0)}
+
+
+def test_a_hypervolume_that_stayed_at_0_is_not_drawn(sweep):
+    sweep.trial("t0", [0.3], peak_memory_gib=3.0)  # the reference asks for 0.4
+    assert "hypervolume" not in drawings_of(sweep.folder)
+    sweep.trial("t1", [0.5], peak_memory_gib=3.0)
+    line = drawings_of(sweep.finish())["hypervolume"].figure.axes[0].lines[0]
+    assert line.get_ydata().tolist() == pytest.approx([0, 0, 0.5, 0.5])
+
+
+def test_every_figure_is_at_least_as_wide_as_the_page(sweep):
+    sweep.trial("t0", [0.7], peak_memory_gib=1.0)
+    outcome = outcome_of(read_journal(sweep.finish()))
+    drawings = [*front_drawings(outcome), *progress_drawings(outcome, end=1_800_000_600.0)]
+    assert [drawing.name for drawing in drawings[1:]] == ["costs", "hypervolume", "scores"]
+    assert min(drawing.figure.get_figwidth() for drawing in drawings) == PAGE_WIDTH
+
+
+def test_scores_of_one_epoch_have_a_row_a_trial_and_agreeing_trials_do_not_hide_each_other(sweep):
+    sweep.trial("t0", [0.6], peak_memory_gib=3.0)
+    sweep.trial("t1", [0.7], peak_memory_gib=2.0)
+    sweep.trial("t2", [0.7], peak_memory_gib=5.0)
+    drawing = drawings_of(sweep.finish())["scores"]
+    panels = [axes for axes in drawing.figure.axes if axes.get_visible()]
+    assert [axes.get_title(loc="left") for axes in panels] == ["dev score", "sst", "quora", "sts", "train loss"]
+    assert rows_of(drawing) == ["t1", "t2", "t0"]  # the best first
+    dots = [(line.get_xdata()[0], line.get_ydata()[0]) for line in panels[0].lines]
+    assert dots == [(pytest.approx(0.7), 0), (pytest.approx(0.7), 1), (pytest.approx(0.6), 2)]
+    assert [text.get_text() for text in panels[0].texts[1:]] == ["0.700", "0.700", "0.600"]
+    hollow = [line.get_markerfacecolor() == "white" for line in panels[0].lines]
+    assert hollow == [False, True, True]  # t1 is the front
+
+
+def test_a_value_that_a_trial_of_one_epoch_did_not_report_leaves_its_row_empty(sweep):
+    sweep.trial("t0", [0.6], peak_memory_gib=3.0, **{"train_loss.sts": 1.5})
+    sweep.trial("t1", [0.7], peak_memory_gib=2.0)
+    panels = drawings_of(sweep.finish())["scores"].figure.axes
+    (loss,) = [axes for axes in panels if axes.get_title(loc="left") == "train loss, sts"]
+    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in loss.lines] == [(1.5, 1)]
 
 
 def test_curves_have_one_panel_a_score_and_one_a_loss_and_one_line_a_trial(eight_trials):
@@ -166,8 +212,17 @@ def test_experiments_name_the_rows_in_their_own_order_with_their_seeds_together(
     assert rows_of(drawings_of(experiments)["costs"]) == ["v2, seed 0", "v2, seed 1", "v1"]
 
 
-def test_experiments_name_the_curves(experiments):
-    (legend,) = drawings_of(experiments)["scores"].figure.legends
+def test_experiments_name_the_rows_of_one_epoch(experiments):
+    drawing = drawings_of(experiments)["scores"]
+    assert rows_of(drawing) == ["v2, seed 0", "v2, seed 1", "v1"]
+    assert not drawing.figure.legends
+
+
+def test_experiments_name_the_curves(sweep):
+    own = type(sweep)(sweep.folder.parent / "experiments", hyperparameters=("experiment",))
+    own.trial("t0", [0.6, 0.7], setting={"experiment": "v2"}, peak_memory_gib=3.0)
+    own.trial("t1", [0.7], setting={"experiment": "v1"}, peak_memory_gib=1.0)
+    (legend,) = drawings_of(own.finish())["scores"].figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["v2", "v1"]
 
 
