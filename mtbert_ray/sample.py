@@ -4,7 +4,7 @@
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -12,9 +12,6 @@ from rich.progress import Progress
 
 from mtbert_ray.config.file import load_sample_config, parse_assignment
 from mtbert_ray.errors import UserError
-
-if TYPE_CHECKING:
-    from mtbert_ray.sampling.sample import TopicRows
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -60,17 +57,8 @@ def sample(
         raise typer.Exit(error.exit_code) from error
     typer.echo(f"{drawn.num_texts} distinct texts, of which {drawn.num_found} were classified before", err=True)
     for topic in drawn.topics:
-        typer.echo(_line(topic))
+        typer.echo(topic.in_words)
     typer.echo(f"{drawn.num_rows} of {config.rows} rows: {out} ({about_path(out).name} says how they were drawn)")
-
-
-def _line(topic: "TopicRows") -> str:
-    least = f", confidence from {topic.confidence[-1]:.3f}" if len(topic.rows) else ""
-    missing = topic.quota - len(topic.rows)
-    short = f"; {missing} short: no other row is likeliest of this topic" if topic.is_short else ""
-    return (
-        f"{topic.name}: {len(topic.rows)} of {topic.quota}, from {topic.num_likeliest} rows of this topic{least}{short}"
-    )
 
 
 def main() -> None:

@@ -41,6 +41,14 @@ class TopicRows:
         """Whether there are fewer rows than the quota."""
         return len(self.rows) < self.quota
 
+    @property
+    def in_words(self) -> str:
+        """What the topic got, of what, in one line."""
+        got = f"{self.name}: {len(self.rows)} of {self.quota}, from {self.num_likeliest} rows of this topic"
+        least = f", confidence from {self.confidence[-1]:.3f}" if len(self.rows) else ""
+        missing = self.quota - len(self.rows)
+        return f"{got}{least}{f'; {missing} short: no other row is likeliest of this topic' if self.is_short else ''}"
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sample:

@@ -1,117 +1,20 @@
 """What Tune tells becomes the journal: each event once, in order, with the innermost reason of a failure."""
 
-import json
 import pickle
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from event_files import hparams_in, scalars_in
-from ray import cloudpickle
-from ray.exceptions import RayError, RayTaskError
-from ray.train import ControllerError, WorkerGroupError
-from rich.console import Console
+from ray.exceptions import RayError
+from told_sweep import NO_WORD, Sweep, metrics
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.config.file import load_config
-from mtbert_ray.errors import ConfigError
-from mtbert_ray.metrics import Objective
-from mtbert_ray.records import Journal, SweepStarted, read_journal
-from mtbert_ray.tuning.listener import SweepListener, reason_of
-from mtbert_ray.tuning.progress import SweepProgress
-
-OBJECTIVES = {"dev_score": Objective(direction="maximise", reference=0.0)}
-NO_WORD = "the trial's process died without a word (out of memory, or killed)"
-
-
-@dataclass
-class FakeTrial:
-    """What the listener reads of a Tune trial."""
-
-    config: dict
-    pickled_error_file: str | None = None
-    error_file: str | None = None
-
-
-class Sweep:
-    """A sweep in whose place a test speaks for Tune."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.journal = Journal(folder)
-        self.journal.append(
-            SweepStarted(
-                name="s",
-                space={},
-                objectives=OBJECTIVES,
-                hyperparameters=("learning_rate",),
-                tasks=("sst",),
-                num_trials=3,
-                seed=0,
-                versions={},
-                git_revision=None,
-                hardware={},
-            )
-        )
-        self.progress = SweepProgress(
-            objectives=OBJECTIVES,
-            tasks=("sst",),
-            num_trials=3,
-            time_budget_seconds=None,
-            console=Console(quiet=True),
-        )
-        self.listener = SweepListener(folder=folder, journal=self.journal, progress=self.progress)
-        self.trials: dict[str, FakeTrial] = {}
-
-    def trial(self, trial_id: str, **setting) -> FakeTrial:
-        values = {"learning_rate": 1e-5, **setting}
-        config = TrialConfig(epochs=2, tasks=("sst",), **values)
-        tune_config = {"trial_id": trial_id, "values": values, "trial": config.model_dump(mode="json")}
-        self.trials[trial_id] = FakeTrial(tune_config)
-        return self.trials[trial_id]
-
-    def start(self, trial_id: str, **setting) -> None:
-        self.listener.on_trial_start(0, [], self.trial(trial_id, **setting))
-
-    def epoch(self, trial_id: str, number: int, score: float = 0.5, **more) -> None:
-        # The checkpoint of an epoch lies there before its result is told.
-        (self.listener.trial_folder(trial_id) / "checkpoint").mkdir(exist_ok=True)
-        metrics = {"epoch": number, "step": 10 * number, "sst": score, "dev_score": score}
-        problems = {"gpu_problem": None, "profile_problem": None}
-        result = {"metrics": metrics, "node_id": "this-node", "done": number == 2, **problems, **more}
-        self.listener.on_trial_result(0, [], self.trials[trial_id], result)
-
-    def complete(self, trial_id: str) -> None:
-        self.listener.on_trial_complete(0, [], self.trials[trial_id])
-
-    def fail(self, trial_id: str, error: BaseException | None) -> None:
-        trial = self.trials[trial_id]
-        if error is not None:
-            path = self.folder / f"{trial_id}-error.pkl"
-            path.write_bytes(cloudpickle.dumps(error))
-            trial.pickled_error_file = str(path)
-        self.listener.on_trial_error(0, [], trial)
-
-    def events(self) -> list[tuple[str, str, object]]:
-        """Kind, trial and what is special, of every event after the first."""
-        read_journal(self.folder)  # Refuses what is out of order.
-        lines = (self.folder / "journal.jsonl").read_text().splitlines()[1:]
-        special = {"epoch": "metrics", "trial_finished": "checkpoint", "trial_stopped": "reason"}
-        special |= {"trial_failed": "reason", "trial_started": "hyperparameters"}
-        events = [json.loads(line) for line in lines]
-        return [(event["event"], event["trial_id"], event[special[event["event"]]]) for event in events]
+from mtbert_ray.records import read_journal
 
 
 @pytest.fixture
 def sweep(tmp_path) -> Sweep:
     return Sweep(tmp_path / "sweep")
-
-
-def metrics(epoch: int, score: float = 0.5) -> dict:
-    return {"epoch": epoch, "step": 10 * epoch, "sst": score, "dev_score": score}
-
-
-# The journal
 
 
 def test_trials_that_overlap_are_told_in_the_order_in_which_things_happened(sweep):
@@ -301,64 +204,3 @@ def test_traces_that_cannot_be_fetched_cost_no_checkpoint(sweep, monkeypatch, ca
 
 
 # Reasons
-
-
-def task_error(cause: BaseException) -> RayTaskError:
-    return RayTaskError("step", f"Traceback:\n  a long one\n{cause!r}", cause, proctitle="p", pid=1, ip="127.0.0.1")
-
-
-CAUSE = RuntimeError("CUDA out of memory")
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        CAUSE,
-        task_error(CAUSE),
-        task_error(CAUSE).as_instanceof_cause(),
-        task_error(task_error(CAUSE)),
-        WorkerGroupError("two ranks failed:\n...", {1: CAUSE, 0: ValueError("later")}),
-        task_error(WorkerGroupError("a rank failed", {0: task_error(CAUSE)})),
-        task_error(ControllerError(WorkerGroupError("a rank failed", {3: CAUSE}))),
-        ControllerError(CAUSE),
-    ],
-)
-def test_the_reason_is_the_innermost_cause_in_one_line(sweep, error):
-    assert reason_of(error) == "RuntimeError: CUDA out of memory"
-    sweep.start("t1")
-    sweep.fail("t1", error)
-    assert read_journal(sweep.folder).trials[0].reason == "RuntimeError: CUDA out of memory"
-
-
-@pytest.mark.parametrize(
-    ("error", "reason"),
-    [
-        (None, NO_WORD),
-        (ValueError(), "ValueError"),
-        (ValueError("  \n\n "), "ValueError"),
-        (ValueError("\n one \n\n\t two\n"), "ValueError: one; two"),
-        (ValueError("1\n2\r\n3\n4\n5"), "ValueError: 1; 2; 3"),
-        (ValueError("one\u2028two"), "ValueError: one; two"),
-        (ConfigError(["adapter.rank is too large", "and more"]), "ConfigError: adapter.rank is too large; and more"),
-        (FileNotFoundError(2, "No such file", "data/gr\udcfc\udcdfe.csv"), None),
-        (WorkerGroupError("nobody knows why", {}), "WorkerGroupError: Training failed due to worker errors:; nobody k"),
-        (KeyError("sst"), "KeyError: 'sst'"),
-    ],
-)
-def test_a_reason_is_one_line_that_a_journal_can_hold(sweep, error, reason):
-    reason = reason or r"FileNotFoundError: [Errno 2] No such file: 'data/gr\udcfc\udcdfe.csv'"
-    assert reason_of(error).startswith(reason)
-    assert len(reason_of(error).splitlines()) == 1
-    sweep.start("t1")
-    sweep.fail("t1", error)
-    assert read_journal(sweep.folder).trials[0].reason == reason_of(error)
-
-
-def test_the_whole_trace_of_a_failure_is_kept_beside_the_trial(tmp_path):
-    trace = tmp_path / "of-tune.txt"
-    trace.write_text("Traceback: all of it")
-    sweep = Sweep(tmp_path / "sweep")
-    sweep.start("t1")
-    sweep.trials["t1"].error_file = str(trace)
-    sweep.listener.on_trial_error(0, [], sweep.trials["t1"])
-    assert (sweep.folder / "trials" / "t1" / "error.txt").read_text() == "Traceback: all of it"
