@@ -162,7 +162,8 @@ def test_missing_data_are_refused_and_an_earlier_run_is_kept(trained, tmp_path):
 def test_an_out_that_is_a_file_is_refused(trained, tmp_path):
     (tmp_path / "file").write_text("mine")
     for out in (tmp_path / "file", tmp_path / "file" / "below"):
-        refused(train(out), f"--out {out}: no folder can be made there")
+        why = "is a file; give a folder" if out.name == "file" else "no folder can be made there"
+        refused(train(out), f"--out {out}: {why}")
         refused(invoke(predict_app, trained / "checkpoint", "--out", out), f"--out {out}: no folder can be made there")
     assert (tmp_path / "file").read_text() == "mine"
 
@@ -177,8 +178,11 @@ def predict(checkpoint: Path, tmp_path: Path, *arguments) -> Result:
 
 
 def test_a_folder_that_is_no_checkpoint_is_refused(trained, tmp_path):
-    for folder in (tmp_path / "nowhere", tmp_path, trained / "metrics.jsonl"):
+    (tmp_path / "empty").mkdir()
+    for folder in (tmp_path / "empty", trained / "metrics.jsonl"):
         refused(predict(folder, tmp_path), f"{folder}: not a checkpoint (no config.json); give a folder like")
+    refused(predict(tmp_path / "nowhere", tmp_path), f"{tmp_path / 'nowhere'}: no such folder; give a folder like")
+    refused(predict(trained, tmp_path), f"{trained}: not a checkpoint itself; give {trained / 'checkpoint'}")
 
 
 @pytest.mark.parametrize(

@@ -252,7 +252,7 @@ def test_resolved_resources_keep_the_number_of_trials_at_once(tmp_path: Path):
 
 
 def test_values_of_another_space_are_refused(tmp_path: Path):
-    with pytest.raises(ConfigError, match=r"unknown key 'adapter\.rnk'; did you mean 'rank'"):
+    with pytest.raises(ConfigError, match=r"unknown key 'adapter\.rnk'; did you mean 'adapter\.rank'"):
         load(CONDITIONAL, tmp_path).trial_config({"adapter.rnk": 8})
 
 
