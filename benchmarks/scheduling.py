@@ -31,7 +31,8 @@ TUNING_TASKS = (
 )
 """Every other task in the order of their numbers; the rest is held out."""
 BUDGETS = (10.0, 25.0, 50.0, 100.0)
-LEVELS = rung_levels(1, 3.0, NUM_EPOCHS)
+EPOCHS = (*rung_levels(1, 3.0, NUM_EPOCHS), NUM_EPOCHS)
+"""Where something may be decided: the rungs of all rules, and the end."""
 _TOLERANCE = 0.02
 
 
@@ -90,12 +91,12 @@ def _halving(**options: Any) -> Callable[[int], Rungs]:
     return lambda seed: Rungs(HalvingConfig(seed=seed, **options), NUM_EPOCHS)
 
 
-_EPSILON_NET = {"keep": 1 / 3, "order": "epsilon_net", "spare_front": False}
+_EPSILON_NET = {"grace": 1, "keep": 1 / 3, "order": "epsilon_net", "spare_front": False}
 _NO_STOPPING = Method(algorithm="random", rule=lambda seed: None)
 METHODS: dict[str, Method] = {
     "random": _NO_STOPPING,
     "random, error-only halving": Method(
-        algorithm="random", rule=lambda seed: ErrorOnly(Rungs(HalvingConfig(keep=1 / 3), NUM_EPOCHS))
+        algorithm="random", rule=lambda seed: ErrorOnly(Rungs(HalvingConfig(grace=1, keep=1 / 3), NUM_EPOCHS))
     ),
     "random, epsilon-net": Method(algorithm="random", rule=_halving(**_EPSILON_NET)),
     "random, Syne Tune's MOASHA": Method(algorithm="random", rule=lambda seed: SyneTune()),
@@ -118,7 +119,7 @@ def main(
     """Print a table for each number of workers."""
     benchmark = Benchmark(folder)
     names = [name for name in benchmark.names if (name in TUNING_TASKS) == (half == "tuning")]
-    tasks = [benchmark.task(name, (*LEVELS, NUM_EPOCHS)) for name in names]
+    tasks = [benchmark.task(name, EPOCHS) for name in names]
     chosen = {"random": _NO_STOPPING} | {name: METHODS[name] for name in methods or METHODS}
     everything = {}
     for count in workers or [1]:

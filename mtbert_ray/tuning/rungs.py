@@ -20,16 +20,19 @@ from mtbert_ray.tuning.decision import Decision, Reason
 
 # M objectives, N trials at a rung
 
+_DEFAULT_GRACE = 1 / 17
+
 
 class HalvingConfig(Schema):
     """How trials are stopped; the defaults are what `benchmarks/scheduling.py` found best, see docs/scheduling.md."""
 
-    grace: Annotated[int, Field(ge=1)] = 1
-    """The first rung: no trial stops before it."""
+    grace: Annotated[int, Field(ge=1)] | None = None
+    """The first rung: no trial stops before it. If not given, a seventeenth of a full run and at least 1: earlier
+    results mislead."""
     eta: Annotated[float, Field(gt=1)] = 3.0
     """The next rung is this many times as far."""
-    keep: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """The quantile of the rung's priorities up to which a trial goes on; 1 / eta if not given."""
+    keep: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """The quantile of the rung's priorities up to which a trial goes on; ASHA's is 1 / eta."""
     order: Order = "rank"
     """How results with several objectives are ordered; with one it makes no difference."""
     spare_front: bool = True
@@ -64,7 +67,8 @@ class Rungs:
 
     def __init__(self, config: HalvingConfig, max_resource: int) -> None:
         self._config = config
-        self.levels = rung_levels(config.grace, config.eta, max_resource)
+        grace = config.grace if config.grace is not None else max(1, round(max_resource * _DEFAULT_GRACE))
+        self.levels = rung_levels(grace, config.eta, max_resource)
         self._results: dict[int, dict[str, _Result]] = {level: {} for level in self.levels}
         self._stopped: dict[str, Decision] = {}
 
@@ -103,7 +107,7 @@ class Rungs:
         if len(others) < self._config.min_results:
             return Decision(trial=trial, reason="few_results", resource=level, rung=level, num_others=len(others))
         losses_NM, violations_N = _as_arrays([*others.values(), result])
-        share = self._config.keep if self._config.keep is not None else 1 / self._config.eta
+        share = self._config.keep
         priorities_N = priorities(
             losses_NM,
             violations_N,

@@ -13,7 +13,7 @@ NAN = float("nan")
 
 
 def filled(points: list, *, resource: int = 1, max_resource: int = 9, **options) -> Rungs:
-    rungs = Rungs(HalvingConfig(**{"keep": 0.5, "min_results": 1, "share_to_end": 0.0, **options}), max_resource)
+    rungs = Rungs(HalvingConfig(**options), max_resource)
     for number, losses in enumerate(points):
         rungs.report(f"t{number}", resource, np.array(losses))
     return rungs
@@ -25,6 +25,11 @@ def filled(points: list, *, resource: int = 1, max_resource: int = 9, **options)
 )
 def test_rungs_are_geometric_and_end_before_the_end(grace: int, eta: float, max_resource: int, levels: tuple):
     assert rung_levels(grace, eta, max_resource) == levels
+
+
+@pytest.mark.parametrize(("max_resource", "first"), [(52, 3), (10, 1), (2, 1), (100, 6)])
+def test_the_default_grace_is_a_seventeenth(max_resource: int, first: int):
+    assert Rungs(HalvingConfig(), max_resource).levels[0] == first
 
 
 class TestTwoObjectives:
@@ -167,7 +172,7 @@ def test_with_one_objective_it_is_asha(eta: float):
 
     rng = np.random.default_rng(7)
     bracket = _Bracket(min_t=1, max_t=30, reduction_factor=eta, s=0, stop_last_trials=False)
-    rungs = Rungs(HalvingConfig(eta=eta, keep=None, min_results=1, share_to_end=0.0), 30)
+    rungs = Rungs(HalvingConfig(eta=eta, keep=1 / eta, grace=1), 30)
     stopped = 0
     for number in range(300):
         name = f"t{number}"
