@@ -18,7 +18,7 @@ import numpy as np
 import typer
 from lcbench import DEFAULT_FOLDER, NUM_EPOCHS, Benchmark, Task
 from numpy.typing import NDArray
-from simulation import StoppingRule, simulate
+from simulation import StoppingRule, Verdict, simulate
 
 from mtbert_ray.tuning.rungs import HalvingConfig, Rungs, rung_levels
 from mtbert_ray.tuning.searchers import SEARCHERS
@@ -42,7 +42,7 @@ class ErrorOnly:
     def __init__(self, rungs: Rungs) -> None:
         self._rungs = rungs
 
-    def report(self, trial: str, resource: int, losses: NDArray[np.float64]) -> Any:
+    def report(self, trial: str, resource: int, losses: NDArray[np.float64]) -> Verdict:
         """Decide by the error."""
         return self._rungs.report(trial, resource, losses[:1])
 
@@ -87,24 +87,25 @@ class Method:
     """Seed -> a new rule."""
 
 
-def _halving(**options: Any) -> Callable[[int], Rungs]:
-    return lambda seed: Rungs(HalvingConfig(seed=seed, **options), NUM_EPOCHS)
+_ASHA = HalvingConfig(grace=1, keep=1 / 3)
+_EPSILON_NET = HalvingConfig(grace=1, keep=1 / 3, order="epsilon_net", spare_front=False)
 
 
-_EPSILON_NET = {"grace": 1, "keep": 1 / 3, "order": "epsilon_net", "spare_front": False}
+def _halving(config: HalvingConfig) -> Callable[[int], Rungs]:
+    return lambda seed: Rungs(config.model_copy(update={"seed": seed}), NUM_EPOCHS)
+
+
 _NO_STOPPING = Method(algorithm="random", rule=lambda seed: None)
 METHODS: dict[str, Method] = {
     "random": _NO_STOPPING,
-    "random, error-only halving": Method(
-        algorithm="random", rule=lambda seed: ErrorOnly(Rungs(HalvingConfig(grace=1, keep=1 / 3), NUM_EPOCHS))
-    ),
-    "random, epsilon-net": Method(algorithm="random", rule=_halving(**_EPSILON_NET)),
+    "random, error-only halving": Method(algorithm="random", rule=lambda seed: ErrorOnly(Rungs(_ASHA, NUM_EPOCHS))),
+    "random, epsilon-net": Method(algorithm="random", rule=_halving(_EPSILON_NET)),
     "random, Syne Tune's MOASHA": Method(algorithm="random", rule=lambda seed: SyneTune()),
-    "random, our rule": Method(algorithm="random", rule=_halving()),
-    "tpe, our rule": Method(algorithm="tpe", rule=_halving()),
+    "random, our rule": Method(algorithm="random", rule=_halving(HalvingConfig())),
+    "tpe, our rule": Method(algorithm="tpe", rule=_halving(HalvingConfig())),
     "front, no stopping": Method(algorithm="front", rule=lambda seed: None),
-    "front, epsilon-net": Method(algorithm="front", rule=_halving(**_EPSILON_NET)),
-    "front, our rule (default)": Method(algorithm="front", rule=_halving()),
+    "front, epsilon-net": Method(algorithm="front", rule=_halving(_EPSILON_NET)),
+    "front, our rule (default)": Method(algorithm="front", rule=_halving(HalvingConfig())),
 }
 
 

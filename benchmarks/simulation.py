@@ -6,7 +6,7 @@ A worker is never idle: when its trial ends it takes the next one. What is asked
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from lcbench import NUM_EPOCHS, Curve, Task
@@ -17,11 +17,20 @@ from mtbert_ray.tuning.searchers import Searcher
 # N full runs
 
 
+class Verdict(Protocol):
+    """What the simulation needs of a `Decision`."""
+
+    @property
+    def stop(self) -> bool:
+        """Whether the trial ends."""
+        ...
+
+
 class StoppingRule(Protocol):
     """What the simulation needs of `Rungs`."""
 
-    def report(self, trial: str, resource: int, losses: NDArray[np.float64]) -> Any:
-        """Return something whose `stop` says whether the trial ends."""
+    def report(self, trial: str, resource: int, losses: NDArray[np.float64]) -> Verdict:
+        """Decide whether a trial goes on."""
         ...
 
 

@@ -24,7 +24,7 @@ def priorities(
     *,
     num_ordered: int | None = None,
 ) -> NDArray[np.float64]:
-    """Return a number `(N,)` for each point, lower is better, all finite; only comparisons within one call mean something.
+    """Return a number `(N,)` for each point, lower is better, all finite, to be compared within one call only.
 
     Feasible points come first, then infeasible ones by their violation, then points without finite losses or with
     a violation that is NaN; the last are all equal.
@@ -97,7 +97,7 @@ def _order_feasible(losses_NM: NDArray[np.float64], order: Order, num_ordered: i
 
 
 def _epsilon_net(losses_FM: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the place `(F,)` of each point when the farthest from those taken is always next, the best in the first loss first."""
+    """Return the places `(F,)`: first the best in the first loss, then always the farthest from those taken."""
     places_F = np.zeros(len(losses_FM))
     chosen = int(np.lexsort(losses_FM.T[::-1])[0])
     gaps_F = np.full(len(losses_FM), np.inf)

@@ -57,8 +57,8 @@ class _Result:
 class Rungs:
     """The results at each rung, and the decisions they lead to.
 
-    Can be pickled at any time and goes on as if it had not been. Draws depend on the seed and the trial's name alone, so
-    that the order in which trials arrive does not change them.
+    Can be pickled at any time and goes on as if it had not been. Draws depend on the seed and the trial's name alone,
+    so that the order in which trials arrive does not change them.
 
     Args:
         config: the rule.
@@ -72,9 +72,7 @@ class Rungs:
         self._results: dict[int, dict[str, _Result]] = {level: {} for level in self.levels}
         self._stopped: dict[str, Decision] = {}
 
-    def report(
-        self, trial: str, resource: int, losses: NDArray[np.float64] | None, violation: float = 0.0
-    ) -> Decision:
+    def report(self, trial: str, resource: int, losses: NDArray[np.float64] | None, violation: float = 0.0) -> Decision:
         """Take a trial's result so far and return whether it goes on.
 
         Between rungs, and at a rung where it has been before, a trial goes on; one that was stopped stays so. One that

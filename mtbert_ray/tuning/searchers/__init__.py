@@ -1,4 +1,4 @@
-"""Searchers by name: random, grid and front of our own, TPE and NSGA-II by Optuna, and the adapter through which Ray asks."""
+"""Searchers by name: random, grid and front of our own, TPE and NSGA-II by Optuna, and the adapter for Ray."""
 
 from collections.abc import Callable
 

@@ -210,7 +210,7 @@ class _Model:
         reference_M = np.full(hopes_CM.shape[1], 1.1)
         volumes_C = [float(moocore.hypervolume(np.vstack([known_FM, hope_M]), ref=reference_M)) for hope_M in hopes_CM]
         gains_C = np.array(volumes_C) - float(moocore.hypervolume(known_FM, ref=reference_M))
-        return gains_C * (1 - np.clip(unlikely_C, 0, 1))
+        return np.asarray(gains_C * (1 - np.clip(unlikely_C, 0, 1)))
 
     def _scaled(self, losses_NM: NDArray[np.float64]) -> NDArray[np.float64]:
         scaled: NDArray[np.float64] = (losses_NM - self._low_M) / self._range_M

@@ -32,7 +32,9 @@ class GaussianProcess:
         standard_NM = (outputs_NM - self._mean_M) / self._scale_M
         squares_NN = _squared_distances(points_ND, points_ND)
         kernels = [_Kernel(squares_NN, length, noise) for length in _LENGTH_SCALES for noise in _NOISES]
-        self._fits = [max((kernel.fit(output_N) for kernel in kernels), key=lambda fit: fit[0]) for output_N in standard_NM.T]
+        self._fits = [
+            max((kernel.fit(output_N) for kernel in kernels), key=lambda fit: fit[0]) for output_N in standard_NM.T
+        ]
 
     def predict(self, points_CD: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return mean and standard deviation `(C, M)`, without the noise."""

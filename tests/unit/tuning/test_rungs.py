@@ -21,7 +21,13 @@ def filled(points: list, *, resource: int = 1, max_resource: int = 9, **options)
 
 @pytest.mark.parametrize(
     ("grace", "eta", "max_resource", "levels"),
-    [(1, 3.0, 52, (1, 3, 9, 27)), (1, 3.0, 27, (1, 3, 9)), (2, 2.0, 10, (2, 4, 8)), (4, 2.0, 4, ()), (1, 1.5, 5, (1, 2, 3))],
+    [
+        (1, 3.0, 52, (1, 3, 9, 27)),
+        (1, 3.0, 27, (1, 3, 9)),
+        (2, 2.0, 10, (2, 4, 8)),
+        (4, 2.0, 4, ()),
+        (1, 1.5, 5, (1, 2, 3)),
+    ],
 )
 def test_rungs_are_geometric_and_end_before_the_end(grace: int, eta: float, max_resource: int, levels: tuple):
     assert rung_levels(grace, eta, max_resource) == levels
@@ -230,7 +236,8 @@ def test_goes_on_from_a_pickle_as_if_nothing_happened(reports: list):
 
     def go(one: Rungs, some: list) -> list[Decision]:
         return [
-            one.report(f"t{trial}", resource, None if lost else np.array([a, b])) for trial, resource, a, b, lost in some
+            one.report(f"t{trial}", resource, None if lost else np.array([a, b]))
+            for trial, resource, a, b, lost in some
         ]
 
     go(rungs, reports[:half])
