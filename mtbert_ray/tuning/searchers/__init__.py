@@ -1,8 +1,9 @@
-"""Searchers by name: random and grid of our own, TPE and NSGA-II by Optuna, and the adapter through which Ray asks."""
+"""Searchers by name: random, grid and front of our own, TPE and NSGA-II by Optuna, and the adapter for Ray."""
 
 from collections.abc import Callable
 
 from mtbert_ray.tuning.searchers.base import Searcher
+from mtbert_ray.tuning.searchers.by_front import FrontSearcher
 from mtbert_ray.tuning.searchers.unguided import GridSearcher, RandomSearcher
 from mtbert_ray.tuning.searchers.with_optuna import nsga2_searcher, tpe_searcher
 from mtbert_ray.tuning.space import SearchSpace
@@ -14,5 +15,6 @@ SEARCHERS: dict[str, Callable[[SearchSpace], Searcher]] = {
     "grid": GridSearcher,
     "tpe": tpe_searcher,
     "nsga2": nsga2_searcher,
+    "front": FrontSearcher,
 }
 """Algorithm -> its searcher of a search space."""

@@ -1,4 +1,4 @@
-"""The interface of a searcher: which setting to try next, and what is learnt from one that ended.
+"""The interface of a searcher: which setting to try next, and what is learnt from one that runs or ended.
 
 Everything is minimised. Knows nothing of Ray, of metrics or of TrialConfig.
 """
@@ -19,12 +19,36 @@ class Searcher(Protocol):
         ...
 
     def tell(self, key: int, losses: NDArray[np.float64] | None, violation: float = 0.0) -> None:
-        """Take the result of a setting.
+        """Take the result of a setting that was tried to the end, or that failed.
 
         Args:
             key: from `ask`; results may come in any order.
             losses: `(M,)`, all minimised; None for a failed trial.
             violation: how far the constraints are exceeded; 0 is feasible.
+
+        Raises:
+            KeyError: nothing with this key is waiting for a result.
+        """
+        ...
+
+    def tell_progress(
+        self, key: int, resource: float, losses: NDArray[np.float64] | None, violation: float = 0.0
+    ) -> None:
+        """Take what a setting has reached so far; never to be taken for the result of a full run.
+
+        Args:
+            key: from `ask`.
+            resource: how much it was trained, as epochs; results are comparable at the same resource only.
+            losses: `(M,)` as of `tell`.
+            violation: as of `tell`.
+
+        Raises:
+            KeyError: nothing with this key is waiting for a result.
+        """
+        ...
+
+    def tell_stopped(self, key: int) -> None:
+        """Take note that a setting was stopped early, in place of `tell`.
 
         Raises:
             KeyError: nothing with this key is waiting for a result.

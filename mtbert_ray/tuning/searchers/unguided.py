@@ -23,6 +23,15 @@ class _Waiting:
         self._keys.add(key)
         return key
 
+    def check(self, key: int) -> None:
+        """Do nothing for a key that is waiting.
+
+        Raises:
+            KeyError: it is not.
+        """
+        if key not in self._keys:
+            raise KeyError(key)
+
     def close(self, key: int) -> None:
         """Take a key back.
 
@@ -62,6 +71,16 @@ class RandomSearcher:
         """Take a result, which changes nothing."""
         self._waiting.close(key)
 
+    def tell_progress(
+        self, key: int, resource: float, losses: NDArray[np.float64] | None, violation: float = 0.0
+    ) -> None:
+        """Take an intermediate result, which changes nothing."""
+        self._waiting.check(key)
+
+    def tell_stopped(self, key: int) -> None:
+        """Take note of an early end, which changes nothing."""
+        self._waiting.close(key)
+
 
 class GridSearcher:
     """Goes through every setting in the order of the YAML, or through an even random share of `trials` of them.
@@ -86,4 +105,14 @@ class GridSearcher:
 
     def tell(self, key: int, losses: NDArray[np.float64] | None, violation: float = 0.0) -> None:
         """Take a result, which changes nothing."""
+        self._waiting.close(key)
+
+    def tell_progress(
+        self, key: int, resource: float, losses: NDArray[np.float64] | None, violation: float = 0.0
+    ) -> None:
+        """Take an intermediate result, which changes nothing."""
+        self._waiting.check(key)
+
+    def tell_stopped(self, key: int) -> None:
+        """Take note of an early end, which changes nothing."""
         self._waiting.close(key)

@@ -29,6 +29,10 @@ class Unseen:
         self._seen.add(key)
         return new
 
+    def knows(self, values: Mapping[str, Any]) -> bool:
+        """Whether a setting has been added."""
+        return setting_key(values) in self._seen
+
     def one_left(self) -> dict[str, Any] | None:
         """Return a random setting that has not been suggested, or None when there is none."""
         if not self._space.is_finite:

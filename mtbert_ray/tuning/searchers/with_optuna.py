@@ -81,6 +81,17 @@ class OptunaSearcher:
         trial.set_constraint("violation", violation)
         self._study.tell(trial, [float(loss) for loss in losses])
 
+    def tell_progress(
+        self, key: int, resource: float, losses: NDArray[np.float64] | None, violation: float = 0.0
+    ) -> None:
+        """Take an intermediate result, which Optuna has no use for when there are several objectives."""
+        if key not in self._running:
+            raise KeyError(key)
+
+    def tell_stopped(self, key: int) -> None:
+        """Leave a stopped trial out of the model: taken for its result, its early losses would mislead it."""
+        self._study.tell(self._running.pop(key), state=optuna.trial.TrialState.FAIL)
+
     def _draw(self) -> tuple[optuna.Trial, dict[str, Any]]:
         with _quiet():
             trial = self._study.ask()

@@ -103,7 +103,9 @@ def _checked(content: dict[str, YamlValue], problems: Problems) -> SearchSpace:
         objectives=objectives, fixed=fixed, experiments=experiments, search=search, resources=resources, **plain
     )
     if space.algorithm == "grid" and sum(1 for _ in islice(space.grid(), MAX_GRID + 1)) > MAX_GRID:
-        problems.add(("algorithm",), f"the grid has more than {MAX_GRID} settings; use algorithm random, tpe or nsga2")
+        problems.add(
+            ("algorithm",), f"the grid has more than {MAX_GRID} settings; use algorithm random, tpe, nsga2 or front"
+        )
         problems.raise_if_any()
     return space
 

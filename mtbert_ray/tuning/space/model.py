@@ -52,7 +52,7 @@ class SearchSpace(Schema):
     as the key `experiment`, or `fixed` one of them."""
     search: dict[str, Parameter] = Field(default={})
     """Dotted TrialConfig key -> what it can be."""
-    algorithm: Literal["random", "grid", "tpe", "nsga2"] = "tpe"
+    algorithm: Literal["random", "grid", "tpe", "nsga2", "front"] = "tpe"
     """How the next setting is chosen."""
     scheduler: Literal["fifo"] = "fifo"
     """How trials are stopped early: `fifo` lets each run to its end."""

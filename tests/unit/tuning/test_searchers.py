@@ -105,6 +105,23 @@ class TestEverySearcher:
         searcher.tell(key, losses_of(values))
         with pytest.raises(KeyError):
             searcher.tell(key, losses_of(values))
+        with pytest.raises(KeyError):
+            searcher.tell_progress(key, 1, losses_of(values))
+        with pytest.raises(KeyError):
+            searcher.tell_stopped(key)
+
+    def test_takes_intermediate_results_and_early_ends(self, algorithm: str):
+        searcher = SEARCHERS[algorithm](space_of(algorithm, search_of(algorithm)))
+        for number in range(NUM_DISCRETE):
+            key, values = searcher.ask()
+            for epoch in (1, 3):
+                searcher.tell_progress(key, epoch, None if number % 7 == 0 else losses_of(values), number % 2 * 0.5)
+            if number % 3:
+                searcher.tell_stopped(key)
+            else:
+                searcher.tell(key, losses_of(values))
+            with pytest.raises(KeyError):
+                searcher.tell_stopped(key)
 
     @pytest.mark.parametrize("after", [0, 5, 25])
     def test_goes_on_from_a_pickle_as_if_nothing_happened(self, algorithm: str, after: int):
@@ -129,7 +146,7 @@ def test_a_part_of_a_grid_is_drawn_from_all_of_it():
     assert {values["adapter.kind"] for values in settings} == {"none", "lora", "dora"}
 
 
-@pytest.mark.parametrize("algorithm", ["tpe", "nsga2"])
+@pytest.mark.parametrize("algorithm", ["tpe", "nsga2", "front"])
 def test_learns_a_front_that_random_search_has_not_found(algorithm: str):
     # Two objectives x and (1 - x) on top of four nuisances that only cost: the front is where all of these are 0.
     nuisances = ("dropout", "encoder_dropout", "adapter.dropout", "warmup_fraction")
@@ -150,6 +167,20 @@ def test_learns_a_front_that_random_search_has_not_found(algorithm: str):
     assert np.mean([front_volume(algorithm, seed) for seed in seeds]) > 1.05 * np.mean(
         [front_volume("random", seed) for seed in seeds]
     )
+
+
+@pytest.mark.parametrize("algorithm", ["tpe", "nsga2"])
+def test_early_results_are_never_taken_for_full_ones(algorithm: str):
+    told, never_told = (SEARCHERS[algorithm](space_of(algorithm, CONTINUOUS)) for _ in range(2))
+    for number in range(40):
+        (key, values), (same_key, same_values) = told.ask(), never_told.ask()
+        assert (key, values) == (same_key, same_values)
+        told.tell_progress(key, 1, losses_of(values))
+        for searcher in (told, never_told):
+            if number % 3:
+                searcher.tell_stopped(key)
+            else:
+                searcher.tell(key, losses_of(values))
 
 
 @pytest.mark.parametrize("algorithm", ["tpe", "nsga2"])

@@ -68,7 +68,7 @@ def replaced(line_number: int, *lines: str) -> str:
         (
             10,
             ["trials: 4", "algorithm: tpee"],
-            ["F:11: algorithm has 'tpee'; did you mean 'tpe'? (random, grid, tpe, nsga2)"],
+            ["F:11: algorithm has 'tpee'; did you mean 'tpe'? (random, grid, tpe, nsga2, front)"],
         ),
         (10, ["trials: 4", "seed: -1"], ["F:11: seed has -1; must be greater than or equal to 0"]),
         (
@@ -409,7 +409,7 @@ def test_a_grid_too_large_to_list(tmp_path: Path):
         "trials: 4", "algorithm: grid"
     )
     assert mistakes(text, tmp_path) == [
-        "F:11: the grid has more than 10000 settings; use algorithm random, tpe or nsga2"
+        "F:11: the grid has more than 10000 settings; use algorithm random, tpe, nsga2 or front"
     ]
 
 

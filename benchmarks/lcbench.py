@@ -1,0 +1,155 @@
+"""LCBench by its surrogate: error and training time of a neural network after 1 to 52 epochs, on 34 OpenML tasks.
+
+The surrogate is yahpo gym's (Pfisterer et al. 2022), one ONNX file; the conventions are those of the README beside it.
+Needs onnxruntime (`pip install "mtbert-ray[bench]"`). Knows nothing of searchers or schedulers.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from mtbert_ray.metrics import Objective
+from mtbert_ray.pareto.hypervolume import hypervolume
+from mtbert_ray.tuning.space import SearchSpace
+from mtbert_ray.tuning.space.model import setting_key
+from mtbert_ray.tuning.space.parameters import FloatRange, IntRange, Parameter
+from mtbert_ray.tuning.space.random_suggest import RandomSuggest
+
+# E epochs, N configurations
+
+DEFAULT_FOLDER = Path(os.environ.get("BENCH_DIR", Path(__file__).resolve().parents[2] / "shared" / "bench"))
+NUM_EPOCHS = 52
+NUM_REFERENCE_RUNS = 20_000
+REFERENCE_POINT = np.array([1.1, 1.1])
+_HYPERPARAMETERS = (
+    "batch_size",
+    "learning_rate",
+    "momentum",
+    "weight_decay",
+    "num_layers",
+    "max_units",
+    "max_dropout",
+)
+"""In the order of the model's inputs, which the epoch leads."""
+_OBJECTIVES = {
+    "error": Objective(direction="minimise", reference=1.1),
+    "log_time": Objective(direction="minimise", reference=1.1),
+}
+_SHORTEST_SECONDS = 1e-3
+"""The surrogate may predict no time at all, which has no logarithm."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """What one configuration would report, at each epoch of its task's `epochs`."""
+
+    losses: NDArray[np.float64]
+    """`(E, 2)`: error and log10 of the time so far, both scaled by the extremes of the task's random full runs."""
+    seconds: NDArray[np.float64]
+    """`(E,)`: time spent until then, never falling."""
+
+
+class Task:
+    """One data set: configurations in, learning curves out. Curves are kept, so that a repeated question is free.
+
+    Args:
+        name: its OpenML number.
+        code: what the model calls it.
+        model: the surrogate.
+        search: hyperparameter -> its range.
+        epochs: where curves are known, the last being the full run. Few of them save most of the model's time.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        code: int,
+        model: onnxruntime.InferenceSession,
+        search: Mapping[str, Parameter],
+        epochs: Sequence[int],
+    ) -> None:
+        self.name = name
+        self.epochs = tuple(epochs)
+        self._code = code
+        self._model = model
+        self._search = dict(search)
+        self._curves: dict[str, Curve] = {}
+        suggest = RandomSuggest(np.random.default_rng(0))
+        space = self.space(seed=0)
+        error_N, seconds_N = self._predict([(space.sample(suggest), NUM_EPOCHS) for _ in range(NUM_REFERENCE_RUNS)])
+        losses_N2 = np.stack([error_N, np.log10(seconds_N)], axis=1)
+        self._low_2, self._range_2 = losses_N2.min(axis=0), np.ptp(losses_N2, axis=0)
+        self._random_volume = hypervolume((losses_N2 - self._low_2) / self._range_2, REFERENCE_POINT)
+        self.mean_seconds = float(seconds_N.mean())
+        """Of a full run: the unit of budgets."""
+
+    def space(self, *, seed: int) -> SearchSpace:
+        """Return the search space as a searcher takes it."""
+        return SearchSpace(name=f"lcbench-{self.name}", objectives=_OBJECTIVES, search=self._search, seed=seed)
+
+    def curve(self, values: Mapping[str, Any]) -> Curve:
+        """Return the curve of a configuration, predicted in one call."""
+        key = setting_key(values)
+        if key not in self._curves:
+            error_E, seconds_E = self._predict([(values, epoch) for epoch in self.epochs])
+            seconds_E = np.maximum.accumulate(seconds_E)
+            losses_E2 = (np.stack([error_E, np.log10(seconds_E)], axis=1) - self._low_2) / self._range_2
+            self._curves[key] = Curve(losses=losses_E2, seconds=seconds_E)
+        return self._curves[key]
+
+    def volume(self, losses_N2: NDArray[np.float64]) -> float:
+        """Return the hypervolume of full runs, over that of the random ones by which the task was scaled."""
+        return hypervolume(losses_N2, REFERENCE_POINT) / self._random_volume
+
+    def _predict(
+        self, runs: Sequence[tuple[Mapping[str, Any], int]]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return error `(N,)` as a share, and time `(N,)` in seconds, of settings after so many epochs."""
+        rows = [[epochs, *(values[name] for name in _HYPERPARAMETERS)] for values, epochs in runs]
+        inputs = {
+            "x_cat": np.full((len(rows), 1), self._code, dtype=np.int32),
+            "x_cont": np.array(rows, dtype=np.float32),
+        }
+        output = np.asarray(self._model.run(None, inputs)[0], dtype=np.float64)
+        return 1 - output[:, 1] / 100, np.maximum(output[:, 0], _SHORTEST_SECONDS)
+
+
+class Benchmark:
+    """The 34 tasks.
+
+    Args:
+        folder: holds `lcbench/model.onnx` and its two descriptions.
+
+    Raises:
+        FileNotFoundError: it does not.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        root = folder / "lcbench"
+        described = json.loads((root / "config_space.json").read_text())["hyperparameters"]
+        self._codes: dict[str, int] = json.loads((root / "encoding.json").read_text())["OpenML_task_id"]
+        self._search = {entry["name"]: _parameter(entry) for entry in described if entry["name"] in _HYPERPARAMETERS}
+        choices = next(entry["choices"] for entry in described if entry["name"] == "OpenML_task_id")
+        self.names = tuple(sorted(choices, key=int))
+        """OpenML numbers, in order."""
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        self._model = onnxruntime.InferenceSession((root / "model.onnx").read_bytes(), options)
+
+    def task(self, name: str, epochs: Sequence[int] = range(1, NUM_EPOCHS + 1)) -> Task:
+        """Return a task, scaled; takes a second or two."""
+        return Task(name, self._codes[name], self._model, self._search, epochs)
+
+
+def _parameter(entry: Mapping[str, Any]) -> Parameter:
+    low, high = entry["lower"], entry["upper"]
+    if entry["type"] == "uniform_int":
+        return IntRange(low=low, high=high, log=entry["log"])
+    return FloatRange(kind="loguniform" if entry["log"] else "uniform", low=low, high=high)

@@ -1,0 +1,170 @@
+"""Hypervolume by budget of searchers and stopping rules on LCBench, with 1, 8 and 64 asynchronous workers.
+
+Run: python benchmarks/scheduling.py --half held-out --workers 1 --workers 8 --workers 64
+
+Everything was tuned on the tuning half alone. Budgets are in mean full runs of the task; the table has means over
+tasks and seeds, and standard deviations after +-. `worse` is the share of runs, at any of the budgets, that are below
+random search with the same seed by more than .02; `half beats` the share in which half a budget is above random
+search with all of it (25 against 50, and 50 against 100).
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import typer
+from lcbench import DEFAULT_FOLDER, NUM_EPOCHS, Benchmark, Task
+from numpy.typing import NDArray
+from simulation import StoppingRule, Verdict, simulate
+
+from mtbert_ray.tuning.rungs import HalvingConfig, Rungs, rung_levels
+from mtbert_ray.tuning.searchers import SEARCHERS
+
+# R runs, B budgets
+
+TUNING_TASKS = (
+    *("3945", "34539", "126026", "146212", "167149", "167161", "167181", "167185", "167200"),
+    *("168329", "168331", "168868", "168910", "189862", "189866", "189905", "189908"),
+)
+"""Every other task in the order of their numbers; the rest is held out."""
+BUDGETS = (10.0, 25.0, 50.0, 100.0)
+EPOCHS = (*rung_levels(1, 3.0, NUM_EPOCHS), NUM_EPOCHS)
+"""Where something may be decided: the rungs of all rules, and the end."""
+_TOLERANCE = 0.02
+
+
+class ErrorOnly:
+    """Successive halving on the first objective alone."""
+
+    def __init__(self, rungs: Rungs) -> None:
+        self._rungs = rungs
+
+    def report(self, trial: str, resource: int, losses: NDArray[np.float64]) -> Verdict:
+        """Decide by the error."""
+        return self._rungs.report(trial, resource, losses[:1])
+
+
+class SyneTune:
+    """Syne Tune's own MOASHA, asked as its tuner would."""
+
+    def __init__(self) -> None:
+        # Not a dependency: the method is left out where these are missing.
+        from syne_tune.config_space import uniform
+        from syne_tune.optimizer.schedulers.multiobjective.moasha import MOASHA
+
+        self._moasha = MOASHA(
+            {"unused": uniform(0, 1)}, metrics=["error", "log_time"], time_attr="epoch", max_t=NUM_EPOCHS
+        )
+        self._trials: dict[str, Any] = {}
+
+    def report(self, trial: str, resource: int, losses: NDArray[np.float64]) -> "_Answer":
+        """Pass the result on."""
+        from datetime import datetime
+
+        from syne_tune.backend.trial_status import Trial
+
+        if trial not in self._trials:
+            self._trials[trial] = Trial(trial_id=int(trial), config={}, creation_time=datetime.fromtimestamp(0))
+            self._moasha.on_trial_add(self._trials[trial])
+        result = {"epoch": resource, "error": float(losses[0]), "log_time": float(losses[1])}
+        return _Answer(stop=self._moasha.on_trial_result(self._trials[trial], result) == "STOP")
+
+
+@dataclass(frozen=True)
+class _Answer:
+    stop: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """A searcher and the rule that goes with it."""
+
+    algorithm: str
+    rule: Callable[[int], StoppingRule | None]
+    """Seed -> a new rule."""
+
+
+_ASHA = HalvingConfig(grace=1, keep=1 / 3)
+_EPSILON_NET = HalvingConfig(grace=1, keep=1 / 3, order="epsilon_net", spare_front=False)
+
+
+def _halving(config: HalvingConfig) -> Callable[[int], Rungs]:
+    return lambda seed: Rungs(config.model_copy(update={"seed": seed}), NUM_EPOCHS)
+
+
+_NO_STOPPING = Method(algorithm="random", rule=lambda seed: None)
+METHODS: dict[str, Method] = {
+    "random": _NO_STOPPING,
+    "random, error-only halving": Method(algorithm="random", rule=lambda seed: ErrorOnly(Rungs(_ASHA, NUM_EPOCHS))),
+    "random, epsilon-net": Method(algorithm="random", rule=_halving(_EPSILON_NET)),
+    "random, Syne Tune's MOASHA": Method(algorithm="random", rule=lambda seed: SyneTune()),
+    "random, our rule": Method(algorithm="random", rule=_halving(HalvingConfig())),
+    "tpe, our rule": Method(algorithm="tpe", rule=_halving(HalvingConfig())),
+    "front, no stopping": Method(algorithm="front", rule=lambda seed: None),
+    "front, epsilon-net": Method(algorithm="front", rule=_halving(_EPSILON_NET)),
+    "front, our rule (default)": Method(algorithm="front", rule=_halving(HalvingConfig())),
+}
+
+
+def main(
+    folder: Annotated[Path, typer.Option(help="Holds lcbench/; or $BENCH_DIR.")] = DEFAULT_FOLDER,
+    half: Annotated[Literal["tuning", "held-out"], typer.Option(help="Which tasks.")] = "tuning",
+    workers: Annotated[list[int] | None, typer.Option(help="Trials at once; may be given several times.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs a task.")] = 2,
+    methods: Annotated[list[str] | None, typer.Option("--method", help="Beside random; all if not given.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Every run's volumes, as JSON.")] = None,
+) -> None:
+    """Print a table for each number of workers."""
+    benchmark = Benchmark(folder)
+    names = [name for name in benchmark.names if (name in TUNING_TASKS) == (half == "tuning")]
+    tasks = [benchmark.task(name, EPOCHS) for name in names]
+    chosen = {"random": _NO_STOPPING} | {name: METHODS[name] for name in methods or METHODS}
+    everything = {}
+    for count in workers or [1]:
+        volumes = {}
+        typer.echo(f"\n{half} half, {len(tasks)} tasks, {seeds} seeds, {count} workers")
+        typer.echo(_row("method", *(f"{budget:g}" for budget in BUDGETS), "worse", "half beats"))
+        for name, method in chosen.items():
+            volumes[name] = _volumes(method, tasks, seeds, count)
+            typer.echo(_summary(name, volumes[name], volumes["random"]))
+        everything[count] = {name: array.tolist() for name, array in volumes.items()}
+    if output is not None:
+        output.write_text(json.dumps({"half": half, "tasks": names, "budgets": BUDGETS, "volumes": everything}))
+
+
+def _volumes(method: Method, tasks: list[Task], seeds: int, workers: int) -> NDArray[np.float64]:
+    """Return the volumes `(R, B)`, one seed after the other for each task."""
+    return np.array(
+        [
+            simulate(
+                task,
+                SEARCHERS[method.algorithm](task.space(seed=seed)),
+                method.rule(seed),
+                workers=workers,
+                budget=BUDGETS[-1],
+            ).volumes(task, BUDGETS)
+            for task in tasks
+            for seed in range(seeds)
+        ]
+    )
+
+
+def _summary(name: str, volumes_RB: NDArray[np.float64], random_RB: NDArray[np.float64]) -> str:
+    means = (
+        f"{mean:.3f} +-{spread:.2f}"
+        for mean, spread in zip(volumes_RB.mean(axis=0), volumes_RB.std(axis=0), strict=True)
+    )
+    worse = (volumes_RB < random_RB - _TOLERANCE).mean()
+    half_50, half_100 = ((volumes_RB[:, at] > random_RB[:, at + 1]).mean() for at in (1, 2))
+    return _row(name, *means, f"{worse:.1%}", f"{half_50:.0%} {half_100:.0%}")
+
+
+def _row(name: str, *cells: str) -> str:
+    return f"{name:28}" + "".join(f"{cell:>13}" for cell in cells)
+
+
+if __name__ == "__main__":
+    typer.run(main)

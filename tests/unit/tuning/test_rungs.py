@@ -1,0 +1,245 @@
+"""The halving decision, on rungs small enough to decide by hand, and against ASHA where there is one objective."""
+
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mtbert_ray.tuning.rungs import Decision, HalvingConfig, Rungs, rung_levels
+
+NAN = float("nan")
+
+
+def filled(points: list, *, resource: int = 1, max_resource: int = 9, **options) -> Rungs:
+    rungs = Rungs(HalvingConfig(**options), max_resource)
+    for number, losses in enumerate(points):
+        rungs.report(f"t{number}", resource, np.array(losses))
+    return rungs
+
+
+@pytest.mark.parametrize(
+    ("grace", "eta", "max_resource", "levels"),
+    [
+        (1, 3.0, 52, (1, 3, 9, 27)),
+        (1, 3.0, 27, (1, 3, 9)),
+        (2, 2.0, 10, (2, 4, 8)),
+        (4, 2.0, 4, ()),
+        (1, 1.5, 5, (1, 2, 3)),
+    ],
+)
+def test_rungs_are_geometric_and_end_before_the_end(grace: int, eta: float, max_resource: int, levels: tuple):
+    assert rung_levels(grace, eta, max_resource) == levels
+
+
+@pytest.mark.parametrize(("max_resource", "first"), [(52, 3), (10, 1), (2, 1), (100, 6)])
+def test_the_default_grace_is_a_seventeenth(max_resource: int, first: int):
+    assert Rungs(HalvingConfig(), max_resource).levels[0] == first
+
+
+class TestTwoObjectives:
+    # Ranks 0, 0, 1, 2, 3 whoever comes last: the median is 1.
+    POINTS = ([0.0, 1.0], [1.0, 0.0], [1.0, 1.0], [2.0, 2.0], [3.0, 3.0])
+
+    def test_worse_than_the_median_rank_stops_and_says_who_was_better(self):
+        decision = filled(self.POINTS).report("new", 1, np.array([2.5, 2.5]))
+        assert decision.stop
+        assert (decision.reason, decision.rung, decision.priority, decision.cut) == ("behind", 1, 3.0, 1.0)
+        assert decision.dominated_by == ("t0", "t1", "t2", "t3")
+        assert decision.in_words() == "epoch 1: dominated by t0, t1, t2 and 1 more; priority 3, the cut is 1"
+
+    def test_at_the_median_goes_on(self):
+        decision = filled(self.POINTS).report("new", 1, np.array([1.0, 1.0]))
+        assert (decision.stop, decision.reason, decision.priority) == (False, "within_cut", 1.0)
+
+    def test_one_good_objective_is_enough(self):
+        assert not filled(self.POINTS).report("new", 1, np.array([99.0, -1.0])).stop
+
+    def test_the_first_at_a_rung_goes_on(self):
+        decision = filled([]).report("new", 1, np.array([9.0, 9.0]))
+        assert (decision.stop, decision.reason, decision.rung) == (False, "few_results", 1)
+
+    def test_min_results(self):
+        rungs = filled(self.POINTS[:3], min_results=4)
+        assert not rungs.report("fourth", 1, np.array([9.0, 9.0])).stop
+        assert rungs.report("fifth", 1, np.array([9.5, 9.5])).stop
+
+    def test_all_alike_go_on(self):
+        assert not filled([[1.0, 1.0]] * 6).report("new", 1, np.array([1.0, 1.0])).stop
+
+    def test_only_the_same_rung_counts(self):
+        rungs = filled(self.POINTS, resource=3)
+        assert rungs.report("new", 1, np.array([9.0, 9.0])).reason == "few_results"
+        assert rungs.report("new", 3, np.array([9.0, 9.0])).stop
+
+    def test_crowded_points_of_a_front_stop_only_where_that_is_asked_for(self):
+        line = [[0.1 * step, 1 - 0.1 * step] for step in range(11)]
+        near = np.array([0.501, 0.498])
+        options = {"order": "epsilon_net", "keep": 0.3}
+        assert filled(line, **options, spare_front=False).report("new", 1, near).reason == "behind"
+        assert filled(line, **options).report("new", 1, near).reason == "on_front"
+
+
+class TestWhenSomethingIsDecided:
+    def test_between_rungs_and_at_the_end_nothing_is(self):
+        rungs = filled([[0.0, 0.0]] * 4, grace=2, eta=2.0)
+        for resource in (1, 9, 10):
+            assert rungs.report("t0", resource, np.array([5.0, 5.0])).reason in ("between_rungs", "few_results")
+        assert rungs.levels == (2, 4, 8)
+
+    def test_a_rung_is_passed_once(self):
+        rungs = filled([[0.0, 0.0]] * 4)
+        assert rungs.report("t0", 1, np.array([9.0, 9.0])).reason == "between_rungs"
+        assert rungs.report("t0", 2, np.array([9.0, 9.0])).reason == "between_rungs"
+        assert rungs.num_results(1) == 4
+
+    def test_who_jumps_over_a_rung_counts_at_the_highest_reached(self):
+        rungs = filled([[0.0, 0.0]] * 4)
+        rungs.report("new", 5, np.array([9.0, 9.0]))
+        assert (rungs.num_results(1), rungs.num_results(3)) == (4, 1)
+
+    def test_stopped_stays_stopped(self):
+        rungs = filled([[0.0, 0.0]] * 4)
+        first = rungs.report("new", 1, np.array([1.0, 1.0]))
+        assert first.stop
+        assert rungs.report("new", 3, np.array([-1.0, -1.0])) == first
+
+
+class TestWithoutValuesOrFeasibility:
+    POINTS = ([0.0, 1.0], [1.0, 0.0], [2.0, 2.0])
+
+    @pytest.mark.parametrize("losses", [None, np.array([NAN, 0.0]), np.array([np.inf, 0.0])])
+    def test_a_trial_without_values_is_last(self, losses: np.ndarray | None):
+        decision = filled(self.POINTS).report("new", 1, losses)
+        assert (decision.stop, decision.reason, decision.dominated_by) == (True, "no_values", ())
+
+    def test_nobody_with_values_stops_nobody(self):
+        rungs = filled([])
+        assert not any(rungs.report(name, 1, None).stop for name in "abcd")
+        assert not rungs.report("new", 1, np.array([1.0, 1.0])).stop
+
+    def test_any_feasible_beats_any_infeasible(self):
+        rungs = filled(self.POINTS)
+        decision = rungs.report("better, not allowed", 1, np.array([-9.0, -9.0]), 0.25)
+        assert (decision.stop, decision.reason, decision.dominated_by) == (True, "infeasible", ("t0", "t1", "t2"))
+        assert decision.in_words() == "epoch 1: exceeds its constraints by 0.25"
+
+    def test_less_violation_beats_more(self):
+        rungs = filled([])
+        for name, violation in (("a", 0.2), ("b", 0.4), ("c", 0.6)):
+            rungs.report(name, 1, np.array([0.0, 0.0]), violation)
+        assert rungs.report("less", 1, np.array([9.0, 9.0]), 0.3).reason == "within_cut"
+        more = rungs.report("more", 1, np.array([-9.0, -9.0]), 0.5)
+        assert (more.reason, more.dominated_by) == ("infeasible", ("a", "b", "less"))
+
+    def test_the_guard_is_not_for_trials_that_are_not_allowed(self):
+        rungs = filled(self.POINTS, share_to_end=1.0)
+        assert rungs.report("behind", 1, np.array([9.0, 9.0])).reason == "runs_to_end"
+        assert rungs.report("not allowed", 1, np.array([0.0, 0.0]), 1.0).stop
+        assert rungs.report("no values", 1, None).stop
+
+
+class TestGuards:
+    def test_a_share_of_the_trials_runs_to_the_end(self):
+        rungs = filled([[0.0, 0.0]], share_to_end=0.2, seed=3)
+        spared = sum(not rungs.report(f"n{number}", 1, np.array([1.0 + number, 1.0])).stop for number in range(1000))
+        assert 150 < spared < 250
+
+    def test_who_is_spared_is_spared_at_every_rung(self):
+        rungs = filled([[0.0, 0.0]], share_to_end=0.5)
+        rungs.report("t0", 3, np.array([0.0, 0.0]))
+        for number in range(40):
+            first = rungs.report(f"n{number}", 1, np.array([1.0 + number, 1.0]))
+            second = rungs.report(f"n{number}", 3, np.array([1.0 + number, 1.0]))
+            assert first.stop == second.stop
+
+    def test_a_later_bracket_starts_later(self):
+        rungs = filled([[0.0, 0.0]], brackets=2)
+        rungs.report("t0", 3, np.array([0.0, 0.0]))
+        reasons = [rungs.report(f"n{number}", 1, np.array([1.0, 1.0 + number])).reason for number in range(200)]
+        assert 60 < reasons.count("later_bracket") < 140
+        assert set(reasons) == {"later_bracket", "behind"}
+        late = reasons.index("later_bracket")
+        assert rungs.report(f"n{late}", 3, np.array([5.0, 5.0])).reason == "behind"
+
+    def test_the_draw_depends_on_the_seed(self):
+        def spared(seed: int) -> list[bool]:
+            rungs = filled([[0.0, 0.0]], share_to_end=0.5, seed=seed)
+            return [rungs.report(f"n{number}", 1, np.array([1.0 + number, 1.0])).stop for number in range(40)]
+
+        assert spared(1) == spared(1) != spared(2)
+
+
+@pytest.mark.parametrize("eta", [2.0, 3.0, 4.0])
+def test_with_one_objective_it_is_asha(eta: float):
+    # Ray's bracket is ASHA with the numpy quantile as the cut; it maximises.
+    from ray.tune.schedulers.async_hyperband import _Bracket
+
+    rng = np.random.default_rng(7)
+    bracket = _Bracket(min_t=1, max_t=30, reduction_factor=eta, s=0, stop_last_trials=False)
+    rungs = Rungs(HalvingConfig(eta=eta, keep=1 / eta, grace=1), 30)
+    stopped = 0
+    for number in range(300):
+        name = f"t{number}"
+        for epoch in range(1, 30):
+            loss = float(rng.normal(1 / epoch))
+            if eta != 3.0:  # Ties; not where a third of the quantile is rounded, differently for either sign.
+                loss = round(4 * loss) / 4
+            expected = bracket.on_result(_Named(name), epoch, -loss) == "STOP"
+            assert rungs.report(name, epoch, np.array([loss])).stop == expected
+            if expected:
+                stopped += 1
+                break
+    assert stopped > 100
+
+
+class _Named:
+    def __init__(self, name: str) -> None:
+        self.trial_id = name
+
+
+coarse = st.integers(0, 5).map(float)
+points = st.lists(st.tuples(coarse, coarse), min_size=1, max_size=15)
+orders = st.sampled_from(["rank", "epsilon_net", "hypervolume"])
+
+
+@given(points, orders, st.floats(0.05, 0.95))
+def test_a_trial_on_the_front_of_its_rung_is_never_stopped(cloud: list, order: str, keep: float):
+    rungs = filled([], keep=keep, order=order)
+    for number, losses in enumerate(cloud):
+        so_far = cloud[:number]
+        dominated = any(all(a <= b for a, b in zip(o, losses, strict=True)) and o != losses for o in so_far)
+        assert dominated or not rungs.report(f"t{number}", 1, np.array(losses)).stop
+
+
+@given(points, st.tuples(coarse, coarse), st.randoms())
+def test_in_which_order_the_others_came_makes_no_difference(cloud: list, last: tuple, random):
+    shuffled = random.sample(cloud, len(cloud))
+    one, other = (filled(each).report("new", 1, np.array(last)) for each in (cloud, shuffled))
+    assert (one.stop, one.priority, one.cut) == (other.stop, other.priority, other.cut)
+
+
+@given(points, st.tuples(coarse, coarse))
+def test_which_objective_is_named_first_and_its_unit_make_no_difference(cloud: list, last: tuple):
+    changed = [(1000 * b + 7, a**3) for a, b in cloud]
+    one = filled(cloud).report("new", 1, np.array(last))
+    other = filled(changed).report("new", 1, np.array([1000 * last[1] + 7, last[0] ** 3]))
+    assert (one.stop, one.priority, one.dominated_by) == (other.stop, other.priority, other.dominated_by)
+
+
+@settings(max_examples=30)
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 9), coarse, coarse, st.booleans()), max_size=40))
+def test_goes_on_from_a_pickle_as_if_nothing_happened(reports: list):
+    rungs = Rungs(HalvingConfig(share_to_end=0.2, brackets=2), 9)
+    half = len(reports) // 2
+
+    def go(one: Rungs, some: list) -> list[Decision]:
+        return [
+            one.report(f"t{trial}", resource, None if lost else np.array([a, b]))
+            for trial, resource, a, b, lost in some
+        ]
+
+    go(rungs, reports[:half])
+    copy = pickle.loads(pickle.dumps(rungs))
+    assert go(rungs, reports[half:]) == go(copy, reports[half:])
