@@ -13,6 +13,8 @@ from mtbert_ray.schema import Schema
 from mtbert_ray.tasks import TaskSpec
 
 Direction = Literal["maximise", "minimise"]
+OverTime = Literal["varies", "fixed", "peak", "total"]
+"""How a metric changes while a trial trains: either way, not at all, only upwards, or in proportion to the training."""
 MetricValue = float | int | None
 Metrics = Mapping[str, MetricValue]
 
@@ -25,12 +27,15 @@ class Metric:
     direction: Direction
     meaning: str
     needs_gpu: bool = False
+    over_time: OverTime = "varies"
+    best: float | None = None
+    """What no trial can be better than; none where there is no such value."""
 
 
 METRICS: dict[str, Metric] = {
-    "dev_score": Metric(unit="", direction="maximise", meaning="plain mean of the tasks' dev scores"),
+    "dev_score": Metric(unit="", direction="maximise", meaning="plain mean of the tasks' dev scores", best=1.0),
     "leaderboard_score": Metric(
-        unit="", direction="maximise", meaning="mean with (r + 1) / 2 in place of a correlation r"
+        unit="", direction="maximise", meaning="mean with (r + 1) / 2 in place of a correlation r", best=1.0
     ),
     "train_loss": Metric(unit="", direction="minimise", meaning="mean training loss of the epoch"),
     "peak_memory_gib": Metric(
@@ -38,12 +43,14 @@ METRICS: dict[str, Metric] = {
         direction="minimise",
         meaning="largest over ranks of what this trial's process held on its GPU",
         needs_gpu=True,
+        over_time="peak",
     ),
     "peak_allocated_gib": Metric(
         unit="GiB",
         direction="minimise",
         meaning="largest over ranks of the allocator's own peak",
         needs_gpu=True,
+        over_time="peak",
     ),
     "gpu_utilisation_mean": Metric(
         unit="%",
@@ -62,16 +69,30 @@ METRICS: dict[str, Metric] = {
         direction="minimise",
         meaning="integral of GPU power over all ranks while training",
         needs_gpu=True,
+        over_time="total",
     ),
-    "gpu_seconds": Metric(unit="s", direction="minimise", meaning="training time times the GPUs held", needs_gpu=True),
+    "gpu_seconds": Metric(
+        unit="s", direction="minimise", meaning="training time times the GPUs held", needs_gpu=True, over_time="total"
+    ),
     "peak_rss_gib": Metric(
-        unit="GiB", direction="minimise", meaning="largest over ranks of the process's resident memory"
+        unit="GiB",
+        direction="minimise",
+        meaning="largest over ranks of the process's resident memory",
+        over_time="peak",
     ),
-    "cpu_seconds": Metric(unit="s", direction="minimise", meaning="processor time of all ranks"),
-    "train_seconds": Metric(unit="s", direction="minimise", meaning="wall time spent in training steps"),
-    "eval_seconds": Metric(unit="s", direction="minimise", meaning="wall time spent scoring the dev sets"),
-    "trainable_parameters": Metric(unit="", direction="minimise", meaning="parameters that the optimiser changes"),
-    "trainable_percent": Metric(unit="%", direction="minimise", meaning="their share of all parameters"),
+    "cpu_seconds": Metric(unit="s", direction="minimise", meaning="processor time of all ranks", over_time="total"),
+    "train_seconds": Metric(
+        unit="s", direction="minimise", meaning="wall time spent in training steps", over_time="total"
+    ),
+    "eval_seconds": Metric(
+        unit="s", direction="minimise", meaning="wall time spent scoring the dev sets", over_time="total"
+    ),
+    "trainable_parameters": Metric(
+        unit="", direction="minimise", meaning="parameters that the optimiser changes", over_time="fixed"
+    ),
+    "trainable_percent": Metric(
+        unit="%", direction="minimise", meaning="their share of all parameters", over_time="fixed"
+    ),
 }
 """What every trial reports, beside one score a task. Metrics that need a GPU are null without one."""
 
@@ -97,10 +118,27 @@ RESERVED_NAMES = frozenset(METRICS) | {
 def known_metrics(tasks: Iterable[TaskSpec]) -> dict[str, Metric]:
     """Return `METRICS` with one score a task in front."""
     scores = {
-        task.name: Metric(unit="", direction="maximise", meaning=f"{task.kind.metric} on the dev set of {task.name}")
+        task.name: Metric(
+            unit="", direction="maximise", meaning=f"{task.kind.metric} on the dev set of {task.name}", best=1.0
+        )
         for task in tasks
     }
     return scores | METRICS
+
+
+def whole_run(metrics: Metrics, *, share: float) -> dict[str, MetricValue]:
+    """Return what a trial's metrics would be at its end, had it gone on as until now.
+
+    Totals grow in proportion to the training; peaks and scores stay what they are so far.
+
+    Args:
+        metrics: so far.
+        share: of the training that is done, over 0 and at most 1.
+    """
+    return {
+        name: value / share if value is not None and name in METRICS and METRICS[name].over_time == "total" else value
+        for name, value in metrics.items()
+    }
 
 
 class Objective(Schema):
@@ -111,11 +149,18 @@ class Objective(Schema):
     """Coordinate of the hypervolume's reference point, in the metric's unit: the worst value still worth anything."""
     constraint: float | None = None
     """A hard bound in the metric's unit: a trial that is worse is infeasible and never on the front."""
+    attainable: float | None = None
+    """The best value that any trial can hope for, in the metric's unit; none takes the metric's own bound, as 1 for a
+    score. A trial whose costs rule out the front even with this ends at its probe."""
     without_gpu: str | None = None
     """The metric that stands in when trials have no GPU, in the same unit and direction; none if there is no such."""
 
     @model_validator(mode="after")
-    def _constraint_leaves_room(self) -> "Objective":
+    def _bounds_leave_room(self) -> "Objective":
+        if self.attainable is not None:
+            best, worst = self.attainable, self.reference
+            if not (best < worst if self.direction == "minimise" else best > worst):
+                raise ValueError(f"attainable {best} is no better than the reference {worst}: no trial would count")
         if self.constraint is None:
             return self
         beyond = self.constraint > self.reference if self.direction == "minimise" else self.constraint < self.reference

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from mtbert_ray.errors import JournalError
-from mtbert_ray.metrics import Metrics, MetricValue, Objective
+from mtbert_ray.metrics import Metrics, MetricValue, Objective, whole_run
 from mtbert_ray.schema import Schema
 
 JOURNAL_NAME = "journal.jsonl"
@@ -65,6 +65,20 @@ class TrialStarted(_Event):
     """The whole TrialConfig."""
 
 
+class ProbeFinished(_Event):
+    """A trial's costs after its first steps."""
+
+    event: Literal["probe"] = "probe"
+    trial_id: str
+    steps: int
+    """Optimiser steps taken, warm-up included."""
+    metrics: dict[str, MetricValue]
+    """Spent until then."""
+    outlook: dict[str, MetricValue]
+    """What the whole run would cost."""
+    gpu_problem: str | None = None
+
+
 class EpochFinished(_Event):
     """A trial's scores and costs so far."""
 
@@ -84,12 +98,19 @@ class TrialFinished(_Event):
     """Folder of the best checkpoint, relative to the sweep's folder."""
 
 
+StopKind = Literal["rung", "probe", "constraint", "memory", "sweep"]
+"""What ended a trial early: its rank among the others at a rung, its costs at the probe, a constraint that it can no
+longer meet, want of memory, or the sweep's own end."""
+
+
 class TrialStopped(_Event):
     """A trial was ended before its last epoch; what it reported until then stands."""
 
     event: Literal["trial_stopped"] = "trial_stopped"
     trial_id: str
     reason: str
+    """In plain words, as `epoch 3: dominated on both objectives by t004, t017`."""
+    kind: StopKind = "sweep"
     checkpoint: str | None = None
     """Folder of the best checkpoint so far, relative to the sweep's folder."""
 
@@ -110,7 +131,14 @@ class SweepFinished(_Event):
 
 
 Event = Annotated[
-    SweepStarted | TrialStarted | EpochFinished | TrialFinished | TrialStopped | TrialFailed | SweepFinished,
+    SweepStarted
+    | TrialStarted
+    | ProbeFinished
+    | EpochFinished
+    | TrialFinished
+    | TrialStopped
+    | TrialFailed
+    | SweepFinished,
     Field(discriminator="event"),
 ]
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
@@ -168,15 +196,24 @@ class TrialRecord:
     status: Literal["running", "finished", "stopped", "failed"] = "running"
     """A trial that still runs in the journal of a sweep that ended was cut off with it."""
     ended: float | None = None
+    probe: ProbeFinished | None = None
     epochs: list[dict[str, MetricValue]] = field(default_factory=list)
     checkpoint: str | None = None
     reason: str | None = None
+    stop_kind: StopKind | None = None
     gpu_problem: str | None = None
 
     @property
+    def tasks(self) -> list[str]:
+        """The names of its tasks."""
+        return [task["name"] for task in self.config["tasks"]]
+
+    @property
     def metrics(self) -> dict[str, MetricValue]:
-        """The trial's result so far: `final_metrics` of its epochs."""
-        return final_metrics(self.epochs, [task["name"] for task in self.config["tasks"]])
+        """The trial's result so far: `final_metrics` of its epochs, or what it had spent at its probe."""
+        if not self.epochs and self.probe is not None:
+            return self.probe.metrics
+        return final_metrics(self.epochs, self.tasks)
 
 
 @dataclass(kw_only=True)
@@ -202,6 +239,19 @@ def final_metrics(epochs: Sequence[Metrics], tasks: Sequence[str]) -> dict[str, 
     best = max(epochs, key=_dev_score)
     scores = {name: best.get(name) for name in (*tasks, "dev_score", "leaderboard_score")}
     return {**epochs[-1], **scores, "best_epoch": best.get("epoch")}
+
+
+def outlook(epochs: Sequence[Metrics], tasks: Sequence[str], *, num_epochs: int) -> dict[str, MetricValue]:
+    """Return what a trial would come to at its end as it looks now: its best scores so far, and its costs projected.
+
+    At the same epoch this orders trials as what they have spent does, and trials of different lengths fairly as well.
+
+    Args:
+        epochs: the metrics of those done, from the first on.
+        tasks: names.
+        num_epochs: of the whole run.
+    """
+    return whole_run(final_metrics(epochs, tasks), share=len(epochs) / num_epochs)
 
 
 def _dev_score(metrics: Metrics) -> float:
@@ -242,7 +292,7 @@ def _fold(started: SweepStarted, events: Sequence[Event], *, torn: bool) -> Swee
     finished: SweepFinished | None = None
     for event in events:
         if (
-            isinstance(event, EpochFinished | TrialFinished | TrialStopped | TrialFailed)
+            isinstance(event, ProbeFinished | EpochFinished | TrialFinished | TrialStopped | TrialFailed)
             and event.trial_id not in trials
         ):
             raise JournalError(f"the journal tells of trial {event.trial_id} ({event.event}) before it started")
@@ -254,6 +304,8 @@ def _fold(started: SweepStarted, events: Sequence[Event], *, torn: bool) -> Swee
                     config=dict(event.config),
                     started=event.time,
                 )
+            case ProbeFinished():
+                trials[event.trial_id].probe = event
             case EpochFinished():
                 trial = trials[event.trial_id]
                 trial.epochs.append(event.metrics)
@@ -264,7 +316,7 @@ def _fold(started: SweepStarted, events: Sequence[Event], *, torn: bool) -> Swee
             case TrialStopped():
                 trial = trials[event.trial_id]
                 trial.status, trial.ended, trial.checkpoint = "stopped", event.time, event.checkpoint
-                trial.reason = event.reason
+                trial.reason, trial.stop_kind = event.reason, event.kind
             case TrialFailed():
                 trial = trials[event.trial_id]
                 trial.status, trial.ended, trial.reason = "failed", event.time, event.reason

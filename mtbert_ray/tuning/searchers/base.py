@@ -3,6 +3,7 @@
 Everything is minimised. Knows nothing of Ray, of metrics or of TrialConfig.
 """
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,13 +19,25 @@ class Searcher(Protocol):
         """Return a key to tell the result by and a setting; None when every setting has been tried."""
         ...
 
-    def tell(self, key: int, losses: NDArray[np.float64] | None, violation: float = 0.0) -> None:
-        """Take the result of a setting that was tried to the end, or that failed.
+    def open(self, values: Mapping[str, Any]) -> int:
+        """Return a key for a setting that comes from elsewhere, as if it had been asked for.
+
+        For settings that the user wants tried first, and for trials of an earlier sweep. It is not suggested again.
 
         Args:
-            key: from `ask`; results may come in any order.
-            losses: `(M,)`, all minimised; None for a failed trial.
-            violation: how far the constraints are exceeded; 0 is feasible.
+            values: a setting of this space, whole.
+        """
+        ...
+
+    def tell(self, key: int, losses: NDArray[np.float64] | None, violation: float = 0.0) -> None:
+        """Take the result of a setting that was tried to the end, or that cannot be.
+
+        Args:
+            key: from `ask` or `open`; results may come in any order.
+            losses: `(M,)`, all minimised; None for a trial that failed, or one that was ended for breaking a
+                constraint, whose losses nobody knows.
+            violation: how far the constraints are exceeded; 0 is feasible, or failed where there are no losses;
+                infinite where it is not known how far, as for one that ran out of memory.
 
         Raises:
             KeyError: nothing with this key is waiting for a result.

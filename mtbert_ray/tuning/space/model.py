@@ -11,12 +11,13 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import Field, ValidationError
 
-from mtbert_ray.config import ResourceConfig, TrialConfig, nest
+from mtbert_ray.config import ProbeConfig, ResourceConfig, TrialConfig, nest
 from mtbert_ray.errors import ConfigError
 from mtbert_ray.metrics import Objective
 from mtbert_ray.mistakes import problems_of
 from mtbert_ray.schema import Schema
 from mtbert_ray.tasks import TaskSpec
+from mtbert_ray.tuning.rungs import HalvingConfig
 from mtbert_ray.tuning.space.checks import tasks_of
 from mtbert_ray.tuning.space.conditions import applies, in_dependency_order
 from mtbert_ray.tuning.space.experiments import EXPERIMENT, chosen_names
@@ -52,10 +53,19 @@ class SearchSpace(Schema):
     as the key `experiment`, or `fixed` one of them."""
     search: dict[str, Parameter] = Field(default={})
     """Dotted TrialConfig key -> what it can be."""
-    algorithm: Literal["random", "grid", "tpe", "nsga2", "front"] = "tpe"
+    algorithm: Literal["random", "grid", "tpe", "nsga2", "gp", "front"] = "front"
     """How the next setting is chosen."""
-    scheduler: Literal["fifo"] = "fifo"
-    """How trials are stopped early: `fifo` lets each run to its end."""
+    scheduler: Literal["fifo", "pareto"] = "pareto"
+    """How trials are stopped early: `pareto` by their rank among those that got as far, and by what they would cost;
+    `fifo` lets each run to its end."""
+    halving: HalvingConfig = HalvingConfig()
+    """How `pareto` ranks; its `seed` is the sweep's unless given."""
+    probe: ProbeConfig = ProbeConfig()
+    """When `pareto` hears what a trial would cost."""
+    start_with: tuple[dict[str, Any], ...] = ()
+    """Settings to try first: dotted searched key -> value; keys that are left out are drawn."""
+    learn_from: tuple[str, ...] = ()
+    """Folders of earlier sweeps whose trials the algorithm learns from before it suggests anything."""
     trials: int | None = Field(default=None, ge=1)
     """How many settings to try; none for a time budget alone, or for the whole grid."""
     time_budget_minutes: float | None = Field(default=None, gt=0)
