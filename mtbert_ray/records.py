@@ -4,14 +4,16 @@ One JSON line an event, flushed to disk as it happens, so that a killed process 
 writing. Knows nothing of torch, Ray or figures.
 """
 
+import fcntl
 import json
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -52,6 +54,17 @@ class SweepStarted(_Event):
     hardware: dict[str, Scalar]
     notes: tuple[str, ...] = ()
     """What the reader of the report should know, as a stated subset of the dev rows or a stand-in metric."""
+
+
+class SweepResumed(_Event):
+    """Another session goes on with the sweep; trials that were cut off start again."""
+
+    event: Literal["sweep_resumed"] = "sweep_resumed"
+    num_trials: int | None
+    """Trials planned now, those of earlier sessions among them."""
+    versions: dict[str, str]
+    git_revision: str | None
+    hardware: dict[str, Scalar]
 
 
 class TrialStarted(_Event):
@@ -132,6 +145,7 @@ class SweepFinished(_Event):
 
 Event = Annotated[
     SweepStarted
+    | SweepResumed
     | TrialStarted
     | ProbeFinished
     | EpochFinished
@@ -162,12 +176,46 @@ class Journal:
         except OSError as error:
             raise JournalError(f"{folder}: no sweep can be written there: {error}") from error
 
+    @classmethod
+    def reopen(cls, folder: Path) -> Self:
+        """Go on with the journal of a sweep whose session ended, without a last line that was cut off.
+
+        Raises:
+            JournalError: there is none, or it cannot be written.
+        """
+        journal = cls.__new__(cls)
+        journal._path = folder / JOURNAL_NAME
+        try:
+            with journal._path.open("r+b") as file:
+                whole = file.read().rfind(b"\n") + 1
+                file.truncate(whole)
+        except OSError as error:
+            raise JournalError(f"{folder}: no sweep can be gone on with there: {error}") from error
+        return journal
+
     def append(self, event: Event) -> None:
         """Write one event and hand it to the disk."""
         with self._path.open("a", encoding="utf-8") as file:
             file.write(event.model_dump_json() + "\n")
             file.flush()
             os.fsync(file.fileno())
+
+
+@contextmanager
+def writing_alone(folder: Path) -> Iterator[None]:
+    """Keep other processes of this machine from going on with a sweep that this one runs.
+
+    The operating system lets go when the process ends, however it ends.
+
+    Raises:
+        JournalError: another process runs the sweep.
+    """
+    with (folder / JOURNAL_NAME).open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise JournalError(f"{folder}: another process is running this sweep") from error
+        yield
 
 
 def refuse_used_folder(folder: Path) -> None:
@@ -224,8 +272,16 @@ class SweepRecord:
     trials: list[TrialRecord]
     """In the order in which they started."""
     finished: SweepFinished | None
+    """None while a session runs, or when the last one was killed."""
+    resumed: list[SweepResumed] = field(default_factory=list)
+    """The sessions after the first."""
     torn: bool = False
     """Whether the last line was cut off while it was written (its event is lost)."""
+
+    @property
+    def num_trials(self) -> int | None:
+        """Trials planned, as the last session has it; none under a time budget alone."""
+        return self.resumed[-1].num_trials if self.resumed else self.started.num_trials
 
 
 def final_metrics(epochs: Sequence[Metrics], tasks: Sequence[str]) -> dict[str, MetricValue]:
@@ -290,6 +346,7 @@ def _fold(started: SweepStarted, events: Sequence[Event], *, torn: bool) -> Swee
     """Gather the events of each trial."""
     trials: dict[str, TrialRecord] = {}
     finished: SweepFinished | None = None
+    resumed: list[SweepResumed] = []
     for event in events:
         if (
             isinstance(event, ProbeFinished | EpochFinished | TrialFinished | TrialStopped | TrialFailed)
@@ -322,9 +379,12 @@ def _fold(started: SweepStarted, events: Sequence[Event], *, torn: bool) -> Swee
                 trial.status, trial.ended, trial.reason = "failed", event.time, event.reason
             case SweepFinished():
                 finished = event
+            case SweepResumed():
+                finished = None
+                resumed.append(event)
             case SweepStarted():
                 raise JournalError("a journal holds one sweep; a second sweep_started event was found")
-    return SweepRecord(started=started, trials=list(trials.values()), finished=finished, torn=torn)
+    return SweepRecord(started=started, trials=list(trials.values()), finished=finished, resumed=resumed, torn=torn)
 
 
 def as_scalar(value: object) -> Scalar:
