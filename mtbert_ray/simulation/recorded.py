@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from mtbert_ray.errors import JournalError
+from mtbert_ray.journal import read_journal
 from mtbert_ray.metrics import Objective, Objectives
 from mtbert_ray.pareto.hypervolume import hypervolume
 from mtbert_ray.pareto.objectives import constraint_violation, reference_losses, to_losses
-from mtbert_ray.records import SweepRecord, TrialRecord, outlook, read_journal
+from mtbert_ray.records import SweepRecord, TrialRecord, outlook
 from mtbert_ray.simulation.clock import Curve
 from mtbert_ray.tuning.space import SearchSpace
 

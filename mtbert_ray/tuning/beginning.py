@@ -10,17 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mtbert_ray.errors import JournalError
+from mtbert_ray.journal import Journal, read_journal
 from mtbert_ray.metrics import Objectives, known_metrics
-from mtbert_ray.records import (
-    Journal,
-    SweepRecord,
-    SweepResumed,
-    SweepStarted,
-    TrialRecord,
-    outlook,
-    read_journal,
-)
+from mtbert_ray.records import SweepRecord, SweepResumed, SweepStarted, TrialRecord, outlook
 from mtbert_ray.tuning.plan import Plan
 from mtbert_ray.tuning.provenance import git_revision, hardware, package_versions
 from mtbert_ray.tuning.scheduler import ParetoScheduler
@@ -131,15 +123,12 @@ def scheduler_of(space: SearchSpace, objectives: Objectives) -> ParetoScheduler 
     """Return the scheduler that a search space asks for; none for `fifo`."""
     if space.scheduler == "fifo":
         return None
-    halving = space.halving
-    if "seed" not in halving.model_fields_set:
-        halving = halving.model_copy(update={"seed": space.seed})
     return ParetoScheduler(
         objectives,
         max_t=space.max_epochs,
         time_attr="epoch",
         prefix="outlook/",
-        halving=halving,
+        halving=space.halving.model_copy(update={"seed": space.seed + space.halving.seed}),
         probe_margin=space.probe.margin,
         metrics=known_metrics(space.tasks),
         length_of=_epochs_of,

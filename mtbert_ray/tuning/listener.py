@@ -18,9 +18,9 @@ from ruamel.yaml import YAML
 
 from mtbert_ray.cluster.collect import collect_folder
 from mtbert_ray.cluster.out_of_memory import memory_message
+from mtbert_ray.journal import Journal
 from mtbert_ray.records import (
     EpochFinished,
-    Journal,
     ProbeFinished,
     StopKind,
     TrialFailed,

@@ -17,8 +17,9 @@ from mtbert_ray.cluster.inventory import cluster_capacity, local_capacity
 from mtbert_ray.cluster.session import cluster_address, ray_session
 from mtbert_ray.config.without_effect import never_with_effect
 from mtbert_ray.errors import ConfigError, JournalError
+from mtbert_ray.journal import read_journal, refuse_used_folder, writing_alone
 from mtbert_ray.mistakes import problems_of
-from mtbert_ray.records import SweepRecord, read_journal, refuse_used_folder, writing_alone
+from mtbert_ray.records import SweepRecord
 from mtbert_ray.tuning.beginning import begin, num_to_run, resume
 from mtbert_ray.tuning.describe import describe, describe_rows
 from mtbert_ray.tuning.inputs import check_inputs

@@ -6,18 +6,16 @@ import sys
 import pytest
 
 from mtbert_ray.errors import JournalError
+from mtbert_ray.journal import Journal, read_journal, writing_alone
 from mtbert_ray.metrics import Objective
 from mtbert_ray.records import (
     EpochFinished,
-    Journal,
     SweepFinished,
     SweepResumed,
     SweepStarted,
     TrialFinished,
     TrialStarted,
     TrialStopped,
-    read_journal,
-    writing_alone,
 )
 
 CONFIG = {"tasks": [{"name": "sst"}], "epochs": 2}

@@ -126,7 +126,7 @@ class SpaceSearcher(RaySearcher):  # type: ignore[misc]  # Ray has no types.
         }
 
     def _tell_progress(self, trial_id: str, result: Mapping[str, Any]) -> float:
-        """Pass on an epoch's scores and projected costs, which a probe has not; return how far constraints are exceeded."""
+        """Pass on what an epoch gave; a probe has no scores. Return how far the constraints are exceeded."""
         if result.get("epoch", 0) == 0 or trial_id not in self._key_of:
             return 0.0
         metrics = _outlook_in(result)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mtbert_ray.errors import JournalError
-from mtbert_ray.records import read_journal
+from mtbert_ray.journal import read_journal
 from mtbert_ray.tasks import absolute
 from mtbert_ray.tuning.space.fields import shown
 from mtbert_ray.tuning.space.file import Problems

@@ -59,7 +59,7 @@ class SearchSpace(Schema):
     """How trials are stopped early: `pareto` by their rank among those that got as far, and by what they would cost;
     `fifo` lets each run to its end."""
     halving: HalvingConfig = HalvingConfig()
-    """How `pareto` ranks; its `seed` is the sweep's unless given."""
+    """How `pareto` ranks; its `seed` is added to the sweep's."""
     probe: ProbeConfig = ProbeConfig()
     """When `pareto` hears what a trial would cost."""
     start_with: tuple[dict[str, Any], ...] = ()

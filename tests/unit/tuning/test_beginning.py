@@ -7,16 +7,8 @@ import numpy as np
 import pytest
 
 from mtbert_ray.cluster.capacity import Capacity, Node
-from mtbert_ray.records import (
-    EpochFinished,
-    Journal,
-    SweepFinished,
-    TrialFailed,
-    TrialFinished,
-    TrialStarted,
-    TrialStopped,
-    read_journal,
-)
+from mtbert_ray.journal import Journal, read_journal
+from mtbert_ray.records import EpochFinished, SweepFinished, TrialFailed, TrialFinished, TrialStarted, TrialStopped
 from mtbert_ray.tuning.beginning import begin, num_to_run, resume, scheduler_of
 from mtbert_ray.tuning.plan import Plan, make_plan
 from mtbert_ray.tuning.space import load_search_space

@@ -9,7 +9,7 @@ from told_sweep import NO_WORD, Sweep, metrics
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.config.file import load_config
-from mtbert_ray.records import read_journal
+from mtbert_ray.journal import read_journal
 from mtbert_ray.tuning.decision import Decision
 
 

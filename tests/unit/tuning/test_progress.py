@@ -84,7 +84,8 @@ def test_every_event_is_one_line_that_is_not_wrapped(log):
         "t2 epoch 1/1: sst 0.750, sts -, dev_score 0.750",
         "t2 stopped: too large. 2 of 4 trials done, 1 stopped early, about 17 min left, hypervolume 12.5",
         "t3 started: ",
-        "t3 failed: ValueError: [no] \\[way]. 3 of 4 trials done, 1 stopped early, 1 failed, about 6 min left, hypervolume 12.5",
+        "t3 failed: ValueError: [no] \\[way]. 3 of 4 trials done, 1 stopped early, 1 failed, about 6 min left, "
+        "hypervolume 12.5",
     ]
 
 
