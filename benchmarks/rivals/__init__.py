@@ -6,7 +6,7 @@ All train the same model from the same weights, at the same rate, schedule and d
 from collections.abc import Callable
 
 from mtbert_ray.config import TrialConfig
-from mtbert_ray.training.loop import TrainingRun
+from mtbert_ray.training.loop import EpochResult, TrainingRun
 from mtbert_ray.training.process import Process
 from rivals.hugging_face import trainer, trainer_grouped
 from rivals.loops import course_code, sentence_transformers_style
@@ -17,6 +17,7 @@ def ours(config: TrialConfig, process: Process, watch: Stopwatch) -> float:
     """Train as a trial does; return the last epoch's dev score."""
     run = TrainingRun(config, process=process, on_step=lambda *_: watch.step())
     *_, last = run.epochs(while_training=watch.running)
+    assert isinstance(last, EpochResult), "a run ends with an epoch"
     return last.scores["dev_score"]
 
 

@@ -48,7 +48,7 @@ def trainer(
             num_train_epochs=config.epochs,
             learning_rate=config.learning_rate,
             weight_decay=config.weight_decay,
-            max_grad_norm=config.max_grad_norm,
+            max_grad_norm=config.max_grad_norm or 0.0,  # 0 does not clip
             lr_scheduler_type=config.schedule,
             bf16=uses_bf16(config, process.device),
             use_cpu=process.device.type == "cpu",

@@ -12,7 +12,7 @@ from mtbert_ray.training.optimizer import learning_rate_factor
 from mtbert_ray.training.process import Process
 from rivals.common import dev_score, mean_loss
 from rivals.stopwatch import Stopwatch
-from rivals.texts import text_rows, tokenising
+from rivals.texts import Row, text_rows, tokenising
 
 
 def sentence_transformers_style(config: TrialConfig, process: Process, watch: Stopwatch) -> float:
@@ -30,7 +30,7 @@ def _loop(config: TrialConfig, process: Process, watch: Stopwatch, *, padding: s
     task = config.tasks[0].name
     model = starting_model(config).to(process.device).train()
     rows = text_rows(config)
-    loader = DataLoader(
+    loader: DataLoader[Row] = DataLoader(
         rows,  # type: ignore[arg-type]  # a list has all that a data set needs
         batch_size=config.batch_size,
         shuffle=True,
@@ -47,7 +47,7 @@ def _loop(config: TrialConfig, process: Process, watch: Stopwatch, *, padding: s
                 with torch.autocast(process.device.type, dtype=torch.bfloat16, enabled=bf16):
                     loss = mean_loss(model, task, on_device, labels.to(process.device))
                 optimizer.zero_grad()
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm or float("inf"))
                 optimizer.step()
                 schedule.step()

@@ -85,7 +85,7 @@ def metered_epochs(
                 yield MeteredProbe(
                     steps=result.step,
                     metrics=metrics,
-                    outlook=_costs_at_the_end(metrics, max(run.process.gather(result.whole_train_seconds))),
+                    outlook=_costs_at_the_end(metrics, _largest(run.process.gather(result.whole_train_seconds))),
                     gpu_problem=gpu_problem,
                 )
                 continue
@@ -112,15 +112,16 @@ def _metered_epoch(
     )
 
 
-def _costs_at_the_end(metrics: Metrics, whole_train_seconds: float) -> dict[str, MetricValue]:
-    """Return the costs of a run whose training takes so long, from those of its first steps."""
+def _costs_at_the_end(metrics: Metrics, whole_train_seconds: float | None) -> dict[str, MetricValue]:
+    """Return the costs of a run whose training takes so long, from those of its first steps; no totals without that."""
     spent = metrics["train_seconds"]
     assert spent, "a probe takes time"
+    known = ("fixed", "peak") if whole_train_seconds is None else ("fixed", "peak", "total")
     return {
         name: value
-        for name, value in whole_run(metrics, share=spent / whole_train_seconds).items()
+        for name, value in whole_run(metrics, share=spent / (whole_train_seconds or spent)).items()
         # Nothing was scored yet, so what scoring takes is not known.
-        if name in METRICS and METRICS[name].over_time != "varies" and name != "eval_seconds"
+        if name in METRICS and METRICS[name].over_time in known and name != "eval_seconds"
     }
 
 

@@ -3,7 +3,7 @@
 Knows neither model nor device: batches are passed on, and a clock is read between them.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -24,13 +24,14 @@ class ProbeResult:
     """Optimiser steps taken."""
     train_seconds: float
     """Spent on them."""
-    whole_train_seconds: float
-    """What the whole run's training will have taken by the same pace."""
+    whole_train_seconds: float | None
+    """What the whole run's training will have taken by the same pace; none where a task that was not met yet is
+    trained in another way than those that were."""
     parameters: ParameterCounts
 
     @property
     def eval_seconds(self) -> float:
-        """None: nothing was scored yet."""
+        """Zero: nothing was scored yet."""
         return 0.0
 
     def metrics(self) -> dict[str, MetricValue]:
@@ -55,17 +56,28 @@ class Pace:
     Tasks differ in what a token costs (SMART, one or two passes for a pair), so each has a pace of its own: seconds a
     step, whatever is in it, and seconds a token, both fitted to its timed steps. The former is most of it where a GPU
     waits for the CPU, the latter where it does not. A task that was not met takes the pace of all timed steps. With
-    `task_order: sequential` that can be all tasks but the first: one that alone has SMART makes the run look too slow.
+    `task_order: sequential` that can be all tasks but the first; where SMART is on some of them only, nothing can be
+    said of the others.
 
     Args:
         lengths: task -> tokens of each training row.
         batch_size: rows of a global batch.
         epochs: of the whole run.
         world_size: ranks that share each batch.
+        regularised: tasks with SMART.
     """
 
-    def __init__(self, lengths: Mapping[str, np.ndarray], *, batch_size: int, epochs: int, world_size: int = 1) -> None:
+    def __init__(
+        self,
+        lengths: Mapping[str, np.ndarray],
+        *,
+        batch_size: int,
+        epochs: int,
+        world_size: int = 1,
+        regularised: Collection[str] = (),
+    ) -> None:
         self._lengths = lengths
+        self._regularised = frozenset(regularised)
         # Steps and tokens. A rank's share of the rows has its share of the tokens: they are dealt by length.
         self._left = {
             task: epochs * np.array([-(-len(of_rows) // batch_size), of_rows.sum() / world_size])
@@ -78,7 +90,13 @@ class Pace:
     def of(cls, config: TrialConfig, splits: Mapping[str, EncodedSplit], *, world_size: int) -> Self:
         """Return the pace of a run on these training rows, of which nothing is known yet."""
         lengths = {task: split.lengths for task, split in splits.items()}
-        return cls(lengths, batch_size=config.batch_size, epochs=config.epochs, world_size=world_size)
+        return cls(
+            lengths,
+            batch_size=config.batch_size,
+            epochs=config.epochs,
+            world_size=world_size,
+            regularised=config.smart.tasks,
+        )
 
     def counted(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """Pass batches on whose steps are not typical of the others."""
@@ -100,8 +118,11 @@ class Pace:
             self._timed[batch.task].append((self._take(batch), after - before))
             before = after
 
-    def seconds_left(self) -> float:
-        """Return what the steps that were neither counted nor timed will take."""
+    def seconds_left(self) -> float | None:
+        """Return what the steps that were neither counted nor timed will take; none where that cannot be told."""
+        met = {task in self._regularised for task, timed in self._timed.items() if timed}
+        if not met.issuperset(task in self._regularised for task in self._timed):
+            return None
         every = _seconds_by_step_and_token([step for steps in self._timed.values() for step in steps])
         return float(
             sum(
@@ -113,7 +134,8 @@ class Pace:
 
     def result(self, *, step: int, train_seconds: float, parameters: ParameterCounts) -> ProbeResult:
         """Return what a run has told when it has taken so many steps in so many seconds."""
-        whole = train_seconds + self.seconds_left()
+        left = self.seconds_left()
+        whole = None if left is None else train_seconds + left
         return ProbeResult(step=step, train_seconds=train_seconds, whole_train_seconds=whole, parameters=parameters)
 
     def _take(self, batch: Batch) -> float:

@@ -78,6 +78,13 @@ def test_a_task_that_was_not_met_takes_the_pace_of_all_steps():
     assert pace.seconds_left() == pytest.approx(80 * 12 / 60)
 
 
+@pytest.mark.parametrize(("regularised", "is_known"), [((), True), (("sts",), False), (("sst", "sts"), True)])
+def test_nothing_is_said_of_a_task_that_was_not_met_and_is_trained_in_another_way(regularised, is_known):
+    pace = Pace(LENGTHS, batch_size=2, epochs=1, regularised=regularised)
+    timed(pace, [batch("sst", 0, 1)], [1.0])
+    assert (pace.seconds_left() is not None) is is_known
+
+
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_an_epoch_like_the_timed_one_takes_as_long(data):
@@ -259,6 +266,15 @@ def test_what_is_not_known_of_the_first_steps_is_not_known_of_the_run():
     )
     assert probe.metrics["energy_kj"] is None and probe.outlook["energy_kj"] is None
     assert "another process computed on the GPU" in probe.gpu_problem
+
+
+def test_without_a_pace_for_every_task_there_are_no_totals_but_peaks_and_parameters():
+    smart = {"smart": {"tasks": ["sts"], "epsilon": 0.01}, "task_order": "sequential"}
+    probe = next(
+        metered_epochs(TrainingRun(tiny_config(**smart), process=Process()), probe=ProbeConfig(steps=2, warmup_steps=0))
+    )
+    kept = {name for name, metric in METRICS.items() if metric.over_time in ("fixed", "peak")}
+    assert set(probe.outlook) == kept and probe.metrics["train_seconds"] > 0
 
 
 def test_an_epoch_tells_its_outlook():
