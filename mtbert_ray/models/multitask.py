@@ -11,7 +11,7 @@ from mtbert_ray.models.encoder import Encoder
 from mtbert_ray.models.heads import Head
 
 TokenBatch = Mapping[str, Tensor]
-"""`input_ids`, `attention_mask` and `token_type_ids`, each (B, L)."""
+"""`input_ids`, `attention_mask` and `token_type_ids`, each (B, L); or `embedding` (B, D) of a frozen encoder."""
 
 
 class MultitaskModel(nn.Module):
@@ -42,11 +42,13 @@ class MultitaskModel(nn.Module):
         """Return embedding_BD of each batch of tokens.
 
         The two sentences of a pair take a forward each: padding them to one length cost more than it saved (0.91x).
-        A frozen encoder records no graph, as none of its parameters wants a gradient; only an input that does, as the
+        A batch that holds `embedding` (B, D) has been through the encoder already. A frozen encoder records no graph, as none of its parameters wants a gradient; only an input that does, as the
         perturbation of SMART, makes it record one.
         """
         return tuple(
-            self.encoder(tokens["input_ids"], tokens["attention_mask"], tokens["token_type_ids"], noise_BLE)
+            tokens["embedding"]
+            if "embedding" in tokens
+            else self.encoder(tokens["input_ids"], tokens["attention_mask"], tokens["token_type_ids"], noise_BLE)
             for tokens, noise_BLE in zip(sentences, noise or [None] * len(sentences), strict=True)
         )
 

@@ -20,6 +20,7 @@ from mtbert_ray.metrics import MetricValue
 from mtbert_ray.models.adapters import ParameterCounts, count_parameters
 from mtbert_ray.training.checkpoint import save_checkpoint
 from mtbert_ray.training.evaluate import evaluate
+from mtbert_ray.training.frozen import embedded, embeds_once
 from mtbert_ray.training.init_from import starting_model
 from mtbert_ray.training.inputs import load_inputs
 from mtbert_ray.training.loss import DivergedError, EpochLosses, LossSums, RowLosses, TrainingLoss
@@ -104,6 +105,7 @@ class TrainingRun:
         self._trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self._optimizer = make_optimizer(self.model, config)
         self._schedule = make_schedule(self._optimizer, config, total_steps=self.total_steps)
+        self._embeds_once = embeds_once(self.model, config, {**self.train_splits})
         self._step = 0
         self._train_seconds = self._eval_seconds = 0.0
 
@@ -138,8 +140,12 @@ class TrainingRun:
     ) -> EpochResult:
         started = self._now()
         with while_training():
+            if epoch == 1 and self._embeds_once:
+                self.train_splits = embedded(self.model, self.train_splits, self.process, bf16=self.bf16)
             losses = self._train_epoch(epoch, note_step)
             trained = self._now()
+        if epoch == 1 and self._embeds_once:
+            self.dev_splits = embedded(self.model, self.dev_splits, self.process, bf16=self.bf16)
         scores = evaluate(self.model, self.config.tasks, self.dev_splits, self.process, bf16=self.bf16)
         self._train_seconds += trained - started
         self._eval_seconds += self._now() - trained
