@@ -12,13 +12,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
 import psutil
 import typer
 
-from mtbert_ray.records import SweepRecord, read_journal
+from mtbert_ray.journal import read_journal
+from mtbert_ray.records import SweepRecord
 
 _TRIAL_PROCESSES = ("ray::InlineTrial", "ray::ImplicitFunc", "ray::TrainController", "ray::RayTrainWorker")
 _SPACE = """\
@@ -58,7 +60,7 @@ def gaps_of(sweep: SweepRecord) -> list[float]:
     assert len(ended) == len(sweep.trials), "every trial must finish"
     return [
         end - before - float(trial.metrics["train_seconds"] or 0.0) - float(trial.metrics["eval_seconds"] or 0.0)
-        for (before, _), (end, trial) in zip(ended, ended[1:], strict=False)
+        for (before, _), (end, trial) in pairwise(ended)
     ]
 
 

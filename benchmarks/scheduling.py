@@ -9,6 +9,7 @@ search with all of it (25 against 50, and 50 against 100).
 """
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +17,13 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import typer
-from lcbench import DEFAULT_FOLDER, NUM_EPOCHS, Benchmark, Task
 from numpy.typing import NDArray
-from simulation import StoppingRule, Verdict, simulate
 
-from mtbert_ray.tuning.rungs import HalvingConfig, Rungs, rung_levels
-from mtbert_ray.tuning.searchers import SEARCHERS
+from mtbert_ray.errors import UserError
+from mtbert_ray.simulation.clock import Report, StoppingRule, simulate
+from mtbert_ray.simulation.lcbench import NUM_EPOCHS, OBJECTIVES, Benchmark, Task
+from mtbert_ray.simulation.rules import rules_of
+from mtbert_ray.tuning.rungs import HalvingConfig, rung_levels
 
 # R runs, B budgets
 
@@ -33,18 +35,8 @@ TUNING_TASKS = (
 BUDGETS = (10.0, 25.0, 50.0, 100.0)
 EPOCHS = (*rung_levels(1, 3.0, NUM_EPOCHS), NUM_EPOCHS)
 """Where something may be decided: the rungs of all rules, and the end."""
+_DEFAULT_FOLDER = Path(os.environ.get("BENCH_DIR", Path(__file__).resolve().parents[2] / "shared" / "bench"))
 _TOLERANCE = 0.02
-
-
-class ErrorOnly:
-    """Successive halving on the first objective alone."""
-
-    def __init__(self, rungs: Rungs) -> None:
-        self._rungs = rungs
-
-    def report(self, trial: str, resource: int, losses: NDArray[np.float64]) -> Verdict:
-        """Decide by the error."""
-        return self._rungs.report(trial, resource, losses[:1])
 
 
 class SyneTune:
@@ -60,22 +52,23 @@ class SyneTune:
         )
         self._trials: dict[str, Any] = {}
 
-    def report(self, trial: str, resource: int, losses: NDArray[np.float64]) -> "_Answer":
+    def stops(self, report: Report) -> bool:
         """Pass the result on."""
         from datetime import datetime
 
         from syne_tune.backend.trial_status import Trial
 
-        if trial not in self._trials:
-            self._trials[trial] = Trial(trial_id=int(trial), config={}, creation_time=datetime.fromtimestamp(0))
-            self._moasha.on_trial_add(self._trials[trial])
-        result = {"epoch": resource, "error": float(losses[0]), "log_time": float(losses[1])}
-        return _Answer(stop=self._moasha.on_trial_result(self._trials[trial], result) == "STOP")
+        assert report.losses is not None, "LCBench has a value for everything"
+        if report.trial not in self._trials:
+            trial = Trial(trial_id=int(report.trial), config={}, creation_time=datetime.fromtimestamp(0))
+            self._trials[report.trial] = trial
+            self._moasha.on_trial_add(trial)
+        error, log_time = report.losses.tolist()
+        result = {"epoch": report.epoch, "error": error, "log_time": log_time}
+        return bool(self._moasha.on_trial_result(self._trials[report.trial], result) == "STOP")
 
-
-@dataclass(frozen=True)
-class _Answer:
-    stop: bool
+    def finish(self, report: Report) -> None:
+        """Do nothing: its last rung is before the end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,30 +80,26 @@ class Method:
     """Seed -> a new rule."""
 
 
-_ASHA = HalvingConfig(grace=1, keep=1 / 3)
-_EPSILON_NET = HalvingConfig(grace=1, keep=1 / 3, order="epsilon_net", spare_front=False)
+def _rule(name: str) -> Callable[[int], StoppingRule | None]:
+    rule = rules_of(OBJECTIVES, HalvingConfig(), by_costs=False)[name]
+    return lambda seed: rule.start(seed=seed, max_epochs=NUM_EPOCHS)
 
 
-def _halving(config: HalvingConfig) -> Callable[[int], Rungs]:
-    return lambda seed: Rungs(config.model_copy(update={"seed": seed}), NUM_EPOCHS)
-
-
-_NO_STOPPING = Method(algorithm="random", rule=lambda seed: None)
 METHODS: dict[str, Method] = {
-    "random": _NO_STOPPING,
-    "random, error-only halving": Method(algorithm="random", rule=lambda seed: ErrorOnly(Rungs(_ASHA, NUM_EPOCHS))),
-    "random, epsilon-net": Method(algorithm="random", rule=_halving(_EPSILON_NET)),
+    "random": Method(algorithm="random", rule=_rule("fifo")),
+    "random, error-only halving": Method(algorithm="random", rule=_rule("asha:error")),
+    "random, epsilon-net": Method(algorithm="random", rule=_rule("epsilon_net")),
     "random, Syne Tune's MOASHA": Method(algorithm="random", rule=lambda seed: SyneTune()),
-    "random, our rule": Method(algorithm="random", rule=_halving(HalvingConfig())),
-    "tpe, our rule": Method(algorithm="tpe", rule=_halving(HalvingConfig())),
-    "front, no stopping": Method(algorithm="front", rule=lambda seed: None),
-    "front, epsilon-net": Method(algorithm="front", rule=_halving(_EPSILON_NET)),
-    "front, our rule (default)": Method(algorithm="front", rule=_halving(HalvingConfig())),
+    "random, our rule": Method(algorithm="random", rule=_rule("pareto")),
+    "tpe, our rule": Method(algorithm="tpe", rule=_rule("pareto")),
+    "front, no stopping": Method(algorithm="front", rule=_rule("fifo")),
+    "front, epsilon-net": Method(algorithm="front", rule=_rule("epsilon_net")),
+    "front, our rule (default)": Method(algorithm="front", rule=_rule("pareto")),
 }
 
 
 def main(
-    folder: Annotated[Path, typer.Option(help="Holds lcbench/; or $BENCH_DIR.")] = DEFAULT_FOLDER,
+    folder: Annotated[Path, typer.Option(help="Holds lcbench/; or $BENCH_DIR.")] = _DEFAULT_FOLDER,
     half: Annotated[Literal["tuning", "held-out"], typer.Option(help="Which tasks.")] = "tuning",
     workers: Annotated[list[int] | None, typer.Option(help="Trials at once; may be given several times.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs a task.")] = 2,
@@ -118,10 +107,14 @@ def main(
     output: Annotated[Path | None, typer.Option(help="Every run's volumes, as JSON.")] = None,
 ) -> None:
     """Print a table for each number of workers."""
-    benchmark = Benchmark(folder)
+    try:
+        benchmark = Benchmark(folder)
+    except UserError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(error.exit_code) from error
     names = [name for name in benchmark.names if (name in TUNING_TASKS) == (half == "tuning")]
     tasks = [benchmark.task(name, EPOCHS) for name in names]
-    chosen = {"random": _NO_STOPPING} | {name: METHODS[name] for name in methods or METHODS}
+    chosen = {"random": METHODS["random"]} | {name: METHODS[name] for name in methods or METHODS}
     everything = {}
     for count in workers or [1]:
         volumes = {}
@@ -137,19 +130,20 @@ def main(
 
 def _volumes(method: Method, tasks: list[Task], seeds: int, workers: int) -> NDArray[np.float64]:
     """Return the volumes `(R, B)`, one seed after the other for each task."""
-    return np.array(
-        [
-            simulate(
-                task,
-                SEARCHERS[method.algorithm](task.space(seed=seed)),
-                method.rule(seed),
-                workers=workers,
-                budget=BUDGETS[-1],
-            ).volumes(task, BUDGETS)
-            for task in tasks
-            for seed in range(seeds)
-        ]
+    return np.array([_run(method, task, seed, workers) for task in tasks for seed in range(seeds)])
+
+
+def _run(method: Method, task: Task, seed: int, workers: int) -> list[float]:
+    trials, searcher = task.trials(method.algorithm, seed)
+    outcome = simulate(
+        trials,
+        searcher,
+        method.rule(seed),
+        workers=workers,
+        mean_seconds=task.mean_seconds,
+        budget=BUDGETS[-1],
     )
+    return outcome.volumes(task.volume, BUDGETS)
 
 
 def _summary(name: str, volumes_RB: NDArray[np.float64], random_RB: NDArray[np.float64]) -> str:

@@ -1,25 +1,20 @@
-"""The append-only journal of a sweep, and the trials it tells of: the only contract between sweep and report.
+"""What happens in a sweep, event by event, and what that makes known of its trials.
 
-One JSON line an event, flushed to disk as it happens, so that a killed process loses at most the line it was
-writing. Knows nothing of torch, Ray or figures.
+The events are the lines of the journal (journal.py), the only contract between sweep and report. Knows nothing of
+files, torch, Ray or figures.
 """
 
 import json
 import math
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
-from mtbert_ray.errors import JournalError
 from mtbert_ray.metrics import Metrics, MetricValue, Objective, whole_run
 from mtbert_ray.schema import Schema
-
-JOURNAL_NAME = "journal.jsonl"
 
 Scalar = str | int | float | bool | None
 """What a hyperparameter's value can be in a table; lists and mappings are written as JSON text."""
@@ -52,6 +47,17 @@ class SweepStarted(_Event):
     hardware: dict[str, Scalar]
     notes: tuple[str, ...] = ()
     """What the reader of the report should know, as a stated subset of the dev rows or a stand-in metric."""
+
+
+class SweepResumed(_Event):
+    """Another session goes on with the sweep; trials that were cut off start again."""
+
+    event: Literal["sweep_resumed"] = "sweep_resumed"
+    num_trials: int | None
+    """Trials planned now, those of earlier sessions among them."""
+    versions: dict[str, str]
+    git_revision: str | None
+    hardware: dict[str, Scalar]
 
 
 class TrialStarted(_Event):
@@ -132,6 +138,7 @@ class SweepFinished(_Event):
 
 Event = Annotated[
     SweepStarted
+    | SweepResumed
     | TrialStarted
     | ProbeFinished
     | EpochFinished
@@ -141,47 +148,6 @@ Event = Annotated[
     | SweepFinished,
     Field(discriminator="event"),
 ]
-_EVENT: TypeAdapter[Event] = TypeAdapter(Event)
-
-
-class Journal:
-    """Appends events to a new journal in a folder. One process writes; anybody may read at any time.
-
-    Holds no open file, so that it can be pickled with whatever writes to it.
-
-    Raises:
-        JournalError: the folder is not empty, or cannot be written.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        refuse_used_folder(folder)
-        self._path = folder / JOURNAL_NAME
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._path.touch(exist_ok=False)
-        except OSError as error:
-            raise JournalError(f"{folder}: no sweep can be written there: {error}") from error
-
-    def append(self, event: Event) -> None:
-        """Write one event and hand it to the disk."""
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(event.model_dump_json() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-
-
-def refuse_used_folder(folder: Path) -> None:
-    """Check that a folder can take a new sweep: it is empty, or there is none yet.
-
-    Raises:
-        JournalError: it holds a sweep or anything else, or it is a file.
-    """
-    if (folder / JOURNAL_NAME).exists():
-        raise JournalError(f"{folder} already holds the journal of a sweep; give --out another folder")
-    if folder.exists() and not folder.is_dir():
-        raise JournalError(f"{folder} is a file; give --out a folder")
-    if folder.exists() and any(folder.iterdir()):
-        raise JournalError(f"{folder} is not empty; give --out a folder of its own")
 
 
 @dataclass(kw_only=True)
@@ -224,8 +190,16 @@ class SweepRecord:
     trials: list[TrialRecord]
     """In the order in which they started."""
     finished: SweepFinished | None
+    """None while a session runs, or when the last one was killed."""
+    resumed: list[SweepResumed] = field(default_factory=list)
+    """The sessions after the first."""
     torn: bool = False
     """Whether the last line was cut off while it was written (its event is lost)."""
+
+    @property
+    def num_trials(self) -> int | None:
+        """Trials planned, as the last session has it; none under a time budget alone."""
+        return self.resumed[-1].num_trials if self.resumed else self.started.num_trials
 
 
 def final_metrics(epochs: Sequence[Metrics], tasks: Sequence[str]) -> dict[str, MetricValue]:
@@ -258,73 +232,6 @@ def _dev_score(metrics: Metrics) -> float:
     value = metrics.get("dev_score")
     # NaN compares with nothing, so that the best would depend on where it stands.
     return float("-inf") if value is None or math.isnan(value) else value
-
-
-def read_journal(folder: Path) -> SweepRecord:
-    """Read a sweep's folder.
-
-    Raises:
-        JournalError: no journal, a journal without its first event, or a damaged line before the last.
-    """
-    path = folder / JOURNAL_NAME
-    try:
-        # Not splitlines: JSON leaves line separators such as U+2028 in a text as they are.
-        lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
-    except OSError as error:
-        raise JournalError(f"{path}: cannot be read: {error}. Give the folder of a sweep (its --out)") from error
-    events: list[Event] = []
-    torn = False
-    for number, line in enumerate(lines, start=1):
-        try:
-            events.append(_EVENT.validate_python(json.loads(line)))
-        except (json.JSONDecodeError, UnicodeDecodeError, ValidationError) as error:
-            if number < len(lines):
-                raise JournalError(f"{path}, line {number}: not an event of a sweep: {error}") from error
-            torn = True
-    if not events or not isinstance(events[0], SweepStarted):
-        raise JournalError(f"{path}: does not begin with a sweep_started event")
-    return _fold(events[0], events[1:], torn=torn)
-
-
-def _fold(started: SweepStarted, events: Sequence[Event], *, torn: bool) -> SweepRecord:
-    """Gather the events of each trial."""
-    trials: dict[str, TrialRecord] = {}
-    finished: SweepFinished | None = None
-    for event in events:
-        if (
-            isinstance(event, ProbeFinished | EpochFinished | TrialFinished | TrialStopped | TrialFailed)
-            and event.trial_id not in trials
-        ):
-            raise JournalError(f"the journal tells of trial {event.trial_id} ({event.event}) before it started")
-        match event:
-            case TrialStarted():
-                trials[event.trial_id] = TrialRecord(
-                    trial_id=event.trial_id,
-                    hyperparameters=dict(event.hyperparameters),
-                    config=dict(event.config),
-                    started=event.time,
-                )
-            case ProbeFinished():
-                trials[event.trial_id].probe = event
-            case EpochFinished():
-                trial = trials[event.trial_id]
-                trial.epochs.append(event.metrics)
-                trial.gpu_problem = event.gpu_problem or trial.gpu_problem
-            case TrialFinished():
-                trial = trials[event.trial_id]
-                trial.status, trial.ended, trial.checkpoint = "finished", event.time, event.checkpoint
-            case TrialStopped():
-                trial = trials[event.trial_id]
-                trial.status, trial.ended, trial.checkpoint = "stopped", event.time, event.checkpoint
-                trial.reason, trial.stop_kind = event.reason, event.kind
-            case TrialFailed():
-                trial = trials[event.trial_id]
-                trial.status, trial.ended, trial.reason = "failed", event.time, event.reason
-            case SweepFinished():
-                finished = event
-            case SweepStarted():
-                raise JournalError("a journal holds one sweep; a second sweep_started event was found")
-    return SweepRecord(started=started, trials=list(trials.values()), finished=finished, torn=torn)
 
 
 def as_scalar(value: object) -> Scalar:

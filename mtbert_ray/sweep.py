@@ -15,11 +15,15 @@ _SET_HELP = (
     "Fix a key of every trial (epochs=1, encoder=minilm, adapter.rank=4) or change one of the space "
     "(seed=1, resources.num_workers=2, 'search.dropout={uniform: [0, 0.3]}'). Repeat for more."
 )
+_RESUME_HELP = (
+    "Go on with a sweep that was killed, interrupted or out of time, in place of SPACE: ended trials stay, those that "
+    "were cut off start again. With --trials also one that is complete. A time budget begins anew."
+)
 
 
 @app.command()
 def sweep(
-    space: Annotated[Path, typer.Argument(help="YAML of a search space, as search_spaces/peft.yaml.")],
+    space: Annotated[Path | None, typer.Argument(help="YAML of a search space, as search_spaces/peft.yaml.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of the course's files for sst, quora and sts.")] = None,
     out: Annotated[Path | None, typer.Option(help="Output folder. Default: reports/NAME-DATE-TIME.")] = None,
     trials: Annotated[int | None, typer.Option(min=1, help="Number of trials, in place of the YAML's.")] = None,
@@ -27,6 +31,7 @@ def sweep(
     only_check: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, say what would run, start nothing.")
     ] = False,
+    resume: Annotated[Path | None, typer.Option(metavar="FOLDER", help=_RESUME_HELP)] = None,
     address: Annotated[
         str | None, typer.Option(help="A running Ray cluster, or 'auto' on one. Default: Ray on this machine.")
     ] = None,
@@ -45,6 +50,7 @@ def sweep(
 
     request = SweepRequest(
         space_file=space,
+        resume_folder=resume,
         data=data,
         out=out,
         num_trials=trials,

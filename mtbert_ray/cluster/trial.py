@@ -3,28 +3,35 @@
 from pathlib import Path
 from typing import Any
 
-from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray import tune
+from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
 
-from mtbert_ray.cluster.worker import gpus_of, run_rank
+from mtbert_ray.cluster.out_of_memory import memory_message, rank_out_of_memory
+from mtbert_ray.cluster.worker import gpus_of, out_of_memory_report, run_rank
 from mtbert_ray.config import TrialConfig
 
 
 def drive_trial(config: dict[str, Any], *, sweep_folder: str) -> None:
-    """Drive one trial from inside Tune: start its workers, pass each epoch's report on.
+    """Drive one trial from inside Tune: start its workers, pass on what they report, and why they ran out of memory.
 
     The metrics are reduced over the ranks before they are reported, so that rank 0's are the trial's.
 
     Args:
-        config: what `tuning.searchers.for_ray` suggests: `trial_id` and `trial` (a TrialConfig as a dict).
+        config: what `tuning.searchers.for_ray` suggests: `trial_id`, `trial` (a TrialConfig as a dict) and `probe` (a
+            ProbeConfig likewise, or none).
         sweep_folder: the sweep's output folder.
     """
     trial = TrialConfig.model_validate(config["trial"])
     trial_id = str(config["trial_id"])
     trainer = TorchTrainer(
         run_rank,
-        train_loop_config={"trial": config["trial"], "trial_folder": str(Path(sweep_folder) / "trials" / trial_id)},
+        train_loop_config={
+            "trial": config["trial"],
+            "probe": config.get("probe"),
+            "trial_folder": str(Path(sweep_folder) / "trials" / trial_id),
+        },
         torch_config=TorchConfig(backend="nccl" if gpus_of(trial) > 0 else "gloo"),
         scaling_config=scaling_of(trial),
         run_config=RunConfig(
@@ -36,7 +43,14 @@ def drive_trial(config: dict[str, Any], *, sweep_folder: str) -> None:
             callbacks=[TuneReportCallback()],
         ),
     )
-    trainer.fit()
+    try:
+        trainer.fit()
+    except TrainingFailedError as error:
+        message = memory_message(error)
+        if message is None:
+            raise
+        told = rank_out_of_memory(error)
+        tune.report(out_of_memory_report(message, epochs_done=None if told is None else told.epochs_done))
 
 
 def scaling_of(trial: TrialConfig) -> ScalingConfig:

@@ -36,11 +36,19 @@ class Batch:
     """(B,) float32. The sum of weights * loss, averaged over the ranks, is the mean loss of the global batch."""
 
     def to(self, device: torch.device | str) -> "Batch":
-        """Return the batch on a device, without waiting for the copies."""
+        """Return the batch on a device, without waiting for the copies.
+
+        There the sequences of a separate pair have their tokens' `places` too, (T,): where the mask is not 0 among
+        its B * L numbers. What reads them need not ask the device how many they are.
+        """
+        is_pair = len(self.sentences) > 1
         return replace(
             self,
             sentences=tuple(
-                {name: tensor.to(device, non_blocking=True) for name, tensor in tokens.items()}
+                {
+                    name: tensor.to(device, non_blocking=True)
+                    for name, tensor in (_with_places(tokens) if is_pair else tokens).items()
+                }
                 for tokens in self.sentences
             ),
             labels=None if self.labels is None else self.labels.to(device, non_blocking=True),
@@ -67,6 +75,12 @@ class Batch:
             )
             for piece in pieces
         )
+
+
+def _with_places(tokens: TokenBatch) -> TokenBatch:
+    if EMBEDDING in tokens:
+        return tokens
+    return tokens | {"places": tokens["attention_mask"].flatten().nonzero().squeeze(1)}
 
 
 def _trimmed(tokens: TokenBatch) -> TokenBatch:

@@ -22,12 +22,12 @@ class EmbeddedSplit:
         embeddings: (N, D) for each sequence of a row: one, or two for a separate pair.
     """
 
-    def __init__(self, split: EncodedSplit, embeddings: tuple[torch.Tensor, ...]) -> None:
+    def __init__(self, split: "EncodedSplit | EmbeddedSplit", embeddings: tuple[torch.Tensor, ...]) -> None:
         assert all(len(embedding_ND) == len(split) for embedding_ND in embeddings)
-        self.ids = split.ids
-        self.labels = split.labels
-        self.lengths = split.lengths
-        self.widths = split.widths
+        self.ids: list[str] = split.ids
+        self.labels: torch.Tensor | None = split.labels
+        self.lengths: np.ndarray = split.lengths
+        self.widths: list[np.ndarray] = split.widths
         self._embeddings = embeddings
 
     def __len__(self) -> int:

@@ -1,9 +1,10 @@
 """The encoder: token ids in, one embedding a sequence out. What tasks do with embeddings is not its business."""
 
-# B batch, L tokens, D width, E width of a token's own embedding (D, but for ALBERT and its like)
+# B batch, L tokens, T real tokens of all batches, D width, E width of a token's own embedding (D, but for ALBERT and
+# its like)
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ from transformers import MODEL_MAPPING, PretrainedConfig, PreTrainedModel, PreTr
 
 from mtbert_ray.errors import EncoderError
 from mtbert_ray.models.initialisation import seeded
+from mtbert_ray.models.packing import Packing, can_pack, packed_attention
 from mtbert_ray.models.pretrained import TINY, Pooling, pooling_made_with, read_config, read_model, read_tokenizer
 from mtbert_ray.models.tiny import build_tiny, tiny_config, tiny_tokenizer
 
@@ -40,7 +42,11 @@ class Encoder(nn.Module):
         self.model = model
         self.pooling = pooling
         self.width: int = model.config.hidden_size
-        self.max_length = _max_length(model)
+        positions = _position_table(model)
+        # RoBERTa counts positions from behind the padding index.
+        padding = None if positions is None else positions.padding_idx
+        self._first_position = 0 if padding is None else padding + 1
+        self.max_length = None if positions is None else positions.num_embeddings - self._first_position
         """Longest sequence the position embeddings allow, in tokens; none for relative positions."""
         # RoBERTa accepts token types but has one only; DistilBERT and ModernBERT have none at all.
         accepts = "token_type_ids" in inspect.signature(model.forward).parameters
@@ -75,7 +81,39 @@ class Encoder(nn.Module):
         if self.pooling == "pooler":
             pooled_BD: Tensor = output.pooler_output
             return pooled_BD
-        hidden_BLD: Tensor = output.last_hidden_state
+        return self._pooled(output.last_hidden_state, attention_mask_BL)
+
+    @property
+    def can_pack(self) -> bool:
+        """Whether `embed_packed` is there for this architecture."""
+        return can_pack(self.model)
+
+    def embed_packed(
+        self, batches: Sequence[Mapping[str, Tensor]], noise: Sequence[Tensor] | None = None
+    ) -> tuple[Tensor, ...]:
+        """Return the embedding_BD of several batches, as `forward` does, by one pass over their real tokens alone.
+
+        Args:
+            batches: each with `input_ids`, `attention_mask`, `token_type_ids`, (B, L), and `places` where it is known;
+                see `Packing`. B and L may differ from batch to batch.
+            noise: noise_BLE of each batch.
+        """
+        masks = [tokens["attention_mask"] for tokens in batches]
+        packing = Packing(masks, [tokens.get("places") for tokens in batches])
+        inputs = {"input_ids": packing.pack([tokens["input_ids"] for tokens in batches])}
+        if self._has_token_types:
+            inputs["token_type_ids"] = packing.pack([tokens["token_type_ids"] for tokens in batches])
+        inputs["position_ids"] = packing.positions + self._first_position
+        with self._perturbed(None if noise is None else packing.pack(noise)), packed_attention(self.model):
+            hidden_1TD = self.model(**inputs, packing=packing).last_hidden_state
+        hidden = packing.unpack(hidden_1TD)
+        if self.pooling == "pooler":
+            pooler = self.model.pooler
+            assert isinstance(pooler, nn.Module), "the encoder was built with it"
+            return tuple(pooler(hidden_BLD) for hidden_BLD in hidden)
+        return tuple(map(self._pooled, hidden, masks))
+
+    def _pooled(self, hidden_BLD: Tensor, attention_mask_BL: Tensor) -> Tensor:
         if self.pooling == "cls":
             return hidden_BLD[:, 0]
         # In float32 at least, whatever the autocast mode: a sum of bfloat16 states loses digits.
@@ -170,10 +208,8 @@ def _set_dropout(name: str, config: PretrainedConfig, dropout: float) -> None:
         setattr(config, key, dropout)
 
 
-def _max_length(model: PreTrainedModel) -> int | None:
+def _position_table(model: PreTrainedModel) -> nn.Embedding | None:
     for module_name, module in model.named_modules():
         if module_name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
-            # RoBERTa counts positions from behind the padding index.
-            reserved = 0 if module.padding_idx is None else module.padding_idx + 1
-            return module.num_embeddings - reserved
+            return module
     return None

@@ -24,18 +24,18 @@ def to_losses(metrics: Metrics, objectives: Objectives) -> NDArray[np.float64] |
         value = metrics.get(name)
         if value is None or not math.isfinite(value):
             return None
-        losses.append(_loss(value, objective.direction))
+        losses.append(loss_of(value, objective.direction))
     return np.array(losses, dtype=np.float64)
 
 
 def reference_losses(objectives: Objectives) -> NDArray[np.float64]:
     """Return the hypervolume's reference point `(M,)` as losses."""
-    return np.array([_loss(objective.reference, objective.direction) for objective in objectives.values()])
+    return np.array([loss_of(objective.reference, objective.direction) for objective in objectives.values()])
 
 
 def losses_to_values(losses_NM: NDArray[np.float64], objectives: Objectives) -> NDArray[np.float64]:
     """Return the metrics `(N, M)`, or `(M,)`, that losses of the same shape stand for."""
-    signs_M = np.array([_loss(1.0, objective.direction) for objective in objectives.values()], dtype=np.float64)
+    signs_M = np.array([loss_of(1.0, objective.direction) for objective in objectives.values()], dtype=np.float64)
     return np.multiply(losses_NM, signs_M)
 
 
@@ -53,8 +53,26 @@ def constraint_violation(metrics: Metrics, objectives: Objectives) -> float:
         value = metrics.get(name)
         if value is None or not math.isfinite(value):
             return math.inf
-        excess = _loss(value, objective.direction) - _loss(objective.constraint, objective.direction)
+        excess = loss_of(value, objective.direction) - loss_of(objective.constraint, objective.direction)
         violation += max(0.0, excess) / (abs(objective.constraint) or 1.0)
+    return violation
+
+
+def known_violation(metrics: Metrics, objectives: Objectives) -> float:
+    """Return how far the costs that are known of a trial rule it out, however it may score; 0 when they do not.
+
+    As `constraint_violation`, over the metrics that are there, with the reference as the bound of an objective without
+    a constraint: beyond it nothing counts towards the hypervolume.
+    """
+    violation = 0.0
+    for name, objective in objectives.items():
+        value = metrics.get(name)
+        if value is None or not math.isfinite(value):
+            continue
+        bound = objective.reference if objective.constraint is None else objective.constraint
+        violation += max(0.0, loss_of(value, objective.direction) - loss_of(bound, objective.direction)) / (
+            abs(bound) or 1.0
+        )
     return violation
 
 
@@ -63,5 +81,6 @@ def is_feasible(metrics: Metrics, objectives: Objectives) -> bool:
     return constraint_violation(metrics, objectives) == 0.0
 
 
-def _loss(value: float, direction: Direction) -> float:
+def loss_of(value: float, direction: Direction) -> float:
+    """Return one value as a loss: the sign flips where more is better."""
     return value if direction == "minimise" else -value

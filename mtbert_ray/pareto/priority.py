@@ -53,8 +53,10 @@ def priorities(
     else:
         worst = 0.0
     levels, place = np.unique(violations_N[infeasible_N], return_inverse=True)
-    result_N[infeasible_N] = worst + 1 + place
-    result_N[~has_values_N] = worst + 1 + len(levels)
+    # A single loss can be so large that 1 more would be the same number.
+    step = max(1.0, 2 * float(np.spacing(abs(worst))))
+    result_N[infeasible_N] = worst + step * (1 + place)
+    result_N[~has_values_N] = worst + step * (1 + len(levels))
     return result_N
 
 

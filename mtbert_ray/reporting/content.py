@@ -10,7 +10,7 @@ from pathlib import Path
 from mtbert_ray.metrics import METRICS, Objective
 from mtbert_ray.pareto.hypervolume import hypervolume
 from mtbert_ray.pareto.objectives import reference_losses
-from mtbert_ray.records import SweepRecord
+from mtbert_ray.records import StopKind, SweepRecord
 from mtbert_ray.reporting.front_points import FrontPoint, front_points, front_values
 from mtbert_ray.reporting.outcome import Outcome, setting_of, status_of
 from mtbert_ray.reporting.wording import counted, duration, joined, plain_name, quantity
@@ -20,6 +20,14 @@ _ENDS = {
     "completed": "completed",
     "interrupted": "interrupted",
     "time_budget": "ended by its time budget",
+}
+_ENDED_BY: dict[StopKind | None, str] = {
+    None: "",
+    "rung": "rank at a rung",
+    "probe": "costs at the probe",
+    "constraint": "a constraint",
+    "memory": "want of memory",
+    "sweep": "the sweep's end",
 }
 
 
@@ -43,6 +51,9 @@ class EndedEarly:
     setting: str
     epochs: int
     """Epochs that it finished."""
+    spent: str
+    """Time it trained."""
+    ended_by: str
     reason: str
 
 
@@ -112,6 +123,8 @@ def _ended_early(sweep: SweepRecord, status: str) -> tuple[EndedEarly, ...]:
             trial_id=trial.trial_id,
             setting=setting_of(trial, sweep),
             epochs=len(trial.epochs),
+            spent="" if (seconds := trial.metrics.get("train_seconds")) is None else duration(seconds),
+            ended_by=_ENDED_BY[trial.stop_kind],
             reason=trial.reason or "no reason was recorded",
         )
         for trial in sweep.trials
@@ -125,7 +138,7 @@ def _facts(sweep: SweepRecord) -> tuple[tuple[str, str], ...]:
     for trial in sweep.trials:
         status = status_of(trial, sweep)
         counts[status] = counts.get(status, 0) + 1
-    planned = "as the time allows" if started.num_trials is None else str(started.num_trials)
+    planned = "as the time allows" if sweep.num_trials is None else str(sweep.num_trials)
     wall = duration(max(0.0, last_heard_of(sweep) - started.time))
     others = [
         ("stopped early" if status == "stopped" else status, str(counts[status]))
@@ -138,10 +151,21 @@ def _facts(sweep: SweepRecord) -> tuple[tuple[str, str], ...]:
         ("finished", str(counts.get("finished", 0))),
         ("failed", str(counts.get("failed", 0))),
         *others,
+        *_epochs_trained(sweep),
         ("wall time", wall if sweep.finished else f"{wall} so far"),
         ("seed", str(started.seed)),
         ("started", datetime.fromtimestamp(started.time, UTC).strftime("%Y-%m-%d %H:%M UTC")),
     )
+
+
+def _epochs_trained(sweep: SweepRecord) -> tuple[tuple[str, str], ...]:
+    """Return what stopping early has spared, where something was stopped early."""
+    ended = [trial for trial in sweep.trials if trial.status in ("finished", "stopped")]
+    if all(trial.stop_kind in (None, "sweep") for trial in ended):
+        return ()
+    trained = sum(len(trial.epochs) for trial in ended)
+    whole = sum(int(trial.config["epochs"]) for trial in ended)
+    return (("epochs trained", f"{trained} of the {whole} without early stopping ({trained / whole:.0%})"),)
 
 
 def _notes(outcome: Outcome) -> tuple[str, ...]:

@@ -15,7 +15,8 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mtbert_ray.errors import UserError
-from mtbert_ray.records import SweepRecord, TrialRecord, read_journal
+from mtbert_ray.journal import read_journal
+from mtbert_ray.records import SweepRecord, TrialRecord
 from mtbert_ray.reporting.beside_paper import beside_paper, beside_table
 from mtbert_ray.reporting.content import content_of, last_heard_of
 from mtbert_ray.reporting.figures import DPI, front_drawings, progress_drawings

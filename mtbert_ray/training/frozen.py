@@ -5,15 +5,14 @@ the one that made them.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import psutil
 import torch
 
 from mtbert_ray.config import TrialConfig
-from mtbert_ray.data.batching import eval_batches
+from mtbert_ray.data.batching import Split, eval_batches
 from mtbert_ray.data.embedded import EmbeddedSplit
-from mtbert_ray.data.encoding import EncodedSplit
 from mtbert_ray.models.multitask import MultitaskModel
 from mtbert_ray.training.process import Process
 
@@ -25,7 +24,9 @@ _MAX_SHARE = 0.5
 _BYTES = 4
 
 
-def embeds_once(model: MultitaskModel, config: TrialConfig, splits: Mapping[str, EncodedSplit]) -> bool:
+def embeds_once(
+    model: MultitaskModel, config: TrialConfig, splits: Sequence[Split], *, free_bytes: int | None = None
+) -> bool:
     """Return whether the encoder's outputs can be computed once: it is frozen, and nothing perturbs its input.
 
     Warns in the log where only memory is in the way.
@@ -33,12 +34,13 @@ def embeds_once(model: MultitaskModel, config: TrialConfig, splits: Mapping[str,
     Args:
         model: a frozen encoder is in eval mode, so that its outputs are the same in every epoch.
         config: SMART perturbs the encoder's input.
-        splits: by task; those to train on and those to score together.
+        splits: all that are to be embedded, those to train on and those to score.
+        free_bytes: of memory; none asks the machine.
     """
     if not model.encoder_is_frozen or config.smart.tasks:
         return False
-    needed = sum(len(split) * len(split.widths) for split in splits.values()) * model.encoder.width * _BYTES
-    free = psutil.virtual_memory().available
+    needed = sum(len(split) * len(split.widths) for split in splits) * model.encoder.width * _BYTES
+    free = psutil.virtual_memory().available if free_bytes is None else free_bytes
     if needed > _MAX_SHARE * free:
         _log.warning(
             "the frozen encoder's outputs would take %.1f GiB of the %.1f GiB that are free, so they are computed anew "
@@ -52,7 +54,7 @@ def embeds_once(model: MultitaskModel, config: TrialConfig, splits: Mapping[str,
 
 @torch.no_grad()  # Not inference mode: the heads' gradients need these tensors.
 def embedded(
-    model: MultitaskModel, splits: Mapping[str, EncodedSplit], process: Process, *, bf16: bool
+    model: MultitaskModel, splits: Mapping[str, Split], process: Process, *, bf16: bool
 ) -> dict[str, EmbeddedSplit]:
     """Return the splits with an embedding in the place of each sequence, on the CPU of every rank.
 
@@ -64,11 +66,13 @@ def embedded(
     """
     assert model.encoder_is_frozen, "what is trained changes"
     model.eval()
-    return {task: EmbeddedSplit(split, _embeddings(model, split, task, process, bf16)) for task, split in splits.items()}
+    return {
+        task: EmbeddedSplit(split, _embeddings(model, split, task, process, bf16)) for task, split in splits.items()
+    }
 
 
 def _embeddings(
-    model: MultitaskModel, split: EncodedSplit, task: str, process: Process, bf16: bool
+    model: MultitaskModel, split: Split, task: str, process: Process, bf16: bool
 ) -> tuple[torch.Tensor, ...]:
     # Each rank fills its own rows; the sum over ranks puts them together with one collective a sequence.
     embeddings = [torch.zeros(len(split), model.encoder.width, device=process.device) for _ in split.widths]

@@ -5,17 +5,19 @@ Runs on one process or as one rank of several; who started it, who meters it and
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from mtbert_ray.config import TrialConfig
-from mtbert_ray.data.batching import Batch, epoch_batches, num_steps
+from mtbert_ray.config import ProbeConfig, TrialConfig
+from mtbert_ray.data.batching import Batch, Split, epoch_batches, num_steps
 from mtbert_ray.metrics import MetricValue
 from mtbert_ray.models.adapters import ParameterCounts, count_parameters
 from mtbert_ray.training.checkpoint import save_checkpoint
@@ -25,6 +27,7 @@ from mtbert_ray.training.init_from import starting_model
 from mtbert_ray.training.inputs import load_inputs
 from mtbert_ray.training.loss import DivergedError, EpochLosses, LossSums, RowLosses, TrainingLoss
 from mtbert_ray.training.optimizer import make_optimizer, make_schedule
+from mtbert_ray.training.probe import Pace, ProbeResult, is_probed
 from mtbert_ray.training.process import Process
 from mtbert_ray.training.profile import profiling
 
@@ -74,6 +77,7 @@ class TrainingRun:
         process: this rank's place; the process group is expected to be initialised where there are several.
         folder: of the run, for the best epoch's checkpoint and the traces; none keeps neither.
         on_step: called after each optimiser step with (steps taken, steps of the run).
+        clock: seconds that never fall.
 
     Raises:
         DataError: a file cannot be read as its task needs it.
@@ -88,34 +92,45 @@ class TrainingRun:
         process: Process,
         folder: Path | None = None,
         on_step: Callable[[int, int], None] | None = None,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.config = config
         self.process = process
         self.bf16 = uses_bf16(config, process.device)
-        self.train_splits = load_inputs(config, "train")
-        self.dev_splits = load_inputs(config, "dev")
+        self.train_splits: Mapping[str, Split] = load_inputs(config, "train")
+        self.dev_splits: Mapping[str, Split] = load_inputs(config, "dev")
         self.model = starting_model(config).to(process.device)
         self.parameters = count_parameters(self.model)
         self.total_steps = config.epochs * num_steps(self.train_splits, batch_size=config.batch_size)
         self.folder = folder
         self._on_step = on_step
+        self._clock = clock
         self._loss = _wrap(
             TrainingLoss(self.model, config.smart, seed=config.seed, rank=process.rank, bf16=self.bf16), process
         )
         self._trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self._optimizer = make_optimizer(self.model, config)
         self._schedule = make_schedule(self._optimizer, config, total_steps=self.total_steps)
-        self._embeds_once = embeds_once(self.model, config, {**self.train_splits})
+        self.embeds_once = embeds_once(self.model, config, [*self.train_splits.values(), *self.dev_splits.values()])
+        """Whether the first epoch ends with the encoder's work done: later ones cost what the heads cost."""
         self._step = 0
         self._train_seconds = self._eval_seconds = 0.0
 
     def epochs(
-        self, *, while_training: Callable[[], AbstractContextManager[None]] = nullcontext
-    ) -> Iterator[EpochResult]:
-        """Train and score, one epoch a turn.
+        self,
+        *,
+        while_training: Callable[[], AbstractContextManager[None]] = nullcontext,
+        probe: ProbeConfig | None = None,
+    ) -> Iterator[ProbeResult | EpochResult]:
+        """Train and score, one epoch a turn; before the first one ends, tell what the run will take.
+
+        A probe changes nothing in the run: the batches, the draws and the weights are those without it.
 
         Args:
-            while_training: entered around each epoch's steps, for a meter that counts training only.
+            while_training: entered around each epoch's steps, for a meter that counts training only; left while a
+                probe's result is out.
+            probe: after which steps of the first epoch to give a ProbeResult, unless the epoch is no longer than
+                that; none gives none.
 
         Raises:
             DivergedError: the loss became infinite or NaN.
@@ -125,11 +140,12 @@ class TrainingRun:
         best_score = -math.inf
         with profiling(self.config.profile, self.folder if self.process.is_main else None) as note_step:
             for epoch in range(1, self.config.epochs + 1):
-                result = self._epoch(epoch, best_score, while_training, note_step)
-                best_score = max(best_score, result.scores["dev_score"])
-                if result.is_best and self.folder is not None and self.process.is_main:
-                    save_checkpoint(self.folder / CHECKPOINT_NAME, self.model, self.config, result.metrics())
-                yield result
+                for result in self._epoch(epoch, best_score, while_training, note_step, probe if epoch == 1 else None):
+                    if isinstance(result, EpochResult):
+                        best_score = max(best_score, result.scores["dev_score"])
+                        if result.is_best and self.folder is not None and self.process.is_main:
+                            save_checkpoint(self.folder / CHECKPOINT_NAME, self.model, self.config, result.metrics())
+                    yield result
 
     def _epoch(
         self,
@@ -137,19 +153,37 @@ class TrainingRun:
         best_score: float,
         while_training: Callable[[], AbstractContextManager[None]],
         note_step: Callable[[], None],
-    ) -> EpochResult:
-        started = self._now()
-        with while_training():
-            if epoch == 1 and self._embeds_once:
+        probe: ProbeConfig | None,
+    ) -> Iterator[ProbeResult | EpochResult]:
+        if epoch == 1 and self.embeds_once:
+            with self._training(while_training):
                 self.train_splits = embedded(self.model, self.train_splits, self.process, bf16=self.bf16)
-            losses = self._train_epoch(epoch, note_step)
-            trained = self._now()
-        if epoch == 1 and self._embeds_once:
+        batches = epoch_batches(
+            self.train_splits,
+            batch_size=self.config.batch_size,
+            task_order=self.config.task_order,
+            seed=self.config.seed,
+            epoch=epoch,
+            rank=self.process.rank,
+            world_size=self.process.world_size,
+        )
+        sums = LossSums({task: len(split) for task, split in self.train_splits.items()}, self.process)
+        take_steps = partial(self._take_steps, epoch=epoch, sums=sums, note_step=note_step)
+        if probe is not None and is_probed(probe, self.train_splits, batch_size=self.config.batch_size):
+            with self._training(while_training):
+                pace = Pace.of(self.config, self.train_splits, world_size=self.process.world_size)
+                take_steps(pace.counted(islice(batches, probe.warmup_steps)))
+                take_steps(pace.timed(islice(batches, probe.steps), self._now))
+            yield pace.result(step=self._step, train_seconds=self._train_seconds, parameters=self.parameters)
+        with self._training(while_training):
+            take_steps(batches)
+            losses = self._means(sums, epoch)
+        trained = self._now()
+        if epoch == 1 and self.embeds_once:
             self.dev_splits = embedded(self.model, self.dev_splits, self.process, bf16=self.bf16)
         scores = evaluate(self.model, self.config.tasks, self.dev_splits, self.process, bf16=self.bf16)
-        self._train_seconds += trained - started
         self._eval_seconds += self._now() - trained
-        return EpochResult(
+        yield EpochResult(
             epoch=epoch,
             step=self._step,
             losses=losses,
@@ -160,24 +194,27 @@ class TrainingRun:
             is_best=scores["dev_score"] > best_score,
         )
 
-    def _train_epoch(self, epoch: int, note_step: Callable[[], None]) -> EpochLosses:
-        """Take an epoch's steps; return the mean losses over its rows."""
+    @contextmanager
+    def _training(self, while_training: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
+        """Count a span as training."""
+        started = self._now()
+        with while_training():
+            yield
+            self._train_seconds += self._now() - started
+
+    def _take_steps(
+        self, batches: Iterable[Batch], *, epoch: int, sums: LossSums, note_step: Callable[[], None]
+    ) -> None:
         self._loss.train()
-        sums = LossSums({task: len(split) for task, split in self.train_splits.items()}, self.process)
-        for batch in epoch_batches(
-            self.train_splits,
-            batch_size=self.config.batch_size,
-            task_order=self.config.task_order,
-            seed=self.config.seed,
-            epoch=epoch,
-            rank=self.process.rank,
-            world_size=self.process.world_size,
-        ):
+        for batch in batches:
             self._train_step(batch, epoch, sums)
             self._step += 1
             note_step()
             if self._on_step is not None:
                 self._on_step(self._step, self.total_steps)
+
+    def _means(self, sums: LossSums, epoch: int) -> EpochLosses:
+        """Return the mean losses over an epoch's rows."""
         try:
             return sums.means(self.config.smart)
         except DivergedError as error:
@@ -217,7 +254,7 @@ class TrainingRun:
     def _now(self) -> float:
         if self.process.device.type == "cuda":
             torch.cuda.synchronize(self.process.device)
-        return time.perf_counter()
+        return self._clock()
 
 
 def uses_bf16(config: TrialConfig, device: torch.device) -> bool:

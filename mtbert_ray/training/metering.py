@@ -1,16 +1,19 @@
-"""A run's epochs together with what they cost, over all ranks. Joins the loop to the meters; knows no Ray."""
+"""A run's probe and epochs together with what they cost, over all ranks. Joins the loop to the meters; knows no Ray."""
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from mtbert_ray.metrics import MetricValue
+from mtbert_ray.config import ProbeConfig, TrialConfig
+from mtbert_ray.metrics import METRICS, Metrics, MetricValue, whole_run
+from mtbert_ray.records import outlook
 from mtbert_ray.resources.gpu import GpuReader, GpuReadError, NvmlReader
 from mtbert_ray.resources.meter import Meter
 from mtbert_ray.resources.usage import reduce_usages
 from mtbert_ray.training.checkpoint import write_metrics
 from mtbert_ray.training.loop import CHECKPOINT_NAME, EpochResult, TrainingRun
+from mtbert_ray.training.probe import ProbeResult
 from mtbert_ray.training.process import Process
 from mtbert_ray.training.profile import profile_problem
 
@@ -24,6 +27,8 @@ class MeteredEpoch:
     metrics: dict[str, MetricValue]
     """Those of `mtbert_ray.metrics`, and what explains them: epoch, step, each task's train_loss, SMART's penalty and
     steps, `gpu_shared` (1 if another process computed on a rank's GPU meanwhile)."""
+    outlook: dict[str, MetricValue]
+    """What the run comes to as it looks now (`mtbert_ray.records.outlook`)."""
     is_last: bool
     gpu_problem: str | None
     """Why metrics of the GPU are null although the run holds a GPU."""
@@ -31,7 +36,24 @@ class MeteredEpoch:
     """Why fewer steps were profiled than were asked for; known with the last epoch."""
 
 
-def metered_epochs(run: TrainingRun, *, reader: GpuReader | None = None) -> Generator[MeteredEpoch]:
+@dataclass(frozen=True, kw_only=True)
+class MeteredProbe:
+    """What a run's first steps cost, and the whole run at their pace; the same on every rank."""
+
+    steps: int
+    """Optimiser steps taken."""
+    metrics: dict[str, MetricValue]
+    """Those of `mtbert_ray.metrics` that are known by now: what was spent."""
+    outlook: dict[str, MetricValue]
+    """The costs of the whole run. Its energy, GPU and processor time are those of its training by the means so far;
+    what scoring the dev sets will add to `cpu_seconds` is not known yet, so that this is a lower bound, and so are the
+    peaks, which can only grow."""
+    gpu_problem: str | None
+
+
+def metered_epochs(
+    run: TrainingRun, *, probe: ProbeConfig | None = None, reader: GpuReader | None = None
+) -> Generator[MeteredProbe | MeteredEpoch]:
     """Train, score and meter, one epoch a turn; every turn carries the totals so far.
 
     Ray kills the workers of a stopped trial without warning, so nothing may wait for the end. The checkpoint's
@@ -39,32 +61,68 @@ def metered_epochs(run: TrainingRun, *, reader: GpuReader | None = None) -> Gene
 
     Args:
         run: ready for its first step.
+        probe: after which steps of the first epoch to tell what the run will cost, a turn of its own, unless the epoch
+            is no longer than that; none tells of epochs only.
         reader: reads this rank's GPU; none opens NVML for a run on a GPU.
     """
     problem = None
+    epochs: list[dict[str, MetricValue]] = []
     best: dict[str, MetricValue] = {}
     if reader is None:
         reader, problem = open_gpu_reader(run.process.device)
     with Meter(reader) as meter:
-        for epoch in run.epochs(while_training=meter.counting):
+        for result in run.epochs(while_training=meter.counting, probe=probe):
             usage = reduce_usages(run.process.gather(meter.usage()))
             problems = [text for text in run.process.gather(problem) if text is not None]
+            gpu_problem = "; ".join(problems) or usage.gpu_problem
             costs: dict[str, MetricValue] = {
                 **usage.metrics(),
                 "gpu_shared": None if usage.gpu_shared is None else int(usage.gpu_shared),
-                **_costs_over_ranks(epoch, run.process),
+                **_costs_over_ranks(result, run.process),
             }
-            metrics = {**epoch.metrics(), **costs}
-            best = metrics if epoch.is_best else best
+            metrics = {**result.metrics(), **costs}
+            if isinstance(result, ProbeResult):
+                yield MeteredProbe(
+                    steps=result.step,
+                    metrics=metrics,
+                    outlook=_costs_at_the_end(metrics, _largest(run.process.gather(result.whole_train_seconds))),
+                    gpu_problem=gpu_problem,
+                )
+                continue
+            epochs.append(metrics)
+            best = metrics if result.is_best else best
             if best and run.folder is not None and run.process.is_main:
                 write_metrics(run.folder / CHECKPOINT_NAME, {**best, **costs})
-            is_last = epoch.epoch == run.config.epochs
-            yield MeteredEpoch(
-                metrics=metrics,
-                is_last=is_last,
-                gpu_problem="; ".join(problems) or usage.gpu_problem,
-                profile_problem=profile_problem(run.config.profile, taken=epoch.step) if is_last else None,
-            )
+            yield _metered_epoch(run.config, epochs, gpu_problem)
+
+
+def _metered_epoch(
+    config: TrialConfig, epochs: Sequence[dict[str, MetricValue]], gpu_problem: str | None
+) -> MeteredEpoch:
+    """Return the last one of the epochs done."""
+    is_last = len(epochs) == config.epochs
+    taken = epochs[-1]["step"]
+    assert isinstance(taken, int), "a step is a number"
+    return MeteredEpoch(
+        metrics=epochs[-1],
+        outlook=outlook(epochs, [task.name for task in config.tasks], num_epochs=config.epochs),
+        is_last=is_last,
+        gpu_problem=gpu_problem,
+        profile_problem=profile_problem(config.profile, taken=taken) if is_last else None,
+    )
+
+
+def _costs_at_the_end(metrics: Metrics, whole_train_seconds: float | None) -> dict[str, MetricValue]:
+    """Return the costs of a run whose training takes so long, from those of its first steps; no totals without that."""
+    spent = metrics["train_seconds"]
+    assert spent, "a probe takes time"
+    known = ("fixed", "peak") if whole_train_seconds is None else ("fixed", "peak", "total")
+    return {
+        name: value
+        for name, value in whole_run(metrics, share=spent / (whole_train_seconds or spent)).items()
+        # Nothing was scored yet, so what scoring takes is not known.
+        if name in METRICS and METRICS[name].over_time in known and name != "eval_seconds"
+    }
 
 
 def open_gpu_reader(device: torch.device) -> tuple[GpuReader | None, str | None]:
@@ -83,14 +141,14 @@ def open_gpu_reader(device: torch.device) -> tuple[GpuReader | None, str | None]
         return None, problem
 
 
-def _costs_over_ranks(epoch: EpochResult, process: Process) -> dict[str, MetricValue]:
+def _costs_over_ranks(result: ProbeResult | EpochResult, process: Process) -> dict[str, MetricValue]:
     """Return what the slowest rank took, and what only the allocator and the scheduler know."""
-    train_seconds = max(process.gather(epoch.train_seconds))
+    train_seconds = max(process.gather(result.train_seconds))
     on_gpu = process.device.type == "cuda"
     allocated = torch.cuda.max_memory_allocated(process.device) / _GIB if on_gpu else None
     return {
         "train_seconds": train_seconds,
-        "eval_seconds": max(process.gather(epoch.eval_seconds)),
+        "eval_seconds": max(process.gather(result.eval_seconds)),
         "peak_allocated_gib": _largest(process.gather(allocated)),
         "gpu_seconds": train_seconds * process.world_size * process.gpus if on_gpu else None,
     }

@@ -1,7 +1,9 @@
-"""What became of a trial at a rung, as data and in words. Knows nothing of how it was decided."""
+"""What became of a trial and why, as data and in words. Knows nothing of how it was decided."""
 
-from dataclasses import dataclass
-from typing import Literal
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
 
 Reason = Literal[
     "between_rungs",
@@ -13,9 +15,21 @@ Reason = Literal[
     "behind",
     "infeasible",
     "no_values",
+    "constraint",
+    "beyond_reference",
+    "outdone",
 ]
-_STOPS = frozenset({"behind", "infeasible", "no_values"})
+_STOPS = frozenset({"behind", "infeasible", "no_values", "constraint", "beyond_reference", "outdone"})
+_COSTS_BEYOND_A_BOUND = frozenset({"constraint", "beyond_reference"})
+_WHY_IT_GOES_ON = {
+    "within_cut": "good enough",
+    "on_front": "dominated by none",
+    "later_bracket": "its bracket starts later",
+    "runs_to_end": "one of those that always run to the end",
+}
 _MAX_NAMED = 3
+MAX_DOMINATING = 10
+"""Of more trials a decision keeps the number only: all of them would grow with the square of the trials."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,44 +38,82 @@ class Decision:
 
     trial: str
     reason: Reason
-    resource: int
+    resource: float
     """What the trial had spent, as epochs."""
+    at_probe: bool = False
+    """Whether the trial had told only what it will cost."""
     rung: int | None = None
     """The rung it was judged at; none between rungs."""
     num_others: int = 0
     """Trials that were at the rung before it."""
+    num_objectives: int = 1
     priority: float | None = None
     """Its place among them, lower is better: its Pareto rank, 0 on the front, or its loss when there is but one."""
     cut: float | None = None
     """The worst priority that goes on."""
     violation: float = 0.0
-    """How far it exceeds its constraints."""
+    """How far it exceeds its constraints, or by its costs the reference; as shares of the bounds."""
     dominated_by: tuple[str, ...] = ()
-    """The trials at the rung that dominate it, in the order in which they came."""
+    """The first `MAX_DOMINATING` trials that dominate it, in the order in which they came."""
+    num_dominating: int = 0
+    """How many do."""
+    cause: str = ""
+    """Of a stop by costs alone: what it would cost, in words."""
 
     @property
     def stop(self) -> bool:
         """Whether the trial ends here."""
         return self.reason in _STOPS
 
+    @property
+    def kind(self) -> Literal["rung", "probe", "constraint"]:
+        """What ended the trial: its place among others, its costs at the probe, or a bound it can no longer keep to."""
+        assert self.stop, f"{self.trial} goes on"
+        if self.at_probe:
+            return "probe"
+        return "constraint" if self.reason in _COSTS_BEYOND_A_BOUND else "rung"
+
     def in_words(self, resource_name: str = "epoch") -> str:
-        """Return the decision as a line for people: `epoch 3: dominated by t004, t017; rank 2, the cut is 1`."""
-        where = f"{resource_name} {self.resource}"
-        if self.reason in ("between_rungs", "few_results"):
-            return f"{where}: goes on, nothing to compare with"
+        """Return the decision as a line for people: `epoch 3: dominated on both objectives by t004, t017; ...`."""
+        return f"{'probe' if self.at_probe else f'{resource_name} {self.resource:.10g}'}: {self._what()}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `from_json` reads."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, state: Mapping[str, Any]) -> Self:
+        """Return the decision that `to_json` gave."""
+        return cls(**{**state, "dominated_by": tuple(state["dominated_by"])})
+
+    def _what(self) -> str:
+        if self.cause:
+            return self.cause
+        if self.reason == "between_rungs":
+            return "goes on, no rung here"
+        if self.reason == "few_results":
+            return f"goes on, {self.num_others or 'none'} at this rung to compare with"
         if self.reason == "no_values":
-            return f"{where}: an objective has no value"
+            return "an objective or a constrained metric has no value"
         if self.reason == "infeasible":
-            return f"{where}: exceeds its constraints by {self.violation:.3g}"
-        place = f"priority {self.priority:.4g}, the cut is {self.cut:.4g}"
-        if self.reason == "behind":
-            more = len(self.dominated_by) - _MAX_NAMED
-            names = ", ".join(self.dominated_by[:_MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
-            return f"{where}: dominated by {names}; {place}" if names else f"{where}: {place}"
-        why = {
-            "within_cut": "good enough",
-            "on_front": "dominated by none",
-            "later_bracket": "its bracket starts later",
-            "runs_to_end": "one of those that always run to the end",
-        }[self.reason]
-        return f"{where}: goes on, {why}; {place}"
+            if math.isinf(self.violation):
+                return "a metric under a constraint has no value"
+            return f"exceeds its constraints by {self.violation:.3g}"
+        what = self._behind() if self.reason == "behind" else f"goes on, {_WHY_IT_GOES_ON[self.reason]}"
+        # One objective's priority is its loss: as a number of its own, with its sign flipped, it would puzzle.
+        return what if self.num_objectives == 1 else f"{what}; priority {self.priority:.4g}, the cut is {self.cut:.4g}"
+
+    def _behind(self) -> str:
+        if not self.dominated_by:
+            return f"behind most of the {self.num_others} others at this rung, though none dominates it"
+        names = some_of(self.dominated_by, self.num_dominating)
+        if self.num_objectives == 1:
+            return f"worse than {names}, of {self.num_others} at this rung"
+        both = "both" if self.num_objectives == 2 else f"all {self.num_objectives}"
+        return f"dominated on {both} objectives by {names}"
+
+
+def some_of(names: Sequence[str], number: int) -> str:
+    """Return `t004, t017, t018 and 2 more`: the first names, and how many there are besides."""
+    more = number - _MAX_NAMED
+    return ", ".join(names[:_MAX_NAMED]) + (f" and {more} more" if more > 0 else "")

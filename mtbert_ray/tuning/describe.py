@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from mtbert_ray.metrics import Objective
 from mtbert_ray.tuning.inputs import RowCounts
 from mtbert_ray.tuning.plan import Plan
+from mtbert_ray.tuning.rungs import Rungs
+from mtbert_ray.tuning.space import SearchSpace
 from mtbert_ray.tuning.space.experiments import EXPERIMENT
 from mtbert_ray.tuning.space.fields import shown
 from mtbert_ray.tuning.space.parameters import Choice, FloatRange, IntRange, Parameter
@@ -26,10 +28,21 @@ def describe(plan: Plan) -> list[str]:
         *(f"search: {key} = {_in_words(value)}" for key, value in space.search.items() if key != EXPERIMENT),
         *(f"fixed: {key} = {value}" for key, value in space.fixed.items()),
         f"trials: {trials}{budget}, {plan.concurrent_trials} at once, chosen by {space.algorithm}, seed {space.seed}",
+        f"stopping early: {_stopping(space)}",
         f"a trial needs: {plan.request.description}",
         f"the cluster has: {plan.capacity.description}",
         *(f"note: {note}" for note in plan.notes),
     ]
+
+
+def _stopping(space: SearchSpace) -> str:
+    """Return how trials are stopped, as `by Pareto rank at epochs 1, 3, by costs after 35 steps`."""
+    if space.scheduler == "fifo":
+        return "none, every trial runs to its end"
+    levels = Rungs(space.halving, space.max_epochs).levels
+    by_rank = f"by Pareto rank at epoch {', '.join(map(str, levels))}" if levels else "no rungs below the last epoch"
+    steps = space.probe.warmup_steps + space.probe.steps
+    return f"{by_rank}, by costs after {steps} steps" if space.probe.steps else by_rank
 
 
 def _keys_in_words(keys: Mapping[str, object]) -> str:

@@ -5,6 +5,7 @@ The only place that translates Tune's events into ours.
 
 import logging
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,12 @@ from ray.tune.experiment import Trial
 from ruamel.yaml import YAML
 
 from mtbert_ray.cluster.collect import collect_folder
+from mtbert_ray.cluster.out_of_memory import memory_message
+from mtbert_ray.journal import Journal
 from mtbert_ray.records import (
     EpochFinished,
-    Journal,
+    ProbeFinished,
+    StopKind,
     TrialFailed,
     TrialFinished,
     TrialRecord,
@@ -29,6 +33,7 @@ from mtbert_ray.records import (
 from mtbert_ray.training.loop import CHECKPOINT_NAME
 from mtbert_ray.training.profile import PROFILE_NAME
 from mtbert_ray.training.tensorboard import TENSORBOARD_NAME, ScalarLog
+from mtbert_ray.tuning.decision import Decision
 from mtbert_ray.tuning.progress import SweepProgress
 
 _log = logging.getLogger(__name__)
@@ -42,11 +47,15 @@ class SweepListener(tune.Callback):  # type: ignore[misc]  # Ray is untyped
     """The sweep's output folder."""
     journal: Journal
     progress: SweepProgress | None
+    decisions: Mapping[str, Decision] = field(default_factory=dict)
+    """Trial -> why the scheduler stopped it; kept up to date by the scheduler."""
     trials: dict[str, TrialRecord] = field(default_factory=dict)
     nodes: dict[str, str] = field(default_factory=dict)
     """Trial -> the node that holds its checkpoint and traces."""
     scalars: dict[str, ScalarLog] = field(default_factory=dict)
     """Trial -> its event file, while it runs."""
+    out_of_memory: dict[str, str] = field(default_factory=dict)
+    """Trial -> what it asked for and did not get."""
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles its callbacks with its own state; a terminal display and open files cannot be pickled and need
@@ -67,7 +76,10 @@ class SweepListener(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         )
         self.trials[trial_id] = record
         folder = self.trial_folder(trial_id)
-        folder.mkdir(parents=True, exist_ok=True)
+        for old in (folder, self.folder / TENSORBOARD_NAME / trial_id):
+            # Of a try that was cut off with an earlier session of this sweep.
+            shutil.rmtree(old, ignore_errors=True)
+        folder.mkdir(parents=True)
         with (folder / "config.yaml").open("w", encoding="utf-8") as file:
             YAML().dump(started.config, file)
         self.journal.append(started)
@@ -82,10 +94,16 @@ class SweepListener(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         result: dict[str, Any],
         **info: Any,  # noqa: ANN401
     ) -> None:
-        """Write down an epoch."""
+        """Write down a probe, an epoch, or that memory ran out."""
         trial_id = _id_of(trial)
-        metrics = result["metrics"]
         record = self.trials[trial_id]
+        if "out_of_memory" in result:
+            self.out_of_memory[trial_id] = result["out_of_memory"]
+            return
+        if "probe" in result:
+            self._probe(record, result)
+            return
+        metrics = result["metrics"]
         if record.epochs and metrics["epoch"] <= (record.epochs[-1]["epoch"] or 0):
             return  # Tune hands the last result over once more when a trial ends.
         record.epochs.append(metrics)
@@ -107,8 +125,13 @@ class SweepListener(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         """Write down that a trial ended by itself or was stopped."""
         trial_id = _id_of(trial)
         record = self.trials[trial_id]
+        decision = self.decisions.get(trial_id)
         if len(record.epochs) == record.config["epochs"]:
             self._finish(trial_id)
+        elif trial_id in self.out_of_memory:
+            self.stop(trial_id, f"infeasible: memory: {self.out_of_memory[trial_id]}", kind="memory")
+        elif decision is not None:
+            self.stop(trial_id, decision.in_words(), kind=decision.kind)
         else:
             self.stop(trial_id, "ended by the sweep before its last epoch")
 
@@ -117,22 +140,44 @@ class SweepListener(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         self.on_trial_start(iteration, trials, trial)  # A trial whose process never came up has not been started.
         trial_id = _id_of(trial)
         record = self.trials[trial_id]
-        record.status, record.reason = "failed", reason_of(_error_of(trial))
+        error = _error_of(trial)
+        message = None if error is None else memory_message(error)
+        if message is not None:
+            self.stop(trial_id, f"infeasible: memory: {message}", kind="memory")
+            return
+        record.status, record.reason = "failed", reason_of(error)
         if trial.error_file is not None and Path(trial.error_file).exists():
             shutil.copyfile(trial.error_file, self.trial_folder(trial_id) / "error.txt")
         self.journal.append(TrialFailed(trial_id=trial_id, reason=record.reason))
         self._close_scalars(record)
         if self.progress is not None:
-            self.progress.trial_ended(trial_id, reason=record.reason, failed=True)
+            self.progress.trial_ended(trial_id)
 
-    def stop(self, trial_id: str, reason: str) -> None:
+    def stop(self, trial_id: str, reason: str, *, kind: StopKind = "sweep") -> None:
         """Write down that a trial was ended before its last epoch."""
         record = self.trials[trial_id]
-        record.status, record.reason = "stopped", reason
-        self.journal.append(TrialStopped(trial_id=trial_id, reason=reason, checkpoint=self._fetch(record)))
+        record.status, record.reason, record.stop_kind = "stopped", reason, kind
+        record.checkpoint = self._fetch(record)
+        self.journal.append(TrialStopped(trial_id=trial_id, reason=reason, kind=kind, checkpoint=record.checkpoint))
         self._close_scalars(record)
         if self.progress is not None:
-            self.progress.trial_ended(trial_id, reason=reason)
+            self.progress.trial_ended(trial_id)
+
+    def _probe(self, record: TrialRecord, result: dict[str, Any]) -> None:
+        """Write down what a trial will cost."""
+        if record.probe is not None:
+            return  # Handed over once more, as it was stopped there.
+        self.nodes[record.trial_id] = result["node_id"]
+        record.probe = ProbeFinished(
+            trial_id=record.trial_id,
+            steps=result["step"],
+            metrics=result["probe"],
+            outlook=result["outlook"],
+            gpu_problem=result["gpu_problem"],
+        )
+        self.journal.append(record.probe)
+        if self.progress is not None:
+            self.progress.probe_finished(record.trial_id, record.probe.outlook)
 
     def _finish(self, trial_id: str) -> None:
         record = self.trials[trial_id]
@@ -144,7 +189,7 @@ class SweepListener(tune.Callback):  # type: ignore[misc]  # Ray is untyped
 
     def _fetch(self, record: TrialRecord) -> str | None:
         """Bring what a trial left on its node; return the checkpoint's folder below the sweep's."""
-        if record.trial_id not in self.nodes:
+        if record.trial_id not in self.nodes or not record.epochs:
             return None  # Stopped before its first epoch.
         if record.config["profile"]["steps"] > 0:
             self._collect(record.trial_id, PROFILE_NAME)

@@ -1,6 +1,7 @@
 """What a running sweep shows: a live table on a terminal, one line an event elsewhere. Uses rich; knows no Ray."""
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,6 +36,9 @@ class SweepProgress:
     console: Console
     running: dict[str, TrialRecord] = field(default_factory=dict)
     done: int = 0
+    done_before: int = 0
+    """Of these, in earlier sessions."""
+    stopped: int = 0
     failed: int = 0
     _losses: list[npt.NDArray[np.float64]] = field(default_factory=list)
     _started: float = field(default_factory=time.monotonic)
@@ -51,34 +55,51 @@ class SweepProgress:
             self._live.stop()
             self._live = None
 
+    def count_earlier(self, trials: Iterable[TrialRecord]) -> None:
+        """Count trials that ended in an earlier session."""
+        for trial in trials:
+            self.done_before += 1
+            self._count(trial)
+
     def trial_started(self, trial: TrialRecord) -> None:
         """Add a running trial; its record is kept up to date by whoever made it."""
         self.running[trial.trial_id] = trial
         self._say(f"{trial.trial_id} started: {setting_of(trial)}")
 
+    def probe_finished(self, trial_id: str, outlook: Metrics) -> None:
+        """Show what a trial's whole run would cost."""
+        costs = [f"{name} {_number(outlook[name])}" for name in self.objectives if outlook.get(name) is not None]
+        self._say(f"{trial_id} probe: the whole run would take {', '.join(costs) or 'nothing that is measured'}")
+
     def epoch_finished(self, trial_id: str, metrics: Metrics) -> None:
         """Show an epoch that has been appended to the trial's record."""
         self._say(f"{trial_id} epoch {_epoch_of(self.running[trial_id])}: {self._scores(metrics)}")
 
-    def trial_ended(self, trial_id: str, *, reason: str | None = None, failed: bool = False) -> None:
-        """Count a trial that finished (no reason), was stopped or failed."""
+    def trial_ended(self, trial_id: str) -> None:
+        """Count a trial whose record says that it finished, was stopped or failed."""
         trial = self.running.pop(trial_id)
-        self.done += 1
-        self.failed += failed
-        losses = to_losses(trial.metrics, self.objectives)
-        if reason is None and losses is not None and is_feasible(trial.metrics, self.objectives):
-            self._losses.append(losses)
-        outcome = "finished" if reason is None else f"{'failed' if failed else 'stopped'}: {reason}"
+        self._count(trial)
+        outcome = trial.status if trial.reason is None else f"{trial.status}: {trial.reason}"
         line = f"{trial_id} {outcome}. {self.summary()}"
-        if failed:
+        if trial.status == "failed":
             self._print(line)  # Above the live table, where it stays: a failure must not be missed.
         else:
             self._say(line)
+
+    def _count(self, trial: TrialRecord) -> None:
+        self.done += 1
+        self.failed += trial.status == "failed"
+        self.stopped += trial.status == "stopped"
+        losses = to_losses(trial.metrics, self.objectives)
+        if trial.status == "finished" and losses is not None and is_feasible(trial.metrics, self.objectives):
+            self._losses.append(losses)
 
     def summary(self) -> str:
         """Return trials done, failures, time left and the hypervolume, in one line."""
         total = "" if self.num_trials is None else f" of {self.num_trials}"
         parts = [f"{self.done}{total} trials done"]
+        if self.stopped:
+            parts.append(f"{self.stopped} stopped early")
         if self.failed:
             parts.append(f"{self.failed} failed")
         left = self.seconds_left()
@@ -100,10 +121,10 @@ class SweepProgress:
         if self.num_trials is None:
             return budget_left
         running = sum(len(trial.epochs) / int(trial.config["epochs"]) for trial in self.running.values())
-        share = (self.done + running) / self.num_trials
-        if share == 0:
+        done = self.done - self.done_before + running
+        if done == 0:
             return budget_left
-        trials_left = max(0.0, elapsed * (1 - share) / share)
+        trials_left = max(0.0, elapsed * (self.num_trials - self.done - running) / done)
         return trials_left if budget_left is None else min(trials_left, budget_left)
 
     def _draw(self) -> Group:

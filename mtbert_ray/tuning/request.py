@@ -10,12 +10,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from pydantic import ValidationError
 from rich.console import Console
 
 from mtbert_ray.cluster.inventory import cluster_capacity, local_capacity
 from mtbert_ray.cluster.session import cluster_address, ray_session
 from mtbert_ray.config.without_effect import never_with_effect
-from mtbert_ray.records import refuse_used_folder
+from mtbert_ray.errors import ConfigError, JournalError
+from mtbert_ray.journal import read_journal, refuse_used_folder, writing_alone
+from mtbert_ray.mistakes import problems_of
+from mtbert_ray.records import SweepRecord
+from mtbert_ray.tuning.beginning import begin, num_to_run, resume
 from mtbert_ray.tuning.describe import describe, describe_rows
 from mtbert_ray.tuning.inputs import check_inputs
 from mtbert_ray.tuning.plan import Plan, make_plan
@@ -27,7 +32,10 @@ from mtbert_ray.tuning.sweep import SweepOutcome, run_sweep
 class SweepRequest:
     """The arguments of `python -m mtbert_ray.sweep`."""
 
-    space_file: Path
+    space_file: Path | None = None
+    """None with `resume_folder`, whose journal has the search space."""
+    resume_folder: Path | None = None
+    """Of a sweep to go on with."""
     data: Path | None = None
     """Folder of the course's files, in place of the YAML's data source."""
     out: Path | None = None
@@ -48,36 +56,59 @@ def dry_run(request: SweepRequest) -> Iterator[str]:
     Raises:
         UserError: as for `launch`.
     """
-    space, _ = _checked(request)
+    asked = _asked(request)
+    if asked.earlier is not None:
+        yield f"goes on: {asked.folder}, {asked.num_left} trials left to run"
     if cluster_address(request.address) is None:
-        yield from describe(make_plan(space, local_capacity(), own_cluster=True))
+        yield from describe(make_plan(asked.space, local_capacity(), own_cluster=True))
     else:
-        with _planned(request, space) as plan:
+        with _planned(request, asked.space) as plan:
             lines = describe(plan)
         yield from lines
-    yield from describe_rows(check_inputs(space))
+    yield from describe_rows(check_inputs(asked.space))
 
 
 def launch(request: SweepRequest, *, console: Console) -> SweepOutcome:
-    """Check everything, then run the sweep and write its report.
+    """Check everything, then run the sweep, or go on with one, and write its report.
 
     Raises:
         ConfigError: mistakes in the YAML or the options, all of them at once.
         DataError: a data file cannot be read as its task needs it.
         EncoderError: an encoder cannot be found.
         ResourceError: a trial could never be placed, or no cluster answers.
-        JournalError: the output folder already holds a sweep.
+        JournalError: the output folder already holds a sweep; or there is none to go on with, another process is at
+            it, or nothing of it is left to run.
     """
-    space, folder = _checked(request)
+    asked = _asked(request)
     if cluster_address(request.address) is None:
         # Refuse what this machine can never hold before its Ray is started.
-        make_plan(space, local_capacity(), own_cluster=True)
-    check_inputs(space)
-    with _planned(request, space) as plan:
-        return run_sweep(plan, folder, space_file=request.space_file, console=console)
+        make_plan(asked.space, local_capacity(), own_cluster=True)
+    check_inputs(asked.space)
+    with _planned(request, asked.space) as plan:
+        if asked.earlier is None:
+            assert request.space_file is not None, "without an earlier sweep there is a file"
+            beginning = begin(plan, asked.folder, space_file=request.space_file)
+        with writing_alone(asked.folder):
+            if asked.earlier is not None:
+                beginning = resume(plan, asked.folder)
+            return run_sweep(plan, asked.folder, beginning, console=console)
 
 
-def _checked(request: SweepRequest) -> tuple[SearchSpace, Path]:
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    space: SearchSpace
+    folder: Path
+    earlier: SweepRecord | None
+    """The sweep to go on with."""
+    num_left: int | None
+    """Trials to run; none if time alone decides."""
+
+
+def _asked(request: SweepRequest) -> _Asked:
+    if request.resume_folder is not None:
+        return _asked_to_go_on(request, request.resume_folder)
+    if request.space_file is None:
+        raise ConfigError(["give the YAML of a search space, or --resume FOLDER to go on with a sweep"])
     space = load_search_space(
         request.space_file,
         overrides=request.overrides,
@@ -88,7 +119,31 @@ def _checked(request: SweepRequest) -> tuple[SearchSpace, Path]:
         warnings.warn(f"{key} has no effect in any trial: {reason}", stacklevel=2)
     folder = request.out or Path("reports") / f"{space.name}-{datetime.now():%Y%m%d-%H%M%S}"
     refuse_used_folder(folder)
-    return space, folder
+    return _Asked(space=space, folder=folder, earlier=None, num_left=space.num_trials)
+
+
+def _asked_to_go_on(request: SweepRequest, folder: Path) -> _Asked:
+    given = {
+        "SPACE": request.space_file,
+        "--data": request.data,
+        "--out": request.out,
+        "--set": request.overrides or None,
+    }
+    if mixed := [name for name, value in given.items() if value is not None]:
+        raise ConfigError([f"--resume goes on with the settings of its sweep; leave out {', '.join(mixed)}"])
+    sweep = read_journal(folder)
+    with writing_alone(folder):
+        pass  # Better refused now than after the data has been read.
+    try:
+        space = SearchSpace.model_validate(sweep.started.space)
+    except ValidationError as error:
+        where = f"{folder}: the search space of another version of this program"
+        raise ConfigError(problems_of(error, where, SearchSpace)) from error
+    space = space.model_copy(update={"trials": request.num_trials or sweep.num_trials})
+    num_left = num_to_run(sweep, space.num_trials)
+    if num_left == 0:
+        raise JournalError(f"{folder}: all {space.num_trials} trials of this sweep have ended; --trials N adds more")
+    return _Asked(space=space, folder=folder, earlier=sweep, num_left=num_left)
 
 
 @contextmanager

@@ -7,8 +7,10 @@ minimised. Knows nothing of Ray, of torch or of what the objectives are.
 
 import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from itertools import islice
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +18,7 @@ from pydantic import Field
 
 from mtbert_ray.pareto.priority import Order, dominates, priorities
 from mtbert_ray.schema import Schema
-from mtbert_ray.tuning.decision import Decision, Reason
+from mtbert_ray.tuning.decision import MAX_DOMINATING, Decision, Reason
 
 # M objectives, N trials at a rung
 
@@ -51,6 +53,7 @@ class HalvingConfig(Schema):
 @dataclass(frozen=True, kw_only=True)
 class _Result:
     losses: tuple[float, ...] | None
+    """None where it has no value, in whatever objective or constraint."""
     violation: float
 
 
@@ -71,39 +74,100 @@ class Rungs:
         self.levels = rung_levels(grace, config.eta, max_resource)
         self._results: dict[int, dict[str, _Result]] = {level: {} for level in self.levels}
         self._stopped: dict[str, Decision] = {}
+        self._num_objectives: int | None = None
 
-    def report(self, trial: str, resource: int, losses: NDArray[np.float64] | None, violation: float = 0.0) -> Decision:
+    def report(
+        self, trial: str, resource: float, losses: NDArray[np.float64] | None, violation: float = 0.0
+    ) -> Decision:
         """Take a trial's result so far and return whether it goes on.
 
-        Between rungs, and at a rung where it has been before, a trial goes on; one that was stopped stays so. One that
-        jumps over rungs counts at the highest it reached.
+        Between rungs, and at a rung where it has been before or that it has left behind, a trial goes on; one that was
+        stopped stays so. One that jumps over rungs counts at the highest it reached.
 
         Args:
             trial: its name, the same at every report and after a restore.
             resource: what it has spent, as epochs done.
             losses: `(M,)`, all minimised; None or not finite where it has no value, which makes it the last.
-            violation: how far the constraints are exceeded; 0 is feasible. Not feasible is worse than feasible.
+            violation: how far the constraints are exceeded; 0 is feasible. Not feasible is worse than feasible. NaN is
+                no value.
+
+        Raises:
+            ValueError: the trials before it had another number of objectives.
         """
         if trial in self._stopped:
             return self._stopped[trial]
-        level = max((level for level in self.levels if level <= resource), default=None)
-        if level is None or trial in self._results[level]:
+        result = self._result(losses, violation)
+        level = self._new_level(trial, resource)
+        if level is None:
             return Decision(trial=trial, reason="between_rungs", resource=resource)
-        result = _Result(losses=None if losses is None else tuple(float(loss) for loss in losses), violation=violation)
-        others = self._results[level]
-        decision = self._decide(trial, level, result, others)
-        others[trial] = result
+        decision = self._decide(trial, resource, level, result)
+        self._results[level][trial] = result
         if decision.stop:
             self._stopped[trial] = decision
         return decision
+
+    def note(self, trial: str, resource: float, losses: NDArray[np.float64] | None, violation: float = 0.0) -> None:
+        """Take a result that others are compared with while nothing is to be decided about its trial: it has ended.
+
+        Args and errors as of `report`.
+        """
+        result = self._result(losses, violation)
+        level = self._new_level(trial, resource)
+        if level is not None:
+            self._results[level][trial] = result
+
+    def forget(self, trial: str) -> None:
+        """Take back all that a trial has reported; decisions about others stand."""
+        self._stopped.pop(trial, None)
+        for results in self._results.values():
+            results.pop(trial, None)
+
+    @property
+    def stopped(self) -> Mapping[str, Decision]:
+        """The trials that were stopped, and why."""
+        return self._stopped
 
     def num_results(self, level: int) -> int:
         """Return how many trials have reached a rung."""
         return len(self._results[level])
 
-    def _decide(self, trial: str, level: int, result: _Result, others: dict[str, _Result]) -> Decision:
+    def to_json(self) -> dict[str, Any]:
+        """Return everything that decides, as `restore_json` reads it."""
+        results = {
+            str(level): [[trial, result.losses, result.violation] for trial, result in self._results[level].items()]
+            for level in self.levels
+        }
+        return {"results": results, "stopped": [decision.to_json() for decision in self._stopped.values()]}
+
+    def restore_json(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `to_json` of rungs with the same rule gave."""
+        self._results = {level: {} for level in self.levels}
+        for level, results in state["results"].items():
+            for trial, losses, violation in results:
+                result = self._result(None if losses is None else np.array(losses), violation)
+                self._results[int(level)][trial] = result
+        self._stopped = {each["trial"]: Decision.from_json(each) for each in state["stopped"]}
+
+    def _result(self, losses: NDArray[np.float64] | None, violation: float) -> _Result:
+        if losses is not None:
+            if self._num_objectives not in (None, len(losses)):
+                raise ValueError(f"a result with {len(losses)} losses among results with {self._num_objectives}")
+            self._num_objectives = len(losses)
+        if losses is None or math.isnan(violation) or not np.isfinite(losses).all():
+            return _Result(losses=None, violation=0.0)
+        return _Result(losses=tuple(float(loss) for loss in losses), violation=float(violation))
+
+    def _new_level(self, trial: str, resource: float) -> int | None:
+        """Return the rung that a trial has now come to; none if it is that or a higher one that it has been at."""
+        level = max((level for level in self.levels if level <= resource), default=None)
+        if level is None or any(trial in self._results[passed] for passed in self.levels if passed >= level):
+            return None
+        return level
+
+    def _decide(self, trial: str, resource: float, level: int, result: _Result) -> Decision:
+        others = self._results[level]
         if len(others) < self._config.min_results:
-            return Decision(trial=trial, reason="few_results", resource=level, rung=level, num_others=len(others))
+            return Decision(trial=trial, reason="few_results", resource=resource, rung=level, num_others=len(others))
         losses_NM, violations_N = _as_arrays([*others.values(), result])
         share = self._config.keep
         priorities_N = priorities(
@@ -114,24 +178,27 @@ class Rungs:
             num_ordered=math.ceil(share * len(others)) + 2,
         )
         priority, cut = float(priorities_N[-1]), float(np.quantile(priorities_N[:-1], share))
-        dominating_N = dominates(losses_NM, violations_N, losses_NM[-1], violations_N[-1])
+        dominating_N = dominates(losses_NM[:-1], violations_N[:-1], losses_NM[-1], violations_N[-1])
+        dominating = (name for name, beats in zip(others, dominating_N, strict=True) if beats)
         return Decision(
             trial=trial,
             reason=self._reason(trial, level, result, priority <= cut, bool(dominating_N.any())),
-            resource=level,
+            resource=resource,
             rung=level,
             num_others=len(others),
+            num_objectives=losses_NM.shape[1],
             priority=priority,
             cut=cut,
             violation=result.violation,
-            dominated_by=tuple(name for name, beats in zip(others, dominating_N, strict=False) if beats),
+            dominated_by=tuple(islice(dominating, MAX_DOMINATING)),
+            num_dominating=int(dominating_N.sum()),
         )
 
     def _reason(self, trial: str, level: int, result: _Result, within_cut: bool, dominated: bool) -> Reason:
         """Return why the trial goes on or stops, the first that holds."""
         if within_cut:
             return "within_cut"
-        if not _has_values(result):
+        if result.losses is None:
             return "no_values"
         if result.violation > 0:
             return "infeasible"
@@ -158,10 +225,6 @@ def rung_levels(grace: int, eta: float, max_resource: int) -> tuple[int, ...]:
             levels.append(round(level))
         level *= eta
     return tuple(levels)
-
-
-def _has_values(result: _Result) -> bool:
-    return result.losses is not None and all(map(math.isfinite, result.losses)) and not math.isnan(result.violation)
 
 
 def _as_arrays(results: list[_Result]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -17,14 +17,14 @@ from rich.console import Console
 
 from mtbert_ray.cluster.capacity import DRIVER_CPUS
 from mtbert_ray.cluster.inline import InlineTrial
+from mtbert_ray.cluster.killed_actor import killed_actors_end_only_their_trial
 from mtbert_ray.cluster.trial import drive_trial
-from mtbert_ray.records import Journal, SweepFinished, SweepStarted
+from mtbert_ray.records import SweepFinished
 from mtbert_ray.reporting.document import write_report
+from mtbert_ray.tuning.beginning import Beginning
 from mtbert_ray.tuning.listener import SweepListener
 from mtbert_ray.tuning.plan import Plan
 from mtbert_ray.tuning.progress import SweepProgress
-from mtbert_ray.tuning.provenance import git_revision, hardware, package_versions
-from mtbert_ray.tuning.searchers import SEARCHERS
 from mtbert_ray.tuning.searchers.for_ray import SpaceSearcher
 
 EndReason = Literal["completed", "interrupted", "time_budget"]
@@ -47,24 +47,18 @@ class SweepOutcome:
         return 0 if self.num_finished > 0 else 1
 
 
-def run_sweep(plan: Plan, folder: Path, *, space_file: Path, console: Console) -> SweepOutcome:
+def run_sweep(plan: Plan, folder: Path, beginning: Beginning, *, console: Console) -> SweepOutcome:
     """Run every trial of a plan on the connected cluster and write the report.
 
     A first SIGINT or SIGTERM ends the running trials and still writes the report; a second one ends at once.
 
     Args:
         plan: checked against this cluster.
-        folder: the sweep's output folder; must be empty, or not be there yet.
-        space_file: the YAML as given, kept beside the results.
+        folder: the sweep's output folder.
+        beginning: of a new sweep, or of another session of one.
         console: for the progress.
-
-    Raises:
-        JournalError: the folder is not empty or cannot be written.
     """
-    folder = folder.resolve()
-    journal = Journal(folder)
-    shutil.copyfile(space_file, folder / "space.yaml")
-    journal.append(_started(plan))
+    folder, journal = folder.resolve(), beginning.journal
     progress = SweepProgress(
         objectives=plan.objectives,
         tasks=tuple(task.name for task in plan.space.tasks),
@@ -72,17 +66,27 @@ def run_sweep(plan: Plan, folder: Path, *, space_file: Path, console: Console) -
         time_budget_seconds=plan.space.time_budget_seconds,
         console=console,
     )
-    listener = SweepListener(folder=folder, journal=journal, progress=progress)
+    progress.count_earlier(beginning.ended)
+    listener = SweepListener(
+        folder=folder,
+        journal=journal,
+        progress=progress,
+        decisions={} if beginning.scheduler is None else beginning.scheduler.decisions,
+    )
     with progress, _Interrupts(console) as interrupts:
         started = time.monotonic()
-        _tuner(plan, folder, [listener, interrupts]).fit()
-        reason = _end_reason(plan, listener, seconds=time.monotonic() - started, interrupted=interrupts.came > 0)
+        # Of a session that was killed.
+        shutil.rmtree(folder / "ray", ignore_errors=True)
+        with killed_actors_end_only_their_trial():
+            _tuner(plan, folder, beginning, [listener, interrupts]).fit()
+        seconds = time.monotonic() - started
+        reason = _end_reason(plan, beginning, listener, seconds=seconds, interrupted=interrupts.came > 0)
         for trial_id in [trial.trial_id for trial in listener.trials.values() if trial.status == "running"]:
             listener.stop(trial_id, "interrupted" if reason == "interrupted" else "the time budget was spent")
     journal.append(SweepFinished(reason=reason))
     # Tune's own state: the journal holds all that is read again.
     shutil.rmtree(folder / "ray", ignore_errors=True)
-    statuses = [trial.status for trial in listener.trials.values()]
+    statuses = [trial.status for trial in (*beginning.ended, *listener.trials.values())]
     return SweepOutcome(
         reason=reason,
         num_finished=statuses.count("finished"),
@@ -90,32 +94,18 @@ def run_sweep(plan: Plan, folder: Path, *, space_file: Path, console: Console) -
     )
 
 
-def _started(plan: Plan) -> SweepStarted:
+def _tuner(plan: Plan, folder: Path, beginning: Beginning, callbacks: list[tune.Callback]) -> tune.Tuner:
     space = plan.space
-    return SweepStarted(
-        name=space.name,
-        space=space.model_dump(mode="json"),
-        objectives=dict(plan.objectives),
-        hyperparameters=space.hyperparameters,
-        tasks=tuple(task.name for task in space.tasks),
-        num_trials=space.num_trials,
-        seed=space.seed,
-        versions=package_versions(),
-        git_revision=git_revision(),
-        hardware=hardware(plan.capacity.description),
-        notes=plan.notes,
+    searcher = SpaceSearcher(
+        space, beginning.searcher, plan.objectives, first=beginning.first, num_known=beginning.num_known
     )
-
-
-def _tuner(plan: Plan, folder: Path, callbacks: list[tune.Callback]) -> tune.Tuner:
-    space = plan.space
-    searcher = SpaceSearcher(space, SEARCHERS[space.algorithm](space), plan.objectives)
     return tune.Tuner(
         _trainable(plan, folder),
         # metric and mode stay unset: Tune knows one metric only and would make the searcher forget the others.
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            num_samples=space.num_trials if space.num_trials is not None else -1,
+            scheduler=beginning.scheduler,
+            num_samples=space.num_trials - len(beginning.ended) if space.num_trials is not None else -1,
             max_concurrent_trials=plan.concurrent_trials,
             time_budget_s=space.time_budget_seconds,
             trial_name_creator=lambda trial: str(trial.config["trial_id"]),
@@ -150,13 +140,15 @@ def reuses_actors(plan: Plan) -> bool:
     return not plan.space.resources.uses_ray_train and "peak_rss_gib" not in plan.objectives
 
 
-def _end_reason(plan: Plan, listener: SweepListener, *, seconds: float, interrupted: bool) -> EndReason:
+def _end_reason(
+    plan: Plan, beginning: Beginning, listener: SweepListener, *, seconds: float, interrupted: bool
+) -> EndReason:
     """Return why Tune came back: it does not tell."""
     if interrupted:
         return "interrupted"
     budget, planned = plan.space.time_budget_seconds, plan.space.num_trials
-    ended = [trial for trial in listener.trials.values() if trial.status != "running"]
-    if budget is not None and seconds >= budget and (planned is None or len(ended) < planned):
+    num_ended = len(beginning.ended) + sum(trial.status != "running" for trial in listener.trials.values())
+    if budget is not None and seconds >= budget and (planned is None or num_ended < planned):
         return "time_budget"
     return "completed"
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from command_line import ROOT, command, run
 
-from mtbert_ray.records import read_journal
+from mtbert_ray.journal import read_journal
 from mtbert_ray.training.checkpoint import load_checkpoint
 
 pytestmark = pytest.mark.ray

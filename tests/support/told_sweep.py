@@ -8,8 +8,9 @@ from ray import cloudpickle
 from rich.console import Console
 
 from mtbert_ray.config import TrialConfig
+from mtbert_ray.journal import Journal, read_journal
 from mtbert_ray.metrics import Objective
-from mtbert_ray.records import Journal, SweepStarted, read_journal
+from mtbert_ray.records import SweepStarted
 from mtbert_ray.tuning.listener import SweepListener
 from mtbert_ray.tuning.progress import SweepProgress
 
@@ -74,6 +75,15 @@ class Sweep:
         result = {"metrics": metrics, "node_id": "this-node", "done": number == 2, **problems, **more}
         self.listener.on_trial_result(0, [], self.trials[trial_id], result)
 
+    def probe(self, trial_id: str, **outlook) -> None:
+        costs = {"probe": {"peak_rss_gib": 0.5}, "outlook": outlook}
+        result = {**costs, "epoch": 0, "step": 35, "gpu_problem": None, "node_id": "this-node"}
+        self.listener.on_trial_result(0, [], self.trials[trial_id], result)
+
+    def run_out_of_memory(self, trial_id: str, message: str) -> None:
+        result = {"out_of_memory": message, "epoch": 0, "outlook": {}, "node_id": "this-node", "done": True}
+        self.listener.on_trial_result(0, [], self.trials[trial_id], result)
+
     def complete(self, trial_id: str) -> None:
         self.listener.on_trial_complete(0, [], self.trials[trial_id])
 
@@ -84,6 +94,11 @@ class Sweep:
             path.write_bytes(cloudpickle.dumps(error))
             trial.pickled_error_file = str(path)
         self.listener.on_trial_error(0, [], trial)
+
+    def journal_lines(self) -> list[tuple[str, str]]:
+        """Kind and trial of every event after the first."""
+        lines = (self.folder / "journal.jsonl").read_text().splitlines()[1:]
+        return [(event["event"], event["trial_id"]) for event in map(json.loads, lines)]
 
     def events(self) -> list[tuple[str, str, object]]:
         """Kind, trial and what is special, of every event after the first."""

@@ -1,11 +1,11 @@
-"""Searchers by name: random, grid and front of our own, TPE and NSGA-II by Optuna, and the adapter for Ray."""
+"""Searchers by name: random, grid and front of our own, TPE, NSGA-II and GP by Optuna, and the adapter for Ray."""
 
 from collections.abc import Callable
 
 from mtbert_ray.tuning.searchers.base import Searcher
 from mtbert_ray.tuning.searchers.by_front import FrontSearcher
+from mtbert_ray.tuning.searchers.optuna_algorithms import gp_searcher, nsga2_searcher, tpe_searcher
 from mtbert_ray.tuning.searchers.unguided import GridSearcher, RandomSearcher
-from mtbert_ray.tuning.searchers.with_optuna import nsga2_searcher, tpe_searcher
 from mtbert_ray.tuning.space import SearchSpace
 
 __all__ = ["SEARCHERS", "Searcher"]
@@ -15,6 +15,7 @@ SEARCHERS: dict[str, Callable[[SearchSpace], Searcher]] = {
     "grid": GridSearcher,
     "tpe": tpe_searcher,
     "nsga2": nsga2_searcher,
+    "gp": gp_searcher,
     "front": FrontSearcher,
 }
 """Algorithm -> its searcher of a search space."""

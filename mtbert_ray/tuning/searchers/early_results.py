@@ -4,6 +4,7 @@ Everything is minimised. Knows nothing of search spaces or of algorithms.
 """
 
 import math
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,11 @@ class EarlyResults:
         self._losses.setdefault(resource, {})[key] = np.array(losses, dtype=np.float64)
         self._violation[key] = violation
 
+    def set_violation(self, key: int, violation: float) -> None:
+        """Say anew how far a trial with results exceeds the constraints."""
+        assert key in self, f"trial {key} has no results"
+        self._violation[key] = violation
+
     def __len__(self) -> int:
         """Return how many trials have results."""
         return len(self._violation)
@@ -46,12 +52,35 @@ class EarlyResults:
         for place in range(len(resources) - 1, -1, -1):
             here = self._losses[resources[place]]
             if place + 1 < len(resources):
-                later = self._losses[resources[place + 1]]
-                changes = [losses - here[key] for key, losses in later.items() if key in here]
-                if changes:
-                    still_to_come = still_to_come + np.median(changes, axis=0)
+                change_M = self._change(resources[place], resources[place + 1])
+                if change_M is not None:
+                    still_to_come = still_to_come + change_M
             for key, losses in here.items():
                 if key not in reached:  # Its furthest result.
                     reached[key] = losses + still_to_come
         keys = tuple(sorted(reached))
         return keys, np.array([reached[key] for key in keys]), np.array([self._violation[key] for key in keys])
+
+    def at_the_end(self, key: int) -> tuple[NDArray[np.float64], float] | None:
+        """Return what a trial would reach with a full run `(M,)`, and its violation.
+
+        None where that is a guess: it has no results, or at some resource between its last and a full run no other
+        trial shows what comes next.
+        """
+        furthest = max((resource for resource, losses in self._losses.items() if key in losses), default=None)
+        if furthest is None or FULL not in self._losses:
+            return None
+        ahead = [resource for resource in sorted(self._losses) if resource >= furthest]
+        losses_M = self._losses[furthest][key]
+        for here, later in pairwise(ahead):
+            change_M = self._change(here, later)
+            if change_M is None:
+                return None
+            losses_M = losses_M + change_M
+        return losses_M, self._violation[key]
+
+    def _change(self, resource: float, later: float) -> NDArray[np.float64] | None:
+        """Return the median change `(M,)` of the trials that have been at both; None where there is none."""
+        here = self._losses[resource]
+        changes = [losses - here[key] for key, losses in self._losses[later].items() if key in here]
+        return np.asarray(np.median(changes, axis=0)) if changes else None

@@ -1,12 +1,13 @@
 """Random search and grid search: what the results are makes no difference to them."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtbert_ray.tuning.searchers.unseen import MAX_REDRAWS, Unseen
-from mtbert_ray.tuning.space.model import SearchSpace
+from mtbert_ray.tuning.space.model import SearchSpace, setting_key
 from mtbert_ray.tuning.space.random_suggest import RandomSuggest
 
 
@@ -64,8 +65,12 @@ class RandomSearcher:
         left = self._unseen.one_left()
         if left is None:
             return None
-        self._unseen.add(left)
-        return self._waiting.open(), left
+        return self.open(left), left
+
+    def open(self, values: Mapping[str, Any]) -> int:
+        """Return a key for a setting from elsewhere."""
+        self._unseen.add(values)
+        return self._waiting.open()
 
     def tell(self, key: int, losses: NDArray[np.float64] | None, violation: float = 0.0) -> None:
         """Take a result, which changes nothing."""
@@ -102,6 +107,12 @@ class GridSearcher:
         if not self._settings:
             return None
         return self._waiting.open(), self._settings.pop(0)
+
+    def open(self, values: Mapping[str, Any]) -> int:
+        """Return a key for a setting from elsewhere, which what remains then goes without."""
+        opened = setting_key(values)
+        self._settings = [setting for setting in self._settings if setting_key(setting) != opened]
+        return self._waiting.open()
 
     def tell(self, key: int, losses: NDArray[np.float64] | None, violation: float = 0.0) -> None:
         """Take a result, which changes nothing."""

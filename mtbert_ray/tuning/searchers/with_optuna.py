@@ -1,6 +1,11 @@
-"""TPE and NSGA-II, from Optuna through ask and tell. Everything is minimised; knows nothing of Ray or of metrics."""
+"""A searcher over a sampler of Optuna's, through ask and tell. Everything is minimised; knows nothing of Ray.
+
+Optuna takes no intermediate results where there are several objectives, and can be told of a trial only once: what it
+is told of a stopped or broken-off trial is decided here.
+"""
 
 import logging
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,9 +15,12 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 
+from mtbert_ray.pareto.objectives import reference_losses
+from mtbert_ray.tuning.searchers.early_results import FULL, EarlyResults
 from mtbert_ray.tuning.searchers.unseen import MAX_REDRAWS, Unseen
 from mtbert_ray.tuning.space.model import SearchSpace
 from mtbert_ray.tuning.space.parameters import Choice, YamlValue
+from mtbert_ray.tuning.space.random_suggest import RandomSuggest
 
 # M objectives
 
@@ -39,8 +47,9 @@ class OptunaSearcher:
     Args:
         space: what to draw from.
         sampler: the algorithm, seeded.
-        whole_settings: draw a value for every parameter of a trial, whether it applies or not. A genetic algorithm
-            crosses only the keys that all trials have, so without this it would draw conditional ones at random.
+        whole_settings: draw a value for every parameter of a trial, whether it applies or not. A sampler that models
+            or crosses only the keys that all trials have would otherwise draw conditional ones at random.
+        max_redraws: suggestions that may turn out to be old before a new setting is drawn at random.
     """
 
     def __init__(
@@ -49,51 +58,79 @@ class OptunaSearcher:
         sampler: optuna.samplers.BaseSampler,
         *,
         whole_settings: bool = False,
+        max_redraws: int = MAX_REDRAWS,
     ) -> None:
         self._space = space
         self._whole_settings = whole_settings
-        with _quiet():
+        self._max_redraws = max_redraws
+        with quiet():
             self._study = optuna.create_study(directions=["minimize"] * len(space.objectives), sampler=sampler)
-        self._unseen = Unseen(space, np.random.default_rng(space.seed))
+        self._rng = np.random.default_rng(space.seed)
+        self._unseen = Unseen(space, self._rng)
         self._running: dict[int, optuna.Trial] = {}
+        self._results = EarlyResults()
+        self._worst_losses_M: NDArray[np.float64] | None = None
+        self._worst_violation = 0.0
 
     def ask(self) -> tuple[int, dict[str, Any]] | None:
         """Return a key and the setting that the algorithm wants to see."""
-        for _ in range(MAX_REDRAWS):
+        for _ in range(self._max_redraws):
             trial, values = self._draw()
             if self._unseen.add(values):
-                return self._open(trial, values)
+                return self._open(trial), values
             self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
         left = self._unseen.one_left()
-        if left is None:
-            return None
-        self._study.enqueue_trial(self._as_parameters(left))
-        trial, values = self._draw()
+        return None if left is None else (self.open(left), left)
+
+    def open(self, values: Mapping[str, Any]) -> int:
+        """Return a key for a setting from elsewhere."""
+        self._study.enqueue_trial(self._as_parameters(values))
+        trial, drawn = self._draw()
+        assert drawn == dict(values), f"{dict(values)} is no setting of this space"
         self._unseen.add(values)
-        return self._open(trial, values)
+        return self._open(trial)
 
     def tell(self, key: int, losses: NDArray[np.float64] | None, violation: float = 0.0) -> None:
-        """Take a result. A failed trial is told as such: left running, it would count as a bad one for ever."""
+        """Take a result.
+
+        A failed trial is told as such: left running, it would count as a bad one for ever. One that was ended for
+        breaking a constraint is told with losses that promise nothing, so that its violation counts.
+        """
         trial = self._running.pop(key)
-        if losses is None or not np.isfinite(losses).all() or np.isnan(violation):
+        is_known = losses is not None and bool(np.isfinite(losses).all())
+        if math.isnan(violation) or not (is_known or violation > 0):
             self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
-            return
-        trial.set_constraint("violation", violation)
-        self._study.tell(trial, [float(loss) for loss in losses])
+        elif is_known:
+            assert losses is not None
+            self._results.add(key, FULL, losses, violation)
+            self._complete(trial, losses, violation)
+        else:
+            expected = self._results.at_the_end(key)
+            self._complete(trial, self._worst() if expected is None else expected[0], violation)
 
     def tell_progress(
         self, key: int, resource: float, losses: NDArray[np.float64] | None, violation: float = 0.0
     ) -> None:
-        """Take an intermediate result, which Optuna has no use for when there are several objectives."""
+        """Keep an intermediate result for the case that the trial is stopped, or that others are there."""
         if key not in self._running:
             raise KeyError(key)
+        if losses is not None and np.isfinite(losses).all() and not math.isnan(violation):
+            self._results.add(key, resource, losses, violation)
 
     def tell_stopped(self, key: int) -> None:
-        """Leave a stopped trial out of the model: taken for its result, its early losses would mislead it."""
-        self._study.tell(self._running.pop(key), state=optuna.trial.TrialState.FAIL)
+        """Tell what the trial would have reached; where nothing tells that, leave it out.
+
+        Its early losses, taken for its result, would mislead the model.
+        """
+        trial = self._running.pop(key)
+        expected = self._results.at_the_end(key)
+        if expected is None:
+            self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        else:
+            self._complete(trial, *expected)
 
     def _draw(self) -> tuple[optuna.Trial, dict[str, Any]]:
-        with _quiet():
+        with quiet():
             trial = self._study.ask()
             suggest = _OptunaSuggest(trial)
             if self._whole_settings:
@@ -101,52 +138,45 @@ class OptunaSearcher:
                     parameter.draw(key, suggest)
             return trial, self._space.sample(suggest)
 
-    def _open(self, trial: optuna.Trial, values: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    def _open(self, trial: optuna.Trial) -> int:
         self._running[trial.number] = trial
-        return trial.number, values
+        return trial.number
+
+    def _complete(self, trial: optuna.Trial, losses: NDArray[np.float64], violation: float) -> None:
+        if violation < math.inf:
+            self._worst_violation = max(self._worst_violation, violation)
+        else:  # Out of memory, by nobody knows how much.
+            violation = max(1.0, 2 * self._worst_violation)
+        worst_M = losses if self._worst_losses_M is None else np.maximum(losses, self._worst_losses_M)
+        self._worst_losses_M = np.array(worst_M)
+        trial.set_constraint("violation", violation)
+        with quiet():
+            self._study.tell(trial, [float(loss) for loss in losses])
+
+    def _worst(self) -> NDArray[np.float64]:
+        """Return the worst losses `(M,)` so far, and before there are any those at which a trial is worth nothing."""
+        return reference_losses(self._space.objectives) if self._worst_losses_M is None else self._worst_losses_M
 
     def _as_parameters(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return a setting as Optuna has it, with the index of a choice in place of its value."""
         parameters = {}
-        for key, value in values.items():
-            parameter = self._space.search[key]
+        for key, parameter in self._space.search.items():
+            if key in values:
+                value = values[key]
+            elif self._whole_settings:  # What does not apply; the sampler would only take longer over it.
+                value = parameter.draw(key, RandomSuggest(self._rng))
+            else:
+                continue
             parameters[key] = parameter.values.index(value) if isinstance(parameter, Choice) else value
         return parameters
 
 
-def tpe_searcher(space: SearchSpace) -> OptunaSearcher:
-    """Multivariate TPE (Bergstra et al. 2011; several objectives: Ozaki et al. 2022).
-
-    `group` models the keys of each branch of a conditional space together. `constant_liar` counts running trials as
-    bad ones, so that parallel trials spread. The first quarter of the trials, at least 4 and at most 10, is random.
-    """
-    with _quiet():
-        sampler = optuna.samplers.TPESampler(
-            n_startup_trials=min(10, max(4, (space.trials or 40) // 4)),
-            multivariate=True,
-            group=True,
-            constant_liar=True,
-            seed=space.seed,
-        )
-    return OptunaSearcher(space, sampler)
-
-
-def nsga2_searcher(space: SearchSpace) -> OptunaSearcher:
-    """NSGA-II (Deb et al. 2002), with a population of a quarter of the trials, at least 8 and at most 50.
-
-    The first population is random, so this leaves three generations of breeding; under a time budget alone it is 20.
-    """
-    population = min(50, max(8, space.trials // 4)) if space.trials is not None else 20
-    sampler = optuna.samplers.NSGAIISampler(population_size=population, seed=space.seed)
-    return OptunaSearcher(space, sampler, whole_settings=True)
-
-
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Optuna's notes on new studies and on experimental arguments from the user, and from nobody else's code."""
+def quiet() -> Iterator[None]:
+    """Keep Optuna's notes on studies, experimental arguments and its own speed from the user, and nobody else's."""
     logger = logging.getLogger("optuna")
     level = logger.level
-    logger.setLevel(logging.WARNING)
+    logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

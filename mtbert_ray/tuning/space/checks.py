@@ -18,8 +18,11 @@ _NEEDED = {
     "objectives": "a metric each, as `dev_score: {direction: maximise, reference: 0.5}`",
     "search": "a parameter each, as `learning_rate: {loguniform: [1e-5, 1e-3]}`",
 }
-OPEN_KEYS = ("objectives", "fixed", "experiments", "search", "resources")
-"""The top-level keys with keys below them."""
+OPEN_KEYS = (
+    *("objectives", "fixed", "experiments", "search", "resources"),
+    *("halving", "probe", "start_with", "learn_from"),
+)
+"""The top-level keys with keys or a list below them."""
 
 
 def check_plain_keys(content: Mapping[str, YamlValue], model: type[Schema], problems: Problems) -> None:
@@ -35,7 +38,7 @@ def check_plain_keys(content: Mapping[str, YamlValue], model: type[Schema], prob
             problems.add((), f"missing key '{key}': {meaning}")
     bounded = any(content.get(key) is not None for key in ("trials", "time_budget_minutes"))
     # A misspelt algorithm may be the grid, which needs neither.
-    is_known = problem_with(model, "algorithm", content.get("algorithm", "tpe")) is None
+    is_known = problem_with(model, "algorithm", content.get("algorithm", "front")) is None
     if not bounded and is_known and content.get("algorithm") != "grid":
         problems.add((), "missing key 'trials' (how many to run) or 'time_budget_minutes'; give one or both")
 

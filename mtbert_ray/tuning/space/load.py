@@ -1,10 +1,14 @@
 """Reads a search space from YAML and the command line, with every mistake reported at once, each with its place."""
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
+from mtbert_ray.config import ProbeConfig
+from mtbert_ray.schema import Schema
+from mtbert_ray.tuning.rungs import HalvingConfig
 from mtbert_ray.tuning.space.checks import (
     OPEN_KEYS,
     check_fixed,
@@ -25,13 +29,16 @@ from mtbert_ray.tuning.space.experiments import (
 )
 from mtbert_ray.tuning.space.fields import normalised
 from mtbert_ray.tuning.space.file import Problems, read_space_file
+from mtbert_ray.tuning.space.learn_from import check_learn_from
 from mtbert_ray.tuning.space.model import SearchSpace, SweepResources
 from mtbert_ray.tuning.space.overrides import apply_overrides, fix, flatten_sections
 from mtbert_ray.tuning.space.parameters import FloatRange, Parameter, YamlValue
 from mtbert_ray.tuning.space.read_parameters import read_parameters
+from mtbert_ray.tuning.space.start_with import KeysOfSpace, check_start_points, check_start_with, without_lost_keys
 
 MAX_GRID = 10_000
 """Settings of the largest grid; more are better drawn than listed."""
+_SECTIONS: dict[str, type[Schema]] = {"resources": SweepResources, "halving": HalvingConfig, "probe": ProbeConfig}
 
 
 def load_search_space(
@@ -70,19 +77,27 @@ def load_search_space(
         problems.place_on_command_line(("trials",), f"--trials {num_trials}")
     add_choice(content)
 
-    space = _checked(content, problems)
+    space, start_with = _checked(content, problems)
     check_combinations(space.examples(), space.build, problems)
+    check_start_points(space, start_with, problems)
     problems.raise_if_any()
+    _warn_of_no_effect(space, content, problems)
     return space
 
 
-def _checked(content: dict[str, YamlValue], problems: Problems) -> SearchSpace:
-    """Return the space of a file's content, all but what its values do together."""
+def _checked(content: dict[str, YamlValue], problems: Problems) -> tuple[SearchSpace, list[int]]:
+    """Return the space of a file's content, checked for all but what its values do together.
+
+    With it come the places of its `start_with` in the file's list.
+    """
     check_plain_keys(content, SearchSpace, problems)
     raw_search = content.get("search", {})
     fixed = check_fixed(content.get("fixed") or {}, raw_search, problems)
     objectives = check_objectives(content["objectives"], tasks_of(fixed), problems) if "objectives" in content else {}
-    resources = check_section(content.get("resources", {}), SweepResources, ("resources",), problems)
+    sections = {
+        name: check_section(content.get(name, {}), model, (name,), problems) for name, model in _SECTIONS.items()
+    }
+    learn_from = check_learn_from(content.get("learn_from", []), problems)
     parameters = with_experiment_first(read_parameters(raw_search, problems))
     raw_experiments = content.get("experiments", {})
     experiments = check_experiments(raw_experiments, raw_search, problems)
@@ -91,23 +106,28 @@ def _checked(content: dict[str, YamlValue], problems: Problems) -> SearchSpace:
     as_written = {name: {**section, **experiments[name]} for name, section in raw_experiments.items()}
     all_fixed = {**(content.get("fixed") or {}), **fixed}
     check_conditions(parameters, settled_keys(all_fixed, as_written, list(as_written)), raw_search, problems)
+    keys = KeysOfSpace(parameters=parameters, searched=raw_search, fixed=all_fixed, experiments=as_written)
+    start_with = check_start_with(content.get("start_with", []), keys, problems)
     if content.get("algorithm") == "grid":
         _check_grid(parameters, problems)
     problems.raise_if_any()
-    assert resources is not None, "a section without problems is a model"
 
     settled = settled_keys(fixed, experiments, chosen_names(parameters, fixed))
     search = without_the_impossible(parameters, settled, problems)
+    start_with = without_lost_keys(start_with, search)
     plain = {key: normalised(SearchSpace, key, value) for key, value in content.items() if key not in OPEN_KEYS}
     space = SearchSpace(
-        objectives=objectives, fixed=fixed, experiments=experiments, search=search, resources=resources, **plain
+        objectives=objectives,
+        fixed=fixed,
+        experiments=experiments,
+        search=search,
+        start_with=tuple(start_with.values()),
+        learn_from=learn_from,
+        **sections,
+        **plain,
     )
-    if space.algorithm == "grid" and sum(1 for _ in islice(space.grid(), MAX_GRID + 1)) > MAX_GRID:
-        problems.add(
-            ("algorithm",), f"the grid has more than {MAX_GRID} settings; use algorithm random, tpe, nsga2 or front"
-        )
-        problems.raise_if_any()
-    return space
+    _check_grid_size(space, problems)
+    return space, list(start_with)
 
 
 def _check_grid(parameters: Mapping[str, Parameter], problems: Problems) -> None:
@@ -115,3 +135,16 @@ def _check_grid(parameters: Mapping[str, Parameter], problems: Problems) -> None
         if isinstance(parameter, FloatRange):
             text = f"search.{key} is a range, which algorithm grid cannot list; use {{grid: [..]}} or another algorithm"
             problems.add(("search", key), text)
+
+
+def _check_grid_size(space: SearchSpace, problems: Problems) -> None:
+    if space.algorithm == "grid" and sum(1 for _ in islice(space.grid(), MAX_GRID + 1)) > MAX_GRID:
+        problems.add(("algorithm",), f"the grid has more than {MAX_GRID} settings; use another algorithm")
+        problems.raise_if_any()
+
+
+def _warn_of_no_effect(space: SearchSpace, content: Mapping[str, YamlValue], problems: Problems) -> None:
+    for key in ("halving", "probe"):
+        if space.scheduler == "fifo" and key in content:
+            place = problems.place_of((key,))
+            warnings.warn(f"{place}: {key} has no effect: scheduler fifo stops no trial", stacklevel=3)

@@ -21,7 +21,7 @@ from mtbert_ray.tuning.rungs import HalvingConfig
 from mtbert_ray.tuning.space.checks import tasks_of
 from mtbert_ray.tuning.space.conditions import applies, in_dependency_order
 from mtbert_ray.tuning.space.experiments import EXPERIMENT, chosen_names
-from mtbert_ray.tuning.space.parameters import FloatRange, Parameter, Suggest
+from mtbert_ray.tuning.space.parameters import Choice, FloatRange, IntRange, Parameter, Suggest
 from mtbert_ray.tuning.space.random_suggest import RandomSuggest
 
 _MAX_EXAMPLES = 1000
@@ -59,7 +59,7 @@ class SearchSpace(Schema):
     """How trials are stopped early: `pareto` by their rank among those that got as far, and by what they would cost;
     `fifo` lets each run to its end."""
     halving: HalvingConfig = HalvingConfig()
-    """How `pareto` ranks; its `seed` is the sweep's unless given."""
+    """How `pareto` ranks; its `seed` is added to the sweep's."""
     probe: ProbeConfig = ProbeConfig()
     """When `pareto` hears what a trial would cost."""
     start_with: tuple[dict[str, Any], ...] = ()
@@ -135,6 +135,18 @@ class SearchSpace(Schema):
     def experiment_names(self) -> tuple[str, ...]:
         """The experiments that trials can have, in the order of the grid; none in a space without any."""
         return chosen_names(self.search, self.fixed)
+
+    @property
+    def max_epochs(self) -> int:
+        """The epochs of the longest trial that there can be."""
+        settled = [self.fixed, *(self.experiments[name] for name in self.experiment_names)]
+        lengths = [int(keys["epochs"]) for keys in settled if "epochs" in keys]
+        match self.search.get("epochs"):
+            case Choice(values=values):
+                lengths += [int(value) for value in values]
+            case IntRange(high=high):
+                lengths.append(high)
+        return max(lengths, default=TrialConfig.model_fields["epochs"].default)
 
     def with_resources(self, resources: ResourceConfig) -> Self:
         """Return the same space with other resources of a trial, as resolved for a cluster."""

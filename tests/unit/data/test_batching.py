@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mtbert_ray.data.batching import epoch_batches, eval_batches, num_steps
+from mtbert_ray.data.batching import Batch, epoch_batches, eval_batches, num_steps
 
 
 @pytest.fixture
@@ -154,6 +154,19 @@ def test_a_batch_moves_to_a_device_whole(splits):
     batch = batches_of(splits)[0].to("meta")
     tensors = [batch.labels, batch.rows, batch.weights, *batch.sentences[0].values()]
     assert {tensor.device.type for tensor in tensors} == {"meta"}
+
+
+def test_on_a_device_the_sequences_of_a_pair_have_the_places_of_their_tokens():
+    mask_BL = torch.tensor([[1, 1, 0], [1, 1, 1]])
+    tokens = {"input_ids": mask_BL, "attention_mask": mask_BL, "token_type_ids": mask_BL}
+    rows = torch.arange(2)
+    single, pair = (
+        Batch(task="a", sentences=sentences, labels=None, rows=rows, weights=torch.ones(2)).to("cpu")
+        for sentences in ((tokens,), (tokens, tokens))
+    )
+    assert [list(each["places"]) for each in pair.sentences] == [[0, 1, 3, 4, 5]] * 2
+    assert "places" not in single.sentences[0]
+    assert "places" not in tokens
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 16, 40])

@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 
 from mtbert_ray.config import TrialConfig, nest
+from mtbert_ray.journal import Journal
 from mtbert_ray.metrics import Objective, task_scores
 from mtbert_ray.records import (
     EpochFinished,
-    Journal,
     SweepFinished,
     SweepStarted,
     TrialFailed,

@@ -6,7 +6,7 @@ import re
 import pandas as pd
 import pytest
 
-from mtbert_ray.records import read_journal
+from mtbert_ray.journal import read_journal
 from mtbert_ray.reporting.beside_paper import beside_paper, beside_table
 from mtbert_ray.reporting.document import write_report
 

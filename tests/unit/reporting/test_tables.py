@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from mtbert_ray.records import read_journal
+from mtbert_ray.journal import read_journal
 from mtbert_ray.reporting.tables import front_table, trial_table
 
 COLUMNS = [

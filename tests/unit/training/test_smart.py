@@ -106,9 +106,8 @@ def test_under_bfloat16_the_ascent_stays_in_float32(pair_encoding):
     narrow = TrainingLoss(model, config.smart, seed=0, rank=0, bf16=True)(batch, epoch=1)
     hook.remove()
     bf16, fp32 = torch.bfloat16, torch.float32
-    # The step's pass, the same in float32 to ascend from, two steps, the perturbed pass; a pair's two sentences each.
-    passes = [bf16, fp32, fp32, fp32, bf16]
-    assert seen == [dtype for dtype in passes for _ in batch.sentences]
+    # The step's pass, the same in float32 to ascend from, two steps, the perturbed pass; a pair's two sentences in one.
+    assert seen == [bf16, fp32, fp32, fp32, bf16]
     assert narrow.penalty.dtype is fp32
     wide = TrainingLoss(model, config.smart, seed=0, rank=0, bf16=False)(batch, epoch=1)
     torch.testing.assert_close(narrow.penalty, wide.penalty, rtol=0.3, atol=1e-4)

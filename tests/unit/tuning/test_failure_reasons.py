@@ -6,7 +6,7 @@ from ray.train import ControllerError, WorkerGroupError
 from told_sweep import NO_WORD, Sweep
 
 from mtbert_ray.errors import ConfigError
-from mtbert_ray.records import read_journal
+from mtbert_ray.journal import read_journal
 from mtbert_ray.tuning.listener import reason_of
 
 

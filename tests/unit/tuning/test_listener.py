@@ -9,7 +9,8 @@ from told_sweep import NO_WORD, Sweep, metrics
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.config.file import load_config
-from mtbert_ray.records import read_journal
+from mtbert_ray.journal import read_journal
+from mtbert_ray.tuning.decision import Decision
 
 
 @pytest.fixture
@@ -67,6 +68,45 @@ def test_a_trial_stopped_before_its_first_epoch_has_no_checkpoint(sweep):
     sweep.listener.stop("t1", "the time budget was spent")
     [trial] = read_journal(sweep.folder).trials
     assert (trial.status, trial.reason, trial.checkpoint) == ("stopped", "the time budget was spent", None)
+
+
+def test_a_stop_of_the_scheduler_is_told_with_its_reason_and_kind(sweep):
+    sweep.start("t1")
+    sweep.probe("t1", train_seconds=30.0)
+    sweep.probe("t1", train_seconds=30.0)  # Ray hands the last result over again as the trial ends.
+    sweep.epoch("t1", 1)
+    decision = Decision(trial="t1", reason="behind", resource=1, rung=1, dominated_by=("t0",), priority=2.0, cut=1.0)
+    sweep.listener.decisions = {"t1": decision}
+    sweep.complete("t1")
+    [trial] = read_journal(sweep.folder).trials
+    assert (trial.status, trial.stop_kind, trial.reason) == ("stopped", "rung", decision.in_words())
+    assert (trial.probe.steps, trial.probe.outlook, trial.probe.metrics) == (
+        35,
+        {"train_seconds": 30.0},
+        {"peak_rss_gib": 0.5},
+    )
+    assert [event[0] for event in sweep.journal_lines()] == ["trial_started", "probe", "epoch", "trial_stopped"]
+
+
+def test_a_trial_stopped_at_its_probe_keeps_what_it_had_spent_and_has_no_checkpoint(sweep):
+    sweep.start("t1")
+    sweep.probe("t1", train_seconds=3000.0)
+    sweep.complete("t1")
+    [trial] = read_journal(sweep.folder).trials
+    assert (trial.metrics, trial.checkpoint) == ({"peak_rss_gib": 0.5}, None)
+
+
+def test_out_of_memory_is_an_outcome_and_no_failure(sweep):
+    sweep.start("t1")
+    sweep.run_out_of_memory("t1", "asked for 9.0 GiB, 8.0 GiB there")
+    sweep.complete("t1")
+    sweep.start("t2")
+    sweep.fail("t2", MemoryError("no room"))
+    first, second = read_journal(sweep.folder).trials
+    assert (first.status, first.stop_kind) == ("stopped", "memory")
+    assert first.reason == "infeasible: memory: asked for 9.0 GiB, 8.0 GiB there"
+    assert (second.status, second.stop_kind) == ("stopped", "memory")
+    assert sweep.progress.failed == 0
 
 
 def test_a_trial_whose_process_never_came_up_is_started_and_failed(sweep):

@@ -38,14 +38,15 @@ def epoch(score=0.75, seconds=50.0, **metrics) -> dict:
     return {"sst": score, "sts": None, "dev_score": score, "train_seconds": seconds, **metrics}
 
 
-def run_trial(progress, trial_id="t1", *epochs, **ending):
-    """Let a trial go from start to end."""
+def run_trial(progress, trial_id="t1", *epochs, reason=None, failed=False):
+    """Let a trial go from start to end; one with a reason is stopped, or failed."""
     trial = record(trial_id, epochs=max(1, len(epochs)))
     progress.trial_started(trial)
     for metrics in epochs:
         trial.epochs.append(metrics)
         progress.epoch_finished(trial_id, metrics)
-    progress.trial_ended(trial_id, **ending)
+    trial.status, trial.reason = ("failed" if failed else "stopped" if reason else "finished"), reason
+    progress.trial_ended(trial_id)
 
 
 def lines_of(console: Console) -> list[str]:
@@ -69,6 +70,7 @@ def test_every_event_is_one_line_that_is_not_wrapped(log):
             trial.epochs.append(epoch(score))
             progress.epoch_finished("t1", trial.epochs[-1])
         trial.epochs += [epoch(), epoch()]
+        trial.status = "finished"
         progress.trial_ended("t1")
         run_trial(progress, "t2", epoch(), reason="too large")
         run_trial(progress, "t3", reason="ValueError: [no] \\[way]", failed=True)
@@ -80,9 +82,10 @@ def test_every_event_is_one_line_that_is_not_wrapped(log):
         "t1 finished. 1 of 4 trials done, about 50 min left, hypervolume 12.5",
         "t2 started: ",
         "t2 epoch 1/1: sst 0.750, sts -, dev_score 0.750",
-        "t2 stopped: too large. 2 of 4 trials done, about 17 min left, hypervolume 12.5",
+        "t2 stopped: too large. 2 of 4 trials done, 1 stopped early, about 17 min left, hypervolume 12.5",
         "t3 started: ",
-        "t3 failed: ValueError: [no] \\[way]. 3 of 4 trials done, 1 failed, about 6 min left, hypervolume 12.5",
+        "t3 failed: ValueError: [no] \\[way]. 3 of 4 trials done, 1 stopped early, 1 failed, about 6 min left, "
+        "hypervolume 12.5",
     ]
 
 
@@ -196,3 +199,23 @@ def test_a_failure_is_told_above_the_table():
     with progress_on(console) as progress:
         run_trial(progress, "t1", epoch(), reason="ValueError: no", failed=True)
     assert "t1 failed: ValueError: no. 1 of 4 trials done, 1 failed" in console.file.getvalue()
+
+
+def test_trials_of_an_earlier_session_are_done_and_say_nothing_of_the_time_that_is_left(log):
+    earlier = [record("t0"), record("t1"), record("t2")]
+    for trial, status in zip(earlier, ("finished", "stopped", "failed"), strict=True):
+        trial.status = status
+    earlier[0].epochs.append(epoch())
+    with progress_on(log, elapsed=1000.0) as progress:
+        progress.count_earlier(earlier)
+        assert progress.summary() == "3 of 4 trials done, 1 stopped early, 1 failed, hypervolume 12.5"
+        run_trial(progress, "t3", epoch())
+        assert "4 of 4 trials done" in progress.summary() and "about 0 s left" in progress.summary()
+
+
+def test_a_probe_says_what_the_whole_run_would_cost(log):
+    with progress_on(log) as progress:
+        progress.trial_started(record("t1"))
+        progress.probe_finished("t1", {"peak_rss_gib": 1.5, "train_seconds": 80.0})
+    [line] = [line for line in lines_of(log) if "probe" in line]
+    assert line == "t1 probe: the whole run would take train_seconds 80.000"

@@ -1,5 +1,6 @@
 """The halving decision, on rungs small enough to decide by hand, and against ASHA where there is one objective."""
 
+import json
 import pickle
 
 import numpy as np
@@ -47,7 +48,10 @@ class TestTwoObjectives:
         assert decision.stop
         assert (decision.reason, decision.rung, decision.priority, decision.cut) == ("behind", 1, 3.0, 1.0)
         assert decision.dominated_by == ("t0", "t1", "t2", "t3")
-        assert decision.in_words() == "epoch 1: dominated by t0, t1, t2 and 1 more; priority 3, the cut is 1"
+        assert decision.in_words() == (
+            "epoch 1: dominated on both objectives by t0, t1, t2 and 1 more; priority 3, the cut is 1"
+        )
+        assert decision.kind == "rung"
 
     def test_at_the_median_goes_on(self):
         decision = filled(self.POINTS).report("new", 1, np.array([1.0, 1.0]))
@@ -99,6 +103,27 @@ class TestWhenSomethingIsDecided:
         rungs.report("new", 5, np.array([9.0, 9.0]))
         assert (rungs.num_results(1), rungs.num_results(3)) == (4, 1)
 
+    def test_who_has_been_higher_does_not_count_at_a_rung_below(self):
+        rungs = filled([[0.0, 0.0]] * 4)
+        rungs.report("new", 5, np.array([9.0, 9.0]))
+        # As after a restore: it starts again from the first epoch.
+        assert rungs.report("new", 1, np.array([9.0, 9.0])).reason == "between_rungs"
+        assert rungs.num_results(1) == 4
+
+    def test_a_noted_result_is_compared_with_and_not_judged(self):
+        rungs = filled([])
+        rungs.note("ended", 4, np.array([0.0, 0.0]))
+        assert (rungs.num_results(1), rungs.num_results(3)) == (0, 1)
+        assert rungs.report("new", 3, np.array([1.0, 1.0])).dominated_by == ("ended",)
+
+    def test_what_is_forgotten_is_compared_with_no_more(self):
+        rungs = filled([[0.0, 0.0]])
+        assert rungs.report("t1", 1, np.array([1.0, 1.0])).stop
+        rungs.forget("t0")
+        rungs.forget("t1")
+        assert rungs.report("t1", 1, np.array([1.0, 1.0])).reason == "few_results"
+        assert rungs.stopped == {}
+
     def test_stopped_stays_stopped(self):
         rungs = filled([[0.0, 0.0]] * 4)
         first = rungs.report("new", 1, np.array([1.0, 1.0]))
@@ -138,6 +163,63 @@ class TestWithoutValuesOrFeasibility:
         assert rungs.report("behind", 1, np.array([9.0, 9.0])).reason == "runs_to_end"
         assert rungs.report("not allowed", 1, np.array([0.0, 0.0]), 1.0).stop
         assert rungs.report("no values", 1, None).stop
+
+    def test_a_violation_that_is_not_a_number_is_no_value(self):
+        decision = filled(self.POINTS).report("new", 1, np.array([-1.0, -1.0]), NAN)
+        assert (decision.stop, decision.reason) == (True, "no_values")
+
+    def test_a_violation_without_bound_is_the_worst(self):
+        rungs = filled([])
+        rungs.report("a", 1, np.array([0.0, 0.0]), 0.5)
+        decision = rungs.report("b", 1, np.array([0.0, 0.0]), np.inf)
+        assert (decision.stop, decision.dominated_by) == (True, ("a",))
+        assert decision.in_words() == "epoch 1: a metric under a constraint has no value"
+
+    @pytest.mark.parametrize("loss", [-1e20, 1e20])
+    def test_infeasible_is_worse_than_feasible_however_large_the_one_loss_is(self, loss: float):
+        rungs = filled([[loss]])
+        assert rungs.report("new", 1, np.array([loss]), 0.1).stop
+
+    def test_another_number_of_objectives_is_refused(self):
+        with pytest.raises(ValueError, match="a result with 3 losses among results with 2"):
+            filled(self.POINTS).report("new", 1, np.array([0.0, 0.0, 0.0]))
+
+
+class TestWords:
+    def test_one_objective(self):
+        rungs = filled([[1.0], [2.0], [3.0]])
+        assert rungs.report("new", 1, np.array([9.0])).in_words("iteration") == (
+            "iteration 1: worse than t0, t1, t2, of 3 at this rung"
+        )
+
+    def test_three_objectives_and_more_trials_than_are_kept(self):
+        rungs = filled([[1.0, 1.0, 1.0]] * 12)
+        decision = rungs.report("new", 1, np.array([2.0, 2.0, 2.0]))
+        assert decision.in_words() == (
+            "epoch 1: dominated on all 3 objectives by t0, t1, t2 and 9 more; priority 1, the cut is 0"
+        )
+        assert (len(decision.dominated_by), decision.num_dominating) == (10, 12)
+
+    def test_behind_without_anybody_who_dominates(self):
+        line = [[0.1 * step, 1 - 0.1 * step] for step in range(11)]
+        rungs = filled(line, order="epsilon_net", keep=0.3, spare_front=False)
+        words = rungs.report("new", 1, np.array([0.501, 0.498])).in_words()
+        assert words.startswith(
+            "epoch 1: behind most of the 11 others at this rung, though none dominates it; priority"
+        )
+
+    def test_who_goes_on(self):
+        rungs = filled([])
+        assert rungs.report("a", 1, np.array([0.0, 1.0])).in_words() == (
+            "epoch 1: goes on, none at this rung to compare with"
+        )
+        assert rungs.report("b", 1, np.array([1.0, 0.0])).in_words() == (
+            "epoch 1: goes on, good enough; priority 0, the cut is 0"
+        )
+        assert rungs.report("b", 2, np.array([1.0, 0.0])).in_words() == "epoch 2: goes on, no rung here"
+
+    def test_the_epoch_is_the_one_that_was_reported(self):
+        assert filled([[0.0, 0.0]], resource=4).report("new", 5, np.array([1.0, 1.0])).in_words().startswith("epoch 5:")
 
 
 class TestGuards:
@@ -228,18 +310,28 @@ def test_which_objective_is_named_first_and_its_unit_make_no_difference(cloud: l
     assert (one.stop, one.priority, one.dominated_by) == (other.stop, other.priority, other.dominated_by)
 
 
-@settings(max_examples=30)
-@given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 9), coarse, coarse, st.booleans()), max_size=40))
-def test_goes_on_from_a_pickle_as_if_nothing_happened(reports: list):
+# A trial, where it is, its losses or none, how far it exceeds the constraints.
+told = st.tuples(
+    st.integers(0, 9), st.integers(1, 9), coarse, coarse, st.sampled_from([0.0, 0.0, 0.5, NAN]), st.booleans()
+)
+
+
+@settings(max_examples=50)
+@given(st.lists(told, max_size=40), st.integers(0, 40))
+def test_goes_on_from_a_pickle_or_from_json_as_if_nothing_happened(reports: list, cut: int):
     rungs = Rungs(HalvingConfig(share_to_end=0.2, brackets=2), 9)
-    half = len(reports) // 2
 
     def go(one: Rungs, some: list) -> list[Decision]:
         return [
-            one.report(f"t{trial}", resource, None if lost else np.array([a, b]))
-            for trial, resource, a, b, lost in some
+            one.report(f"t{trial}", resource, None if lost else np.array([a, b]), violation)
+            for trial, resource, a, b, violation, lost in some
         ]
 
-    go(rungs, reports[:half])
-    copy = pickle.loads(pickle.dumps(rungs))
-    assert go(rungs, reports[half:]) == go(copy, reports[half:])
+    go(rungs, reports[:cut])
+    from_pickle = pickle.loads(pickle.dumps(rungs))
+    from_json = Rungs(HalvingConfig(share_to_end=0.2, brackets=2), 9)
+    from_json.restore_json(json.loads(json.dumps(rungs.to_json())))
+    expected = go(rungs, reports[cut:])
+    assert go(from_pickle, reports[cut:]) == expected
+    assert go(from_json, reports[cut:]) == expected
+    assert from_json.stopped == rungs.stopped

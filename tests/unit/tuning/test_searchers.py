@@ -1,7 +1,8 @@
-"""One conformance suite for all searchers, and what TPE and NSGA-II must add to it."""
+"""What each searcher adds to the conformance suite of all: an even part of a grid, a model that learns."""
 
-import pickle
-import warnings
+import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -9,195 +10,192 @@ import pytest
 from mtbert_ray.metrics import Objective
 from mtbert_ray.pareto.hypervolume import hypervolume
 from mtbert_ray.tuning.searchers import SEARCHERS, Searcher
-from mtbert_ray.tuning.space.load import SearchSpace
-from mtbert_ray.tuning.space.model import setting_key
+from mtbert_ray.tuning.searchers.early_results import FULL, EarlyResults
+from mtbert_ray.tuning.space.model import SearchSpace
 from mtbert_ray.tuning.space.parameters import Choice, FloatRange, IntRange
 
 OBJECTIVES = {
     "dev_score": Objective(direction="maximise", reference=0.0),
     "train_seconds": Objective(direction="minimise", reference=100.0),
 }
-DISCRETE = {
-    "adapter.kind": Choice(values=("none", "lora", "dora")),
-    "adapter.rank": Choice(values=(2, 8), when={"adapter.kind": ("lora", "dora")}),
-    "finetune": Choice(values=("full", "heads_only"), when={"adapter.kind": ("none",)}),
-    "hidden_layers": Choice(values=(1, {"sst": 1, "quora": 2, "sts": 2})),
-    "epochs": IntRange(low=1, high=6, step=2),
-}
-NUM_DISCRETE = (2 + 2 * 2) * 2 * 3
-CONTINUOUS = {
-    **DISCRETE,
-    "learning_rate": FloatRange(kind="loguniform", low=1e-5, high=1e-3),
-    "dropout": FloatRange(kind="uniform", low=0.0, high=0.5),
-}
+NUISANCES = ("dropout", "encoder_dropout", "adapter.dropout", "warmup_fraction")
+GUIDED = ("tpe", "nsga2", "gp", "front")
 
 
-def space_of(algorithm: str, search: dict, *, trials: int | None = 60, seed: int = 0) -> SearchSpace:
+def space_of(algorithm: str, keys: tuple[str, ...], *, trials: int = 60, seed: int = 0) -> SearchSpace:
+    search = {key: FloatRange(kind="uniform", low=0.0, high=0.9) for key in keys}
     return SearchSpace(
         name="suite", objectives=OBJECTIVES, search=search, algorithm=algorithm, trials=trials, seed=seed
     )
 
 
-def search_of(algorithm: str) -> dict:
-    return DISCRETE if algorithm == "grid" else CONTINUOUS
-
-
-def losses_of(values: dict) -> np.ndarray:
-    cost = {"none": 3.0, "lora": 1.0, "dora": 2.0}[values["adapter.kind"]] + values["epochs"]
-    return np.array([-cost + 10 * values.get("dropout", 0.0), cost])
-
-
-def run(searcher: Searcher, count: int, *, delay: int = 3) -> list[dict]:
-    """Ask `count` times with `delay` results outstanding, telling the newest first and every fifth as failed."""
-    settings, waiting = [], []
-    for number in range(count):
-        asked = searcher.ask()
-        if asked is None:
-            break
-        key, values = asked
-        settings.append(values)
-        waiting.append((key, values))
-        if len(waiting) > delay:
-            told_key, told_values = waiting.pop()
-            violation = 1.0 if told_values["epochs"] == 5 else 0.0
-            searcher.tell(told_key, None if number % 5 == 0 else losses_of(told_values), violation)
-    for key, values in waiting:
-        searcher.tell(key, losses_of(values))
-    return settings
-
-
-@pytest.mark.parametrize("algorithm", SEARCHERS)
-class TestEverySearcher:
-    def test_stays_inside_the_space_and_its_conditions(self, algorithm: str):
-        space = space_of(algorithm, search_of(algorithm))
-        settings = run(SEARCHERS[algorithm](space), 60)
-        assert len(settings) == (NUM_DISCRETE if algorithm == "grid" else 60)
-        for values in settings:
-            has_adapter = values["adapter.kind"] != "none"
-            assert ("adapter.rank" in values) is has_adapter
-            assert ("finetune" in values) is not has_adapter
-            assert all(space.search[key].takes(value) for key, value in values.items())
-            space.trial_config(values)
-
-    def test_the_same_seed_gives_the_same_settings(self, algorithm: str):
-        first, second, other = (
-            run(SEARCHERS[algorithm](space_of(algorithm, search_of(algorithm), trials=30, seed=seed)), 30)
-            for seed in (1, 1, 2)
-        )
-        assert first == second
-        assert first != other
-
-    def test_never_repeats_itself_and_ends_when_all_is_tried(self, algorithm: str):
-        settings = run(SEARCHERS[algorithm](space_of(algorithm, DISCRETE, trials=200)), 200)
-        assert len(settings) == NUM_DISCRETE
-        assert len({setting_key(values) for values in settings}) == NUM_DISCRETE
-
-    def test_survives_trials_that_all_fail(self, algorithm: str):
-        searcher = SEARCHERS[algorithm](space_of(algorithm, search_of(algorithm)))
-        for failure in (None, np.array([np.nan, 1.0]), np.array([1.0, np.inf])) * 8:
-            asked = searcher.ask()
-            assert asked is not None
-            searcher.tell(asked[0], failure)
-
-    def test_refuses_a_result_that_nobody_waits_for(self, algorithm: str):
-        searcher = SEARCHERS[algorithm](space_of(algorithm, search_of(algorithm)))
-        key, values = searcher.ask()
-        searcher.tell(key, losses_of(values))
-        with pytest.raises(KeyError):
-            searcher.tell(key, losses_of(values))
-        with pytest.raises(KeyError):
-            searcher.tell_progress(key, 1, losses_of(values))
-        with pytest.raises(KeyError):
-            searcher.tell_stopped(key)
-
-    def test_takes_intermediate_results_and_early_ends(self, algorithm: str):
-        searcher = SEARCHERS[algorithm](space_of(algorithm, search_of(algorithm)))
-        for number in range(NUM_DISCRETE):
-            key, values = searcher.ask()
-            for epoch in (1, 3):
-                searcher.tell_progress(key, epoch, None if number % 7 == 0 else losses_of(values), number % 2 * 0.5)
-            if number % 3:
-                searcher.tell_stopped(key)
-            else:
-                searcher.tell(key, losses_of(values))
-            with pytest.raises(KeyError):
-                searcher.tell_stopped(key)
-
-    @pytest.mark.parametrize("after", [0, 5, 25])
-    def test_goes_on_from_a_pickle_as_if_nothing_happened(self, algorithm: str, after: int):
-        searcher = SEARCHERS[algorithm](space_of(algorithm, search_of(algorithm), trials=40))
-        run(searcher, after)
-        outstanding = searcher.ask()
-        copy = pickle.loads(pickle.dumps(searcher))
-        for one in (searcher, copy):
-            one.tell(outstanding[0], losses_of(outstanding[1]))
-        assert run(searcher, 10) == run(copy, 10)
-
-    def test_says_nothing_to_the_user(self, algorithm: str, capfd: pytest.CaptureFixture):
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            run(SEARCHERS[algorithm](space_of(algorithm, search_of(algorithm))), 30)
-        assert capfd.readouterr() == ("", "")
+def num_trials_and_seeds(algorithm: str) -> tuple[int, int]:
+    """A Gaussian process learns from fewer trials, and takes longer over each."""
+    return (12, 1) if algorithm == "gp" else (80, 3)
 
 
 def test_a_part_of_a_grid_is_drawn_from_all_of_it():
-    settings = run(SEARCHERS["grid"](space_of("grid", DISCRETE, trials=12)), 100)
-    assert len(settings) == 12
-    assert {values["adapter.kind"] for values in settings} == {"none", "lora", "dora"}
+    kinds = ("none", "lora", "dora")
+    search = {"adapter.kind": Choice(values=kinds), "epochs": IntRange(low=1, high=12)}
+    space = SearchSpace(name="suite", objectives=OBJECTIVES, search=search, algorithm="grid", trials=12)
+    searcher = SEARCHERS["grid"](space)
+    settings = [searcher.ask()[1] for _ in range(12)]
+    assert searcher.ask() is None
+    assert {values["adapter.kind"] for values in settings} == set(kinds)
 
 
-@pytest.mark.parametrize("algorithm", ["tpe", "nsga2", "front"])
+def test_importing_the_searchers_does_not_import_torch():
+    code = "import sys, mtbert_ray.tuning.searchers; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("algorithm", GUIDED)
 def test_learns_a_front_that_random_search_has_not_found(algorithm: str):
-    # Two objectives x and (1 - x) on top of four nuisances that only cost: the front is where all of these are 0.
-    nuisances = ("dropout", "encoder_dropout", "adapter.dropout", "warmup_fraction")
-    search = {key: FloatRange(kind="uniform", low=0.0, high=0.9) for key in (*nuisances, "weight_decay")}
+    # Two objectives x and (1 - x) on top of nuisances that only cost: the front is where all of these are 0.
+    num_trials, num_seeds = num_trials_and_seeds(algorithm)
+    nuisances = NUISANCES[: 2 if algorithm == "gp" else 4]
 
     def front_volume(name: str, seed: int) -> float:
-        searcher = SEARCHERS[name](space_of(name, search, trials=80, seed=seed))
+        searcher = SEARCHERS[name](space_of(name, (*nuisances, "weight_decay"), trials=num_trials, seed=seed))
         points = []
-        for _ in range(80):
+        for _ in range(num_trials):
             key, values = searcher.ask()
             waste = sum(values[nuisance] for nuisance in nuisances)
-            losses = np.array([values["weight_decay"] + waste, 0.9 - values["weight_decay"] + waste])
-            searcher.tell(key, losses)
-            points.append(losses)
-        return float(hypervolume(np.array(points), np.array([2.5, 2.5])))
+            points.append(np.array([values["weight_decay"] + waste, 0.9 - values["weight_decay"] + waste]))
+            searcher.tell(key, points[-1])
+        return float(hypervolume(np.array(points), np.full(2, 0.9 + 0.4 * len(nuisances))))
 
-    seeds = range(3)
-    assert np.mean([front_volume(algorithm, seed) for seed in seeds]) > 1.05 * np.mean(
-        [front_volume("random", seed) for seed in seeds]
-    )
+    guided, random = ([front_volume(name, seed) for seed in range(num_seeds)] for name in (algorithm, "random"))
+    assert np.mean(guided) > 1.05 * np.mean(random)
 
 
-@pytest.mark.parametrize("algorithm", ["tpe", "nsga2"])
-def test_early_results_are_never_taken_for_full_ones(algorithm: str):
-    told, never_told = (SEARCHERS[algorithm](space_of(algorithm, CONTINUOUS)) for _ in range(2))
-    for number in range(40):
-        (key, values), (same_key, same_values) = told.ask(), never_told.ask()
-        assert (key, values) == (same_key, same_values)
-        told.tell_progress(key, 1, losses_of(values))
-        for searcher in (told, never_told):
-            if number % 3:
-                searcher.tell_stopped(key)
-            else:
-                searcher.tell(key, losses_of(values))
+@pytest.mark.parametrize("losses_known", [True, False])
+@pytest.mark.parametrize("algorithm", GUIDED)
+def test_feasible_suggestions_become_more_frequent(algorithm: str, losses_known: bool):
+    # What looks best on both objectives, a small dropout, breaks the constraint; a third of the range is feasible.
+    num_trials, num_seeds = num_trials_and_seeds(algorithm)
 
-
-@pytest.mark.parametrize("algorithm", ["tpe", "nsga2"])
-def test_infeasible_trials_are_avoided(algorithm: str):
-    # What looks best on both objectives, a small dropout, breaks the constraint.
-    keys = ("dropout", "encoder_dropout", "adapter.dropout", "warmup_fraction")
-    search = {key: FloatRange(kind="uniform", low=0.0, high=0.9) for key in keys}
-
-    def feasible_share(seed: int, *, told: bool) -> float:
-        searcher = SEARCHERS[algorithm](space_of(algorithm, search, trials=80, seed=seed))
+    def feasible_share(seed: int) -> float:
+        searcher = SEARCHERS[algorithm](space_of(algorithm, NUISANCES[:2], trials=num_trials, seed=seed))
         feasible = []
-        for _ in range(80):
+        for _ in range(num_trials):
             key, values = searcher.ask()
             violation = max(0.0, 0.6 - values["dropout"])
-            searcher.tell(key, np.array([values["dropout"]] * 2), violation if told else 0.0)
+            losses = values["dropout"] + np.array([values["encoder_dropout"], 0.9 - values["encoder_dropout"]])
+            searcher.tell(key, losses if losses_known or violation == 0.0 else None, violation)
             feasible.append(violation == 0.0)
-        return float(np.mean(feasible[40:]))
+        return float(np.mean(feasible[num_trials // 2 :]))
 
-    assert np.mean([feasible_share(seed, told=True) for seed in range(3)]) > 0.5  # A third of the range is feasible.
-    assert np.mean([feasible_share(seed, told=False) for seed in range(3)]) < 0.25
+    assert np.mean([feasible_share(seed) for seed in range(num_seeds)]) > 0.4
+
+
+@pytest.mark.parametrize("algorithm", GUIDED)
+def test_the_excess_alone_shows_the_way_to_the_first_feasible_trial(algorithm: str):
+    # Nothing but a corner of the space is feasible: one random setting in 81.
+    num_trials, num_seeds = num_trials_and_seeds(algorithm)
+
+    def excess_of_the_last(seed: int, *, told: bool) -> float:
+        searcher = SEARCHERS[algorithm](space_of(algorithm, NUISANCES[:2], trials=num_trials, seed=seed))
+        excess = []
+        for _ in range(num_trials):
+            key, values = searcher.ask()
+            excess.append(sum(max(0.0, values[nuisance] - 0.1) for nuisance in NUISANCES[:2]))
+            if told:
+                searcher.tell(key, None if excess[-1] > 0 else np.ones(2), excess[-1])
+            else:
+                searcher.tell(key, None)
+        return float(np.mean(excess[num_trials // 2 :]))
+
+    told, failed = (
+        np.mean([excess_of_the_last(seed, told=told) for seed in range(num_seeds)]) for told in (True, False)
+    )
+    assert told < 0.8 * failed
+
+
+def pairs_of_searchers(algorithm: str) -> tuple[Searcher, Searcher]:
+    first, second = (SEARCHERS[algorithm](space_of(algorithm, NUISANCES, trials=40)) for _ in range(2))
+    return first, second
+
+
+def losses_of(values: dict) -> np.ndarray:
+    return np.array([values["dropout"], values["warmup_fraction"]])
+
+
+@pytest.mark.parametrize("algorithm", ["tpe", "nsga2"])
+def test_early_results_are_left_out_as_long_as_nothing_shows_what_they_lead_to(algorithm: str):
+    told, never_told = pairs_of_searchers(algorithm)
+    for _ in range(20):
+        (key, values), asked = told.ask(), never_told.ask()
+        assert (key, values) == asked
+        told.tell_progress(key, 1, losses_of(values))
+        told.tell_stopped(key)
+        never_told.tell(key, None)
+
+
+@pytest.mark.parametrize("algorithm", ["tpe", "nsga2"])
+def test_stopped_trials_are_told_as_what_they_would_have_reached(algorithm: str):
+    early, at_the_end = pairs_of_searchers(algorithm)
+    change = np.array([-0.5, 2.0])
+    for number in range(40):
+        (key, values), asked = early.ask(), at_the_end.ask()
+        assert (key, values) == asked
+        early.tell_progress(key, 1, losses_of(values))
+        if number % 3:
+            early.tell_stopped(key)
+        else:
+            early.tell(key, losses_of(values) + change)
+        at_the_end.tell(key, losses_of(values) + change)
+
+
+class TestWhatATrialWouldReach:
+    def results(self) -> EarlyResults:
+        """Three trials at resource 1; two of them go to 3, and those to the end."""
+        results = EarlyResults()
+        for key, losses in enumerate(([1.0, 10.0], [2.0, 20.0], [3.0, 30.0])):
+            results.add(key, 1, np.array(losses), 0.0)
+        results.add(0, 3, np.array([0.5, 12.0]), 0.0)
+        results.add(1, 3, np.array([1.0, 23.0]), 0.0)
+        results.add(0, FULL, np.array([0.0, 13.0]), 0.0)
+        results.add(1, FULL, np.array([0.5, 24.0]), 0.25)
+        return results
+
+    def test_the_median_changes_are_added_from_its_last_result_on(self):
+        losses, violation = self.results().at_the_end(2)
+        assert losses.tolist() == [3.0 - 0.75 - 0.5, 30.0 + 2.5 + 1.0]
+        assert violation == 0.0
+
+    def test_a_full_run_is_what_it_is(self):
+        losses, violation = self.results().at_the_end(1)
+        assert (losses.tolist(), violation) == ([0.5, 24.0], 0.25)
+
+    def test_it_is_the_same_as_all_extrapolated_together(self):
+        results = self.results()
+        keys, losses_NM, violations_N = results.extrapolated()
+        for key, losses, violation in zip(keys, losses_NM, violations_N, strict=True):
+            alone = results.at_the_end(key)
+            assert (alone[0].tolist(), alone[1]) == (losses.tolist(), violation)
+
+    def test_none_where_nobody_shows_what_comes_next(self):
+        results = self.results()
+        assert results.at_the_end(7) is None
+        results.add(3, 2, np.array([1.0, 1.0]), 0.0)  # Nobody who was here was at 3.
+        assert results.at_the_end(3) is None
+        nobody_finished = EarlyResults()
+        for key in range(2):
+            nobody_finished.add(key, 1, np.array([1.0]), 0.0)
+        nobody_finished.add(0, 3, np.array([0.5]), 0.0)
+        assert nobody_finished.at_the_end(0) is None
+        assert nobody_finished.at_the_end(1) is None
+
+
+@pytest.mark.parametrize("algorithm", ["tpe", "nsga2"])
+def test_an_unknown_excess_counts_as_twice_the_worst_that_is_known(algorithm: str):
+    unknown, known = pairs_of_searchers(algorithm)
+    for number in range(40):
+        (key, values), asked = unknown.ask(), known.ask()
+        assert (key, values) == asked
+        infinite = number % 4 == 3
+        worst = 1.5 if number > 10 else 0.75
+        excess = worst if number in (2, 10) else 0.25 * (values["dropout"] > 0.5)
+        unknown.tell(key, losses_of(values), math.inf if infinite else excess)
+        known.tell(key, losses_of(values), max(1.0, 2 * worst) if infinite else excess)

@@ -25,8 +25,8 @@ search:
 trials: 4
 """
 TOP_KEYS = (
-    "name, question, paper_table, objectives, fixed, experiments, search, algorithm, scheduler, trials, "
-    "time_budget_minutes, seed, resources"
+    "name, question, paper_table, objectives, fixed, experiments, search, algorithm, scheduler, halving, probe, "
+    "start_with, learn_from, trials, time_budget_minutes, seed, resources"
 )
 KINDS = "choice, uniform, loguniform, int, grid"
 METRICS = (
@@ -68,7 +68,7 @@ def replaced(line_number: int, *lines: str) -> str:
         (
             10,
             ["trials: 4", "algorithm: tpee"],
-            ["F:11: algorithm has 'tpee'; did you mean 'tpe'? (random, grid, tpe, nsga2, front)"],
+            ["F:11: algorithm has 'tpee'; did you mean 'tpe'? (random, grid, tpe, nsga2, gp, front)"],
         ),
         (10, ["trials: 4", "seed: -1"], ["F:11: seed has -1; must be greater than or equal to 0"]),
         (
@@ -338,7 +338,7 @@ trials: -1
         f"F:3: objectives has the unknown metric 'dev_scor'; did you mean 'dev_score'? ({METRICS})",
         "F:4: objectives.train_seconds.direction has 'minimize'; did you mean 'minimise'? (maximise, minimise)",
         "F:4: unknown key 'objectives.train_seconds.refrence'; did you mean 'objectives.train_seconds.reference'? "
-        "(direction, reference, constraint, without_gpu)",
+        "(direction, reference, constraint, attainable, without_gpu)",
         "F:4: objectives.train_seconds has no reference",
         "F:5: fixed.epochs has 0; must be greater than or equal to 1",
         "F:7: search.adapter.kind has 'lroa'; did you mean 'lora'? (none, lora, dora, vera)",
@@ -408,9 +408,7 @@ def test_a_grid_too_large_to_list(tmp_path: Path):
     text = replaced(8, "  learning_rate: {grid: [1e-5]}", "  epochs: {int: [1, 20000]}").replace(
         "trials: 4", "algorithm: grid"
     )
-    assert mistakes(text, tmp_path) == [
-        "F:11: the grid has more than 10000 settings; use algorithm random, tpe, nsga2 or front"
-    ]
+    assert mistakes(text, tmp_path) == ["F:11: the grid has more than 10000 settings; use another algorithm"]
 
 
 @pytest.mark.filterwarnings("ignore:.*is left out")

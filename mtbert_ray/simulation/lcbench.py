@@ -1,22 +1,23 @@
 """LCBench by its surrogate: error and training time of a neural network after 1 to 52 epochs, on 34 OpenML tasks.
 
 The surrogate is yahpo gym's (Pfisterer et al. 2022), one ONNX file; the conventions are those of the README beside it.
-Needs onnxruntime (`pip install "mtbert-ray[bench]"`). Knows nothing of searchers or schedulers.
+Needs onnxruntime (the `bench` extra), imported only when the file is opened. Knows nothing of schedulers.
 """
 
 import json
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
+from mtbert_ray.errors import ConfigError, DataError, did_you_mean
 from mtbert_ray.metrics import Objective
 from mtbert_ray.pareto.hypervolume import hypervolume
+from mtbert_ray.simulation.clock import Candidate, Curve
+from mtbert_ray.tuning.searchers import SEARCHERS, Searcher
 from mtbert_ray.tuning.space import SearchSpace
 from mtbert_ray.tuning.space.model import setting_key
 from mtbert_ray.tuning.space.parameters import FloatRange, IntRange, Parameter
@@ -24,10 +25,13 @@ from mtbert_ray.tuning.space.random_suggest import RandomSuggest
 
 # E epochs, N configurations
 
-DEFAULT_FOLDER = Path(os.environ.get("BENCH_DIR", Path(__file__).resolve().parents[2] / "shared" / "bench"))
 NUM_EPOCHS = 52
 NUM_REFERENCE_RUNS = 20_000
 REFERENCE_POINT = np.array([1.1, 1.1])
+OBJECTIVES = {
+    "error": Objective(direction="minimise", reference=1.1),
+    "log_time": Objective(direction="minimise", reference=1.1),
+}
 _HYPERPARAMETERS = (
     "batch_size",
     "learning_rate",
@@ -38,26 +42,22 @@ _HYPERPARAMETERS = (
     "max_dropout",
 )
 """In the order of the model's inputs, which the epoch leads."""
-_OBJECTIVES = {
-    "error": Objective(direction="minimise", reference=1.1),
-    "log_time": Objective(direction="minimise", reference=1.1),
-}
 _SHORTEST_SECONDS = 1e-3
 """The surrogate may predict no time at all, which has no logarithm."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Curve:
-    """What one configuration would report, at each epoch of its task's `epochs`."""
+class Model(Protocol):
+    """What is needed of an `onnxruntime.InferenceSession`."""
 
-    losses: NDArray[np.float64]
-    """`(E, 2)`: error and log10 of the time so far, both scaled by the extremes of the task's random full runs."""
-    seconds: NDArray[np.float64]
-    """`(E,)`: time spent until then, never falling."""
+    def run(self, output_names: None, inputs: Mapping[str, NDArray[Any]]) -> Sequence[NDArray[Any]]:
+        """Return the outputs: one array `(N, 6)` whose first columns are seconds and validation accuracy in percent."""
+        ...
 
 
 class Task:
     """One data set: configurations in, learning curves out. Curves are kept, so that a repeated question is free.
+
+    A curve's losses are error and log10 of the time so far, both scaled by the extremes of the task's random full runs.
 
     Args:
         name: its OpenML number.
@@ -65,15 +65,17 @@ class Task:
         model: the surrogate.
         search: hyperparameter -> its range.
         epochs: where curves are known, the last being the full run. Few of them save most of the model's time.
+        num_reference_runs: random full runs by which the task is scaled.
     """
 
     def __init__(
         self,
         name: str,
         code: int,
-        model: onnxruntime.InferenceSession,
+        model: Model,
         search: Mapping[str, Parameter],
         epochs: Sequence[int],
+        num_reference_runs: int = NUM_REFERENCE_RUNS,
     ) -> None:
         self.name = name
         self.epochs = tuple(epochs)
@@ -83,7 +85,7 @@ class Task:
         self._curves: dict[str, Curve] = {}
         suggest = RandomSuggest(np.random.default_rng(0))
         space = self.space(seed=0)
-        error_N, seconds_N = self._predict([(space.sample(suggest), NUM_EPOCHS) for _ in range(NUM_REFERENCE_RUNS)])
+        error_N, seconds_N = self._predict([(space.sample(suggest), NUM_EPOCHS) for _ in range(num_reference_runs)])
         losses_N2 = np.stack([error_N, np.log10(seconds_N)], axis=1)
         self._low_2, self._range_2 = losses_N2.min(axis=0), np.ptp(losses_N2, axis=0)
         self._random_volume = hypervolume((losses_N2 - self._low_2) / self._range_2, REFERENCE_POINT)
@@ -92,7 +94,18 @@ class Task:
 
     def space(self, *, seed: int) -> SearchSpace:
         """Return the search space as a searcher takes it."""
-        return SearchSpace(name=f"lcbench-{self.name}", objectives=_OBJECTIVES, search=self._search, seed=seed)
+        return SearchSpace(name=f"lcbench-{self.name}", objectives=OBJECTIVES, search=self._search, seed=seed)
+
+    def trials(self, algorithm: str, seed: int) -> tuple[Iterator[Candidate], Searcher]:
+        """Return a trial for each suggestion of a new searcher, asked when a trial is to start; and the searcher."""
+        searcher = SEARCHERS[algorithm](self.space(seed=seed))
+        return self._suggested_by(searcher), searcher
+
+    def _suggested_by(self, searcher: Searcher) -> Iterator[Candidate]:
+        for number in count():
+            asked = searcher.ask()
+            assert asked is not None, "a continuous space has no last setting"
+            yield Candidate(key=asked[0], name=str(number), curve=self.curve(asked[1]))
 
     def curve(self, values: Mapping[str, Any]) -> Curve:
         """Return the curve of a configuration, predicted in one call."""
@@ -101,7 +114,9 @@ class Task:
             error_E, seconds_E = self._predict([(values, epoch) for epoch in self.epochs])
             seconds_E = np.maximum.accumulate(seconds_E)
             losses_E2 = (np.stack([error_E, np.log10(seconds_E)], axis=1) - self._low_2) / self._range_2
-            self._curves[key] = Curve(losses=losses_E2, seconds=seconds_E)
+            self._curves[key] = Curve(
+                epochs=self.epochs, losses=losses_E2, violations=np.zeros(len(self.epochs)), seconds=seconds_E
+            )
         return self._curves[key]
 
     def volume(self, losses_N2: NDArray[np.float64]) -> float:
@@ -128,24 +143,60 @@ class Benchmark:
         folder: holds `lcbench/model.onnx` and its two descriptions.
 
     Raises:
-        FileNotFoundError: it does not.
+        DataError: it does not, or onnxruntime is not installed.
     """
 
     def __init__(self, folder: Path) -> None:
         root = folder / "lcbench"
-        described = json.loads((root / "config_space.json").read_text())["hyperparameters"]
-        self._codes: dict[str, int] = json.loads((root / "encoding.json").read_text())["OpenML_task_id"]
+        try:
+            described = json.loads((root / "config_space.json").read_text())["hyperparameters"]
+            self._codes: dict[str, int] = json.loads((root / "encoding.json").read_text())["OpenML_task_id"]
+            model = (root / "model.onnx").read_bytes()
+        except OSError as error:
+            raise DataError(
+                f"{error.filename}: cannot be read: {error.strerror}. Give the folder that holds yahpo gym's lcbench/: "
+                "model.onnx, config_space.json and encoding.json"
+            ) from error
+        except (ValueError, KeyError) as error:
+            raise DataError(f"{root}: config_space.json or encoding.json is not yahpo gym's: {error}") from error
         self._search = {entry["name"]: _parameter(entry) for entry in described if entry["name"] in _HYPERPARAMETERS}
         choices = next(entry["choices"] for entry in described if entry["name"] == "OpenML_task_id")
         self.names = tuple(sorted(choices, key=int))
         """OpenML numbers, in order."""
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        self._model = onnxruntime.InferenceSession((root / "model.onnx").read_bytes(), options)
+        self._model = _session(model, root)
 
     def task(self, name: str, epochs: Sequence[int] = range(1, NUM_EPOCHS + 1)) -> Task:
-        """Return a task, scaled; takes a second or two."""
+        """Return a task, scaled; takes a second or two.
+
+        Raises:
+            ConfigError: there is no such task.
+        """
+        self.check_names([name])
         return Task(name, self._codes[name], self._model, self._search, epochs)
+
+    def check_names(self, names: Sequence[str]) -> None:
+        """Check that there are such tasks.
+
+        Raises:
+            ConfigError: names the wrong ones.
+        """
+        problems = [f"LCBench has no task {name}{did_you_mean(name, self.names)}" for name in names]
+        wrong = [problem for name, problem in zip(names, problems, strict=True) if name not in self.names]
+        if wrong:
+            raise ConfigError([*wrong, f"its tasks are {', '.join(self.names)}"])
+
+
+def _session(model: bytes, root: Path) -> Model:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise DataError(
+            f"{root}: LCBench's surrogate needs the package 'onnxruntime': pip install 'mtbert-ray[bench]'"
+        ) from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session: Model = onnxruntime.InferenceSession(model, options)
+    return session
 
 
 def _parameter(entry: Mapping[str, Any]) -> Parameter:

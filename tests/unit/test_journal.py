@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.errors import JournalError
+from mtbert_ray.journal import JOURNAL_NAME, Journal, read_journal
 from mtbert_ray.metrics import Objective
 from mtbert_ray.records import (
-    JOURNAL_NAME,
     EpochFinished,
-    Journal,
     SweepFinished,
     SweepStarted,
     TrialFailed,
@@ -23,7 +22,6 @@ from mtbert_ray.records import (
     TrialStopped,
     as_scalar,
     final_metrics,
-    read_journal,
 )
 
 CONFIG = TrialConfig(adapter={"kind": "lora"}).model_dump(mode="json")

@@ -1,0 +1,83 @@
+"""What the Pareto scheduler saves on a real sweep against running every trial to its end, with the same trials.
+
+Run: python benchmarks/early_stopping.py --data DIR --out DIR       (DIR: the course's files; a new folder)
+"""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from mtbert_ray.journal import read_journal
+from mtbert_ray.pareto.hypervolume import hypervolume
+from mtbert_ray.pareto.objectives import is_feasible, reference_losses, to_losses
+from mtbert_ray.records import SweepRecord, TrialRecord
+
+SPACE = Path(__file__).with_name("early_stopping.yaml")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What one of the two sweeps took and reached."""
+
+    steps: int
+    epochs: int
+    finished: int
+    minutes: float
+    volume: float
+
+
+def result_of(sweep: SweepRecord) -> Result:
+    """Sum a sweep up."""
+    objectives = sweep.started.objectives
+    finished = [trial for trial in sweep.trials if trial.status == "finished"]
+    losses = [
+        losses
+        for trial in finished
+        if is_feasible(trial.metrics, objectives) and (losses := to_losses(trial.metrics, objectives)) is not None
+    ]
+    assert sweep.finished is not None, "the sweep was cut off"
+    return Result(
+        steps=sum(map(steps_of, sweep.trials)),
+        epochs=sum(len(trial.epochs) for trial in sweep.trials),
+        finished=len(finished),
+        minutes=(sweep.finished.time - sweep.started.time) / 60,
+        volume=hypervolume(np.array(losses), reference_losses(objectives)),
+    )
+
+
+def steps_of(trial: TrialRecord) -> int:
+    """Return the steps that a trial took before its last report."""
+    if trial.epochs:
+        return int(trial.epochs[-1]["step"] or 0)
+    return 0 if trial.probe is None else trial.probe.steps
+
+
+def main(
+    data: Annotated[Path, typer.Option(help="Folder of the course's files.")],
+    out: Annotated[Path, typer.Option(help="Where the two sweeps go, as fifo/ and pareto/.")],
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="As of a sweep.")] = None,
+) -> None:
+    """Run both sweeps and print the comparison."""
+    sweeps = {}
+    for scheduler in ("fifo", "pareto"):
+        command = [sys.executable, "-m", "mtbert_ray.sweep", SPACE, "--data", data, "--out", out / scheduler]
+        options = [*(set_ or []), f"scheduler={scheduler}"]
+        subprocess.run([*command, *(word for option in options for word in ("--set", option))], check=True)
+        sweeps[scheduler] = read_journal(out / scheduler)
+    settings = [[trial.hyperparameters for trial in sweep.trials] for sweep in sweeps.values()]
+    assert settings[0] == settings[1], "the two sweeps must try the same settings"
+    results = {name: result_of(sweep) for name, sweep in sweeps.items()}
+    typer.echo(f"{'':8}{'finished':>10}{'epochs':>8}{'steps':>8}{'minutes':>9}{'hypervolume':>13}")
+    for name, one in results.items():
+        typer.echo(f"{name:8}{one.finished:10}{one.epochs:8}{one.steps:8}{one.minutes:9.1f}{one.volume:13.4f}")
+    fifo, pareto = results["fifo"], results["pareto"]
+    typer.echo(f"pareto: {pareto.steps / fifo.steps:.1%} of the steps, {pareto.volume / fifo.volume:.1%} of the volume")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,32 @@
+"""The trainers that benchmarks/throughput.py compares: ours, and what a user would pick.
+
+All train the same model from the same weights, at the same rate, schedule and dropout, over the same rows.
+"""
+
+from collections.abc import Callable
+
+from mtbert_ray.config import TrialConfig
+from mtbert_ray.training.loop import EpochResult, TrainingRun
+from mtbert_ray.training.process import Process
+from rivals.hugging_face import trainer, trainer_grouped
+from rivals.loops import course_code, sentence_transformers_style
+from rivals.stopwatch import Stopwatch
+
+
+def ours(config: TrialConfig, process: Process, watch: Stopwatch) -> float:
+    """Train as a trial does; return the last epoch's dev score."""
+    run = TrainingRun(config, process=process, on_step=lambda *_: watch.step())
+    *_, last = run.epochs(while_training=watch.running)
+    assert isinstance(last, EpochResult), "a run ends with an epoch"
+    return last.scores["dev_score"]
+
+
+OURS = "mtbert_ray"
+TRAINERS: dict[str, Callable[[TrialConfig, Process, Stopwatch], float]] = {
+    OURS: ours,
+    "HF Trainer": trainer,
+    "HF Trainer, by length": trainer_grouped,
+    "sentence-transformers style": sentence_transformers_style,
+    "course code, padded to 128": course_code,
+}
+"""Each trains a setting, times its steps, and returns the dev score."""

@@ -1,0 +1,179 @@
+"""The append-only journal of a sweep: one JSON line an event.
+
+Each is flushed to disk as it happens, so that a killed process loses at most the line it was writing. Knows nothing of
+torch, Ray or figures.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+from pydantic import TypeAdapter, ValidationError
+
+from mtbert_ray.errors import JournalError
+from mtbert_ray.records import (
+    EpochFinished,
+    Event,
+    ProbeFinished,
+    SweepFinished,
+    SweepRecord,
+    SweepResumed,
+    SweepStarted,
+    TrialFailed,
+    TrialFinished,
+    TrialRecord,
+    TrialStarted,
+    TrialStopped,
+)
+
+JOURNAL_NAME = "journal.jsonl"
+_EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+
+
+class Journal:
+    """Appends events to a new journal in a folder. One process writes; anybody may read at any time.
+
+    Holds no open file, so that it can be pickled with whatever writes to it.
+
+    Raises:
+        JournalError: the folder is not empty, or cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        refuse_used_folder(folder)
+        self._path = folder / JOURNAL_NAME
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._path.touch(exist_ok=False)
+        except OSError as error:
+            raise JournalError(f"{folder}: no sweep can be written there: {error}") from error
+
+    @classmethod
+    def reopen(cls, folder: Path) -> Self:
+        """Go on with the journal of a sweep whose session ended, without a last line that was cut off.
+
+        Raises:
+            JournalError: there is none, or it cannot be written.
+        """
+        journal = cls.__new__(cls)
+        journal._path = folder / JOURNAL_NAME
+        try:
+            with journal._path.open("r+b") as file:
+                whole = file.read().rfind(b"\n") + 1
+                file.truncate(whole)
+        except OSError as error:
+            raise JournalError(f"{folder}: no sweep can be gone on with there: {error}") from error
+        return journal
+
+    def append(self, event: Event) -> None:
+        """Write one event and hand it to the disk."""
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(event.model_dump_json() + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+@contextmanager
+def writing_alone(folder: Path) -> Iterator[None]:
+    """Keep other processes of this machine from going on with a sweep that this one runs.
+
+    The operating system lets go when the process ends, however it ends.
+
+    Raises:
+        JournalError: another process runs the sweep.
+    """
+    with (folder / JOURNAL_NAME).open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise JournalError(f"{folder}: another process is running this sweep") from error
+        yield
+
+
+def refuse_used_folder(folder: Path) -> None:
+    """Check that a folder can take a new sweep: it is empty, or there is none yet.
+
+    Raises:
+        JournalError: it holds a sweep or anything else, or it is a file.
+    """
+    if (folder / JOURNAL_NAME).exists():
+        raise JournalError(f"{folder} already holds the journal of a sweep; give --out another folder")
+    if folder.exists() and not folder.is_dir():
+        raise JournalError(f"{folder} is a file; give --out a folder")
+    if folder.exists() and any(folder.iterdir()):
+        raise JournalError(f"{folder} is not empty; give --out a folder of its own")
+
+
+def read_journal(folder: Path) -> SweepRecord:
+    """Read a sweep's folder.
+
+    Raises:
+        JournalError: no journal, a journal without its first event, or a damaged line before the last.
+    """
+    path = folder / JOURNAL_NAME
+    try:
+        # Not splitlines: JSON leaves line separators such as U+2028 in a text as they are.
+        lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
+    except OSError as error:
+        raise JournalError(f"{path}: cannot be read: {error}. Give the folder of a sweep (its --out)") from error
+    events: list[Event] = []
+    torn = False
+    for number, line in enumerate(lines, start=1):
+        try:
+            events.append(_EVENT.validate_python(json.loads(line)))
+        except (json.JSONDecodeError, UnicodeDecodeError, ValidationError) as error:
+            if number < len(lines):
+                raise JournalError(f"{path}, line {number}: not an event of a sweep: {error}") from error
+            torn = True
+    if not events or not isinstance(events[0], SweepStarted):
+        raise JournalError(f"{path}: does not begin with a sweep_started event")
+    return _fold(events[0], events[1:], torn=torn)
+
+
+def _fold(started: SweepStarted, events: Sequence[Event], *, torn: bool) -> SweepRecord:
+    """Gather the events of each trial."""
+    trials: dict[str, TrialRecord] = {}
+    finished: SweepFinished | None = None
+    resumed: list[SweepResumed] = []
+    for event in events:
+        if (
+            isinstance(event, ProbeFinished | EpochFinished | TrialFinished | TrialStopped | TrialFailed)
+            and event.trial_id not in trials
+        ):
+            raise JournalError(f"the journal tells of trial {event.trial_id} ({event.event}) before it started")
+        match event:
+            case TrialStarted():
+                trials[event.trial_id] = TrialRecord(
+                    trial_id=event.trial_id,
+                    hyperparameters=dict(event.hyperparameters),
+                    config=dict(event.config),
+                    started=event.time,
+                )
+            case ProbeFinished():
+                trials[event.trial_id].probe = event
+            case EpochFinished():
+                trial = trials[event.trial_id]
+                trial.epochs.append(event.metrics)
+                trial.gpu_problem = event.gpu_problem or trial.gpu_problem
+            case TrialFinished():
+                trial = trials[event.trial_id]
+                trial.status, trial.ended, trial.checkpoint = "finished", event.time, event.checkpoint
+            case TrialStopped():
+                trial = trials[event.trial_id]
+                trial.status, trial.ended, trial.checkpoint = "stopped", event.time, event.checkpoint
+                trial.reason, trial.stop_kind = event.reason, event.kind
+            case TrialFailed():
+                trial = trials[event.trial_id]
+                trial.status, trial.ended, trial.reason = "failed", event.time, event.reason
+            case SweepFinished():
+                finished = event
+            case SweepResumed():
+                finished = None
+                resumed.append(event)
+            case SweepStarted():
+                raise JournalError("a journal holds one sweep; a second sweep_started event was found")
+    return SweepRecord(started=started, trials=list(trials.values()), finished=finished, resumed=resumed, torn=torn)

@@ -1,0 +1,97 @@
+"""Linear layers through oneDNN on processors where PyTorch's own choice for float32 is half as fast.
+
+PyTorch multiplies float32 matrices with Intel's MKL, which on other makers' processors leaves AVX-512 unused. oneDNN,
+which PyTorch also brings, uses it: the same float32 sums, in another order. Knows layers, not models.
+"""
+
+import platform
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+# N tokens, I inputs, O outputs
+
+
+@contextmanager
+def quick_linears(enabled: bool | None = None) -> Iterator[None]:
+    """Let float32 linear layers on the CPU, called inside, and their backward passes go through oneDNN.
+
+    Args:
+        enabled: whether at all; none decides by the processor.
+    """
+    if not (pays() if enabled is None else enabled):
+        yield
+        return
+    with _ThroughOneDnn():
+        yield
+
+
+@cache
+def pays() -> bool:
+    """Return whether this processor has AVX-512 that MKL does not use."""
+    return (
+        torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
+        and can_multiply()
+        and torch.cpu._is_avx512_supported()
+        and "AuthenticAMD" in _processor()
+    )
+
+
+def can_multiply() -> bool:
+    """Return whether this PyTorch has the operation, which is not part of its public interface."""
+    available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return available and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+def _processor() -> str:
+    description = Path("/proc/cpuinfo")
+    return description.read_text(encoding="utf-8") if description.exists() else platform.processor()
+
+
+class _ThroughOneDnn(TorchFunctionMode):
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401
+        if func is functional.linear and not kwargs and _fits(*args):
+            return _Linear.apply(*args, *(None for _ in range(3 - len(args))))  # type: ignore[no-untyped-call]
+        return func(*args, **(kwargs or {}))
+
+
+def _fits(*tensors: Tensor | None) -> bool:
+    return not torch.is_autocast_enabled("cpu") and all(
+        x is None or (x.dtype is torch.float32 and x.device.type == "cpu") for x in tensors
+    )
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> Tensor:  # noqa: ANN401
+        ctx.save_for_backward(x, weight_OI)
+        return _product(x, weight_OI, bias_O)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:  # noqa: ANN401
+        x, weight_OI = ctx.saved_tensors
+        by_x, by_weight, by_bias = ctx.needs_input_grad
+        grad_NO = grad.flatten(0, -2)
+        return (
+            _product(grad, weight_OI.t()) if by_x else None,
+            _product(grad_NO.t(), x.flatten(0, -2).t()) if by_weight else None,
+            grad_NO.sum(dim=0) if by_bias else None,
+        )
+
+
+def _product(x: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -> Tensor:
+    result: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight_OI, bias_O, "none", [], "")
+    return result

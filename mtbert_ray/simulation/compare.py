@@ -1,0 +1,142 @@
+"""Runs every rule with every searcher and number of workers over seeds, and keeps what each run came to.
+
+Knows nothing of where trials come from or of how results are shown.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtbert_ray.simulation.clock import Candidate, Learns, Outcome, simulate
+from mtbert_ray.simulation.rules import Rule
+
+# N full runs that count, M objectives
+
+_ROUNDING = 1e-9
+"""Of a budget: what was spent is a sum of many times."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """Something to run simulated sweeps on."""
+
+    name: str
+    mean_seconds: float
+    """Of a full run."""
+    max_epochs: int
+    """Of the longest full run."""
+    trials: Callable[[str, int], tuple[Iterator[Candidate], Learns | None]]
+    """Searcher and seed -> the trials of a sweep, and who is to learn from them."""
+    volume: Callable[[NDArray[np.float64]], float]
+    """Losses `(N, M)` of full runs -> their hypervolume, as a share of something fixed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What a simulated sweep is run with."""
+
+    rule: Rule
+    searcher: str
+    workers: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What one simulated sweep came to."""
+
+    setup: Setup
+    problem: str
+    seed: int
+    spent: NDArray[np.float64]
+    """`(N,)`: what all workers together had spent when each full run ended that counts, in mean full runs."""
+    shares: NDArray[np.float64]
+    """`(N,)`: the hypervolume from then on."""
+    num_trials: int
+    """That ended, early or not."""
+    stopped_after: dict[int, int]
+    """Epochs done -> how many trials were stopped there."""
+    epochs: int
+    steps: int | None
+    """Optimiser steps; None where they were not recorded."""
+    seconds: float
+    """Of all workers together."""
+    wall_seconds: float
+
+    def share_at(self, budget: float) -> float:
+        """Return the hypervolume that was reached within a budget, in mean full runs."""
+        within = np.flatnonzero(self.spent <= budget * (1 + _ROUNDING))
+        return float(self.shares[within[-1]]) if len(within) else 0.0
+
+    @property
+    def final_share(self) -> float:
+        """The hypervolume at the end."""
+        return float(self.shares[-1]) if len(self.shares) else 0.0
+
+    def reaches(self, share: float) -> float | None:
+        """Return the budget at which a hypervolume is reached, in mean full runs; None if it never is."""
+        there = np.flatnonzero(self.shares >= share)
+        return float(self.spent[there[0]]) if len(there) else None
+
+    @property
+    def num_stopped(self) -> int:
+        """Trials that did not run to their end."""
+        return sum(self.stopped_after.values())
+
+
+def compare(
+    problems: Sequence[Problem],
+    setups: Sequence[Setup],
+    *,
+    seeds: int,
+    budget: float = np.inf,
+    on_run: Callable[[], None] = lambda: None,
+) -> list[Run]:
+    """Return a run for each setup, problem and seed, in this order.
+
+    Args:
+        problems: such that their hypervolumes can be averaged.
+        setups: what to run with.
+        seeds: 0 up to so many.
+        budget: in mean full runs of the problem.
+        on_run: called after each of them.
+    """
+    runs = []
+    for setup, problem, seed in product(setups, problems, range(seeds)):
+        trials, learns = problem.trials(setup.searcher, seed)
+        rule = setup.rule.start(seed=seed, max_epochs=problem.max_epochs)
+        outcome = simulate(
+            trials, learns, rule, workers=setup.workers, mean_seconds=problem.mean_seconds, budget=budget
+        )
+        runs.append(_run_of(outcome, setup, problem, seed))
+        on_run()
+    return runs
+
+
+def setups_of(rules: Sequence[Rule], searchers: Sequence[str], workers: Sequence[int]) -> tuple[Setup, ...]:
+    """Return every combination."""
+    return tuple(
+        Setup(rule=rule, searcher=searcher, workers=count)
+        for count, searcher, rule in product(workers, searchers, rules)
+    )
+
+
+def _run_of(outcome: Outcome, setup: Setup, problem: Problem, seed: int) -> Run:
+    spent = [trial.spent for trial in outcome.trials if trial.counts]
+    steps = [trial.steps for trial in outcome.trials]
+    return Run(
+        setup=setup,
+        problem=problem.name,
+        seed=seed,
+        spent=np.array(spent),
+        shares=np.array(outcome.volumes(problem.volume, spent)),
+        num_trials=len(outcome.trials),
+        stopped_after=dict(sorted(Counter(trial.epochs for trial in outcome.trials if trial.stopped).items())),
+        epochs=sum(trial.epochs for trial in outcome.trials),
+        steps=None if None in steps else sum(count for count in steps if count is not None),
+        seconds=sum(trial.seconds for trial in outcome.trials),
+        wall_seconds=outcome.wall_seconds,
+    )

@@ -1,0 +1,228 @@
+"""Journals as a table of trials: the finished ones with their whole learning curves, as a running sweep saw them.
+
+Knows nothing of clocks, rules or which trial comes next.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from mtbert_ray.errors import JournalError
+from mtbert_ray.journal import read_journal
+from mtbert_ray.metrics import Objective, Objectives
+from mtbert_ray.pareto.hypervolume import hypervolume
+from mtbert_ray.pareto.objectives import constraint_violation, reference_losses, to_losses
+from mtbert_ray.records import SweepRecord, TrialRecord, outlook
+from mtbert_ray.simulation.clock import Curve
+from mtbert_ray.tuning.space import SearchSpace
+
+_SECONDS = ("train_seconds", "eval_seconds")
+"""What an epoch takes is what these grew by."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedTrial:
+    """A trial that ran to its end."""
+
+    name: str
+    """Its id, with the number of its journal where there are several."""
+    values: dict[str, Any]
+    """Its setting."""
+    curve: Curve
+    """Known after each epoch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """The trials of one or more sweeps that can be run again in simulation."""
+
+    trials: tuple[RecordedTrial, ...]
+    """Sweep after sweep, in the order in which they started."""
+    objectives: dict[str, Objective]
+    space: SearchSpace | str
+    """What was searched; or why no searcher can be asked."""
+    left_out: dict[str, int]
+    """Why trials cannot be run again -> how many."""
+    notes: tuple[str, ...]
+    """What the reader of a comparison should know."""
+
+    @property
+    def mean_seconds(self) -> float:
+        """Of a full run: the unit of budgets."""
+        return self.total_seconds / len(self.trials)
+
+    @property
+    def total_seconds(self) -> float:
+        """What running everything to the end takes one worker."""
+        return sum(float(trial.curve.seconds[-1]) for trial in self.trials)
+
+    @property
+    def total_epochs(self) -> int:
+        """What running everything to the end takes in epochs."""
+        return sum(trial.curve.epochs[-1] for trial in self.trials)
+
+    @property
+    def max_epochs(self) -> int:
+        """The epochs of the longest trial."""
+        return max(trial.curve.epochs[-1] for trial in self.trials)
+
+    @cached_property
+    def total_volume(self) -> float:
+        """The hypervolume of everything run to the end, in the product of the objectives' units."""
+        meeting = [trial.curve.losses[-1] for trial in self.trials if trial.curve.violations[-1] <= 0]
+        return hypervolume(np.array(meeting), reference_losses(self.objectives))
+
+    def volume(self, losses_NM: NDArray[np.float64]) -> float:
+        """Return a hypervolume as a share of that of everything run to the end."""
+        return hypervolume(losses_NM, reference_losses(self.objectives)) / self.total_volume
+
+
+def read_recorded(folders: Sequence[Path]) -> Recorded:
+    """Read the folders of one or more sweeps with the same objectives.
+
+    Raises:
+        JournalError: a journal cannot be read, or is given twice; the objectives differ; or nothing can be run again.
+    """
+    sweeps = _read_all(folders)
+    objectives = _shared_objectives(folders, sweeps)
+    trials, left_out = [], Counter[str]()
+    for number, sweep in enumerate(sweeps, start=1):
+        prefix = f"{number}/" if len(sweeps) > 1 else ""
+        for trial in sweep.trials:
+            reason = _unusable(trial, objectives)
+            if reason is not None:
+                left_out[reason] += 1
+                continue
+            curve = _curve(trial, objectives)
+            trials.append(RecordedTrial(name=prefix + trial.trial_id, values=dict(trial.hyperparameters), curve=curve))
+    where = ", ".join(map(str, folders))
+    if not trials:
+        raise JournalError(
+            f"{where}: no trial can be replayed ({in_words(left_out) or 'there is none'}): it takes trials that ran to "
+            "their end and have a value for every objective. Give a sweep with scheduler fifo"
+        )
+    recorded = Recorded(
+        trials=tuple(trials),
+        objectives=objectives,
+        space=_shared_space(folders, sweeps, objectives),
+        left_out=dict(left_out),
+        notes=_notes(sweeps, trials),
+    )
+    if recorded.total_volume <= 0:
+        raise JournalError(
+            f"{where}: no trial that ran to its end meets the constraints and is better than the reference in every "
+            f"objective ({_told(objectives)}), so there is no hypervolume to compare"
+        )
+    return recorded
+
+
+def in_words(left_out: Mapping[str, int]) -> str:
+    """Return how many trials were left out and why: `2 stopped early, 1 failed`."""
+    return ", ".join(f"{number} {reason}" for reason, number in left_out.items())
+
+
+def _read_all(folders: Sequence[Path]) -> list[SweepRecord]:
+    sweeps, problems = [], []
+    for place, folder in enumerate(folders):
+        if folder.resolve() in [other.resolve() for other in folders[:place]]:
+            problems.append(f"{folder}: given twice; its trials would count twice")
+            continue
+        try:
+            sweeps.append(read_journal(folder))
+        except JournalError as error:
+            problems.append(str(error))
+    if problems:
+        raise JournalError("\n".join(problems))
+    return sweeps
+
+
+def _shared_objectives(folders: Sequence[Path], sweeps: Sequence[SweepRecord]) -> dict[str, Objective]:
+    first = sweeps[0].started.objectives
+    if not first:
+        raise JournalError(f"{folders[0]}: the sweep had no objectives, so there is no hypervolume to compare")
+    problems = [
+        f"{folder}: its objectives are {_told(sweep.started.objectives)}; those of {folders[0]} are {_told(first)}. "
+        "Only sweeps with the same objectives, references and constraints can be replayed together"
+        for folder, sweep in zip(folders, sweeps, strict=True)
+        if _told(sweep.started.objectives) != _told(first)
+    ]
+    if problems:
+        raise JournalError("\n".join(problems))
+    return first
+
+
+def _told(objectives: Objectives) -> str:
+    """Return the objectives in words, the same for the same ones in another order."""
+    return ", ".join(
+        f"{name} ({o.direction}, reference {o.reference:g}"
+        + (f", constraint {o.constraint:g})" if o.constraint is not None else ")")
+        for name, o in sorted(objectives.items())
+    )
+
+
+def _unusable(trial: TrialRecord, objectives: Objectives) -> str | None:
+    """Return why a trial's curve is not whole or cannot be compared, or None when it is and can."""
+    if trial.status != "finished":
+        return {"stopped": "stopped early", "failed": "failed", "running": "cut off"}[trial.status]
+    if len(trial.epochs) != trial.config["epochs"]:
+        return "without some of its epochs"
+    seconds = [metrics.get(name) for metrics in trial.epochs for name in _SECONDS]
+    if any(value is None or not math.isfinite(value) for value in seconds):
+        return f"without {' or '.join(_SECONDS)}"
+    if to_losses(trial.metrics, objectives) is None:
+        return "without a value for every objective"
+    return None
+
+
+def _curve(trial: TrialRecord, objectives: Objectives) -> Curve:
+    """Return what a trial's outlook was after each epoch; the last one is its result."""
+    num_epochs = len(trial.epochs)
+    outlooks = [outlook(trial.epochs[:done], trial.tasks, num_epochs=num_epochs) for done in range(1, num_epochs + 1)]
+    missing = np.full(len(objectives), np.nan)
+    losses = [to_losses(metrics, objectives) for metrics in outlooks]
+    seconds = [sum(metrics[name] or 0.0 for name in _SECONDS) for metrics in trial.epochs]
+    return Curve(
+        epochs=tuple(range(1, num_epochs + 1)),
+        losses=np.array([missing if loss is None else loss for loss in losses]),
+        violations=np.array([constraint_violation(metrics, objectives) for metrics in outlooks]),
+        seconds=np.maximum.accumulate(np.array(seconds, dtype=np.float64)),
+        metrics=tuple(outlooks),
+    )
+
+
+def _shared_space(
+    folders: Sequence[Path], sweeps: Sequence[SweepRecord], objectives: dict[str, Objective]
+) -> SearchSpace | str:
+    """Return the one search space of all sweeps, or why there is none."""
+    spaces = []
+    for folder, sweep in zip(folders, sweeps, strict=True):
+        try:
+            spaces.append(SearchSpace.model_validate(sweep.started.space))
+        except ValidationError as error:
+            return f"the search space in {folder}/journal.jsonl is not one of this version: {error.errors()[0]['msg']}"
+    first = spaces[0]
+    for folder, space in zip(folders, spaces, strict=True):
+        if space.search != first.search or space.experiments != first.experiments:
+            return f"{folder} and {folders[0]} searched different spaces"
+    if not first.search:
+        return f"{folders[0]} searched nothing"
+    return first.model_copy(update={"objectives": objectives})
+
+
+def _notes(sweeps: Sequence[SweepRecord], trials: Sequence[RecordedTrial]) -> tuple[str, ...]:
+    notes = []
+    fixed = [sweep.started.space.get("fixed") or {} for sweep in sweeps]
+    differing = sorted({key for other in fixed for key in (*fixed[0], *other) if other.get(key) != fixed[0].get(key)})
+    if differing:
+        notes.append(f"The sweeps differ in what was fixed, so their trials may not compare: {', '.join(differing)}.")
+    if all(trial.curve.epochs[-1] == 1 for trial in trials):
+        notes.append("Every trial has one epoch, so no rule has anything to stop.")
+    return tuple(notes)

@@ -1,0 +1,203 @@
+"""From what a user asks on the command line to checked problems and setups, and on to the comparison.
+
+Whatever can be found wrong is found before anything is simulated.
+"""
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+from ruamel.yaml.error import YAMLError
+
+from mtbert_ray.errors import ConfigError, did_you_mean
+from mtbert_ray.metrics import Objectives
+from mtbert_ray.mistakes import problems_of
+from mtbert_ray.simulation.compare import Problem, Run, Setup, compare, setups_of
+from mtbert_ray.simulation.lcbench import NUM_EPOCHS, OBJECTIVES, Benchmark, Task
+from mtbert_ray.simulation.next_trial import RECORDED, SUGGESTING, recorded_problem
+from mtbert_ray.simulation.recorded import Recorded, read_recorded
+from mtbert_ray.simulation.rules import rules_of
+from mtbert_ray.tuning.rungs import HalvingConfig, rung_levels
+from mtbert_ray.tuning.space import SearchSpace
+from mtbert_ray.tuning.space.file import read_value
+
+DEFAULT_RULES = ("fifo", "pareto")
+OUTPUTS = (".csv", ".json")
+_BENCHMARK_BUDGETS = (10.0, 25.0, 50.0, 100.0)
+_BENCHMARK_SEARCHER = "front"
+_RECORDED_SHARES = (0.25, 0.5, 0.75, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayRequest:
+    """The command line of `replay`."""
+
+    journals: tuple[Path, ...] = ()
+    rules: tuple[str, ...] = ()
+    searchers: tuple[str, ...] = ()
+    workers: tuple[int, ...] = ()
+    seeds: int
+    overrides: tuple[str, ...] = ()
+    """`KEY=VALUE` texts over the `HalvingConfig` of `pareto`."""
+    benchmark: Path | None = None
+    """The folder that holds `lcbench/`, in place of journals."""
+    tasks: tuple[str, ...] = ()
+    """Of the benchmark; all if there is none."""
+    output: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replay:
+    """What is to be simulated, checked."""
+
+    problems: tuple[Problem, ...]
+    setups: tuple[Setup, ...]
+    seeds: int
+    budgets: tuple[float, ...]
+    """In mean full runs."""
+    recorded: Recorded | None
+    """None on the benchmark."""
+
+    @property
+    def num_runs(self) -> int:
+        """How many sweeps are simulated."""
+        return len(self.problems) * len(self.setups) * self.seeds
+
+    def run(self, on_run: Callable[[], None]) -> list[Run]:
+        """Simulate; `on_run` is called after each sweep."""
+        # Recorded trials end by themselves; suggestions of the benchmark would go on for ever.
+        limit = math.inf if self.recorded is not None else self.budgets[-1]
+        return compare(self.problems, self.setups, seeds=self.seeds, budget=limit, on_run=on_run)
+
+
+def prepare(request: ReplayRequest) -> Replay:
+    """Return what is to be simulated.
+
+    Warns:
+        UserWarning: an option has no effect.
+
+    Raises:
+        ConfigError: an option is wrong; every mistake there is.
+        JournalError: a journal cannot be replayed.
+        DataError: the benchmark's files are not there, or onnxruntime is not installed.
+    """
+    halving = _checked(request)
+    if request.benchmark is not None:
+        setups = _setups(request, OBJECTIVES, halving, searchers=SUGGESTING)
+        return Replay(
+            problems=_benchmark_problems(request.benchmark, request.tasks, setups),
+            setups=setups,
+            seeds=request.seeds,
+            budgets=_BENCHMARK_BUDGETS,
+            recorded=None,
+        )
+    recorded = read_recorded(request.journals)
+    setups = _setups(request, recorded.objectives, halving, searchers=(RECORDED, *SUGGESTING), space=recorded.space)
+    return Replay(
+        problems=(recorded_problem(recorded),),
+        setups=setups,
+        seeds=request.seeds,
+        budgets=tuple(share * len(recorded.trials) for share in _RECORDED_SHARES),
+        recorded=recorded,
+    )
+
+
+def _checked(request: ReplayRequest) -> HalvingConfig:
+    """Check what needs no file, and return how `pareto` is to halve."""
+    mistakes = []
+    if request.benchmark is None and not request.journals:
+        mistakes.append("nothing to replay: give the folder of a sweep, as reports/NAME, or --lcbench DIR")
+    if request.benchmark is not None and request.journals:
+        mistakes.append("give folders of sweeps or --lcbench DIR, not both: their hypervolumes do not compare")
+    if request.output is not None:
+        if request.output.suffix not in OUTPUTS:
+            mistakes.append(f"--output {request.output}: must end in {' or '.join(OUTPUTS)}")
+        if not request.output.parent.is_dir():
+            mistakes.append(f"--output {request.output}: there is no folder {request.output.parent}")
+    halving, more = _halving(request.overrides)
+    if mistakes or more:
+        raise ConfigError([*mistakes, *more])
+    if request.overrides and "pareto" not in (request.rules or DEFAULT_RULES):
+        warnings.warn("--set has no effect: it changes the rule pareto, which is not among --rule", stacklevel=1)
+    if request.tasks and request.benchmark is None:
+        warnings.warn("--task has no effect without --lcbench", stacklevel=1)
+    return halving
+
+
+def _halving(overrides: Sequence[str]) -> tuple[HalvingConfig, list[str]]:
+    """Return the defaults with these `KEY=VALUE` texts on top, and what is wrong with them."""
+    values, mistakes = {}, []
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            mistakes.append(f"--set {text}: must be KEY=VALUE, as in --set grace=2")
+            continue
+        try:
+            values[key.strip()] = read_value(value)
+        except YAMLError:
+            mistakes.append(f"--set {text}: {value!r} is not YAML")
+    try:
+        return HalvingConfig.model_validate(values), mistakes
+    except ValidationError as error:
+        return HalvingConfig(), [*mistakes, *problems_of(error, "--set", HalvingConfig)]
+
+
+def _setups(
+    request: ReplayRequest,
+    objectives: Objectives,
+    halving: HalvingConfig,
+    *,
+    searchers: Sequence[str],
+    space: SearchSpace | str | None = None,
+) -> tuple[Setup, ...]:
+    """Return every combination that is asked for, each once.
+
+    Args:
+        request: the command line.
+        objectives: of the problems.
+        halving: of `pareto`.
+        searchers: that are known here.
+        space: of journals; or why there is none.
+
+    Raises:
+        ConfigError: a rule or a searcher is not known here, or cannot be asked.
+    """
+    known = rules_of(objectives, halving, by_costs=space is not None)
+    rules = dict.fromkeys(request.rules or DEFAULT_RULES)
+    chosen = dict.fromkeys(request.searchers or (RECORDED if RECORDED in searchers else _BENCHMARK_SEARCHER,))
+    mistakes = [
+        f"--{option} {name}: there is no such {option}{did_you_mean(name, allowed)} ({', '.join(allowed)})"
+        for option, names, allowed in (("rule", rules, known), ("searcher", chosen, searchers))
+        for name in names
+        if name not in allowed
+    ]
+    asking = [name for name in chosen if name in SUGGESTING]
+    if asking and isinstance(space, str):
+        mistakes.append(f"--searcher {asking[0]}: there is nothing to ask it for: {space}. Use --searcher {RECORDED}")
+    if mistakes:
+        raise ConfigError(mistakes)
+    return setups_of([known[name] for name in rules], list(chosen), list(dict.fromkeys(request.workers or (1,))))
+
+
+def _benchmark_problems(folder: Path, names: Sequence[str], setups: Sequence[Setup]) -> tuple[Problem, ...]:
+    benchmark = Benchmark(folder)
+    # The rungs of the published rules are among them always, so that what a searcher is told does not depend on
+    # which rules are compared.
+    levels = {level for setup in setups for level in setup.rule.levels(NUM_EPOCHS)}
+    epochs = sorted({*levels, *rung_levels(1, 3.0, NUM_EPOCHS), NUM_EPOCHS})
+    chosen = list(dict.fromkeys(names or benchmark.names))
+    benchmark.check_names(chosen)
+    return tuple(_task_problem(benchmark.task(name, epochs)) for name in chosen)
+
+
+def _task_problem(task: Task) -> Problem:
+    return Problem(
+        name=task.name,
+        mean_seconds=task.mean_seconds,
+        max_epochs=NUM_EPOCHS,
+        trials=task.trials,
+        volume=task.volume,
+    )

@@ -1,0 +1,192 @@
+"""What a sweep starts from: nothing, or what an earlier session left when it was killed, interrupted or out of time.
+
+The journal is the truth: searcher and scheduler are told again what it tells, and trials that were cut off run again
+from their start under the same name. Ray's own snapshots are not needed.
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mtbert_ray.journal import Journal, read_journal
+from mtbert_ray.metrics import Objectives, known_metrics
+from mtbert_ray.records import SweepRecord, SweepResumed, SweepStarted, TrialRecord, outlook
+from mtbert_ray.tuning.plan import Plan
+from mtbert_ray.tuning.provenance import git_revision, hardware, package_versions
+from mtbert_ray.tuning.scheduler import ParetoScheduler
+from mtbert_ray.tuning.searchers import SEARCHERS, Searcher
+from mtbert_ray.tuning.searchers.for_ray import FirstTrial, trial_name
+from mtbert_ray.tuning.searchers.learning import learn_from_sweep
+from mtbert_ray.tuning.searchers.starting_points import starting_points
+from mtbert_ray.tuning.space import SearchSpace
+from mtbert_ray.tuning.space.model import setting_key
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beginning:
+    """Everything that decides how a sweep goes on, and where it is written down."""
+
+    journal: Journal
+    searcher: Searcher
+    scheduler: ParetoScheduler | None
+    """None lets every trial run to its end."""
+    first: tuple[FirstTrial, ...] = ()
+    """Trials to run before the searcher is asked."""
+    ended: tuple[TrialRecord, ...] = ()
+    """Trials of an earlier session that need not run again."""
+    num_known: int = 0
+    """Trials that have a name, those of `first` among them."""
+
+
+def begin(plan: Plan, folder: Path, *, space_file: Path) -> Beginning:
+    """Return the beginning of a new sweep, written down in an empty folder.
+
+    Raises:
+        JournalError: the folder is not empty or cannot be written, or a journal of `learn_from` cannot be read.
+    """
+    searcher = SEARCHERS[plan.space.algorithm](plan.space)
+    notes = (*plan.notes, *_learn(searcher, plan))
+    first = _first_trials(searcher, plan.space, known=())
+    journal = Journal(folder)
+    shutil.copyfile(space_file, folder / "space.yaml")
+    journal.append(_started(plan, notes))
+    return Beginning(
+        journal=journal,
+        searcher=searcher,
+        scheduler=scheduler_of(plan.space, plan.objectives),
+        first=first,
+        num_known=len(first),
+    )
+
+
+def resume(plan: Plan, folder: Path) -> Beginning:
+    """Return the beginning of another session of a sweep.
+
+    Args:
+        plan: of the journal's own search space, perhaps with more trials.
+        folder: the sweep's.
+
+    Raises:
+        JournalError: another process writes it, or it cannot be read.
+    """
+    journal = Journal.reopen(folder)
+    sweep = read_journal(folder)
+    ended = tuple(trial for trial in sweep.trials if not was_cut_off(trial))
+    # What an earlier session drew must not be drawn again; a grid has no draws but which settings it has.
+    drawn = 0 if plan.space.algorithm == "grid" else len(sweep.trials)
+    space = plan.space.model_copy(update={"seed": (plan.space.seed + drawn) % 2**32})
+    searcher = SEARCHERS[space.algorithm](space)
+    _learn(searcher, plan)
+    learn_from_sweep(searcher, space, _only(sweep, ended), plan.objectives)
+    again = tuple(
+        FirstTrial(trial_id=trial.trial_id, key=searcher.open(trial.hyperparameters), values=trial.hyperparameters)
+        for trial in sweep.trials
+        if was_cut_off(trial)
+    )
+    still_to_start = _first_trials(searcher, plan.space, known=sweep.trials)
+    scheduler = scheduler_of(plan.space, plan.objectives)
+    if scheduler is not None:
+        _tell_again(scheduler, ended)
+    journal.append(
+        SweepResumed(
+            num_trials=plan.space.num_trials,
+            versions=package_versions(),
+            git_revision=git_revision(),
+            hardware=hardware(plan.capacity.description),
+        )
+    )
+    return Beginning(
+        journal=journal,
+        searcher=searcher,
+        scheduler=scheduler,
+        first=(*again, *still_to_start),
+        ended=ended,
+        num_known=len(sweep.trials) + len(still_to_start),
+    )
+
+
+def was_cut_off(trial: TrialRecord) -> bool:
+    """Whether a trial was ended by its sweep's end and not by anything of its own."""
+    return trial.status == "running" or (trial.status == "stopped" and trial.stop_kind == "sweep")
+
+
+def num_to_run(sweep: SweepRecord, num_trials: int | None) -> int | None:
+    """Return how many trials are left to run; none if time alone decides."""
+    if num_trials is None:
+        return None
+    return max(0, num_trials - sum(not was_cut_off(trial) for trial in sweep.trials))
+
+
+def scheduler_of(space: SearchSpace, objectives: Objectives) -> ParetoScheduler | None:
+    """Return the scheduler that a search space asks for; none for `fifo`."""
+    if space.scheduler == "fifo":
+        return None
+    return ParetoScheduler(
+        objectives,
+        max_t=space.max_epochs,
+        time_attr="epoch",
+        prefix="outlook/",
+        halving=space.halving.model_copy(update={"seed": space.seed + space.halving.seed}),
+        probe_margin=space.probe.margin,
+        metrics=known_metrics(space.tasks),
+        length_of=_epochs_of,
+    )
+
+
+def _epochs_of(config: Mapping[str, Any]) -> float:
+    """Return how far a trial goes by what Tune was given for it."""
+    return float(config["trial"]["epochs"])
+
+
+def _learn(searcher: Searcher, plan: Plan) -> list[str]:
+    """Tell a searcher of the earlier sweeps that it is to learn from; return what the reader should know of that."""
+    notes = []
+    for name in plan.space.learn_from:
+        earlier = read_journal(Path(name).expanduser())
+        notes += learn_from_sweep(searcher, plan.space, earlier, plan.objectives).notes(name)
+    return notes
+
+
+def _first_trials(searcher: Searcher, space: SearchSpace, *, known: Sequence[TrialRecord]) -> tuple[FirstTrial, ...]:
+    """Return the trials of `start_with` that have not been started yet."""
+    seen = {setting_key(trial.hyperparameters) for trial in known}
+    new = [values for values in starting_points(space) if setting_key(values) not in seen]
+    return tuple(
+        FirstTrial(trial_id=trial_name(number), key=searcher.open(values), values=values)
+        for number, values in enumerate(new, start=len(known))
+    )
+
+
+def _tell_again(scheduler: ParetoScheduler, trials: Sequence[TrialRecord]) -> None:
+    """Bring a scheduler to where it was when these trials had ended.
+
+    Every trial meets all that were told before it, in the order of the journal; what was decided then stands.
+    """
+    for trial in trials:
+        num_epochs = int(trial.config["epochs"])
+        for done in range(1, len(trial.epochs) + 1):
+            metrics = outlook(trial.epochs[:done], trial.tasks, num_epochs=num_epochs)
+            scheduler.tell(trial.trial_id, done, metrics, last=done == num_epochs)
+
+
+def _only(sweep: SweepRecord, trials: Sequence[TrialRecord]) -> SweepRecord:
+    return SweepRecord(started=sweep.started, trials=list(trials), finished=sweep.finished, torn=sweep.torn)
+
+
+def _started(plan: Plan, notes: Sequence[str]) -> SweepStarted:
+    space = plan.space
+    return SweepStarted(
+        name=space.name,
+        space=space.model_dump(mode="json"),
+        objectives=dict(plan.objectives),
+        hyperparameters=space.hyperparameters,
+        tasks=tuple(task.name for task in space.tasks),
+        num_trials=space.num_trials,
+        seed=space.seed,
+        versions=package_versions(),
+        git_revision=git_revision(),
+        hardware=hardware(plan.capacity.description),
+        notes=tuple(notes),
+    )

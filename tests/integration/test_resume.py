@@ -1,0 +1,93 @@
+"""A sweep that was killed goes on with what it had, and one that was complete with more trials."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from command_line import ROOT, command, run
+
+from mtbert_ray.journal import read_journal
+from mtbert_ray.records import TrialRecord
+
+pytestmark = pytest.mark.ray
+
+SPACE = """\
+name: resumed
+objectives:
+  dev_score: {direction: maximise, reference: 0.0}
+  train_seconds: {direction: minimise, reference: 600}
+fixed:
+  encoder: tiny
+  epochs: 4
+  data.max_train_rows: 120
+  data.max_dev_rows: 30
+search:
+  learning_rate: {loguniform: [1e-4, 1e-2]}
+start_with: [{learning_rate: 0.001}]
+trials: 6
+probe: {steps: 2, warmup_steps: 1}
+resources: {concurrent_trials: 2}
+"""
+
+
+def wait_for(process: subprocess.Popen, journal: Path, events: dict[str, int]) -> None:
+    deadline = time.monotonic() + 200
+    while not (journal.exists() and all(journal.read_text().count(f'"event":"{e}"') >= n for e, n in events.items())):
+        assert process.poll() is None and time.monotonic() < deadline, journal.read_text()
+        time.sleep(0.05)
+
+
+def outcome(trial: TrialRecord) -> tuple:
+    return trial.trial_id, trial.hyperparameters, trial.epochs, trial.status, trial.reason
+
+
+def test_a_killed_sweep_goes_on_and_a_complete_one_takes_more_trials(tmp_path):
+    space, out = tmp_path / "space.yaml", tmp_path / "out"
+    space.write_text(SPACE)
+    # A session of its own, as a terminal that is closed would leave none of its processes behind.
+    process = subprocess.Popen(command("sweep", space, "--out", out), cwd=ROOT, start_new_session=True)
+    try:
+        wait_for(process, out / "journal.jsonl", {"trial_finished": 1, "trial_started": 4})
+        os.killpg(process.pid, signal.SIGSTOP)  # It must not end before the next command has come so far.
+        busy = run("sweep", "--resume", out)
+        assert busy.returncode == 2 and "another process is running this sweep" in busy.stderr
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    killed = read_journal(out)
+    assert killed.finished is None
+    before = {trial.trial_id: outcome(trial) for trial in killed.trials if trial.status != "running"}
+    cut_off = {trial.trial_id: trial.hyperparameters for trial in killed.trials if trial.status == "running"}
+    assert before and cut_off
+
+    done = run("sweep", "--resume", out)
+    assert done.returncode == 0, done.stderr
+    sweep = read_journal(out)
+    after = {trial.trial_id: trial for trial in sweep.trials}
+    assert sorted(after) == [f"t{number:03d}" for number in range(6)]
+    assert sweep.finished is not None and sweep.finished.reason == "completed" and len(sweep.resumed) == 1
+    assert {name: outcome(after[name]) for name in before} == before
+    assert {name: after[name].hyperparameters for name in cut_off} == cut_off
+    assert {trial.status for trial in sweep.trials} <= {"finished", "stopped"}
+    assert all(trial.stop_kind in (None, "rung") for trial in sweep.trials)
+    assert len({trial.hyperparameters["learning_rate"] for trial in sweep.trials}) == 6
+    assert after["t000"].hyperparameters == {"learning_rate": 0.001}
+    assert all(trial.probe is not None and trial.probe.outlook["train_seconds"] > 0 for trial in sweep.trials)
+    assert (out / "index.html").exists() and not (out / "ray").exists()
+
+    nothing_left = run("sweep", "--resume", out)
+    assert nothing_left.returncode == 2
+    assert "all 6 trials of this sweep have ended; --trials N adds more" in nothing_left.stderr
+    more = run("sweep", "--resume", out, "--trials", 7)
+    assert more.returncode == 0, more.stderr
+    assert "7 of 7 trials done" in more.stderr and len(read_journal(out).trials) == 7
+
+
+def test_resume_takes_no_new_settings(tmp_path):
+    refused = run("sweep", "space.yaml", "--resume", tmp_path, "--set", "epochs=3")
+    assert refused.returncode == 2
+    assert "--resume goes on with the settings of its sweep; leave out SPACE, --set" in refused.stderr

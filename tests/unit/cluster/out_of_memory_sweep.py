@@ -1,0 +1,100 @@
+"""Three trials under a real Tune, started by test_out_of_memory_on_ray.py; the second one runs out of memory.
+
+Prints what Tune was told of each, by trial, as JSON.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import psutil
+from ray import cloudpickle, tune
+
+from mtbert_ray.cluster.capacity import DRIVER_CPUS
+from mtbert_ray.cluster.inline import InlineTrial
+from mtbert_ray.cluster.killed_actor import killed_actors_end_only_their_trial
+from mtbert_ray.cluster.out_of_memory import memory_message
+from mtbert_ray.cluster.session import ray_session
+from mtbert_ray.cluster.trial import drive_trial
+from mtbert_ray.config import TrialConfig, nest
+
+GIB = 2**30
+SMALL = {
+    "encoder": "tiny",
+    "epochs": 2,
+    "tasks": ["sst"],
+    "batch_size": 4,
+    "data.max_train_rows": 20,
+    "data.max_dev_rows": 10,
+    "resources.gpus_per_worker": 0,
+}
+TOO_MUCH = {"adapter.kind": "lora", "adapter.rank": 10**13}
+
+
+class Hungry(tune.Trainable):
+    """Takes memory until Ray ends it, in one trial; any other ends well."""
+
+    def setup(self, config):
+        self._config = config
+
+    def reset_config(self, new_config):
+        self._config = new_config
+        return True
+
+    def step(self):
+        held = []
+        while self._config["trial_id"] == "t1" and psutil.virtual_memory().available > GIB:
+            held.append(bytearray(b"x") * (32 * 2**20))
+        return {"epoch": 1, "done": True}
+
+
+class Told(tune.Callback):
+    """Keeps what Tune was told, without the copy that it makes of a trial's last result."""
+
+    def __init__(self):
+        self.of = {}
+
+    def on_trial_result(self, iteration, trials, trial, result, **info):
+        told = self.of.setdefault(trial.config["trial_id"], [])
+        kind = next((name for name in ("probe", "out_of_memory") if name in result), "epoch")
+        if [kind, result["epoch"]] not in told:
+            told.append([kind, result["epoch"]])
+
+    def on_trial_complete(self, iteration, trials, trial, **info):
+        self.of[trial.config["trial_id"]].append("complete")
+
+    def on_trial_error(self, iteration, trials, trial, **info):
+        path = trial.pickled_error_file  # None of an actor that never came up.
+        error = None if path is None else cloudpickle.loads(Path(path).read_bytes())
+        self.of.setdefault(trial.config["trial_id"], []).append(memory_message(error) or repr(error))
+
+
+def given(number: int, num_workers: int) -> dict:
+    dotted = {**SMALL, **(TOO_MUCH if number == 1 else {}), "resources.num_workers": num_workers}
+    trial = TrialConfig.model_validate(nest(dotted)).model_dump(mode="json")
+    return {"trial_id": f"t{number}", "trial": trial, "probe": {"steps": 2, "warmup_steps": 1}}
+
+
+folder, what = sys.argv[1:]
+trainable, resources = {
+    "inline": (tune.with_parameters(InlineTrial, sweep_folder=folder), {"CPU": 1}),
+    "train": (tune.with_parameters(drive_trial, sweep_folder=folder), {"CPU": DRIVER_CPUS}),
+    "killed": (Hungry, {"CPU": 1}),
+}[what]
+# Starting workers takes Ray Train long.
+numbers = (1, 2) if what == "train" else (0, 1, 2)
+told = Told()
+with ray_session(None, runs_ray_train=what == "train"), killed_actors_end_only_their_trial():
+    tune.Tuner(
+        tune.with_resources(trainable, resources),
+        param_space=tune.grid_search([given(number, 1 + (what == "train")) for number in numbers]),
+        tune_config=tune.TuneConfig(max_concurrent_trials=1, reuse_actors=what != "train"),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=f"{folder}/ray",
+            callbacks=[told],
+            verbose=0,
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+        ),
+    ).fit()
+print(json.dumps(told.of))

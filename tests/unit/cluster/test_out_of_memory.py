@@ -1,0 +1,126 @@
+"""What is a lack of memory, whoever says it and however Ray wraps it, and what is not."""
+
+import pickle
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from ray.exceptions import ActorDiedError, OutOfMemoryError, RayTaskError
+from ray.train import ControllerError, WorkerGroupError
+from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
+
+from mtbert_ray.cluster.killed_actor import KilledForMemoryError
+from mtbert_ray.cluster.out_of_memory import RankOutOfMemoryError, memory_message, rank_out_of_memory
+from mtbert_ray.training.loss import DivergedError
+
+ON_GPU = torch.OutOfMemoryError(
+    "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 3 has a total capacity of 14.58 GiB of which 17.31 MiB is "
+    "free. Including non-PyTorch memory, this process has 14.55 GiB memory in use. Of the allocated memory 13.90 GiB "
+    "is allocated by PyTorch, and 510.00 MiB is reserved by PyTorch but unallocated."
+)
+ON_GPU_SAID = "asked for 20.00 MiB on GPU 3, which has 14.58 GiB, 17.31 MiB of it free"
+BY_RAY = (
+    "1 worker(s) were killed due to the node running low on memory. Memory on the node (IP: 10.0.0.1, ID: 4df8) was "
+    "22.41GB used / 23.54GB limit (0.952)\nOOM kill reason: Memory usage exceeded threshold\nTop 10 memory users: ..."
+)
+BY_RAY_SAID = "the node's memory was running out, and Ray ended the process when 22.41GB of its 23.54GB were taken"
+
+
+def raised(function, *args) -> BaseException:
+    try:
+        function(*args)
+    except Exception as error:
+        return error
+    raise AssertionError("nothing was raised")
+
+
+def task_error(cause: BaseException) -> RayTaskError:
+    return RayTaskError("step", f"Traceback:\n  a long one\n{cause!r}", cause, proctitle="p", pid=1, ip="127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ON_GPU, ON_GPU_SAID),
+        (torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate more than 1EB memory.\nmore"), None),
+        (raised(torch.empty, 10**15), "asked for 3725290.3 GiB of the machine's memory, which had less"),
+        (raised(np.empty, 10**13), None),
+        (MemoryError(), "Python asked for more than the machine had"),
+        (pa.ArrowMemoryError("malloc of size 64 failed"), "malloc of size 64 failed"),
+        (torch.AcceleratorError("CUDA error: out of memory\nCUDA kernel errors might ..."), None),
+        (RuntimeError("NCCL error in: x.cpp:1, unhandled cuda error\nCuda failure 2 'out of memory'"), None),
+        (OutOfMemoryError(BY_RAY), BY_RAY_SAID),
+        (KilledForMemoryError(BY_RAY), BY_RAY_SAID),
+        (OutOfMemoryError("no numbers"), "the node's memory was running out, and Ray ended the process"),
+        (RankOutOfMemoryError("asked for much", 3), "asked for much"),
+    ],
+)
+def test_each_lack_of_memory_is_told_in_a_line(error, message):
+    said = memory_message(error)
+    assert said is not None and len(said.splitlines()) == 1
+    assert message is None or said == message
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        task_error(ON_GPU),
+        task_error(ON_GPU).as_instanceof_cause(),
+        task_error(task_error(ON_GPU)),
+        ControllerError(task_error(ON_GPU)),
+        WorkerGroupError("one rank of two", {1: ON_GPU, 0: RuntimeError("Connection closed by peer")}),
+        WorkerGroupError("both", {1: RuntimeError("NCCL communicator was aborted"), 0: task_error(ON_GPU)}),
+        task_error(ControllerError(WorkerGroupError("a rank", {3: ON_GPU}))),
+        WorkerGroupError("told", {1: RankOutOfMemoryError(ON_GPU_SAID, 2), 0: RuntimeError("gloo: reset by peer")}),
+        pickle.loads(pickle.dumps(WorkerGroupError("told", {0: RankOutOfMemoryError(ON_GPU_SAID, 2)}))),
+    ],
+)
+def test_it_is_found_inside_the_errors_of_ray(error):
+    assert memory_message(error) == ON_GPU_SAID
+
+
+def test_a_rank_that_ray_killed_is_found_too():
+    failed = WorkerHealthCheckFailedError("A worker health check failed.", OutOfMemoryError(BY_RAY))
+    error = WorkerGroupError("killed", {0: RuntimeError("Connection closed by peer"), 1: failed})
+    assert memory_message(error) == BY_RAY_SAID
+    assert rank_out_of_memory(error) is None
+
+
+def test_what_it_was_raised_from_counts():
+    try:
+        try:
+            raise ON_GPU
+        except RuntimeError as cause:
+            raise ValueError("the encoder could not be built") from cause
+    except ValueError as error:
+        assert memory_message(error) == ON_GPU_SAID
+
+
+def test_a_rank_s_own_error_tells_the_epochs_done():
+    error = WorkerGroupError("told", {0: RuntimeError("aborted"), 1: task_error(RankOutOfMemoryError("much", 2))})
+    told = rank_out_of_memory(pickle.loads(pickle.dumps(error)))
+    assert (told.message, told.epochs_done, str(told)) == ("much", 2, "much")
+    assert rank_out_of_memory(ON_GPU) is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        None,
+        RuntimeError("mat1 and mat2 shapes cannot be multiplied"),
+        RuntimeError("CUDA error: device-side assert triggered"),
+        RuntimeError("out of memory of what came before"),
+        ValueError("CUDA error: out of memory"),
+        ValueError("Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 1 GiB of which 1 GiB is free"),
+        DivergedError("the training loss of sst is not finite in epoch 1"),
+        ActorDiedError(),
+        WorkerGroupError("no rank said why: CUDA out of memory", {}),
+        WorkerGroupError("two", {0: ValueError("no"), 1: RuntimeError("Connection closed by peer")}),
+        ControllerError(TimeoutError("the workers did not start")),
+        task_error(KeyError("memory")),
+        KeyboardInterrupt(),
+    ],
+)
+def test_nothing_else_is_one(error):
+    assert memory_message(error) is None

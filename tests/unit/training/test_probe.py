@@ -1,0 +1,311 @@
+"""What a run's first steps tell of the whole: closed forms, runs whose clock is known, and a run that is no other."""
+
+import json
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mtbert_ray.config import ProbeConfig, TrialConfig, nest
+from mtbert_ray.data.batching import Batch, epoch_batches
+from mtbert_ray.metrics import METRICS
+from mtbert_ray.models.state import trainable_state
+from mtbert_ray.resources.gpu import FakeGpuReader, GpuSample
+from mtbert_ray.training.loop import EpochResult, TrainingRun
+from mtbert_ray.training.metering import MeteredEpoch, MeteredProbe, metered_epochs
+from mtbert_ray.training.probe import Pace, ProbeResult
+from mtbert_ray.training.process import Process
+
+PROBE = ProbeConfig(steps=8, warmup_steps=2)
+
+
+def batch(task: str, *rows: int) -> Batch:
+    positions = torch.tensor(rows)
+    return Batch(task=task, sentences=(), labels=None, rows=positions, weights=torch.ones(len(rows)))
+
+
+class Clock:
+    """Stands still until it is moved on."""
+
+    def __init__(self) -> None:
+        self.at = 0.0
+
+    def __call__(self) -> float:
+        return self.at
+
+
+def timed(pace: Pace, batches: list[Batch], seconds: list[float]) -> Pace:
+    """Let the steps of some batches take so long."""
+    clock = Clock()
+    for _, step_seconds in zip(pace.timed(batches, clock), seconds, strict=True):
+        clock.at += step_seconds
+    return pace
+
+
+LENGTHS = {"sst": np.array([4, 6, 10, 20, 30, 50]), "sts": np.array([8, 8, 24, 40])}
+
+
+@pytest.mark.parametrize(("by_step", "by_token"), [(0.0, 0.01), (0.5, 0.0), (0.5, 0.01)])
+def test_steps_that_follow_a_line_are_foretold_exactly(by_step, by_token):
+    """Whether a step's time is all in its tokens, all in itself, or in both."""
+    pace = Pace(LENGTHS, batch_size=1, epochs=3)
+    for _ in pace.counted([batch("sst", 5), batch("sts", 3)]):
+        pass
+    taken = [("sst", 0), ("sst", 2), ("sts", 0), ("sst", 3), ("sts", 2)]
+    slower = {"sst": 1.0, "sts": 4.0}
+    costs = [slower[task] * (by_step + by_token * LENGTHS[task][row]) for task, row in taken]
+    timed(pace, [batch(task, row) for task, row in taken], costs)
+    left = {"sst": (18 - 4, 360 - 50 - 34), "sts": (12 - 3, 240 - 40 - 32)}
+    expected = sum(slower[task] * (by_step * steps + by_token * tokens) for task, (steps, tokens) in left.items())
+    assert pace.seconds_left() == pytest.approx(expected, rel=1e-9)
+
+
+def test_one_step_s_time_is_all_its_tokens():
+    pace = timed(Pace(LENGTHS, batch_size=2, epochs=1), [batch("sst", 0, 1), batch("sts", 0, 1)], [1.0, 8.0])
+    assert pace.seconds_left() == pytest.approx(110 * (1.0 / 10) + 64 * (8.0 / 16))
+
+
+def test_a_task_that_was_not_met_takes_the_pace_of_all_steps():
+    lengths = {"slow": np.array([10, 20]), "fast": np.array([10, 20]), "unseen": np.array([30, 50])}
+    pace = Pace(lengths, batch_size=1, epochs=1)
+    timed(pace, [batch(task, row) for task in ("slow", "fast") for row in (0, 1)], [3.0, 6.0, 1.0, 2.0])
+    assert pace.seconds_left() == pytest.approx(80 * 12 / 60)
+
+
+@pytest.mark.parametrize(("regularised", "is_known"), [((), True), (("sts",), False), (("sst", "sts"), True)])
+def test_nothing_is_said_of_a_task_that_was_not_met_and_is_trained_in_another_way(regularised, is_known):
+    pace = Pace(LENGTHS, batch_size=2, epochs=1, regularised=regularised)
+    timed(pace, [batch("sst", 0, 1)], [1.0])
+    assert (pace.seconds_left() is not None) is is_known
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_an_epoch_like_the_timed_one_takes_as_long(data):
+    """Whatever its steps took: the mean is kept, and with it an outlier."""
+    tokens, seconds = st.integers(2, 128), st.floats(1e-3, 1e3)
+    lengths = {
+        task: np.array(data.draw(st.lists(tokens, min_size=1, max_size=8), label=task)) for task in ("sst", "sts")
+    }
+    batches = [batch(task, row) for task, of_rows in lengths.items() for row in range(len(of_rows))]
+    took = [data.draw(seconds) for _ in batches]
+    pace = timed(Pace(lengths, batch_size=1, epochs=2), batches, took)
+    assert pace.seconds_left() == pytest.approx(sum(took), rel=1e-6)
+
+
+def test_a_rank_without_a_row_of_the_last_batch_owes_no_less_than_nothing():
+    """Three rows in batches of two leave one for two ranks: the second one takes the first one's row, for nothing."""
+    pace = Pace({"sst": np.array([10, 10, 10])}, batch_size=2, epochs=1, world_size=2)
+    timed(pace, [batch("sst", 1), batch("sst", 2)], [1.0, 1.0])
+    assert pace.seconds_left() == 0.0
+
+
+def tiny_config(**dotted) -> TrialConfig:
+    defaults = {
+        "encoder": "tiny",
+        "epochs": 2,
+        "batch_size": 4,
+        "learning_rate": 1e-3,
+        "tasks": ["sst", "sts"],
+        "data.max_train_rows": 22,
+        "data.max_dev_rows": 12,
+    }
+    return TrialConfig.model_validate(nest({**defaults, **dotted}))
+
+
+def clocked_run(config: TrialConfig, costs: dict[str, tuple[float, float]]) -> tuple[TrainingRun, Clock]:
+    """Return a run whose steps take, by its clock, so many seconds a step and a token of each task; nothing else does.
+
+    The first two steps take a minute longer.
+    """
+    clock = Clock()
+    seconds: list[float] = []
+
+    def on_step(step: int, total: int) -> None:
+        clock.at += seconds[step - 1] + (60 if step <= 2 else 0)
+
+    run = TrainingRun(config, process=Process(), on_step=on_step, clock=clock)
+    for epoch in range(1, config.epochs + 1):
+        for taken in epoch_batches(
+            run.train_splits,
+            batch_size=config.batch_size,
+            task_order=config.task_order,
+            seed=config.seed,
+            epoch=epoch,
+        ):
+            by_step, by_token = costs[taken.task]
+            tokens = sum(int(sentence["attention_mask"].sum()) for sentence in taken.sentences)
+            seconds.append(by_step + by_token * tokens)
+    return run, clock
+
+
+COSTS = {"sst": (0.1, 0.01), "sts": (0.0, 0.1)}
+"""Joint pairs of sts are all cut to one length here, which leaves open what a step alone takes."""
+
+
+@pytest.mark.parametrize("pair_encoding", ["joint", "separate"])
+def test_the_first_steps_tell_what_the_whole_run_will_take(pair_encoding):
+    """Two tasks, one of them ten times as slow; warm-up steps that are slower still; a pause that is not training."""
+    config = tiny_config(pair_encoding=pair_encoding)
+    run, clock = clocked_run(config, COSTS)
+    results = []
+    for result in run.epochs(probe=PROBE):
+        results.append(result)
+        clock.at += 1000.0  # What the listener of a result does.
+    probe, *epochs = results
+    assert isinstance(probe, ProbeResult) and all(isinstance(epoch, EpochResult) for epoch in epochs)
+    assert (probe.step, [epoch.step for epoch in epochs]) == (10, [12, 24])
+    assert probe.train_seconds > 120
+    assert probe.whole_train_seconds == pytest.approx(epochs[-1].train_seconds, rel=1e-9)
+
+
+@pytest.mark.parametrize(("of_sts", "is_right"), [((0.1, 0.01), True), ((1.0, 0.1), False)])
+def test_a_task_that_comes_later_is_taken_for_one_like_the_first(of_sts, is_right):
+    config = tiny_config(task_order="sequential", **{"data.max_train_rows": 44})
+    run, _ = clocked_run(config, {"sst": (0.1, 0.01), "sts": of_sts})
+    probe, *_, last = run.epochs(probe=PROBE)
+    tokens = sum(int(split.lengths.sum()) for split in run.train_splits.values())
+    assert probe.whole_train_seconds == pytest.approx(2 * (22 * 0.1 + tokens * 0.01) + 120)
+    assert (probe.whole_train_seconds == pytest.approx(last.train_seconds)) is is_right
+
+
+@pytest.mark.parametrize(
+    ("probe", "is_probed"),
+    [
+        (None, False),
+        (ProbeConfig(steps=0, warmup_steps=0), False),
+        (ProbeConfig(steps=9, warmup_steps=2), True),
+        (ProbeConfig(steps=10, warmup_steps=2), False),  # The first epoch has 12 steps.
+        (ProbeConfig(steps=2, warmup_steps=10), False),
+        (ProbeConfig(steps=11, warmup_steps=0), True),
+        (ProbeConfig(), False),
+    ],
+)
+def test_a_run_has_one_probe_when_its_first_epoch_goes_on_after_it(probe, is_probed):
+    told = list(metered_epochs(TrainingRun(tiny_config(), process=Process()), probe=probe))
+    kinds = [MeteredProbe] * is_probed + [MeteredEpoch] * 2
+    assert [type(turn) for turn in told] == kinds
+    if is_probed:
+        assert told[0].steps == probe.steps + probe.warmup_steps
+
+
+SMART = {"smart.tasks": ["sts"], "smart.steps": 1, "smart.epsilon": 0.1, "accumulation_steps": 2}
+LORA = {"adapter.kind": "lora", "task_order": "sequential"}
+
+
+@pytest.mark.parametrize("setting", [{}, SMART, LORA])
+def test_a_probed_run_is_the_run_that_it_is_without(setting):
+    """Dropout is on: one draw more or less would change every weight."""
+    runs = [TrainingRun(tiny_config(**setting), process=Process()) for _ in range(2)]
+    plain = [turn.metrics for turn in metered_epochs(runs[0])]
+    probed = [turn.metrics for turn in metered_epochs(runs[1], probe=PROBE)]
+    assert len(probed) == len(plain) + 1
+    for without, within in zip(plain, probed[1:], strict=True):
+        same = [name for name in without if name not in METRICS or METRICS[name].over_time in ("varies", "fixed")]
+        assert [without[name] for name in same] == [within[name] for name in same]
+    for name, weights in trainable_state(runs[0].model).items():
+        assert torch.equal(weights, trainable_state(runs[1].model)[name]), name
+
+
+def test_a_meter_does_not_count_while_the_probe_is_out():
+    counting: list[bool] = [False]
+
+    @contextmanager
+    def while_training():
+        counting.append(True)
+        yield
+        counting.append(False)
+
+    run = TrainingRun(tiny_config(epochs=1), process=Process())
+    for _ in run.epochs(while_training=while_training, probe=PROBE):
+        assert counting[-1] is False
+    assert counting == [False, True, False, True, False]
+
+
+def watched(power: float = 100.0, memory: float = 2.0, shared: bool = False) -> FakeGpuReader:
+    return FakeGpuReader(
+        [GpuSample(process_memory_gib=memory, utilisation_percent=50.0, power_watts=power, shared=shared)]
+    )
+
+
+def test_a_probe_tells_what_was_spent_and_what_the_whole_run_will_cost():
+    run, _ = clocked_run(tiny_config(), COSTS)
+    probe, *_, last = metered_epochs(run, probe=PROBE, reader=watched())
+    spent, whole = probe.metrics, probe.outlook
+    assert whole["train_seconds"] == pytest.approx(last.metrics["train_seconds"])
+    for total in ("energy_kj", "cpu_seconds"):
+        assert 0 < spent[total] < whole[total]
+        assert whole[total] / spent[total] == pytest.approx(whole["train_seconds"] / spent["train_seconds"])
+    for name in ("peak_memory_gib", "peak_rss_gib", "trainable_parameters", "trainable_percent"):
+        assert whole[name] == spent[name]
+    assert (spent["peak_memory_gib"], spent["eval_seconds"]) == (2.0, 0)
+    for name in ("trainable_parameters", "trainable_percent"):
+        assert spent[name] == last.metrics[name]
+    # This process holds no GPU, whatever the reader says.
+    assert whole["gpu_seconds"] is None
+    assert probe.gpu_problem is None
+
+
+def test_an_outlook_holds_costs_only():
+    """Not what scoring takes either: nothing was scored."""
+    probe = next(metered_epochs(TrainingRun(tiny_config(), process=Process()), probe=PROBE))
+    costs = {name for name, metric in METRICS.items() if metric.over_time != "varies"} - {"eval_seconds"}
+    assert set(probe.outlook) == costs
+    assert set(probe.metrics) > costs and not {"sst", "dev_score", "train_loss"} & set(probe.metrics)
+
+
+def test_what_is_not_known_of_the_first_steps_is_not_known_of_the_run():
+    probe = next(
+        metered_epochs(TrainingRun(tiny_config(), process=Process()), probe=PROBE, reader=watched(shared=True))
+    )
+    assert probe.metrics["energy_kj"] is None and probe.outlook["energy_kj"] is None
+    assert "another process computed on the GPU" in probe.gpu_problem
+
+
+def test_without_a_pace_for_every_task_there_are_no_totals_but_peaks_and_parameters():
+    smart = {"smart": {"tasks": ["sts"], "epsilon": 0.01}, "task_order": "sequential"}
+    probe = next(
+        metered_epochs(TrainingRun(tiny_config(**smart), process=Process()), probe=ProbeConfig(steps=2, warmup_steps=0))
+    )
+    kept = {name for name, metric in METRICS.items() if metric.over_time in ("fixed", "peak")}
+    assert set(probe.outlook) == kept and probe.metrics["train_seconds"] > 0
+
+
+def test_an_epoch_tells_its_outlook():
+    first, last = metered_epochs(TrainingRun(tiny_config(), process=Process()))
+    assert first.outlook["train_seconds"] == pytest.approx(2 * first.metrics["train_seconds"])
+    assert first.outlook["dev_score"] == first.metrics["dev_score"]
+    assert last.outlook["train_seconds"] == last.metrics["train_seconds"]
+    assert last.outlook["dev_score"] == max(first.metrics["dev_score"], last.metrics["dev_score"])
+
+
+def test_two_ranks_agree_on_the_slower_one_s_outlook(tmp_path):
+    """Real processes that talk over gloo; by its own clock the second one takes three times as long a step."""
+    config_file = tmp_path / "config.json"
+    config_file.write_text(tiny_config(epochs=1).model_dump_json())
+    script = Path(__file__).parent / "probe_rank.py"
+    processes = [
+        subprocess.Popen(
+            [sys.executable, script, config_file, str(rank), "2", tmp_path / "rendezvous"],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    outputs = [process.communicate(timeout=180)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    ranks = [[json.loads(line) for line in output.splitlines()] for output in outputs]
+    assert ranks[0] == ranks[1]
+    probe, epoch = ranks[0]
+    assert probe["steps"] == 7
+    assert probe["metrics"]["train_seconds"] == pytest.approx(7 * 3.0)
+    # Twelve steps of three seconds, of which each task's tokens are half a rank's; exact, as a step costs the same.
+    assert probe["outlook"]["train_seconds"] == pytest.approx(12 * 3.0)
+    assert epoch["metrics"]["train_seconds"] == pytest.approx(12 * 3.0)
+    assert probe["outlook"]["cpu_seconds"] == pytest.approx(probe["metrics"]["cpu_seconds"] * 12 / 7)
