@@ -11,10 +11,12 @@ from typing import Literal
 import numpy as np
 import torch
 
+from mtbert_ray.data.embedded import EMBEDDING, EmbeddedSplit
 from mtbert_ray.data.encoding import EncodedSplit, SpecialIds, TokenBatch
 
 __all__ = ["Batch", "EncodedSplit", "SpecialIds", "TokenBatch", "epoch_batches", "eval_batches", "num_steps"]
 
+Split = EncodedSplit | EmbeddedSplit
 BATCHES_PER_POOL = 50
 """Rows are sorted by length within pools of so many batches: enough for little padding, and still a random draw."""
 
@@ -76,22 +78,26 @@ class Batch:
 
 
 def _with_places(tokens: TokenBatch) -> TokenBatch:
+    if EMBEDDING in tokens:
+        return tokens
     return tokens | {"places": tokens["attention_mask"].flatten().nonzero().squeeze(1)}
 
 
 def _trimmed(tokens: TokenBatch) -> TokenBatch:
-    """Take away the columns that are padding in every row."""
+    """Take away the columns that are padding in every row; an embedding has none."""
+    if EMBEDDING in tokens:
+        return tokens
     widest = int(tokens["attention_mask"].sum(dim=1).max())
     return {name: tensor[:, :widest] for name, tensor in tokens.items()}
 
 
-def num_steps(splits: Mapping[str, EncodedSplit], *, batch_size: int) -> int:
+def num_steps(splits: Mapping[str, Split], *, batch_size: int) -> int:
     """Return the steps of an epoch over all tasks, which are the same for every rank."""
     return sum(-(-len(split) // batch_size) for split in splits.values())
 
 
 def epoch_batches(
-    splits: Mapping[str, EncodedSplit],
+    splits: Mapping[str, Split],
     *,
     batch_size: int,
     task_order: Literal["sequential", "proportional"],
@@ -135,7 +141,7 @@ def epoch_batches(
 
 
 def eval_batches(
-    split: EncodedSplit, *, task: str, max_tokens: int = 8192, rank: int = 0, world_size: int = 1
+    split: Split, *, task: str, max_tokens: int = 8192, rank: int = 0, world_size: int = 1
 ) -> Iterator[Batch]:
     """Yield a rank's share of a split in large batches of like length, the longest first.
 
@@ -154,7 +160,7 @@ def eval_batches(
         yield _batch(split, task, rows, 1.0 / len(rows))
 
 
-def _batch(split: EncodedSplit, task: str, rows: np.ndarray, weight: float) -> Batch:
+def _batch(split: Split, task: str, rows: np.ndarray, weight: float) -> Batch:
     positions = torch.from_numpy(np.ascontiguousarray(rows))
     return Batch(
         task=task,
@@ -181,7 +187,7 @@ def _bucketed(lengths: np.ndarray, batch_size: int, rng: np.random.Generator) ->
     return [batches[index] for index in rng.permutation(len(batches))]
 
 
-def _filled(split: EncodedSplit, max_tokens: int) -> list[np.ndarray]:
+def _filled(split: Split, max_tokens: int) -> list[np.ndarray]:
     """Sort the rows, longest first, and fill each batch until its padded tokens would pass `max_tokens`."""
     order = np.argsort(-split.lengths, kind="stable")
     widths = np.stack(split.widths, axis=1)[order]

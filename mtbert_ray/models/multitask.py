@@ -12,7 +12,8 @@ from mtbert_ray.models.encoder import Encoder
 from mtbert_ray.models.heads import Head
 
 TokenBatch = Mapping[str, Tensor]
-"""`input_ids`, `attention_mask` and `token_type_ids`, each (B, L); perhaps `places` of its tokens, see `Packing`."""
+"""`input_ids`, `attention_mask` and `token_type_ids`, each (B, L), perhaps with the `places` of its tokens, see
+`Packing`; or the `embedding` (B, D) that a frozen encoder has given."""
 
 
 class MultitaskModel(nn.Module):
@@ -49,6 +50,8 @@ class MultitaskModel(nn.Module):
         A frozen encoder records no graph, as none of its parameters wants a gradient; only an input that does, as the
         perturbation of SMART, makes it record one.
         """
+        if all("embedding" in tokens for tokens in sentences):
+            return tuple(tokens["embedding"] for tokens in sentences)
         with quick_linears():
             if len(sentences) > 1 and self.encoder.can_pack:
                 return self.encoder.embed_packed(sentences, noise)

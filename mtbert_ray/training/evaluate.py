@@ -7,8 +7,7 @@ import numpy.typing as npt
 import torch
 from scipy import stats
 
-from mtbert_ray.data.batching import eval_batches
-from mtbert_ray.data.encoding import EncodedSplit
+from mtbert_ray.data.batching import Split, eval_batches
 from mtbert_ray.metrics import task_scores
 from mtbert_ray.models.multitask import MultitaskModel
 from mtbert_ray.tasks import TaskSpec
@@ -18,7 +17,7 @@ FloatArray = npt.NDArray[np.float64]
 
 
 @torch.inference_mode()
-def predict(model: MultitaskModel, task: str, split: EncodedSplit, process: Process, *, bf16: bool) -> FloatArray:
+def predict(model: MultitaskModel, task: str, split: Split, process: Process, *, bf16: bool) -> FloatArray:
     """Return the predictions for every row of a split, in the order of its rows, on every rank.
 
     Args:
@@ -63,7 +62,7 @@ def score(task: TaskSpec, predictions: FloatArray, labels: FloatArray) -> float:
 def evaluate(
     model: MultitaskModel,
     tasks: tuple[TaskSpec, ...],
-    splits: Mapping[str, EncodedSplit],
+    splits: Mapping[str, Split],
     process: Process,
     *,
     bf16: bool,

@@ -5,7 +5,7 @@ Runs on one process or as one rank of several; who started it, who meters it and
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -17,11 +17,12 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mtbert_ray.config import ProbeConfig, TrialConfig
-from mtbert_ray.data.batching import Batch, epoch_batches, num_steps
+from mtbert_ray.data.batching import Batch, Split, epoch_batches, num_steps
 from mtbert_ray.metrics import MetricValue
 from mtbert_ray.models.adapters import ParameterCounts, count_parameters
 from mtbert_ray.training.checkpoint import save_checkpoint
 from mtbert_ray.training.evaluate import evaluate
+from mtbert_ray.training.frozen import embedded, embeds_once
 from mtbert_ray.training.init_from import starting_model
 from mtbert_ray.training.inputs import load_inputs
 from mtbert_ray.training.loss import DivergedError, EpochLosses, LossSums, RowLosses, TrainingLoss
@@ -96,8 +97,8 @@ class TrainingRun:
         self.config = config
         self.process = process
         self.bf16 = uses_bf16(config, process.device)
-        self.train_splits = load_inputs(config, "train")
-        self.dev_splits = load_inputs(config, "dev")
+        self.train_splits: Mapping[str, Split] = load_inputs(config, "train")
+        self.dev_splits: Mapping[str, Split] = load_inputs(config, "dev")
         self.model = starting_model(config).to(process.device)
         self.parameters = count_parameters(self.model)
         self.total_steps = config.epochs * num_steps(self.train_splits, batch_size=config.batch_size)
@@ -110,6 +111,8 @@ class TrainingRun:
         self._trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self._optimizer = make_optimizer(self.model, config)
         self._schedule = make_schedule(self._optimizer, config, total_steps=self.total_steps)
+        self.embeds_once = embeds_once(self.model, config, [*self.train_splits.values(), *self.dev_splits.values()])
+        """Whether the first epoch ends with the encoder's work done: later ones cost what the heads cost."""
         self._step = 0
         self._train_seconds = self._eval_seconds = 0.0
 
@@ -152,6 +155,9 @@ class TrainingRun:
         note_step: Callable[[], None],
         probe: ProbeConfig | None,
     ) -> Iterator[ProbeResult | EpochResult]:
+        if epoch == 1 and self.embeds_once:
+            with self._training(while_training):
+                self.train_splits = embedded(self.model, self.train_splits, self.process, bf16=self.bf16)
         batches = epoch_batches(
             self.train_splits,
             batch_size=self.config.batch_size,
@@ -173,6 +179,8 @@ class TrainingRun:
             take_steps(batches)
             losses = self._means(sums, epoch)
         trained = self._now()
+        if epoch == 1 and self.embeds_once:
+            self.dev_splits = embedded(self.model, self.dev_splits, self.process, bf16=self.bf16)
         scores = evaluate(self.model, self.config.tasks, self.dev_splits, self.process, bf16=self.bf16)
         self._eval_seconds += self._now() - trained
         yield EpochResult(

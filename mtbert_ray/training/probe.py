@@ -11,7 +11,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from mtbert_ray.config import ProbeConfig, TrialConfig
-from mtbert_ray.data.batching import Batch, EncodedSplit, num_steps
+from mtbert_ray.data.batching import Batch, Split, num_steps
 from mtbert_ray.metrics import MetricValue
 from mtbert_ray.models.adapters import ParameterCounts
 
@@ -45,7 +45,7 @@ class ProbeResult:
         }
 
 
-def is_probed(probe: ProbeConfig, splits: Mapping[str, EncodedSplit], *, batch_size: int) -> bool:
+def is_probed(probe: ProbeConfig, splits: Mapping[str, Split], *, batch_size: int) -> bool:
     """Return whether a run has a probe: one is wanted, and the first epoch goes on after it."""
     return probe.steps > 0 and probe.warmup_steps + probe.steps < num_steps(splits, batch_size=batch_size)
 
@@ -87,7 +87,7 @@ class Pace:
         """Task -> (tokens, seconds) of each timed step."""
 
     @classmethod
-    def of(cls, config: TrialConfig, splits: Mapping[str, EncodedSplit], *, world_size: int) -> Self:
+    def of(cls, config: TrialConfig, splits: Mapping[str, Split], *, world_size: int) -> Self:
         """Return the pace of a run on these training rows, of which nothing is known yet."""
         lengths = {task: split.lengths for task, split in splits.items()}
         return cls(

@@ -89,6 +89,7 @@ LORA = {"adapter.kind": "lora"}
         ({"batch_size": 15, "pair_encoding": "separate", "task_order": "sequential"}, 1e-2),
         # 39 rows in batches of 2 leave one row for two ranks: one of them has none.
         ({"batch_size": 2, "data.max_train_rows": 39, "epochs": 2, **LORA}, 1e-2),
+        ({"batch_size": 15, "pair_encoding": "separate", "finetune": "heads_only"}, 1e-2),
         ({"batch_size": 15, "accumulation_steps": 3, **LORA, **SMART}, 1e-4),
         ({"batch_size": 15, "accumulation_steps": 2, "pair_encoding": "separate", **LORA, **SMART}, 1e-4),
     ],

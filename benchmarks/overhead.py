@@ -1,0 +1,92 @@
+"""What a sweep adds around its trials: seconds a trial beside training and scoring, memory an extra trial.
+
+Run: python benchmarks/overhead.py                  (one worker a trial, in a process that is used again)
+     python benchmarks/overhead.py --workers 2      (two workers a trial under Ray Train)
+
+Trials are small on purpose (a tiny random encoder on the toy corpus), one at a time, so that what is left beside them
+is the sweep's own. Memory is what a trial's process has for itself (USS), so pages shared with others do not count.
+"""
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated
+
+import psutil
+import typer
+
+from mtbert_ray.journal import read_journal
+from mtbert_ray.records import SweepRecord
+
+_TRIAL_PROCESSES = ("ray::InlineTrial", "ray::ImplicitFunc", "ray::TrainController", "ray::RayTrainWorker")
+_SPACE = """\
+name: overhead
+objectives:
+  dev_score: {{direction: maximise, reference: 0}}
+  train_seconds: {{direction: minimise, reference: 1000}}
+fixed: {{encoder: {encoder}, data.source: toy, data.max_train_rows: 64, data.max_dev_rows: 32, epochs: 1}}
+search: {{seed: {{grid: [{seeds}]}}}}
+algorithm: grid
+scheduler: fifo
+resources: {{num_workers: {workers}, cpus_per_worker: 1, gpus_per_worker: 0, concurrent_trials: {concurrent}}}
+"""
+
+
+def main(
+    trials: Annotated[int, typer.Option(min=3, help="Trials of each sweep; the first one is left out.")] = 8,
+    workers: Annotated[int, typer.Option(min=1, help="Workers of a trial.")] = 1,
+    encoder: Annotated[str, typer.Option(help="As of a sweep.")] = "tiny",
+) -> None:
+    """Print both for one trial at a time, and the memory for two at a time as well."""
+    for concurrent in (1, 2):
+        with tempfile.TemporaryDirectory() as folder:
+            sweep, peak_mib = _run(Path(folder), trials=trials, workers=workers, encoder=encoder, concurrent=concurrent)
+        typer.echo(f"{concurrent} at a time: {peak_mib:.0f} MiB in the trials' processes at their highest")
+        if concurrent == 1:
+            gaps = gaps_of(sweep)
+            typer.echo(
+                f"seconds a trial beside training and scoring, after the first: median {statistics.median(gaps):.2f}, "
+                f"{min(gaps):.2f} to {max(gaps):.2f} ({len(gaps)} trials)"
+            )
+
+
+def gaps_of(sweep: SweepRecord) -> list[float]:
+    """Return for each trial but the first the time from the end of the one before to its own, less its own work."""
+    ended = sorted((trial.ended or 0.0, trial) for trial in sweep.trials if trial.status == "finished")
+    assert len(ended) == len(sweep.trials), "every trial must finish"
+    return [
+        end - before - float(trial.metrics["train_seconds"] or 0.0) - float(trial.metrics["eval_seconds"] or 0.0)
+        for (before, _), (end, trial) in pairwise(ended)
+    ]
+
+
+def _run(folder: Path, *, trials: int, workers: int, encoder: str, concurrent: int) -> tuple[SweepRecord, float]:
+    """Run a sweep; return its record and the highest memory of its trials' processes together, in MiB."""
+    space = folder / "overhead.yaml"
+    seeds = ", ".join(map(str, range(trials)))
+    space.write_text(_SPACE.format(encoder=encoder, seeds=seeds, workers=workers, concurrent=concurrent))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mtbert_ray.sweep", space, "--out", folder / "out"], stderr=subprocess.DEVNULL
+    )
+    peak = 0.0
+    while process.poll() is None:
+        peak = max(peak, sum(map(_unique_mib, psutil.Process(process.pid).children(recursive=True))))
+        time.sleep(0.2)
+    assert process.returncode == 0, f"the sweep ended with {process.returncode}"
+    return read_journal(folder / "out"), peak
+
+
+def _unique_mib(process: psutil.Process) -> float:
+    try:
+        title = " ".join(process.cmdline())
+        return process.memory_full_info().uss / 2**20 if title.startswith(_TRIAL_PROCESSES) else 0.0
+    except psutil.Error:  # It ended meanwhile.
+        return 0.0
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,104 @@
+"""A frozen encoder works once: the same run, and no forward pass after the first epoch."""
+
+import logging
+
+import pytest
+import torch
+
+from mtbert_ray.config import TrialConfig, nest
+from mtbert_ray.data.batching import eval_batches
+from mtbert_ray.models.state import trainable_state
+from mtbert_ray.training.evaluate import predict
+from mtbert_ray.training.frozen import embedded, embeds_once
+from mtbert_ray.training.loop import EpochResult, TrainingRun
+from mtbert_ray.training.process import Process
+
+
+def heads_only(**dotted) -> TrainingRun:
+    defaults = {
+        "encoder": "tiny",
+        "finetune": "heads_only",
+        "epochs": 3,
+        "learning_rate": 1e-2,
+        "data.max_train_rows": 40,
+        "data.max_dev_rows": 30,
+    }
+    return TrainingRun(TrialConfig.model_validate(nest({**defaults, **dotted})), process=Process())
+
+
+def count_passes(run: TrainingRun) -> list[int]:
+    """Return a list that holds the encoder's forward passes so far."""
+    passes = [0]
+
+    def count(*_: object) -> None:
+        passes[0] += 1
+
+    run.model.encoder.model.register_forward_hook(count)
+    return passes
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{}, {"pair_encoding": "separate"}, {"accumulation_steps": 3}, {"pooling": "mean", "task_order": "sequential"}],
+    ids=str,
+)
+def test_a_run_that_embeds_once_is_the_run_that_embeds_at_every_step(setting):
+    once, always = heads_only(**setting), heads_only(**setting)
+    assert once.embeds_once
+    always.embeds_once = False
+    results = [[epoch for epoch in run.epochs() if isinstance(epoch, EpochResult)] for run in (once, always)]
+    for quick, slow in zip(*results, strict=True):
+        assert quick.losses.by_task == pytest.approx(slow.losses.by_task, rel=1e-5)
+    torch.testing.assert_close(trainable_state(once.model), trainable_state(always.model), rtol=1e-4, atol=1e-5)
+    # Its heads are those of a model that reads tokens. (Not by the scores: those of predictions that are almost alike
+    # are rounding.)
+    for task, split in always.dev_splits.items():
+        by_embedding = predict(once.model, task, once.dev_splits[task], Process(), bf16=False)
+        by_tokens = predict(once.model, task, split, Process(), bf16=False)
+        assert by_embedding == pytest.approx(by_tokens, abs=1e-3)
+
+
+def test_the_encoder_rests_after_the_first_epoch():
+    run = heads_only()
+    passes, after = count_passes(run), []
+    for _ in run.epochs():
+        after.append(passes[0])
+    assert after[0] > 0 and after == after[:1] * 3
+
+
+def test_a_row_has_the_embedding_that_its_tokens_give():
+    run = heads_only(pair_encoding="separate")
+    split = run.dev_splits["quora"]
+    quick = embedded(run.model, {"quora": split}, Process(), bf16=False)["quora"]
+    assert (len(quick), quick.ids) == (len(split), split.ids)
+    batches = (eval_batches(each, task="quora") for each in (split, quick))
+    for by_tokens, by_embedding in zip(*batches, strict=True):
+        assert torch.equal(by_tokens.rows, by_embedding.rows) and torch.equal(by_tokens.labels, by_embedding.labels)
+        with torch.no_grad():
+            expected = run.model("quora", by_tokens.sentences)
+        torch.testing.assert_close(run.model("quora", by_embedding.sentences), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"finetune": "full"},
+        {"finetune": "full", "adapter.kind": "lora"},
+        {"smart.tasks": ["sst"], "smart.epsilon": 0.01},
+    ],
+    ids=["full", "lora", "smart"],
+)
+def test_what_changes_is_not_embedded_once(setting):
+    assert not heads_only(**setting).embeds_once
+
+
+def test_embeddings_that_do_not_fit_are_computed_anew_and_it_says_so(caplog):
+    run = heads_only(pair_encoding="separate")
+    splits = [*run.train_splits.values(), *run.dev_splits.values()]
+    rows = sum(len(split) * len(split.widths) for split in splits)
+    needed = rows * run.model.encoder.width * 4
+    with caplog.at_level(logging.WARNING):
+        assert embeds_once(run.model, run.config, splits, free_bytes=2 * needed)
+        assert not caplog.records
+        assert not embeds_once(run.model, run.config, splits, free_bytes=2 * needed - 2)
+    assert "computed anew in every epoch" in caplog.text and "data.max_train_rows" in caplog.text
