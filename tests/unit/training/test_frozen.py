@@ -60,9 +60,8 @@ def test_a_run_that_embeds_once_is_the_run_that_embeds_at_every_step(setting):
 
 def test_the_encoder_rests_after_the_first_epoch():
     run = heads_only()
-    passes, after = count_passes(run), []
-    for _ in run.epochs():
-        after.append(passes[0])
+    passes = count_passes(run)
+    after = [passes[0] for _ in run.epochs()]
     assert after[0] > 0 and after == after[:1] * 3
 
 
