@@ -95,6 +95,9 @@ def prepare(request: ReplayRequest) -> Replay:
             recorded=None,
         )
     recorded = read_recorded(request.journals)
+    if isinstance(recorded.space, SearchSpace):
+        # As a sweep would take it, but for the seed, which is the run's.
+        halving = recorded.space.model_copy(update={"halving": halving, "seed": 0}).halving_in_use
     setups = _setups(request, recorded.objectives, halving, searchers=(RECORDED, *SUGGESTING), space=recorded.space)
     return Replay(
         problems=(recorded_problem(recorded),),

@@ -128,7 +128,7 @@ def scheduler_of(space: SearchSpace, objectives: Objectives) -> ParetoScheduler 
         max_t=space.max_epochs,
         time_attr="epoch",
         prefix="outlook/",
-        halving=space.halving.model_copy(update={"seed": space.seed + space.halving.seed}),
+        halving=space.halving_in_use,
         probe_margin=space.probe.margin,
         metrics=known_metrics(space.tasks),
         length_of=_epochs_of,

@@ -39,7 +39,7 @@ def _stopping(space: SearchSpace) -> str:
     """Return how trials are stopped, as `by Pareto rank at epochs 1, 3, by costs after 35 steps`."""
     if space.scheduler == "fifo":
         return "none, every trial runs to its end"
-    levels = Rungs(space.halving, space.max_epochs).levels
+    levels = Rungs(space.halving_in_use, space.max_epochs).levels
     by_rank = f"by Pareto rank at epoch {', '.join(map(str, levels))}" if levels else "no rungs below the last epoch"
     steps = space.probe.warmup_steps + space.probe.steps
     return f"{by_rank}, by costs after {steps} steps" if space.probe.steps else by_rank

@@ -181,7 +181,7 @@ class Foresight:
         # At an epoch a peak has been reached and not only projected.
         would = at_probe or metric is None or metric.over_time == "total"
         number = _number(value, bound)
-        if not unit or self._constrained[name].direction == "maximise":
+        if unit in ("", "%") or self._constrained[name].direction == "maximise":
             return f"its {name} {'would be' if would else 'is'} {number} {unit}".rstrip()
         units = [self._metrics[other].unit for other in self._constrained if other in self._metrics]
         of_what = f" of {name}" if units.count(unit) > 1 else ""

@@ -70,7 +70,7 @@ class Rungs:
 
     def __init__(self, config: HalvingConfig, max_resource: int) -> None:
         self._config = config
-        grace = config.grace if config.grace is not None else max(1, round(max_resource * _DEFAULT_GRACE))
+        grace = default_grace(max_resource) if config.grace is None else config.grace
         self.levels = rung_levels(grace, config.eta, max_resource)
         self._results: dict[int, dict[str, _Result]] = {level: {} for level in self.levels}
         self._stopped: dict[str, Decision] = {}
@@ -214,6 +214,11 @@ class Rungs:
         """Return a number from 0 to 1, the same for a trial whenever and wherever it is asked for."""
         digest = hashlib.sha256(f"{self._config.seed}/{purpose}/{trial}".encode()).digest()
         return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def default_grace(max_resource: int) -> int:
+    """Return the first rung where none is given: results from before it mislead."""
+    return max(1, round(max_resource * _DEFAULT_GRACE))
 
 
 def rung_levels(grace: int, eta: float, max_resource: int) -> tuple[int, ...]:

@@ -34,7 +34,7 @@ def test_a_trial_that_would_break_a_constraint_ends_at_its_probe(tmp_path, resou
     lora, full = read_journal(out).trials
     assert (lora.status, len(lora.epochs)) == ("finished", 3)
     assert (full.status, full.stop_kind, full.epochs) == ("stopped", "probe", [])
-    assert full.reason.startswith("probe: its trainable_percent would be 100, limit 50")
+    assert full.reason.startswith("probe: its trainable_percent would be 100 %, limit 50")
     # It had 15 steps of batch 16 in each of its epochs, and took 4.
     assert full.probe.steps == 4 and lora.epochs[0]["step"] == 15
     assert 0 < full.metrics["train_seconds"] < full.probe.outlook["train_seconds"] / 4

@@ -93,7 +93,7 @@ def test_a_folder_without_a_journal_has_nothing_to_go_on_with(tmp_path):
 def test_two_processes_cannot_run_one_sweep(folder):
     code = (
         "import sys; from pathlib import Path; from mtbert_ray.errors import JournalError\n"
-        "from mtbert_ray.records import writing_alone\n"
+        "from mtbert_ray.journal import writing_alone\n"
         "try:\n    with writing_alone(Path(sys.argv[1])): print('mine')\n"
         "except JournalError as error: print(error)\n"
     )

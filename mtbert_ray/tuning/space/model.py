@@ -4,6 +4,7 @@ Decides nothing about which settings are tried when (searchers.py), and knows no
 """
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Annotated, Any, Literal, Self
@@ -17,7 +18,7 @@ from mtbert_ray.metrics import Objective
 from mtbert_ray.mistakes import problems_of
 from mtbert_ray.schema import Schema
 from mtbert_ray.tasks import TaskSpec
-from mtbert_ray.tuning.rungs import HalvingConfig
+from mtbert_ray.tuning.rungs import HalvingConfig, default_grace
 from mtbert_ray.tuning.space.checks import tasks_of
 from mtbert_ray.tuning.space.conditions import applies, in_dependency_order
 from mtbert_ray.tuning.space.experiments import EXPERIMENT, chosen_names
@@ -59,7 +60,8 @@ class SearchSpace(Schema):
     """How trials are stopped early: `pareto` by their rank among those that got as far, and by what they would cost;
     `fifo` lets each run to its end."""
     halving: HalvingConfig = HalvingConfig()
-    """How `pareto` ranks; its `seed` is added to the sweep's."""
+    """How `pareto` ranks. Its `seed` is added to the sweep's; without `grace` no trial is judged while its learning
+    rate warms up."""
     probe: ProbeConfig = ProbeConfig()
     """When `pareto` hears what a trial would cost."""
     start_with: tuple[dict[str, Any], ...] = ()
@@ -147,6 +149,18 @@ class SearchSpace(Schema):
             case IntRange(high=high):
                 lengths.append(high)
         return max(lengths, default=TrialConfig.model_fields["epochs"].default)
+
+    @property
+    def halving_in_use(self) -> HalvingConfig:
+        """`halving` with the sweep's seed, and a first rung behind the warm-up unless `grace` says where it is.
+
+        While the learning rate still rises, what trials reach says little of what they will (docs/scheduling.md).
+        """
+        grace = self.halving.grace
+        if grace is None:
+            warm_up = math.floor(self.any_config().warmup_fraction * self.max_epochs)
+            grace = min(max(default_grace(self.max_epochs), 1 + warm_up), max(1, self.max_epochs - 1))
+        return self.halving.model_copy(update={"grace": grace, "seed": self.seed + self.halving.seed})
 
     def with_resources(self, resources: ResourceConfig) -> Self:
         """Return the same space with other resources of a trial, as resolved for a cluster."""

@@ -11,6 +11,7 @@ from mtbert_ray.journal import Journal, read_journal
 from mtbert_ray.records import EpochFinished, SweepFinished, TrialFailed, TrialFinished, TrialStarted, TrialStopped
 from mtbert_ray.tuning.beginning import begin, num_to_run, resume, scheduler_of
 from mtbert_ray.tuning.plan import Plan, make_plan
+from mtbert_ray.tuning.rungs import HalvingConfig, Rungs
 from mtbert_ray.tuning.space import load_search_space
 
 SPACE = """\
@@ -134,6 +135,34 @@ def test_the_longest_trial_decides_the_rungs(tmp_path):
     )
     assert by_experiment.max_epochs == 30
     assert replace(plan, space=by_experiment).space.max_epochs == 30
+
+
+@pytest.mark.parametrize(
+    ("fixed", "halving", "levels"),
+    [
+        ({}, {}, (1, 3)),  # 9 epochs: the learning rate is at its highest before the first one ends.
+        ({"epochs": 10}, {}, (2, 6)),
+        ({"epochs": 10, "warmup_fraction": 0}, {}, (1, 3, 9)),
+        ({"epochs": 10, "warmup_fraction": 0.35}, {}, (4,)),
+        ({"epochs": 52}, {}, (6, 18)),
+        ({"epochs": 52, "warmup_fraction": 0}, {}, (3, 9, 27)),
+        ({"epochs": 2}, {}, (1,)),
+        ({"epochs": 2, "warmup_fraction": 0.9}, {}, (1,)),
+        ({"epochs": 1}, {}, ()),
+        ({"epochs": 10}, {"grace": 1}, (1, 3, 9)),
+    ],
+    ids=str,
+)
+def test_no_trial_is_judged_while_its_learning_rate_warms_up(tmp_path, fixed, halving, levels):
+    space = plan_of(tmp_path).space
+    space = space.model_copy(update={"fixed": {**space.fixed, **fixed}, "halving": HalvingConfig(**halving)})
+    assert Rungs(space.halving_in_use, space.max_epochs).levels == levels
+
+
+def test_the_guards_draw_by_the_sweep_s_seed(tmp_path):
+    space = plan_of(tmp_path).space
+    seeded = space.model_copy(update={"seed": 7, "halving": HalvingConfig(seed=2)})
+    assert (space.halving_in_use.seed, seeded.halving_in_use.seed) == (0, 9)
 
 
 class _Trial:
