@@ -64,12 +64,13 @@ def main(
 ) -> None:
     """Run both sweeps and print the comparison."""
     sweeps = {}
-    for scheduler in ("fifo", "pareto"):
+    for scheduler in ("pareto", "fifo"):
         command = [sys.executable, "-m", "mtbert_ray.sweep", SPACE, "--data", data, "--out", out / scheduler]
         options = [*(set_ or []), f"scheduler={scheduler}"]
         subprocess.run([*command, *(word for option in options for word in ("--set", option))], check=True)
         sweeps[scheduler] = read_journal(out / scheduler)
-    settings = [[trial.hyperparameters for trial in sweep.trials] for sweep in sweeps.values()]
+    # Two that begin at the same time may do so in either order.
+    settings = [{trial.trial_id: trial.hyperparameters for trial in sweep.trials} for sweep in sweeps.values()]
     assert settings[0] == settings[1], "the two sweeps must try the same settings"
     results = {name: result_of(sweep) for name, sweep in sweeps.items()}
     typer.echo(f"{'':8}{'finished':>10}{'epochs':>8}{'steps':>8}{'minutes':>9}{'hypervolume':>13}")
