@@ -6,6 +6,7 @@ the one that made them.
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import psutil
 import torch
@@ -22,6 +23,16 @@ _log = logging.getLogger(__name__)
 _MAX_SHARE = 0.5
 """Of the memory that is free, for the embeddings of all splits of a rank."""
 _BYTES = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnceSeconds:
+    """Wall time of what a run does once; zero where it does everything in every epoch."""
+
+    train: float = 0.0
+    """On the rows to train on."""
+    eval: float = 0.0
+    """On the dev rows."""
 
 
 def embeds_once(

@@ -22,7 +22,7 @@ from mtbert_ray.metrics import MetricValue
 from mtbert_ray.models.adapters import ParameterCounts, count_parameters
 from mtbert_ray.training.checkpoint import save_checkpoint
 from mtbert_ray.training.evaluate import evaluate
-from mtbert_ray.training.frozen import embedded, embeds_once
+from mtbert_ray.training.frozen import OnceSeconds, embedded, embeds_once
 from mtbert_ray.training.init_from import starting_model
 from mtbert_ray.training.inputs import load_inputs
 from mtbert_ray.training.loss import DivergedError, EpochLosses, LossSums, RowLosses, TrainingLoss
@@ -47,6 +47,8 @@ class EpochResult:
     """Each task's dev score, dev_score and leaderboard_score."""
     train_seconds: float
     eval_seconds: float
+    once: OnceSeconds
+    """What of both is not done again in other epochs."""
     parameters: ParameterCounts
     is_best: bool
     """Whether dev_score is the highest so far, so that this epoch's checkpoint is the one kept."""
@@ -63,6 +65,8 @@ class EpochResult:
             **self.scores,
             "train_seconds": self.train_seconds,
             "eval_seconds": self.eval_seconds,
+            "train_once_seconds": self.once.train,
+            "eval_once_seconds": self.once.eval,
             "trainable_parameters": self.parameters.trainable,
             "trainable_percent": self.parameters.trainable_percent,
             "adapter_percent": self.parameters.adapter_percent,
@@ -115,6 +119,7 @@ class TrainingRun:
         """Whether the first epoch ends with the encoder's work done: later ones cost what the heads cost."""
         self._step = 0
         self._train_seconds = self._eval_seconds = 0.0
+        self._once = OnceSeconds()
 
     def epochs(
         self,
@@ -158,6 +163,7 @@ class TrainingRun:
         if epoch == 1 and self.embeds_once:
             with self._training(while_training):
                 self.train_splits = embedded(self.model, self.train_splits, self.process, bf16=self.bf16)
+            self._once = OnceSeconds(train=self._train_seconds)
         batches = epoch_batches(
             self.train_splits,
             batch_size=self.config.batch_size,
@@ -181,6 +187,7 @@ class TrainingRun:
         trained = self._now()
         if epoch == 1 and self.embeds_once:
             self.dev_splits = embedded(self.model, self.dev_splits, self.process, bf16=self.bf16)
+            self._once = OnceSeconds(train=self._once.train, eval=self._now() - trained)
         scores = evaluate(self.model, self.config.tasks, self.dev_splits, self.process, bf16=self.bf16)
         self._eval_seconds += self._now() - trained
         yield EpochResult(
@@ -190,6 +197,7 @@ class TrainingRun:
             scores=scores,
             train_seconds=self._train_seconds,
             eval_seconds=self._eval_seconds,
+            once=self._once,
             parameters=self.parameters,
             is_best=scores["dev_score"] > best_score,
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from mtbert_ray.config import ProbeConfig, TrialConfig
-from mtbert_ray.metrics import METRICS, Metrics, MetricValue, whole_run
+from mtbert_ray.metrics import METRICS, Metrics, MetricValue
 from mtbert_ray.records import outlook
 from mtbert_ray.resources.gpu import GpuReader, GpuReadError, NvmlReader
 from mtbert_ray.resources.meter import Meter
@@ -116,13 +116,14 @@ def _costs_at_the_end(metrics: Metrics, whole_train_seconds: float | None) -> di
     """Return the costs of a run whose training takes so long, from those of its first steps; no totals without that."""
     spent = metrics["train_seconds"]
     assert spent, "a probe takes time"
-    known = ("fixed", "peak") if whole_train_seconds is None else ("fixed", "peak", "total")
-    return {
-        name: value
-        for name, value in whole_run(metrics, share=spent / (whole_train_seconds or spent)).items()
-        # Nothing was scored yet, so what scoring takes is not known.
-        if name in METRICS and METRICS[name].over_time in known and name != "eval_seconds"
-    }
+    # Nothing was scored yet, so what scoring takes is not known.
+    over_time = {name: METRICS[name].over_time for name in metrics if name in METRICS and not name.startswith("eval_")}
+    costs = {name: metrics[name] for name, kind in over_time.items() if kind in ("fixed", "peak")}
+    if whole_train_seconds is not None:
+        totals = {name: metrics[name] for name, kind in over_time.items() if kind == "total"}
+        growth = whole_train_seconds / spent
+        costs |= {name: None if value is None else value * growth for name, value in totals.items()}
+    return costs
 
 
 def open_gpu_reader(device: torch.device) -> tuple[GpuReader | None, str | None]:

@@ -28,6 +28,15 @@ def test_totals_grow_in_proportion_and_peaks_and_shares_stay():
     }
 
 
+def test_what_is_done_once_is_not_done_again():
+    metrics = {"train_seconds": 60.0, "train_once_seconds": 50.0, "eval_seconds": 12.0, "eval_once_seconds": 10.0}
+    seen = whole_run({**metrics, "energy_kj": 6.0, "cpu_seconds": 144.0}, share=0.1)
+    assert (seen["train_seconds"], seen["eval_seconds"]) == (150.0, 30.0)
+    # As the time that it was spent in: training, and training and scoring.
+    assert (seen["energy_kj"], seen["cpu_seconds"]) == (pytest.approx(15.0), pytest.approx(144.0 * 180 / 72))
+    assert (seen["train_once_seconds"], seen["eval_once_seconds"]) == (50.0, 10.0)
+
+
 def test_every_total_is_a_sum_over_the_training():
     totals = {name for name, metric in METRICS.items() if metric.over_time == "total"}
     assert totals == {"train_seconds", "eval_seconds", "gpu_seconds", "cpu_seconds", "energy_kj"}

@@ -17,6 +17,7 @@ from mtbert_ray.data.batching import Batch, epoch_batches
 from mtbert_ray.metrics import METRICS
 from mtbert_ray.models.state import trainable_state
 from mtbert_ray.resources.gpu import FakeGpuReader, GpuSample
+from mtbert_ray.training import frozen
 from mtbert_ray.training.loop import EpochResult, TrainingRun
 from mtbert_ray.training.metering import MeteredEpoch, MeteredProbe, metered_epochs
 from mtbert_ray.training.probe import Pace, ProbeResult
@@ -255,7 +256,8 @@ def test_a_probe_tells_what_was_spent_and_what_the_whole_run_will_cost():
 def test_an_outlook_holds_costs_only():
     """Not what scoring takes either: nothing was scored."""
     probe = next(metered_epochs(TrainingRun(tiny_config(), process=Process()), probe=PROBE))
-    costs = {name for name, metric in METRICS.items() if metric.over_time != "varies"} - {"eval_seconds"}
+    costs = {name for name, metric in METRICS.items() if metric.over_time != "varies"}
+    costs -= {"eval_seconds", "eval_once_seconds", "train_once_seconds"}
     assert set(probe.outlook) == costs
     assert set(probe.metrics) > costs and not {"sst", "dev_score", "train_loss"} & set(probe.metrics)
 
@@ -274,7 +276,33 @@ def test_without_a_pace_for_every_task_there_are_no_totals_but_peaks_and_paramet
         metered_epochs(TrainingRun(tiny_config(**smart), process=Process()), probe=ProbeConfig(steps=2, warmup_steps=0))
     )
     kept = {name for name, metric in METRICS.items() if metric.over_time in ("fixed", "peak")}
+    kept -= {"eval_once_seconds", "train_once_seconds"}
     assert set(probe.outlook) == kept and probe.metrics["train_seconds"] > 0
+
+
+def test_what_a_frozen_encoder_does_once_is_not_projected_on_every_epoch():
+    """Ten epochs of which the first has nearly all of the work: an outlook of ten times that would end the trial."""
+    config = tiny_config(finetune="heads_only", epochs=10, **{"data.max_train_rows": 200, "hidden_layers": 0})
+    clock, embed = Clock(), frozen.embedded
+
+    def work(*_: object) -> None:
+        clock.at += 0.001
+
+    def slow(*arguments, **options):
+        clock.at += 50.0
+        return embed(*arguments, **options)
+
+    run = TrainingRun(config, process=Process(), on_step=work, clock=clock)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mtbert_ray.training.loop.embedded", slow)
+        probe, *epochs = metered_epochs(run, probe=PROBE)
+    whole = epochs[-1].metrics
+    assert whole["train_seconds"] < 60 and (whole["train_once_seconds"], whole["eval_once_seconds"]) == (50.0, 50.0)
+    for told in (probe, *epochs):
+        assert told.outlook["train_seconds"] == pytest.approx(whole["train_seconds"], rel=0.3)
+    for epoch in epochs:
+        assert epoch.outlook["eval_seconds"] == pytest.approx(whole["eval_seconds"])
 
 
 def test_an_epoch_tells_its_outlook():
