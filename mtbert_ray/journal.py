@@ -6,13 +6,14 @@ torch, Ray or figures.
 
 import fcntl
 import json
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from mtbert_ray.errors import JournalError
 from mtbert_ray.records import (
@@ -32,6 +33,7 @@ from mtbert_ray.records import (
 
 JOURNAL_NAME = "journal.jsonl"
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+_log = logging.getLogger(__name__)
 
 
 class Journal:
@@ -63,8 +65,7 @@ class Journal:
         journal._path = folder / JOURNAL_NAME
         try:
             with journal._path.open("r+b") as file:
-                whole = file.read().rfind(b"\n") + 1
-                file.truncate(whole)
+                file.truncate(len(_whole_lines(file.read())))
         except OSError as error:
             raise JournalError(f"{folder}: no sweep can be gone on with there: {error}") from error
         return journal
@@ -79,18 +80,26 @@ class Journal:
 
 @contextmanager
 def writing_alone(folder: Path) -> Iterator[None]:
-    """Keep other processes of this machine from going on with a sweep that this one runs.
+    """Keep other processes from going on with a sweep that this one runs.
 
-    The operating system lets go when the process ends, however it ends.
+    The operating system lets go when the process ends, however it ends. Where the file system has no locks, nothing is
+    kept from anybody, and the log says so.
 
     Raises:
-        JournalError: another process runs the sweep.
+        JournalError: another process runs the sweep; or there is no journal that can be written.
     """
-    with (folder / JOURNAL_NAME).open("rb") as file:
+    try:
+        # An exclusive lock over NFS takes a file that is open for writing.
+        file = (folder / JOURNAL_NAME).open("r+b")
+    except OSError as error:
+        raise JournalError(f"{folder}: no sweep can be gone on with there: {error}") from error
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise JournalError(f"{folder}: another process is running this sweep") from error
+        except OSError as error:
+            _log.warning("%s: cannot be guarded against a second process on the same sweep: %s", folder, error)
         yield
 
 
@@ -116,22 +125,41 @@ def read_journal(folder: Path) -> SweepRecord:
     """
     path = folder / JOURNAL_NAME
     try:
-        # Not splitlines: JSON leaves line separators such as U+2028 in a text as they are.
-        lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
+        content = path.read_bytes()
     except OSError as error:
         raise JournalError(f"{path}: cannot be read: {error}. Give the folder of a sweep (its --out)") from error
+    whole = _whole_lines(content)
     events: list[Event] = []
-    torn = False
-    for number, line in enumerate(lines, start=1):
+    # Not splitlines: JSON leaves line separators such as U+2028 in a text as they are.
+    for number, line in enumerate(whole.split(b"\n")[:-1], start=1):
         try:
-            events.append(_EVENT.validate_python(json.loads(line)))
-        except (json.JSONDecodeError, UnicodeDecodeError, ValidationError) as error:
-            if number < len(lines):
-                raise JournalError(f"{path}, line {number}: not an event of a sweep: {error}") from error
-            torn = True
+            events.append(_event_of(line))
+        except ValueError as error:
+            raise JournalError(f"{path}, line {number}: not an event of a sweep: {error}") from error
     if not events or not isinstance(events[0], SweepStarted):
         raise JournalError(f"{path}: does not begin with a sweep_started event")
-    return _fold(events[0], events[1:], torn=torn)
+    return _fold(events[0], events[1:], torn=whole != content)
+
+
+def _whole_lines(content: bytes) -> bytes:
+    """Return what is read and gone on with: all but a last line without an end, or one that has one and is no event."""
+    whole = content[: content.rfind(b"\n") + 1]
+    if whole == content:
+        before = content.rfind(b"\n", 0, -1) + 1
+        try:
+            _event_of(content[before:])
+        except ValueError:
+            return content[:before]
+    return whole
+
+
+def _event_of(line: bytes) -> Event:
+    """Return the event of a line.
+
+    Raises:
+        ValueError: it is none (of JSON, of its encoding, of pydantic).
+    """
+    return _EVENT.validate_python(json.loads(line))
 
 
 def _fold(started: SweepStarted, events: Sequence[Event], *, torn: bool) -> SweepRecord:
@@ -139,6 +167,8 @@ def _fold(started: SweepStarted, events: Sequence[Event], *, torn: bool) -> Swee
     trials: dict[str, TrialRecord] = {}
     finished: SweepFinished | None = None
     resumed: list[SweepResumed] = []
+    paused_at: list[float] = []
+    last_event: Event = started
     for event in events:
         if (
             isinstance(event, ProbeFinished | EpochFinished | TrialFinished | TrialStopped | TrialFailed)
@@ -168,12 +198,22 @@ def _fold(started: SweepStarted, events: Sequence[Event], *, torn: bool) -> Swee
                 trial.reason, trial.stop_kind = event.reason, event.kind
             case TrialFailed():
                 trial = trials[event.trial_id]
-                trial.status, trial.ended, trial.reason = "failed", event.time, event.reason
+                trial.status, trial.ended = "failed", event.time
+                trial.reason, trial.failure_kind = event.reason, event.kind
             case SweepFinished():
                 finished = event
             case SweepResumed():
                 finished = None
                 resumed.append(event)
+                paused_at.append(last_event.time)
             case SweepStarted():
                 raise JournalError("a journal holds one sweep; a second sweep_started event was found")
-    return SweepRecord(started=started, trials=list(trials.values()), finished=finished, resumed=resumed, torn=torn)
+        last_event = event
+    return SweepRecord(
+        started=started,
+        trials=list(trials.values()),
+        finished=finished,
+        resumed=resumed,
+        paused_at=paused_at,
+        torn=torn,
+    )

@@ -121,12 +121,17 @@ class TrialStopped(_Event):
     """Folder of the best checkpoint so far, relative to the sweep's folder."""
 
 
+FailureKind = Literal["error", "died"]
+"""What made a trial fail: an error of its own, which would come again, or the death of its process or node."""
+
+
 class TrialFailed(_Event):
     """A trial ended without a result."""
 
     event: Literal["trial_failed"] = "trial_failed"
     trial_id: str
     reason: str
+    kind: FailureKind = "error"
 
 
 class SweepFinished(_Event):
@@ -167,6 +172,7 @@ class TrialRecord:
     checkpoint: str | None = None
     reason: str | None = None
     stop_kind: StopKind | None = None
+    failure_kind: FailureKind | None = None
     gpu_problem: str | None = None
 
     @property
@@ -193,6 +199,8 @@ class SweepRecord:
     """None while a session runs, or when the last one was killed."""
     resumed: list[SweepResumed] = field(default_factory=list)
     """The sessions after the first."""
+    paused_at: list[float] = field(default_factory=list)
+    """For each of them when the last event before it was, in seconds since the epoch."""
     torn: bool = False
     """Whether the last line was cut off while it was written (its event is lost)."""
 

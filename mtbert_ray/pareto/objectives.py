@@ -58,6 +58,13 @@ def constraint_violation(metrics: Metrics, objectives: Objectives) -> float:
     return violation
 
 
+def violation_of_losses(losses_M: NDArray[np.float64], objectives: Objectives) -> float:
+    """Return what `constraint_violation` gives for the metrics that losses `(M,)` stand for, to the last digit."""
+    return constraint_violation(
+        dict(zip(objectives, losses_to_values(losses_M, objectives).tolist(), strict=True)), objectives
+    )
+
+
 def known_violation(metrics: Metrics, objectives: Objectives) -> float:
     """Return how far the costs that are known of a trial rule it out, however it may score; 0 when they do not.
 

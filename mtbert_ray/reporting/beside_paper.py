@@ -14,6 +14,7 @@ from mtbert_ray.reporting.departures import departures_of, hardware_in_words
 from mtbert_ray.reporting.outcome import status_of
 from mtbert_ray.reporting.published import PublishedRow, published_rows
 from mtbert_ray.reporting.published_settings import published_settings
+from mtbert_ray.reporting.sessions import sessions_of
 from mtbert_ray.reporting.wording import counted, joined, metric_heading, signed, spelled
 
 _SCORE_MEANINGS = {
@@ -182,7 +183,8 @@ def _what_differs(experiments: Sequence[ExperimentBeside], sweep: SweepRecord) -
     if not run:
         return ["None of the table's experiments has a finished trial yet."]
     shared = [text for text in run[0].departures if all(text in experiment.departures for experiment in run)]
-    ran_on = f"hardware {hardware_in_words(sweep.started.hardware)} (the paper: {_paper_hardware(run)})"
+    hardware = " and ".join(dict.fromkeys(hardware_in_words(session.hardware) for session in sessions_of(sweep)))
+    ran_on = f"hardware {hardware} (the paper: {_paper_hardware(run)})"
     owns = {row.published.experiment: [text for text in row.departures if text not in shared] for row in run}
     sentences = [
         f"Our runs differ from the paper's in: {'; '.join([*shared, ran_on])}.",

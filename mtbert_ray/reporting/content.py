@@ -4,15 +4,15 @@ Knows nothing of HTML, Markdown and files.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from mtbert_ray.metrics import METRICS, Objective
 from mtbert_ray.pareto.hypervolume import hypervolume
 from mtbert_ray.pareto.objectives import reference_losses
 from mtbert_ray.records import StopKind, SweepRecord
+from mtbert_ray.reporting.facts import facts_of, notes_of
 from mtbert_ray.reporting.front_points import FrontPoint, front_points, front_values
-from mtbert_ray.reporting.outcome import Outcome, setting_of, status_of
+from mtbert_ray.reporting.outcome import Outcome, setting_of
 from mtbert_ray.reporting.wording import counted, duration, joined, plain_name, quantity
 
 _ENDS = {
@@ -90,8 +90,8 @@ def content_of(outcome: Outcome, folder: Path) -> Content:
         name=started.name,
         question=started.space.get("question"),
         state=_ENDS[outcome.sweep.finished.reason if outcome.sweep.finished else None],
-        facts=_facts(outcome.sweep),
-        notes=_notes(outcome),
+        facts=facts_of(outcome.sweep),
+        notes=notes_of(outcome),
         headline=_headline(outcome),
         objectives=tuple(_asked(outcome, place) for place in range(len(outcome.objectives))),
         front=front_points(outcome, folder),
@@ -110,13 +110,6 @@ def content_of(outcome: Outcome, folder: Path) -> Content:
     )
 
 
-def last_heard_of(sweep: SweepRecord) -> float:
-    """Return when the sweep ended, or the last time a trial began or ended, in seconds since the epoch."""
-    if sweep.finished is not None:
-        return sweep.finished.time
-    return max([sweep.started.time, *(trial.ended or trial.started for trial in sweep.trials)])
-
-
 def _ended_early(sweep: SweepRecord, status: str) -> tuple[EndedEarly, ...]:
     return tuple(
         EndedEarly(
@@ -130,64 +123,6 @@ def _ended_early(sweep: SweepRecord, status: str) -> tuple[EndedEarly, ...]:
         for trial in sweep.trials
         if trial.status == status
     )
-
-
-def _facts(sweep: SweepRecord) -> tuple[tuple[str, str], ...]:
-    started = sweep.started
-    counts: dict[str, int] = {}
-    for trial in sweep.trials:
-        status = status_of(trial, sweep)
-        counts[status] = counts.get(status, 0) + 1
-    planned = "as the time allows" if sweep.num_trials is None else str(sweep.num_trials)
-    wall = duration(max(0.0, last_heard_of(sweep) - started.time))
-    others = [
-        ("stopped early" if status == "stopped" else status, str(counts[status]))
-        for status in ("stopped", "running", "interrupted")
-        if status in counts
-    ]
-    return (
-        ("tasks", ", ".join(started.tasks)),
-        ("trials planned", planned),
-        ("finished", str(counts.get("finished", 0))),
-        ("failed", str(counts.get("failed", 0))),
-        *others,
-        *_epochs_trained(sweep),
-        ("wall time", wall if sweep.finished else f"{wall} so far"),
-        ("seed", str(started.seed)),
-        ("started", datetime.fromtimestamp(started.time, UTC).strftime("%Y-%m-%d %H:%M UTC")),
-    )
-
-
-def _epochs_trained(sweep: SweepRecord) -> tuple[tuple[str, str], ...]:
-    """Return what stopping early has spared, where something was stopped early."""
-    ended = [trial for trial in sweep.trials if trial.status in ("finished", "stopped")]
-    if all(trial.stop_kind in (None, "sweep") for trial in ended):
-        return ()
-    trained = sum(len(trial.epochs) for trial in ended)
-    whole = sum(int(trial.config["epochs"]) for trial in ended)
-    return (("epochs trained", f"{trained} of the {whole} without early stopping ({trained / whole:.0%})"),)
-
-
-def _notes(outcome: Outcome) -> tuple[str, ...]:
-    notes = list(outcome.sweep.started.notes)
-    if outcome.sweep.finished is None:
-        notes.append(
-            "The journal has no end: the sweep is still running, or it was killed. This is what it knew at the time."
-        )
-    if outcome.sweep.torn:
-        notes.append("The journal's last line was cut off while it was written; its event is not in this report.")
-    by_problem: dict[str, list[str]] = {}
-    for trial in outcome.sweep.trials:
-        if trial.gpu_problem is not None:
-            by_problem.setdefault(trial.gpu_problem, []).append(trial.trial_id)
-    for problem, trial_ids in by_problem.items():
-        notes.append(f"GPU metrics are not known for {', '.join(trial_ids)}: {problem}.")
-    finished = sum(trial.status == "finished" for trial in outcome.sweep.trials)
-    if outcome.objectives and (unmeasured := finished - len(outcome.compared)):
-        notes.append(f"{counted(unmeasured, 'finished trial')} could not be compared: an objective was not measured.")
-    if outcome.front and not (outcome.front_losses < reference_losses(outcome.objectives)).all(axis=1).any():
-        notes.append("No trial on the front is better than the reference in every objective.")
-    return tuple(notes)
 
 
 def _headline(outcome: Outcome) -> str:

@@ -3,12 +3,13 @@
 from mtbert_ray.pareto.hypervolume import hypervolume_over_time
 from mtbert_ray.pareto.objectives import reference_losses
 from mtbert_ray.reporting.outcome import Outcome
+from mtbert_ray.reporting.sessions import seconds_run
 from mtbert_ray.reporting.style import PAGE_WIDTH, PALETTE, Drawing, new_figure, tidy, title
 from mtbert_ray.reporting.wording import plain_name, quantity
 
 
 def hypervolume_drawing(outcome: Outcome, end: float) -> Drawing | None:
-    """Draw the hypervolume of the feasible finished trials over the minutes since the sweep began.
+    """Draw the hypervolume of the feasible finished trials over the minutes that the sweep had run, without pauses.
 
     None while it is 0: no feasible trial is better than the reference point in every objective.
 
@@ -24,13 +25,14 @@ def hypervolume_drawing(outcome: Outcome, end: float) -> Drawing | None:
     figure = new_figure(PAGE_WIDTH, 3.4)
     axes = figure.add_subplot()
     tidy(axes)
-    started = outcome.sweep.started.time
+    sweep = outcome.sweep
     arrived = [trial for trial, feasible in zip(outcome.compared, outcome.feasible, strict=True) if feasible]
-    minutes = [((trial.ended or started) - started) / 60 for trial in arrived]
-    stop = max((end - started) / 60, minutes[-1])
+    minutes = [seconds_run(sweep, trial.ended or sweep.started.time) / 60 for trial in arrived]
+    stop = max(seconds_run(sweep, end) / 60, minutes[-1])
     axes.step([0.0, *minutes, stop], [0.0, *volumes, volumes[-1]], where="post", color=PALETTE[0], linewidth=1.8)
     axes.plot(minutes, volumes, "o", markersize=4.5, color=PALETTE[0])
-    axes.set(xlabel="minutes since the sweep began", ylabel="hypervolume   better →", xlim=(0, stop * 1.02 or 1))
+    across = "minutes that the sweep ran, without pauses" if sweep.resumed else "minutes since the sweep began"
+    axes.set(xlabel=across, ylabel="hypervolume   better →", xlim=(0, stop * 1.02 or 1))
     axes.set_ylim(0, volumes[-1] * 1.08)
     at = ", ".join(f"{plain_name(name)} {quantity(name, o.reference)}" for name, o in outcome.objectives.items())
     title(axes, "Hypervolume over time", f"reference point: {at}")

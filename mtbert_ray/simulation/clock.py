@@ -49,7 +49,7 @@ class Learns(Protocol):
     """What the simulation tells a `Searcher`, in the words of its interface."""
 
     def tell(self, key: int, losses: NDArray[np.float64] | None, violation: float = 0.0) -> None:
-        """Take the result of a trial that ran to its end."""
+        """Take the result of a trial that ran to its end, or by how much one broke its constraints when stopped."""
         ...
 
     def tell_progress(
@@ -81,6 +81,10 @@ class StoppingRule(Protocol):
 
     def stops(self, report: Report) -> bool:
         """Take what a trial has reached, and return whether it ends there."""
+        ...
+
+    def excess(self, trial: str) -> float:
+        """Return how far the costs of a trial that it stopped were beyond a bound; 0 if it stopped it for its rank."""
         ...
 
     def finish(self, report: Report) -> None:
@@ -216,15 +220,21 @@ def _report(running: _Running, searcher: Learns | None, rule: StoppingRule | Non
         violation=float(curve.violations[place]),
         metrics=None if curve.metrics is None else curve.metrics[place],
     )
+    if searcher is not None:
+        searcher.tell_progress(key, report.epoch, report.losses, report.violation)
     if place + 1 == len(curve.epochs):
         if searcher is not None:
             searcher.tell(key, report.losses, report.violation)
         if rule is not None:
             rule.finish(report)
         return False
+    if rule is None or not rule.stops(report):
+        return False
     if searcher is not None:
-        searcher.tell_progress(key, report.epoch, report.losses, report.violation)
-    stopped = rule is not None and rule.stops(report)
-    if stopped and searcher is not None:
-        searcher.tell_stopped(key)
-    return stopped
+        # As a sweep tells it: what was stopped for its costs is infeasible, what others outdo is not.
+        excess = rule.excess(report.trial)
+        if excess > 0:
+            searcher.tell(key, None, excess)
+        else:
+            searcher.tell_stopped(key)
+    return True

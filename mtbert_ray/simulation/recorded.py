@@ -17,11 +17,12 @@ from pydantic import ValidationError
 
 from mtbert_ray.errors import JournalError
 from mtbert_ray.journal import read_journal
-from mtbert_ray.metrics import Objective, Objectives
+from mtbert_ray.metrics import Metric, Objective, Objectives, known_metrics
 from mtbert_ray.pareto.hypervolume import hypervolume
 from mtbert_ray.pareto.objectives import constraint_violation, reference_losses, to_losses
 from mtbert_ray.records import SweepRecord, TrialRecord, outlook
 from mtbert_ray.simulation.clock import Curve
+from mtbert_ray.tasks import TaskSpec
 from mtbert_ray.tuning.space import SearchSpace
 
 _SECONDS = ("train_seconds", "eval_seconds")
@@ -49,6 +50,10 @@ class Recorded:
     objectives: dict[str, Objective]
     space: SearchSpace | str
     """What was searched; or why no searcher can be asked."""
+    metrics: dict[str, Metric]
+    """What the trials report, the scores of their tasks among it."""
+    judged_by: SearchSpace | None
+    """The search space of the first sweep: how costs and ranks are judged; None where this version cannot read it."""
     left_out: dict[str, int]
     """Why trials cannot be run again -> how many."""
     notes: tuple[str, ...]
@@ -113,6 +118,8 @@ def read_recorded(folders: Sequence[Path]) -> Recorded:
         trials=tuple(trials),
         objectives=objectives,
         space=_shared_space(folders, sweeps, objectives),
+        metrics=known_metrics(_tasks(sweeps)),
+        judged_by=_space_of(sweeps[0]),
         left_out=dict(left_out),
         notes=_notes(sweeps, trials),
     )
@@ -204,10 +211,10 @@ def _shared_space(
     """Return the one search space of all sweeps, or why there is none."""
     spaces = []
     for folder, sweep in zip(folders, sweeps, strict=True):
-        try:
-            spaces.append(SearchSpace.model_validate(sweep.started.space))
-        except ValidationError as error:
-            return f"the search space in {folder}/journal.jsonl is not one of this version: {error.errors()[0]['msg']}"
+        space = _space_of(sweep)
+        if space is None:
+            return f"the search space in {folder}/journal.jsonl is not one of this version"
+        spaces.append(space)
     first = spaces[0]
     for folder, space in zip(folders, spaces, strict=True):
         if space.search != first.search or space.experiments != first.experiments:
@@ -215,6 +222,20 @@ def _shared_space(
     if not first.search:
         return f"{folders[0]} searched nothing"
     return first.model_copy(update={"objectives": objectives})
+
+
+def _space_of(sweep: SweepRecord) -> SearchSpace | None:
+    """Return what a sweep searched, or None where that is not a search space of this version."""
+    try:
+        return SearchSpace.model_validate(sweep.started.space)
+    except ValidationError:
+        return None
+
+
+def _tasks(sweeps: Sequence[SweepRecord]) -> list[TaskSpec]:
+    """Return the tasks of all trials, each once."""
+    tasks = {task["name"]: task for sweep in sweeps for trial in sweep.trials for task in trial.config["tasks"]}
+    return [TaskSpec.model_validate(task) for task in tasks.values()]
 
 
 def _notes(sweeps: Sequence[SweepRecord], trials: Sequence[RecordedTrial]) -> tuple[str, ...]:

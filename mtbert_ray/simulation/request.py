@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 from ruamel.yaml.error import YAMLError
 
+from mtbert_ray.config import ProbeConfig
 from mtbert_ray.errors import ConfigError, did_you_mean
 from mtbert_ray.metrics import Objectives
 from mtbert_ray.mistakes import problems_of
@@ -19,7 +20,7 @@ from mtbert_ray.simulation.compare import Problem, Run, Setup, compare, setups_o
 from mtbert_ray.simulation.lcbench import NUM_EPOCHS, OBJECTIVES, Benchmark, Task
 from mtbert_ray.simulation.next_trial import RECORDED, SUGGESTING, recorded_problem
 from mtbert_ray.simulation.recorded import Recorded, read_recorded
-from mtbert_ray.simulation.rules import rules_of
+from mtbert_ray.simulation.rules import Costs, rules_of
 from mtbert_ray.tuning.rungs import HalvingConfig, rung_levels
 from mtbert_ray.tuning.space import SearchSpace
 from mtbert_ray.tuning.space.file import read_value
@@ -95,10 +96,16 @@ def prepare(request: ReplayRequest) -> Replay:
             recorded=None,
         )
     recorded = read_recorded(request.journals)
-    if isinstance(recorded.space, SearchSpace):
-        # As a sweep would take it, but for the seed, which is the run's.
-        halving = recorded.space.model_copy(update={"halving": halving, "seed": 0}).halving_in_use
-    setups = _setups(request, recorded.objectives, halving, searchers=(RECORDED, *SUGGESTING), space=recorded.space)
+    probe = ProbeConfig()
+    if recorded.judged_by is not None:
+        # As that sweep would take it, but for what --set says, and for the seed, which is the run's.
+        changed = {name: getattr(halving, name) for name in halving.model_fields_set}
+        space = recorded.judged_by
+        asked = space.model_copy(update={"halving": space.halving.model_copy(update=changed), "seed": 0})
+        halving, probe = asked.halving_in_use, asked.probe
+    costs = Costs(objectives=recorded.objectives, metrics=recorded.metrics, margin=probe.margin)
+    searchers = (RECORDED, *SUGGESTING)
+    setups = _setups(request, recorded.objectives, halving, searchers=searchers, space=recorded.space, costs=costs)
     return Replay(
         problems=(recorded_problem(recorded),),
         setups=setups,
@@ -155,6 +162,7 @@ def _setups(
     *,
     searchers: Sequence[str],
     space: SearchSpace | str | None = None,
+    costs: Costs | None = None,
 ) -> tuple[Setup, ...]:
     """Return every combination that is asked for, each once.
 
@@ -164,11 +172,12 @@ def _setups(
         halving: of `pareto`.
         searchers: that are known here.
         space: of journals; or why there is none.
+        costs: how `pareto` judges costs; None where trials have none.
 
     Raises:
         ConfigError: a rule or a searcher is not known here, or cannot be asked.
     """
-    known = rules_of(objectives, halving, by_costs=space is not None)
+    known = rules_of(objectives, halving, costs)
     rules = dict.fromkeys(request.rules or DEFAULT_RULES)
     chosen = dict.fromkeys(request.searchers or (RECORDED if RECORDED in searchers else _BENCHMARK_SEARCHER,))
     mistakes = [

@@ -1,12 +1,12 @@
 """The stopping rules by name: none, ours, and those that it is measured against. Knows nothing of trials or clocks."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mtbert_ray.config import ProbeConfig
-from mtbert_ray.metrics import Objectives
+from mtbert_ray.metrics import Metric, Objectives
 from mtbert_ray.simulation.clock import Report, StoppingRule
 from mtbert_ray.tuning.axes import Axes
 from mtbert_ray.tuning.rule import ParetoRule
@@ -19,6 +19,17 @@ EPSILON_NET = HalvingConfig(grace=1, keep=1 / 3, order="epsilon_net", spare_fron
 
 
 @dataclass(frozen=True, kw_only=True)
+class Costs:
+    """What it takes to judge costs as the scheduler of a sweep does."""
+
+    objectives: Objectives
+    metrics: Mapping[str, Metric]
+    """What the trials report, the scores of their tasks among it."""
+    margin: float
+    """By which a projection must be beyond its bound; `probe.margin` of the sweep."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rule:
     """A rule that can be started anew for each simulated sweep."""
 
@@ -27,16 +38,16 @@ class Rule:
     """None lets every trial run to its end."""
     only: int | None = None
     """The place of the only objective that it looks at; None looks at all."""
-    costs_of: Objectives | None = None
-    """Judges costs too, by these objectives, as the scheduler of a sweep does; None judges ranks only."""
+    costs: Costs | None = None
+    """None judges ranks only."""
 
     def start(self, *, seed: int, max_epochs: int) -> StoppingRule | None:
         """Return the rule without any results."""
         if self.halving is None:
             return None
         halving = self.halving.model_copy(update={"seed": self.halving.seed + seed})
-        if self.costs_of is not None:
-            return AsInASweep(self.costs_of, halving, max_epochs)
+        if self.costs is not None:
+            return AsInASweep(self.costs, halving, max_epochs)
         return ByRank(Rungs(halving, max_epochs), only=self.only)
 
     def levels(self, max_epochs: int) -> tuple[int, ...]:
@@ -60,6 +71,10 @@ class ByRank:
         """Decide at the rungs."""
         return self._rungs.report(report.trial, report.epoch, self._losses(report), report.violation).stop
 
+    def excess(self, trial: str) -> float:
+        """Return 0: nothing is stopped for its costs."""
+        return 0.0
+
     def finish(self, report: Report) -> None:
         """Let others be compared with it."""
         self._rungs.note(report.trial, report.epoch, self._losses(report), report.violation)
@@ -72,18 +87,23 @@ class AsInASweep:
     """The rule of `scheduler: pareto`: costs, then ranks. Reads the metrics of reports, not their losses.
 
     Args:
-        objectives: the axes.
+        costs: the axes, and how costs are judged.
         halving: the rule at rungs.
         max_epochs: of a full run.
     """
 
-    def __init__(self, objectives: Objectives, halving: HalvingConfig, max_epochs: int) -> None:
-        self._axes = Axes.of(objectives, {})
-        self._rule = ParetoRule(self._axes, max_epochs, halving=halving, margin=ProbeConfig().margin)
+    def __init__(self, costs: Costs, halving: HalvingConfig, max_epochs: int) -> None:
+        self._axes = Axes.of(costs.objectives, {})
+        self._rule = ParetoRule(self._axes, max_epochs, halving=halving, metrics=costs.metrics, margin=costs.margin)
 
     def stops(self, report: Report) -> bool:
         """Decide after each epoch."""
         return self._rule.judge(report.trial, report.epoch, self._values(report)) is not None
+
+    def excess(self, trial: str) -> float:
+        """Return what the decision says of costs."""
+        decision = self._rule.decisions[trial]
+        return decision.violation if decision.kind == "constraint" else 0.0
 
     def finish(self, report: Report) -> None:
         """Let others be compared with it."""
@@ -94,17 +114,17 @@ class AsInASweep:
         return self._axes.values_in(report.metrics)
 
 
-def rules_of(objectives: Objectives, pareto: HalvingConfig, *, by_costs: bool) -> dict[str, Rule]:
+def rules_of(objectives: Objectives, pareto: HalvingConfig, costs: Costs | None = None) -> dict[str, Rule]:
     """Return name -> rule.
 
     Args:
         objectives: of the problem.
         pareto: how `pareto` is to halve.
-        by_costs: whether it judges costs as well; trials must have metrics for that.
+        costs: how it judges costs as well, for which trials must have metrics; None for ranks alone.
     """
     rules = [
         Rule(name="fifo", halving=None),
-        Rule(name="pareto", halving=pareto, costs_of=objectives if by_costs else None),
+        Rule(name="pareto", halving=pareto, costs=costs),
         Rule(name="epsilon_net", halving=EPSILON_NET),
         *(Rule(name=f"asha:{name}", halving=ASHA, only=place) for place, name in enumerate(objectives)),
     ]

@@ -1,7 +1,7 @@
 """The objectives and constraints that the user of a scheduler names, and their values in a trial's result."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -72,9 +72,16 @@ class Axes:
         """Return the losses `(M,)`; None where an objective has no value."""
         return to_losses(metrics, self.objectives)
 
-    def violation(self, metrics: Metrics) -> float:
-        """Return how far the constraints are exceeded; infinite where a constrained metric has no value."""
-        return constraint_violation(metrics, {**self.objectives, **self.bounds})
+    def violation(self, metrics: Metrics, *, still_open: Container[str] = ()) -> float:
+        """Return how far the constraints are exceeded; infinite where a constrained metric has no value.
+
+        Args:
+            metrics: of a trial.
+            still_open: metrics that may still come to meet their constraints, and so exceed none, if they have a value.
+        """
+        axes = {**self.objectives, **self.bounds}
+        counted = {name: axis for name, axis in axes.items() if name not in still_open or not _has_value(metrics, name)}
+        return constraint_violation(metrics, counted)
 
     def to_json(self) -> dict[str, Any]:
         """Return what tells these axes from others."""
@@ -82,6 +89,11 @@ class Axes:
             part: {name: objective.model_dump(mode="json") for name, objective in axes.items()}
             for part, axes in (("objectives", self.objectives), ("bounds", self.bounds))
         }
+
+
+def _has_value(metrics: Metrics, name: str) -> bool:
+    value = metrics.get(name)
+    return value is not None and math.isfinite(value)
 
 
 def _axis(direction: Direction, constraint: float | None) -> Objective:

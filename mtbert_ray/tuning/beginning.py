@@ -4,24 +4,30 @@ The journal is the truth: searcher and scheduler are told again what it tells, a
 from their start under the same name. Ray's own snapshots are not needed.
 """
 
+import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mtbert_ray.journal import Journal, read_journal
+from mtbert_ray.errors import ConfigError, JournalError
+from mtbert_ray.journal import Journal, read_journal, writing_alone
 from mtbert_ray.metrics import Objectives, known_metrics
 from mtbert_ray.records import SweepRecord, SweepResumed, SweepStarted, TrialRecord, outlook
 from mtbert_ray.tuning.plan import Plan
 from mtbert_ray.tuning.provenance import git_revision, hardware, package_versions
+from mtbert_ray.tuning.remaining import num_to_run, num_untried, was_cut_off
 from mtbert_ray.tuning.scheduler import ParetoScheduler
 from mtbert_ray.tuning.searchers import SEARCHERS, Searcher
-from mtbert_ray.tuning.searchers.for_ray import FirstTrial, trial_name
+from mtbert_ray.tuning.searchers.for_ray import FirstTrial, next_number, trial_name
 from mtbert_ray.tuning.searchers.learning import learn_from_sweep
 from mtbert_ray.tuning.searchers.starting_points import starting_points
 from mtbert_ray.tuning.space import SearchSpace
 from mtbert_ray.tuning.space.model import setting_key
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,31 +44,46 @@ class Beginning:
     """Trials of an earlier session that need not run again."""
     num_known: int = 0
     """Trials that have a name, those of `first` among them."""
+    next_number: int = 0
+    """Of the first trial without a name: behind all names, which may have gaps, since starts are not told in order."""
+    num_trials: int | None = None
+    """What the sweep comes to, those of `ended` among them; none if time alone decides."""
 
 
-def begin(plan: Plan, folder: Path, *, space_file: Path) -> Beginning:
-    """Return the beginning of a new sweep, written down in an empty folder.
+@contextmanager
+def begin(plan: Plan, folder: Path, *, space_file: Path) -> Iterator[Beginning]:
+    """Give the beginning of a new sweep, written down in an empty folder, which is kept from others meanwhile.
 
     Raises:
+        ConfigError: the sweeps of `learn_from` have tried everything there is.
         JournalError: the folder is not empty or cannot be written, or a journal of `learn_from` cannot be read.
     """
     searcher = SEARCHERS[plan.space.algorithm](plan.space)
-    notes = (*plan.notes, *_learn(searcher, plan))
+    num_trials, notes = _num_planned(plan)
+    notes = [*plan.notes, *_learn(searcher, plan), *notes]
     first = _first_trials(searcher, plan.space, known=())
+    # Last, so that nothing but a full disk can leave a journal without its first event.
     journal = Journal(folder)
-    shutil.copyfile(space_file, folder / "space.yaml")
-    journal.append(_started(plan, notes))
-    return Beginning(
-        journal=journal,
-        searcher=searcher,
-        scheduler=scheduler_of(plan.space, plan.objectives),
-        first=first,
-        num_known=len(first),
-    )
+    with writing_alone(folder):
+        journal.append(_started(plan, notes))
+        try:
+            shutil.copyfile(space_file, folder / "space.yaml")
+        except OSError as error:
+            _log.warning("%s: no copy of the search space, which the journal holds too: %s", folder, error)
+        yield Beginning(
+            journal=journal,
+            searcher=searcher,
+            scheduler=scheduler_of(plan.space, plan.objectives),
+            first=first,
+            num_known=len(first),
+            next_number=next_number(one.trial_id for one in first),
+            num_trials=num_trials,
+        )
 
 
-def resume(plan: Plan, folder: Path) -> Beginning:
-    """Return the beginning of another session of a sweep.
+@contextmanager
+def resume(plan: Plan, folder: Path) -> Iterator[Beginning]:
+    """Give the beginning of another session of a sweep, which is kept from others meanwhile.
 
     Args:
         plan: of the journal's own search space, perhaps with more trials.
@@ -71,14 +92,28 @@ def resume(plan: Plan, folder: Path) -> Beginning:
     Raises:
         JournalError: another process writes it, or it cannot be read.
     """
-    journal = Journal.reopen(folder)
-    sweep = read_journal(folder)
+    with writing_alone(folder):
+        journal = Journal.reopen(folder)
+        beginning = _resumed(plan, read_journal(folder), journal)
+        journal.append(
+            SweepResumed(
+                num_trials=plan.space.num_trials,
+                versions=package_versions(),
+                git_revision=git_revision(),
+                hardware=hardware(plan.capacity.description),
+            )
+        )
+        yield beginning
+
+
+def _resumed(plan: Plan, sweep: SweepRecord, journal: Journal) -> Beginning:
+    """Return what an earlier session left."""
     ended = tuple(trial for trial in sweep.trials if not was_cut_off(trial))
     # What an earlier session drew must not be drawn again; a grid has no draws but which settings it has.
     drawn = 0 if plan.space.algorithm == "grid" else len(sweep.trials)
     space = plan.space.model_copy(update={"seed": (plan.space.seed + drawn) % 2**32})
     searcher = SEARCHERS[space.algorithm](space)
-    _learn(searcher, plan)
+    _learn(searcher, plan, again=True)
     learn_from_sweep(searcher, space, _only(sweep, ended), plan.objectives)
     again = tuple(
         FirstTrial(trial_id=trial.trial_id, key=searcher.open(trial.hyperparameters), values=trial.hyperparameters)
@@ -89,34 +124,18 @@ def resume(plan: Plan, folder: Path) -> Beginning:
     scheduler = scheduler_of(plan.space, plan.objectives)
     if scheduler is not None:
         _tell_again(scheduler, ended)
-    journal.append(
-        SweepResumed(
-            num_trials=plan.space.num_trials,
-            versions=package_versions(),
-            git_revision=git_revision(),
-            hardware=hardware(plan.capacity.description),
-        )
-    )
+    num_left = num_to_run(sweep, plan.space)
+    names = [*(trial.trial_id for trial in sweep.trials), *(one.trial_id for one in still_to_start)]
     return Beginning(
         journal=journal,
         searcher=searcher,
         scheduler=scheduler,
         first=(*again, *still_to_start),
         ended=ended,
-        num_known=len(sweep.trials) + len(still_to_start),
+        num_known=len(names),
+        next_number=next_number(names),
+        num_trials=None if num_left is None else len(ended) + num_left,
     )
-
-
-def was_cut_off(trial: TrialRecord) -> bool:
-    """Whether a trial was ended by its sweep's end and not by anything of its own."""
-    return trial.status == "running" or (trial.status == "stopped" and trial.stop_kind == "sweep")
-
-
-def num_to_run(sweep: SweepRecord, num_trials: int | None) -> int | None:
-    """Return how many trials are left to run; none if time alone decides."""
-    if num_trials is None:
-        return None
-    return max(0, num_trials - sum(not was_cut_off(trial) for trial in sweep.trials))
 
 
 def scheduler_of(space: SearchSpace, objectives: Objectives) -> ParetoScheduler | None:
@@ -140,13 +159,35 @@ def _epochs_of(config: Mapping[str, Any]) -> float:
     return float(config["trial"]["epochs"])
 
 
-def _learn(searcher: Searcher, plan: Plan) -> list[str]:
-    """Tell a searcher of the earlier sweeps that it is to learn from; return what the reader should know of that."""
+def _learn(searcher: Searcher, plan: Plan, *, again: bool = False) -> list[str]:
+    """Tell a searcher of the earlier sweeps that it is to learn from; return what the reader should know of that.
+
+    Args:
+        searcher: of the plan's space.
+        plan: whose space names them.
+        again: whether one that is gone since then is left out, with a warning.
+    """
     notes = []
     for name in plan.space.learn_from:
-        earlier = read_journal(Path(name).expanduser())
+        try:
+            earlier = read_journal(Path(name))
+        except JournalError as error:
+            if not again:
+                raise
+            _log.warning("learn_from: the algorithm goes on without what it once learnt: %s", error)
+            continue
         notes += learn_from_sweep(searcher, plan.space, earlier, plan.objectives).notes(name)
     return notes
+
+
+def _num_planned(plan: Plan) -> tuple[int | None, list[str]]:
+    """Return how many trials a new sweep comes to, and a note where that is fewer than planned."""
+    planned, untried = plan.space.num_trials, num_untried(plan.space, plan.objectives)
+    if untried == 0:
+        raise ConfigError(["learn_from: those sweeps have tried every setting of this search space; nothing is left"])
+    if untried is None or planned is None or untried >= planned:
+        return planned, []
+    return untried, [f"Of the {planned} trials planned {untried} are run: earlier sweeps have tried the others."]
 
 
 def _first_trials(searcher: Searcher, space: SearchSpace, *, known: Sequence[TrialRecord]) -> tuple[FirstTrial, ...]:
@@ -155,16 +196,17 @@ def _first_trials(searcher: Searcher, space: SearchSpace, *, known: Sequence[Tri
     new = [values for values in starting_points(space) if setting_key(values) not in seen]
     return tuple(
         FirstTrial(trial_id=trial_name(number), key=searcher.open(values), values=values)
-        for number, values in enumerate(new, start=len(known))
+        for number, values in enumerate(new, start=next_number(trial.trial_id for trial in known))
     )
 
 
 def _tell_again(scheduler: ParetoScheduler, trials: Sequence[TrialRecord]) -> None:
     """Bring a scheduler to where it was when these trials had ended.
 
-    Every trial meets all that were told before it, in the order of the journal; what was decided then stands.
+    They are told in the order in which they ended, which is that of the names in explanations; what was decided then
+    stands.
     """
-    for trial in trials:
+    for trial in sorted(trials, key=lambda one: one.ended or one.started):
         num_epochs = int(trial.config["epochs"])
         for done in range(1, len(trial.epochs) + 1):
             metrics = outlook(trial.epochs[:done], trial.tasks, num_epochs=num_epochs)

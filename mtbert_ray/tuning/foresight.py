@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mtbert_ray.metrics import METRICS, Metric, Metrics, Objectives
+from mtbert_ray.metrics import METRICS, Direction, Metric, Metrics, Objectives
 from mtbert_ray.pareto.objectives import constraint_violation, known_violation, loss_of, to_losses
 from mtbert_ray.pareto.priority import dominates
 from mtbert_ray.tuning.decision import MAX_DOMINATING, Decision, Reason, some_of
@@ -147,9 +147,7 @@ class Foresight:
         metric = self._metrics.get(name)
         if metric is None:
             return not has_scores
-        if metric.over_time == "varies":
-            return False
-        return metric.over_time == "fixed" or self._constrained[name].direction == "minimise"
+        return is_cost(metric, self._constrained[name].direction)
 
     def _at_best(self, name: str, value: float) -> float:
         """Return the best that a metric may turn out to be, given what is projected now."""
@@ -186,6 +184,11 @@ class Foresight:
         units = [self._metrics[other].unit for other in self._constrained if other in self._metrics]
         of_what = f" of {name}" if units.count(unit) > 1 else ""
         return f"{'would need' if would else 'needs'} {number} {unit}{of_what}"
+
+
+def is_cost(metric: Metric, direction: Direction) -> bool:
+    """Whether a metric, better in a direction, can only get worse while a trial trains, or not change at all."""
+    return metric.over_time == "fixed" or (metric.over_time != "varies" and direction == "minimise")
 
 
 def _number(value: float, bound: float) -> str:

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from ray import cloudpickle, tune
-from ray.exceptions import RayActorError, RayError, RayTaskError
-from ray.train import ControllerError, WorkerGroupError
+from ray.exceptions import RayError
 from ray.tune.experiment import Trial
 from ruamel.yaml import YAML
 
 from mtbert_ray.cluster.collect import collect_folder
 from mtbert_ray.cluster.out_of_memory import memory_message
+from mtbert_ray.errors import JournalError
 from mtbert_ray.journal import Journal
 from mtbert_ray.records import (
     EpochFinished,
@@ -34,6 +34,7 @@ from mtbert_ray.training.loop import CHECKPOINT_NAME
 from mtbert_ray.training.profile import PROFILE_NAME
 from mtbert_ray.training.tensorboard import TENSORBOARD_NAME, ScalarLog
 from mtbert_ray.tuning.decision import Decision
+from mtbert_ray.tuning.failure import failure_kind_of, reason_of
 from mtbert_ray.tuning.progress import SweepProgress
 
 _log = logging.getLogger(__name__)
@@ -49,6 +50,8 @@ class SweepListener(tune.Callback):  # type: ignore[misc]  # Ray is untyped
     progress: SweepProgress | None
     decisions: Mapping[str, Decision] = field(default_factory=dict)
     """Trial -> why the scheduler stopped it; kept up to date by the scheduler."""
+    ended: frozenset[str] = frozenset()
+    """Trials of earlier sessions whose folders are not to be touched."""
     trials: dict[str, TrialRecord] = field(default_factory=dict)
     nodes: dict[str, str] = field(default_factory=dict)
     """Trial -> the node that holds its checkpoint and traces."""
@@ -63,10 +66,16 @@ class SweepListener(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         return {**self.__dict__, "progress": None, "scalars": {}}
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:  # noqa: ANN401
-        """Write down a trial's setting."""
+        """Write down a trial's setting.
+
+        Raises:
+            JournalError: an earlier session has a result of that name.
+        """
         trial_id = _id_of(trial)
         if trial_id in self.trials:
             return
+        if trial_id in self.ended:
+            raise JournalError(f"{self.folder}: {trial_id} has ended in an earlier session and cannot be started again")
         started = TrialStarted(trial_id=trial_id, hyperparameters=trial.config["values"], config=trial.config["trial"])
         record = TrialRecord(
             trial_id=trial_id,
@@ -145,10 +154,10 @@ class SweepListener(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         if message is not None:
             self.stop(trial_id, f"infeasible: memory: {message}", kind="memory")
             return
-        record.status, record.reason = "failed", reason_of(error)
+        record.status, record.reason, record.failure_kind = "failed", reason_of(error), failure_kind_of(error)
+        self.journal.append(TrialFailed(trial_id=trial_id, reason=record.reason, kind=record.failure_kind))
         if trial.error_file is not None and Path(trial.error_file).exists():
             shutil.copyfile(trial.error_file, self.trial_folder(trial_id) / "error.txt")
-        self.journal.append(TrialFailed(trial_id=trial_id, reason=record.reason))
         self._close_scalars(record)
         if self.progress is not None:
             self.progress.trial_ended(trial_id)
@@ -201,7 +210,7 @@ class SweepListener(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         folder = self.trial_folder(trial_id) / name
         try:
             collect_folder(folder, folder, node_id=self.nodes[trial_id])
-        except RayError as error:
+        except (RayError, OSError) as error:  # As a full disk: that it ended must be written down all the same.
             _log.warning("%s: its %s could not be fetched from its node: %s", trial_id, name, error)
             return None
         return folder
@@ -218,22 +227,6 @@ class SweepListener(tune.Callback):  # type: ignore[misc]  # Ray is untyped
     def trial_folder(self, trial_id: str) -> Path:
         """Return the folder of a trial's config.yaml and checkpoint."""
         return self.folder / "trials" / trial_id
-
-
-def reason_of(error: BaseException | None) -> str:
-    """Return why a trial failed in one line: the innermost cause, without the traces of the layers around it."""
-    if error is None or isinstance(error, RayActorError):
-        return "the trial's process died without a word (out of memory, or killed)"
-    if isinstance(error, RayTaskError):
-        return reason_of(error.cause)
-    if isinstance(error, WorkerGroupError) and error.worker_failures:
-        return reason_of(next(iter(error.worker_failures.values())))
-    if isinstance(error, ControllerError):
-        return reason_of(error.controller_failure)
-    # A file name that is not UTF-8 comes as lone surrogates, which no journal can hold.
-    text = str(error).encode(errors="backslashreplace").decode()
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return f"{type(error).__name__}: {'; '.join(lines[:3])}" if lines else type(error).__name__
 
 
 def _error_of(trial: Trial) -> BaseException | None:

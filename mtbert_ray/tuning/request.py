@@ -5,7 +5,7 @@ The order matters: whatever can be found wrong is found before Ray starts or a f
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,11 +20,13 @@ from mtbert_ray.errors import ConfigError, JournalError
 from mtbert_ray.journal import read_journal, refuse_used_folder, writing_alone
 from mtbert_ray.mistakes import problems_of
 from mtbert_ray.records import SweepRecord
-from mtbert_ray.tuning.beginning import begin, num_to_run, resume
+from mtbert_ray.tuning.beginning import Beginning, begin, resume
 from mtbert_ray.tuning.describe import describe, describe_rows
 from mtbert_ray.tuning.inputs import check_inputs
 from mtbert_ray.tuning.plan import Plan, make_plan
+from mtbert_ray.tuning.remaining import num_to_run
 from mtbert_ray.tuning.space import SearchSpace, load_search_space
+from mtbert_ray.tuning.space.absolute_paths import with_absolute_paths
 from mtbert_ray.tuning.sweep import SweepOutcome, run_sweep
 
 
@@ -84,14 +86,8 @@ def launch(request: SweepRequest, *, console: Console) -> SweepOutcome:
         # Refuse what this machine can never hold before its Ray is started.
         make_plan(asked.space, local_capacity(), own_cluster=True)
     check_inputs(asked.space)
-    with _planned(request, asked.space) as plan:
-        if asked.earlier is None:
-            assert request.space_file is not None, "without an earlier sweep there is a file"
-            beginning = begin(plan, asked.folder, space_file=request.space_file)
-        with writing_alone(asked.folder):
-            if asked.earlier is not None:
-                beginning = resume(plan, asked.folder)
-            return run_sweep(plan, asked.folder, beginning, console=console)
+    with _planned(request, asked.space) as plan, _beginning(request, asked, plan) as beginning:
+        return run_sweep(plan, asked.folder, beginning, console=console)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +111,8 @@ def _asked(request: SweepRequest) -> _Asked:
         data_directory=None if request.data is None else str(request.data),
         num_trials=request.num_trials,
     )
+    # Whoever goes on with this sweep may do so from another folder.
+    space = with_absolute_paths(space)
     for key, reason in never_with_effect(space.example_configs()).items():
         warnings.warn(f"{key} has no effect in any trial: {reason}", stacklevel=2)
     folder = request.out or Path("reports") / f"{space.name}-{datetime.now():%Y%m%d-%H%M%S}"
@@ -140,10 +138,24 @@ def _asked_to_go_on(request: SweepRequest, folder: Path) -> _Asked:
         where = f"{folder}: the search space of another version of this program"
         raise ConfigError(problems_of(error, where, SearchSpace)) from error
     space = space.model_copy(update={"trials": request.num_trials or sweep.num_trials})
-    num_left = num_to_run(sweep, space.num_trials)
+    num_left = num_to_run(sweep, space)
     if num_left == 0:
-        raise JournalError(f"{folder}: all {space.num_trials} trials of this sweep have ended; --trials N adds more")
+        raise JournalError(f"{folder}: {_nothing_left(sweep, space)}")
     return _Asked(space=space, folder=folder, earlier=sweep, num_left=num_left)
+
+
+def _nothing_left(sweep: SweepRecord, space: SearchSpace) -> str:
+    num_trials = len(sweep.trials)
+    if space.num_trials is not None and num_trials < space.num_trials:
+        return f"its {num_trials} trials have ended, and learn_from's sweeps have tried every other setting"
+    return f"all {num_trials} trials of this sweep have ended; --trials N adds more"
+
+
+def _beginning(request: SweepRequest, asked: _Asked, plan: Plan) -> AbstractContextManager[Beginning]:
+    if asked.earlier is not None:
+        return resume(plan, asked.folder)
+    assert request.space_file is not None, "without an earlier sweep there is a file"
+    return begin(plan, asked.folder, space_file=request.space_file)
 
 
 @contextmanager

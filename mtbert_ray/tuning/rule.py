@@ -8,7 +8,7 @@ from mtbert_ray.errors import ConfigError
 from mtbert_ray.metrics import METRICS, Metric, Metrics
 from mtbert_ray.tuning.axes import Axes
 from mtbert_ray.tuning.decision import Decision
-from mtbert_ray.tuning.foresight import Foresight
+from mtbert_ray.tuning.foresight import Foresight, is_cost
 from mtbert_ray.tuning.rungs import HalvingConfig, Rungs
 
 _log = logging.getLogger(__name__)
@@ -44,6 +44,13 @@ class ParetoRule:
             "max_resource": max_resource,
             "margin": margin,
         }
+        self._still_open = frozenset(
+            name
+            for name, axis in (*axes.objectives.items(), *axes.bounds.items())
+            if name in metrics and not is_cost(metrics[name], axis.direction)
+        )
+        """Metrics known to be no costs: what falls short of a constraint now may meet it at the end. If that counted at
+        rungs, nothing else would decide there until somebody meets it."""
         self._rungs = Rungs(halving, max_resource)
         self._foresight = Foresight(axes.objectives, bounds=axes.bounds, metrics=metrics, margin=margin)
         self.decisions: dict[str, Decision] = {}
@@ -96,7 +103,7 @@ class ParetoRule:
         self._told.pop(trial, None)
         if trial in self.decisions or not self._axes.has_all(values):
             return
-        self._rungs.note(trial, resource, self._axes.losses(values), self._axes.violation(values))
+        self._rungs.note(trial, resource, self._axes.losses(values), self._violation_so_far(values))
         if by_itself:
             self._foresight.finish(trial, values)
         self.has_news = True
@@ -156,7 +163,7 @@ class ParetoRule:
         return self._foresight.judge(trial, resource, values, has_scores=trial in self._scored)
 
     def _by_rank(self, trial: str, resource: float, values: Metrics, decided: Decision | None) -> Decision | None:
-        losses, violation = self._axes.losses(values), self._axes.violation(values)
+        losses, violation = self._axes.losses(values), self._violation_so_far(values)
         if decided is not None:
             # Others are compared with all that reached a rung.
             self._rungs.note(trial, resource, losses, violation)
@@ -164,6 +171,10 @@ class ParetoRule:
         decision = self._rungs.report(trial, resource, losses, violation)
         self.has_news = self.has_news or decision.rung is not None
         return decision if decision.stop else None
+
+    def _violation_so_far(self, values: Metrics) -> float:
+        """Return by how much a trial exceeds the constraints on costs, and on metrics of which nothing is known."""
+        return self._axes.violation(values, still_open=self._still_open)
 
     def _keep(self, trial: str, values: Mapping[str, float]) -> None:
         """Keep what a result tells for later ones that lack it."""

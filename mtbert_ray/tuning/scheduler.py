@@ -31,6 +31,7 @@ class ParetoScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
     metrics only, as the costs that a trial knows before its first score; they are kept until the others come.
 
     The state is kept in the experiment's folder, so that after `Tuner.restore` it decides as if nothing had happened.
+    This project's own sweeps do not need it: they resume from their journal, by `tell`.
 
     Args:
         objectives: metric -> `max` or `min`, or an `Objective` with a reference, a constraint, the best attainable.

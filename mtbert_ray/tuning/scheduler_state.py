@@ -1,6 +1,7 @@
 """Keeps a scheduler's state as one JSON file in the storage of its experiment. Knows nothing of what is in it.
 
-Ray Tune restores searchers and callbacks, but no scheduler: after `Tuner.restore` it starts from nothing.
+Ray Tune restores searchers and callbacks, but no scheduler: after `Tuner.restore` it starts from nothing. For that
+alone; this project's own sweeps resume from their journal, which tells their scheduler everything again.
 """
 
 import json

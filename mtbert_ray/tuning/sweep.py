@@ -28,6 +28,8 @@ from mtbert_ray.tuning.progress import SweepProgress
 from mtbert_ray.tuning.searchers.for_ray import SpaceSearcher
 
 EndReason = Literal["completed", "interrupted", "time_budget"]
+_TUNE_SWITCH = "TUNE_DISABLE_SIGINT_HANDLER"
+"""With it set, Tune leaves SIGINT alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +64,7 @@ def run_sweep(plan: Plan, folder: Path, beginning: Beginning, *, console: Consol
     progress = SweepProgress(
         objectives=plan.objectives,
         tasks=tuple(task.name for task in plan.space.tasks),
-        num_trials=plan.space.num_trials,
+        num_trials=beginning.num_trials,
         time_budget_seconds=plan.space.time_budget_seconds,
         console=console,
     )
@@ -72,6 +74,7 @@ def run_sweep(plan: Plan, folder: Path, beginning: Beginning, *, console: Consol
         journal=journal,
         progress=progress,
         decisions={} if beginning.scheduler is None else beginning.scheduler.decisions,
+        ended=frozenset(trial.trial_id for trial in beginning.ended),
     )
     with progress, _Interrupts(console) as interrupts:
         started = time.monotonic()
@@ -97,7 +100,13 @@ def run_sweep(plan: Plan, folder: Path, beginning: Beginning, *, console: Consol
 def _tuner(plan: Plan, folder: Path, beginning: Beginning, callbacks: list[tune.Callback]) -> tune.Tuner:
     space = plan.space
     searcher = SpaceSearcher(
-        space, beginning.searcher, plan.objectives, first=beginning.first, num_known=beginning.num_known
+        space,
+        beginning.searcher,
+        plan.objectives,
+        first=beginning.first,
+        num_known=beginning.num_known,
+        next_number=beginning.next_number,
+        decisions={} if beginning.scheduler is None else beginning.scheduler.decisions,
     )
     return tune.Tuner(
         _trainable(plan, folder),
@@ -105,7 +114,7 @@ def _tuner(plan: Plan, folder: Path, beginning: Beginning, callbacks: list[tune.
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=beginning.scheduler,
-            num_samples=space.num_trials - len(beginning.ended) if space.num_trials is not None else -1,
+            num_samples=-1 if beginning.num_trials is None else beginning.num_trials - len(beginning.ended),
             max_concurrent_trials=plan.concurrent_trials,
             time_budget_s=space.time_budget_seconds,
             trial_name_creator=lambda trial: str(trial.config["trial_id"]),
@@ -146,7 +155,7 @@ def _end_reason(
     """Return why Tune came back: it does not tell."""
     if interrupted:
         return "interrupted"
-    budget, planned = plan.space.time_budget_seconds, plan.space.num_trials
+    budget, planned = plan.space.time_budget_seconds, beginning.num_trials
     num_ended = len(beginning.ended) + sum(trial.status != "running" for trial in listener.trials.values())
     if budget is not None and seconds >= budget and (planned is None or num_ended < planned):
         return "time_budget"
@@ -163,9 +172,11 @@ class _Interrupts(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         self.came = 0
         self._console = console
         self._before: dict[int, Any] = {}
+        self._switch_before: str | None = None
 
     def __enter__(self) -> Self:
-        os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
+        self._switch_before = os.environ.get(_TUNE_SWITCH)
+        os.environ[_TUNE_SWITCH] = "1"
         self._before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
         # Until Tune takes SIGUSR1 over, its default would kill the process.
         self._before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, lambda number, frame: None)
@@ -174,6 +185,10 @@ class _Interrupts(tune.Callback):  # type: ignore[misc]  # Ray is untyped
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if self._switch_before is None:
+            os.environ.pop(_TUNE_SWITCH, None)
+        else:
+            os.environ[_TUNE_SWITCH] = self._switch_before
 
     def __getstate__(self) -> dict[str, Any]:
         return {"came": self.came}  # Tune pickles its callbacks; signal handlers cannot be.

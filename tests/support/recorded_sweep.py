@@ -31,11 +31,14 @@ SEARCH = {
 class RecordedSweep:
     """Writes the journal of a sweep, one trial after another."""
 
-    def __init__(self, folder: Path, *, objectives=OBJECTIVES, search=SEARCH, fixed=None, space=None):
+    def __init__(self, folder: Path, *, objectives=OBJECTIVES, search=SEARCH, fixed=None, space=None, **asked):
         self.folder = folder
         self.search = search
+        self.tasks = (fixed or {}).get("tasks", ("sst",))
         self.journal = Journal(folder)
-        whole = SearchSpace(name="s", objectives=objectives, search=search, fixed=fixed or {}, scheduler="fifo")
+        whole = SearchSpace(
+            name="s", objectives=objectives, search=search, fixed=fixed or {}, scheduler="fifo", **asked
+        )
         self.journal.append(
             SweepStarted(
                 name="s",
@@ -55,13 +58,14 @@ class RecordedSweep:
         """A trial that takes so many seconds of training and one of scoring each epoch."""
         values = setting or {"learning_rate": 1e-4, "adapter.kind": "none"}
         config = TrialConfig.model_validate(
-            nest({"tasks": ("sst",), "epochs": len(scores) if epochs is None else epochs, **values})
+            nest({"tasks": self.tasks, "epochs": len(scores) if epochs is None else epochs, **values})
         )
         dumped = config.model_dump(mode="json")
         self.journal.append(TrialStarted(trial_id=name, hyperparameters=values, config=dumped))
         for epoch, score in enumerate(scores, start=1):
             costs = {"train_seconds": seconds * epoch, "eval_seconds": eval_seconds and eval_seconds * epoch}
-            metrics = {**task_scores(config.tasks, {"sst": score}), "epoch": epoch, "step": 5 * epoch, **costs, **more}
+            scores_now = task_scores(config.tasks, {task.name: score for task in config.tasks})
+            metrics = {**scores_now, "epoch": epoch, "step": 5 * epoch, **costs, **more}
             self.journal.append(EpochFinished(trial_id=name, metrics=metrics))
         match end:
             case "finished":

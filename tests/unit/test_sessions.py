@@ -1,5 +1,7 @@
 """A journal that several sessions write one after another, and never two at once."""
 
+import errno
+import fcntl
 import subprocess
 import sys
 
@@ -13,6 +15,7 @@ from mtbert_ray.records import (
     SweepFinished,
     SweepResumed,
     SweepStarted,
+    TrialFailed,
     TrialFinished,
     TrialStarted,
     TrialStopped,
@@ -85,6 +88,17 @@ def test_the_last_session_says_how_many_trials_there_are_and_whether_the_sweep_e
     assert (sweep.finished, sweep.num_trials, sweep.started.num_trials) == (None, 9, 4)
 
 
+def test_a_pause_begins_with_the_last_event_before_the_next_session(folder):
+    journal = Journal.reopen(folder)
+    before = read_journal(folder)
+    assert before.paused_at == []
+    journal.append(epoch("t2", 2, 0.5).model_copy(update={"time": 50.0}))
+    journal.append(resumed().model_copy(update={"time": 90.0}))
+    journal.append(SweepFinished(time=120.0, reason="interrupted"))
+    journal.append(resumed().model_copy(update={"time": 200.0}))
+    assert read_journal(folder).paused_at == [50.0, 120.0]
+
+
 def test_a_folder_without_a_journal_has_nothing_to_go_on_with(tmp_path):
     with pytest.raises(JournalError, match="no sweep can be gone on with there"):
         Journal.reopen(tmp_path)
@@ -104,3 +118,58 @@ def test_two_processes_cannot_run_one_sweep(folder):
     with writing_alone(folder):
         assert "another process is running this sweep" in other()
     assert other() == "mine\n"
+
+
+def test_the_lock_is_one_that_a_shared_file_system_grants(folder, monkeypatch):
+    """NFS refuses an exclusive lock on a file that is open for reading only."""
+    flock, modes = fcntl.flock, []
+
+    def over_nfs(file, operation):
+        modes.append(file.mode)
+        if not file.writable():
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        flock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", over_nfs)
+    with writing_alone(folder):
+        assert modes == ["rb+"]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EBADF])
+def test_a_file_system_without_locks_is_told_of_and_stops_nothing(folder, monkeypatch, caplog, code):
+    def refuse(file, operation):
+        raise OSError(code, "no locks here")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with writing_alone(folder):
+        Journal.reopen(folder).append(resumed())
+    assert f"{folder}: cannot be guarded against a second process on the same sweep" in caplog.text
+    assert len(read_journal(folder).resumed) == 1
+
+
+def test_a_folder_without_a_journal_cannot_be_kept(tmp_path):
+    with pytest.raises(JournalError, match="no sweep can be gone on with there"), writing_alone(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("damage", ["without its end", "no event", "zeros"])
+def test_whoever_reads_leaves_out_the_last_line_that_whoever_goes_on_cuts_off(folder, damage):
+    path = folder / "journal.jsonl"
+    whole = path.read_bytes()
+    last = TrialStopped(trial_id="t2", reason="enough").model_dump_json().encode()
+    path.write_bytes(whole + {"without its end": last, "no event": last[:-3] + b"\n", "zeros": b"\0" * 9}[damage])
+    sweep = read_journal(folder)
+    assert sweep.torn and sweep.trials[2].status == "running"
+    Journal.reopen(folder)
+    assert path.read_bytes() == whole
+    assert not read_journal(folder).torn
+
+
+def test_a_journal_tells_an_error_from_a_death(folder):
+    journal = Journal.reopen(folder)
+    journal.append(TrialFailed(trial_id="t1", reason="ValueError: no"))
+    journal.append(TrialFailed(trial_id="t2", reason="gone", kind="died"))
+    assert [trial.failure_kind for trial in read_journal(folder).trials] == [None, "error", "died"]
+    path = folder / "journal.jsonl"
+    path.write_text(path.read_text().replace(',"kind":"died"', ""))  # As older versions wrote it.
+    assert read_journal(folder).trials[2].failure_kind == "error"

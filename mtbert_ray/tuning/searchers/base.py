@@ -34,8 +34,8 @@ class Searcher(Protocol):
 
         Args:
             key: from `ask` or `open`; results may come in any order.
-            losses: `(M,)`, all minimised; None for a trial that failed, or one that was ended for breaking a
-                constraint, whose losses nobody knows.
+            losses: `(M,)`, all minimised; None for a trial that failed, of which what it told before counts no more, or
+                one that was ended for breaking a constraint, whose losses nobody knows.
             violation: how far the constraints are exceeded; 0 is feasible, or failed where there are no losses;
                 infinite where it is not known how far, as for one that ran out of memory.
 

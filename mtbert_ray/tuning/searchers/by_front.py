@@ -58,7 +58,7 @@ class FrontSearcher:
         self._settings: list[dict[str, Any]] = []
         self._points: list[NDArray[np.float64]] = []
         self._waiting: set[int] = set()
-        self._results = EarlyResults()
+        self._results = EarlyResults(space.objectives)
         self._broken: dict[int, float] = {}
         self._failed: set[int] = set()
         self._model: FrontModel | None = None
@@ -93,6 +93,8 @@ class FrontSearcher:
             return
         if not violation > 0:
             self._failed.add(key)
+            if self._results.discard(key):
+                self._model = None  # It was fitted to what turned out to be worth nothing.
         elif key in self._results:  # What it had reached stays.
             self._results.set_violation(key, violation)
         else:
@@ -128,9 +130,9 @@ class FrontSearcher:
         candidates = self._candidates([self._settings[key] for key in parents])
         if not candidates:
             return None
-        num_trials = len(keys) + len(self._broken)
+        num_trials = len(keys) + len(self._broken) + len(self._failed)
         if self._model is None or num_trials >= self._model.num_trials + max(3, _REFIT_SHARE * num_trials):
-            self._model = self._fitted(keys, losses_NM, violations_N, priorities_N)
+            self._model = self._fitted(num_trials, keys, losses_NM, violations_N, priorities_N)
         points_CD = np.array([coordinates(self._space.search, values) for values in candidates])
         running = [self._points[key] for key in sorted(self._waiting) if key not in self._results]
         running_RD = np.array(running).reshape(-1, points_CD.shape[1])
@@ -156,6 +158,7 @@ class FrontSearcher:
 
     def _fitted(
         self,
+        num_trials: int,
         keys: tuple[int, ...],
         losses_NM: NDArray[np.float64],
         violations_N: NDArray[np.float64],
@@ -169,9 +172,9 @@ class FrontSearcher:
             others_N = self._rng.choice(others_N, room, replace=False)
         chosen_N = np.concatenate([best_N, others_N])
         broken = sorted(self._broken)[-_MAX_MODELLED:]
-        failed = [self._points[key] for key in sorted(self._failed - set(keys))][-_MAX_MODELLED:]
+        failed = [self._points[key] for key in sorted(self._failed)][-_MAX_MODELLED:]
         return FrontModel(
-            num_trials=len(keys) + len(self._broken),
+            num_trials=num_trials,
             points=[self._points[keys[index]] for index in chosen_N],
             losses_NM=losses_NM[chosen_N],
             violations=[*violations_N[chosen_N], *(self._broken[key] for key in broken)],

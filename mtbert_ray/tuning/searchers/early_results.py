@@ -1,6 +1,7 @@
 """What trials have reached so far, and what each would probably reach at its end.
 
-Everything is minimised. Knows nothing of search spaces or of algorithms.
+Everything is minimised. Knows of the objectives only where their constraints are; nothing of search spaces or of
+algorithms.
 """
 
 import math
@@ -9,6 +10,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from mtbert_ray.metrics import Objectives
+from mtbert_ray.pareto.objectives import violation_of_losses
+
 # M objectives, N trials
 
 FULL = math.inf
@@ -16,11 +20,20 @@ FULL = math.inf
 
 
 class EarlyResults:
-    """Results by trial and resource; a trial may have been stopped anywhere."""
+    """Results by trial and resource; a trial may have been stopped anywhere.
 
-    def __init__(self) -> None:
+    Args:
+        objectives: in the order of the losses; a score that falls short of its constraint early need not at the end.
+            None, or without constraints: violations stay as they were told.
+    """
+
+    def __init__(self, objectives: Objectives | None = None) -> None:
+        objectives = objectives or {}
+        self._constrained = dict(objectives) if any(axis.constraint is not None for axis in objectives.values()) else {}
         self._losses: dict[float, dict[int, NDArray[np.float64]]] = {}
         self._violation: dict[int, float] = {}
+        self._settled: set[int] = set()
+        """Trials whose violation does not change with their losses."""
 
     def add(self, key: int, resource: float, losses: NDArray[np.float64], violation: float) -> None:
         """Keep a result; at the same resource the newest counts."""
@@ -28,9 +41,18 @@ class EarlyResults:
         self._violation[key] = violation
 
     def set_violation(self, key: int, violation: float) -> None:
-        """Say anew how far a trial with results exceeds the constraints."""
+        """Say once and for all how far a trial with results exceeds the constraints."""
         assert key in self, f"trial {key} has no results"
         self._violation[key] = violation
+        self._settled.add(key)
+
+    def discard(self, key: int) -> bool:
+        """Take back all results of a trial, if it has any, and return whether it had."""
+        for losses in self._losses.values():
+            losses.pop(key, None)
+        self._losses = {resource: losses for resource, losses in self._losses.items() if losses}
+        self._settled.discard(key)
+        return self._violation.pop(key, None) is not None
 
     def __len__(self) -> int:
         """Return how many trials have results."""
@@ -41,7 +63,7 @@ class EarlyResults:
         return key in self._violation
 
     def extrapolated(self) -> tuple[tuple[int, ...], NDArray[np.float64], NDArray[np.float64]]:
-        """Return the keys, what each would reach with the most training seen `(N, M)`, and the violations `(N,)`.
+        """Return the keys, what each would reach with the most training seen `(N, M)`, and its violations `(N,)` then.
 
         From one resource to the next, a trial is taken to change as the median of those that have been at both. So
         early results are never taken for what they are not, and none is dropped.
@@ -49,6 +71,7 @@ class EarlyResults:
         resources = sorted(self._losses)
         still_to_come: NDArray[np.float64] | float = 0.0
         reached: dict[int, NDArray[np.float64]] = {}
+        violation: dict[int, float] = {}
         for place in range(len(resources) - 1, -1, -1):
             here = self._losses[resources[place]]
             if place + 1 < len(resources):
@@ -58,8 +81,9 @@ class EarlyResults:
             for key, losses in here.items():
                 if key not in reached:  # Its furthest result.
                     reached[key] = losses + still_to_come
+                    violation[key] = self._violation_then(key, losses, reached[key])
         keys = tuple(sorted(reached))
-        return keys, np.array([reached[key] for key in keys]), np.array([self._violation[key] for key in keys])
+        return keys, np.array([reached[key] for key in keys]), np.array([violation[key] for key in keys])
 
     def at_the_end(self, key: int) -> tuple[NDArray[np.float64], float] | None:
         """Return what a trial would reach with a full run `(M,)`, and its violation.
@@ -71,13 +95,20 @@ class EarlyResults:
         if furthest is None or FULL not in self._losses:
             return None
         ahead = [resource for resource in sorted(self._losses) if resource >= furthest]
-        losses_M = self._losses[furthest][key]
+        told_M = losses_M = self._losses[furthest][key]
         for here, later in pairwise(ahead):
             change_M = self._change(here, later)
             if change_M is None:
                 return None
             losses_M = losses_M + change_M
-        return losses_M, self._violation[key]
+        return losses_M, self._violation_then(key, told_M, losses_M)
+
+    def _violation_then(self, key: int, told_M: NDArray[np.float64], then_M: NDArray[np.float64]) -> float:
+        """Return a trial's violation once its losses have changed from what it told to what it would reach."""
+        if not self._constrained or key in self._settled:
+            return self._violation[key]
+        change = violation_of_losses(then_M, self._constrained) - violation_of_losses(told_M, self._constrained)
+        return max(0.0, self._violation[key] + change)
 
     def _change(self, resource: float, later: float) -> NDArray[np.float64] | None:
         """Return the median change `(M,)` of the trials that have been at both; None where there is none."""

@@ -1,8 +1,7 @@
 """Lets Ray Tune ask one of our searchers. The only file of the search that knows Ray."""
 
-import math
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,10 @@ from typing import Any
 from ray.tune.search import Searcher as RaySearcher
 
 from mtbert_ray.metrics import Metrics, Objectives
-from mtbert_ray.pareto.objectives import constraint_violation, known_violation, to_losses
+from mtbert_ray.records import StopKind
+from mtbert_ray.tuning.decision import Decision
 from mtbert_ray.tuning.searchers.base import Searcher
+from mtbert_ray.tuning.searchers.telling import Telling
 from mtbert_ray.tuning.space.model import SearchSpace
 
 
@@ -23,6 +24,17 @@ class FirstTrial:
     key: int
     """From the searcher's `open`."""
     values: Mapping[str, Any]
+
+
+@dataclass(kw_only=True)
+class _Running:
+    trial_id: str
+    key: int
+    """The searcher's."""
+    epochs: int
+    """Of the whole run."""
+    told: int = 0
+    """Epochs that the searcher has been told of."""
 
 
 class SpaceSearcher(RaySearcher):  # type: ignore[misc]  # Ray has no types.
@@ -38,7 +50,10 @@ class SpaceSearcher(RaySearcher):  # type: ignore[misc]  # Ray has no types.
         searcher: one of `SEARCHERS`, of this space.
         objectives: as resolved for this cluster, with stand-ins where there is no GPU.
         first: trials to run before any other.
-        num_known: trials that have an id already, those of `first` among them; new ones are numbered from there.
+        decisions: trial -> why the scheduler stopped it, kept up to date by that; None where nobody tells, and a trial
+            that ends early is told of by its costs alone.
+        num_known: trials that have an id already, those of `first` among them.
+        next_number: of the first new trial; those that are known may leave gaps below. None: `num_known`.
     """
 
     def __init__(
@@ -48,17 +63,21 @@ class SpaceSearcher(RaySearcher):  # type: ignore[misc]  # Ray has no types.
         objectives: Objectives,
         *,
         first: Sequence[FirstTrial] = (),
+        decisions: Mapping[str, Decision] | None = None,
         num_known: int = 0,
+        next_number: int | None = None,
     ) -> None:
         super().__init__()
         self._space = space
         self._num_trials = space.num_trials
         self._num_known = num_known
-        self._objectives = dict(objectives)
+        self._next_number = num_known if next_number is None else next_number
         self._searcher = searcher
         self._first = list(first)
-        self._key_of: dict[str, int] = {}
-        self._epochs_of: dict[str, int] = {}
+        self._decisions = decisions
+        self._telling = Telling(space, objectives)
+        self._running: dict[str, _Running] = {}
+        """Ray's id -> the trial."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return a setting, or `FINISHED` after the last one."""
@@ -70,13 +89,16 @@ class SpaceSearcher(RaySearcher):  # type: ignore[misc]  # Ray has no types.
         asked = self._searcher.ask()
         if asked is None:
             return self._finished()
-        name = trial_name(self._num_known)
-        self._num_known += 1
+        name = trial_name(self._next_number)
+        self._num_known, self._next_number = self._num_known + 1, self._next_number + 1
         return self._suggestion(trial_id, name, *asked)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Tell the searcher how a trial that goes on stands."""
-        self._tell_progress(trial_id, result)
+        """Tell the searcher how a trial stands, each epoch once; its probe has no scores."""
+        running = self._running.get(trial_id)
+        if running is not None and result.get("epoch", 0) > running.told:
+            running.told = result["epoch"]
+            self._telling.epoch(self._searcher, running.key, running.told, _outlook_in(result))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Tell the searcher what a trial reached: at its end, at its early one, or that it failed.
@@ -84,39 +106,45 @@ class SpaceSearcher(RaySearcher):  # type: ignore[misc]  # Ray has no types.
         A trial that ran to its end without a value for every objective is a failed one. Ray may announce an end twice;
         the second is ignored.
         """
-        key = self._key_of.get(trial_id)
-        if key is None:
+        running = self._running.get(trial_id)
+        if running is None:
             return
+        result = result or {}
+        done, metrics = result.get("epoch", 0), _outlook_in(result)
         if error:
-            self._searcher.tell(key, None)
-        elif result and "out_of_memory" in result:
-            self._searcher.tell(key, None, math.inf)
-        elif result and result["epoch"] >= self._epochs_of[trial_id]:
-            metrics = _outlook_in(result)
-            losses = to_losses(metrics, self._objectives)
-            violation = 0.0 if losses is None else constraint_violation(metrics, self._objectives)
-            self._searcher.tell(key, losses, violation)
-        elif result and result["epoch"] == 0 and (beyond := known_violation(_outlook_in(result), self._objectives)):
-            self._searcher.tell(key, None, beyond)
-        elif violation := self._tell_progress(trial_id, result or {}):
-            self._searcher.tell(key, None, violation)
+            self._telling.failed(self._searcher, running.key)
+        elif "out_of_memory" in result:
+            self._telling.stopped(self._searcher, running.key, done, metrics, "memory")
         else:
-            self._searcher.tell_stopped(key)
-        del self._key_of[trial_id]
+            # Where a trial ends by what it told last, Ray tells of that with its end only, and else once more.
+            self.on_trial_result(trial_id, result)
+            if done >= running.epochs:
+                self._telling.finished(self._searcher, running.key, metrics)
+            else:
+                self._telling.stopped(self._searcher, running.key, done, metrics, self._kind_of_stop(running.trial_id))
+        del self._running[trial_id]
 
     def save(self, checkpoint_path: str) -> None:
-        """Write everything that decides the next suggestions to a file."""
-        state = (self._num_known, self._first, self._key_of, self._epochs_of, self._searcher)
+        """Write everything that decides the next suggestions to a file.
+
+        For Ray's own restore, which calls this; this project's sweeps resume from their journal instead.
+        """
+        numbers = (self._num_known, self._next_number)
+        state = (numbers, self._first, self._running, self._searcher)
         Path(checkpoint_path).write_bytes(pickle.dumps(state))
 
     def restore(self, checkpoint_path: str) -> None:
-        """Go on from a file of `save`; only ever one that this user's own sweep wrote, since it is a pickle."""
+        """Go on from a file of `save`, as Ray's own restore does; this project's sweeps resume from their journal.
+
+        Only ever from a file that this user's own sweep wrote, since it is a pickle.
+        """
         state = pickle.loads(Path(checkpoint_path).read_bytes())
-        self._num_known, self._first, self._key_of, self._epochs_of, self._searcher = state
+        numbers, self._first, self._running, self._searcher = state
+        self._num_known, self._next_number = numbers
 
     def _suggestion(self, ray_id: str, trial_id: str, key: int, values: dict[str, Any]) -> dict[str, Any]:
         trial = self._space.trial_config(values)
-        self._key_of[ray_id], self._epochs_of[ray_id] = key, trial.epochs
+        self._running[ray_id] = _Running(trial_id=trial_id, key=key, epochs=trial.epochs)
         probe = self._space.probe if self._space.scheduler == "pareto" and self._space.probe.steps > 0 else None
         return {
             "trial_id": trial_id,
@@ -125,15 +153,12 @@ class SpaceSearcher(RaySearcher):  # type: ignore[misc]  # Ray has no types.
             "probe": None if probe is None else probe.model_dump(mode="json"),
         }
 
-    def _tell_progress(self, trial_id: str, result: Mapping[str, Any]) -> float:
-        """Pass on what an epoch gave; a probe has no scores. Return how far the constraints are exceeded."""
-        if result.get("epoch", 0) == 0 or trial_id not in self._key_of:
-            return 0.0
-        metrics = _outlook_in(result)
-        losses = to_losses(metrics, self._objectives)
-        violation = 0.0 if losses is None else constraint_violation(metrics, self._objectives)
-        self._searcher.tell_progress(self._key_of[trial_id], result["epoch"], losses, violation)
-        return violation
+    def _kind_of_stop(self, name: str) -> StopKind | None:
+        """Return what ended a trial early: the scheduler, or the sweep's end; None where the scheduler is not known."""
+        if self._decisions is None:
+            return None
+        decision = self._decisions.get(name)
+        return "sweep" if decision is None else decision.kind
 
     def _finished(self) -> str:
         finished: str = RaySearcher.FINISHED
@@ -143,6 +168,12 @@ class SpaceSearcher(RaySearcher):  # type: ignore[misc]  # Ray has no types.
 def trial_name(number: int) -> str:
     """Return what the trial with this number is called."""
     return f"t{number:03d}"
+
+
+def next_number(trial_names: Iterable[str]) -> int:
+    """Return the number behind all those in names of `trial_name`, which may leave gaps."""
+    numbers = [int(name[1:]) for name in trial_names if name[:1] == "t" and name[1:].isdecimal()]
+    return max(numbers, default=-1) + 1
 
 
 def _outlook_in(result: Mapping[str, Any]) -> Metrics:

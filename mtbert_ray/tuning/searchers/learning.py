@@ -3,16 +3,16 @@
 For a sweep that builds on others, and for one that goes on after it was killed. Knows nothing of Ray.
 """
 
-import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mtbert_ray.metrics import Metrics, Objectives
-from mtbert_ray.pareto.objectives import constraint_violation, known_violation, to_losses
+from mtbert_ray.pareto.objectives import to_losses
 from mtbert_ray.records import SweepRecord, TrialRecord, outlook
 from mtbert_ray.tuning.searchers.base import Searcher
 from mtbert_ray.tuning.searchers.fitting import DoesNotFit, differences, setting_of
+from mtbert_ray.tuning.searchers.telling import Telling
 from mtbert_ray.tuning.space.model import SearchSpace
 
 
@@ -67,10 +67,12 @@ def learn_from_sweep(searcher: Searcher, space: SearchSpace, record: SweepRecord
             continue
         opened.append((searcher.open(values), trial))
         different |= dict.fromkeys(differences(trial, space, values))
+    telling = Telling(space, objectives)
     for key, trial in opened:
-        _tell_epochs(searcher, key, trial, objectives)
+        for done in range(1, len(trial.epochs) + 1):
+            telling.epoch(searcher, key, done, _outlook_after(trial, done))
     for key, trial in sorted(opened, key=lambda one: one[1].status != "finished"):
-        _tell_end(searcher, key, trial, objectives)
+        _tell_end(telling, searcher, key, trial)
     return Learnt(
         num_trials=len(opened),
         num_left_out=reasons.total(),
@@ -88,35 +90,20 @@ def _check_has_results(trial: TrialRecord, objectives: Objectives, earlier: Obje
             raise DoesNotFit(f"no {name} was measured")
 
 
-def _tell_epochs(searcher: Searcher, key: int, trial: TrialRecord, objectives: Objectives) -> None:
-    for done in range(1, len(trial.epochs) + 1):
-        metrics = _outlook_after(trial, done)
-        losses = to_losses(metrics, objectives)
-        violation = 0.0 if losses is None else constraint_violation(metrics, objectives)
-        searcher.tell_progress(key, done, losses, violation)
-
-
-def _tell_end(searcher: Searcher, key: int, trial: TrialRecord, objectives: Objectives) -> None:
+def _tell_end(telling: Telling, searcher: Searcher, key: int, trial: TrialRecord) -> None:
     if trial.status == "failed":
-        searcher.tell(key, None)
+        telling.failed(searcher, key)
     elif trial.status == "finished":
-        losses = to_losses(trial.metrics, objectives)
-        searcher.tell(key, losses, 0.0 if losses is None else constraint_violation(trial.metrics, objectives))
-    elif (violation := _violation_at_end(trial, objectives)) > 0:
-        searcher.tell(key, None, violation)
+        telling.finished(searcher, key, trial.metrics)
     else:
-        searcher.tell_stopped(key)
+        telling.stopped(searcher, key, len(trial.epochs), _last_outlook(trial), trial.stop_kind or "sweep")
 
 
-def _violation_at_end(trial: TrialRecord, objectives: Objectives) -> float:
-    """Return how far a trial exceeded what it was stopped for; 0 if it was stopped for something else."""
-    if trial.stop_kind == "memory":
-        return math.inf
-    if trial.stop_kind not in ("constraint", "probe"):
-        return 0.0
+def _last_outlook(trial: TrialRecord) -> Metrics:
+    """Return what a trial would come to as it last told; its probe tells of costs only."""
     if trial.epochs:
-        return constraint_violation(_outlook_after(trial, len(trial.epochs)), objectives)
-    return 0.0 if trial.probe is None else known_violation(trial.probe.outlook, objectives)
+        return _outlook_after(trial, len(trial.epochs))
+    return {} if trial.probe is None else trial.probe.outlook
 
 
 def _outlook_after(trial: TrialRecord, num_done: int) -> Metrics:

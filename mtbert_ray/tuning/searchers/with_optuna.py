@@ -68,7 +68,7 @@ class OptunaSearcher:
         self._rng = np.random.default_rng(space.seed)
         self._unseen = Unseen(space, self._rng)
         self._running: dict[int, optuna.Trial] = {}
-        self._results = EarlyResults()
+        self._results = EarlyResults(space.objectives)
         self._worst_losses_M: NDArray[np.float64] | None = None
         self._worst_violation = 0.0
 
@@ -99,6 +99,7 @@ class OptunaSearcher:
         trial = self._running.pop(key)
         is_known = losses is not None and bool(np.isfinite(losses).all())
         if math.isnan(violation) or not (is_known or violation > 0):
+            self._results.discard(key)
             self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
         elif is_known:
             assert losses is not None

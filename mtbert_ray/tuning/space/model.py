@@ -1,6 +1,6 @@
 """The search space: what is fixed, what is searched and for what, and every setting it allows.
 
-Decides nothing about which settings are tried when (searchers.py), and knows nothing of Ray or of any algorithm.
+Decides nothing about which settings are tried when (searchers/), and knows nothing of Ray or of any algorithm.
 """
 
 import json
@@ -154,11 +154,13 @@ class SearchSpace(Schema):
     def halving_in_use(self) -> HalvingConfig:
         """`halving` with the sweep's seed, and a first rung behind the warm-up unless `grace` says where it is.
 
-        While the learning rate still rises, what trials reach says little of what they will (docs/scheduling.md).
+        While the learning rate still rises, what trials reach says little of what they will (docs/scheduling.md). Of
+        several warm-ups the longest counts.
         """
         grace = self.halving.grace
         if grace is None:
-            warm_up = math.floor(self.any_config().warmup_fraction * self.max_epochs)
+            fraction = max(config.warmup_fraction for config in self.example_configs())
+            warm_up = math.floor(fraction * self.max_epochs)
             grace = min(max(default_grace(self.max_epochs), 1 + warm_up), max(1, self.max_epochs - 1))
         return self.halving.model_copy(update={"grace": grace, "seed": self.seed + self.halving.seed})
 

@@ -9,6 +9,7 @@ from mtbert_ray.metrics import Objective, task_scores
 from mtbert_ray.records import (
     EpochFinished,
     SweepFinished,
+    SweepResumed,
     SweepStarted,
     TrialFailed,
     TrialFinished,
@@ -64,20 +65,30 @@ class Sweep:
             metrics |= {"epoch": epoch, "train_seconds": 10.0 * epoch, "train_loss": 1 / epoch, **costs}
             self.journal.append(EpochFinished(time=self.clock + 10 * epoch, trial_id=trial_id, metrics=metrics))
 
-    def end(self, trial_id, *, failed=None, stopped=None, checkpoint=True):
+    def resume(self, after, **what):
+        """Another session, so many seconds after the last event."""
+        self.clock += after
+        was = {"versions": {"torch": "2.13.0"}, "git_revision": None, "hardware": {"gpu": None, "cpus": 2}}
+        self.journal.append(SweepResumed(time=self.clock, **{"num_trials": 8, **was, **what}))
+
+    def end(self, trial_id, *, failed=None, stopped=None, kind="sweep", checkpoint=True):
         self.clock += 60
         kept = f"trials/{trial_id}/checkpoint" if checkpoint else None
         if failed is not None:
             self.journal.append(TrialFailed(time=self.clock, trial_id=trial_id, reason=failed))
         elif stopped is not None:
-            self.journal.append(TrialStopped(time=self.clock, trial_id=trial_id, reason=stopped, checkpoint=kept))
+            self.journal.append(
+                TrialStopped(time=self.clock, trial_id=trial_id, reason=stopped, kind=kind, checkpoint=kept)
+            )
         else:
             self.journal.append(TrialFinished(time=self.clock, trial_id=trial_id, checkpoint=kept))
 
-    def trial(self, trial_id, scores, *, failed=None, stopped=None, checkpoint=True, setting=None, **costs):
+    def trial(
+        self, trial_id, scores, *, setting=None, failed=None, stopped=None, kind="sweep", checkpoint=True, **costs
+    ):
         self.start(trial_id, **(setting or {"adapter__kind": "none", "learning_rate": 2e-5}))
         self.epochs(trial_id, scores, **costs)
-        self.end(trial_id, failed=failed, stopped=stopped, checkpoint=checkpoint)
+        self.end(trial_id, failed=failed, stopped=stopped, kind=kind, checkpoint=checkpoint)
 
     def finish(self, reason="completed"):
         self.journal.append(SweepFinished(time=self.clock + 5, reason=reason))

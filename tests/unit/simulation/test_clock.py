@@ -35,12 +35,16 @@ class StopsAt:
     """Stops the named trials at an epoch, and remembers what it heard."""
 
     ends: dict = field(default_factory=dict)
+    excesses: dict = field(default_factory=dict)
     heard: list = field(default_factory=list)
     finished: list = field(default_factory=list)
 
     def stops(self, report: Report) -> bool:
         self.heard.append((report.trial, report.epoch, report.losses))
         return self.ends.get(report.trial) == report.epoch
+
+    def excess(self, trial: str) -> float:
+        return self.excesses.get(trial, 0.0)
 
     def finish(self, report: Report) -> None:
         self.finished.append((report.trial, report.epoch))
@@ -88,8 +92,16 @@ class TestOneWorker:
             ("epoch", 7, 2),
             ("stopped", 7),
             ("epoch", 8, 1),
+            ("epoch", 8, 2),  # As in a sweep: of other trials it may not be the last.
             ("end", 8, None, 0.0),
         ]
+
+    def test_the_searcher_hears_how_far_costs_were_beyond_a_bound_and_not_what_scores_lack(self):
+        told = Told()
+        rule = StopsAt({"costly": 1, "outdone": 1}, {"costly": 0.25})
+        candidates = [trial(name, 10, key=key, violation=0.5) for key, name in enumerate(("costly", "outdone"))]
+        run(*candidates, searcher=told, rule=rule)
+        assert told.events == [("epoch", 0, 1), ("end", 0, None, 0.25), ("epoch", 1, 1), ("stopped", 1)]
 
     def test_the_next_trial_is_asked_for_when_the_last_one_has_been_told(self):
         told = Told()
@@ -101,7 +113,7 @@ class TestOneWorker:
                 yield trial(str(key), 1.0, (2.0, 1.0), key=key)
 
         simulate(trials(), told, None, workers=1, mean_seconds=1.0)
-        assert known == [0, 2, 4]
+        assert known == [0, 3, 6]
 
     def test_what_would_end_beyond_the_budget_is_left_out(self):
         candidates = [trial(str(number), 10) for number in range(5)]

@@ -3,18 +3,19 @@
 import numpy as np
 import pytest
 
-from mtbert_ray.metrics import Objective
+from mtbert_ray.metrics import METRICS, Objective
 from mtbert_ray.pareto.objectives import to_losses
 from mtbert_ray.simulation.clock import Report
-from mtbert_ray.simulation.rules import ASHA, EPSILON_NET, rules_of
+from mtbert_ray.simulation.rules import ASHA, EPSILON_NET, Costs, rules_of
 from mtbert_ray.tuning.rungs import HalvingConfig, Rungs
 
 OBJECTIVES = {
     "dev_score": Objective(direction="maximise", reference=0.0),
     "peak_rss_gib": Objective(direction="minimise", reference=8.0, constraint=4.0),
 }
-RULES = rules_of(OBJECTIVES, HalvingConfig(grace=1), by_costs=False)
-OF_A_SWEEP = rules_of(OBJECTIVES, HalvingConfig(grace=1), by_costs=True)
+COSTS = Costs(objectives=OBJECTIVES, metrics=METRICS, margin=0.1)
+RULES = rules_of(OBJECTIVES, HalvingConfig(grace=1))
+OF_A_SWEEP = rules_of(OBJECTIVES, HalvingConfig(grace=1), COSTS)
 
 
 def report(trial: str, epoch: int, losses, *, violation=0.0, metrics=None) -> Report:
@@ -56,7 +57,7 @@ def test_the_four_rules_differ():
 
 
 def test_the_seed_draws_the_share_that_runs_to_the_end():
-    rule = rules_of(OBJECTIVES, HalvingConfig(grace=1, share_to_end=0.5), by_costs=False)["pareto"]
+    rule = rules_of(OBJECTIVES, HalvingConfig(grace=1, share_to_end=0.5))["pareto"]
 
     def stops(seed: int) -> list[bool]:
         started = rule.start(seed=seed, max_epochs=9)
@@ -77,12 +78,14 @@ class TestAsInASweep:
     def test_between_rungs_a_cost_beyond_its_constraint_ends_a_trial(self):
         rule = self.start()
         assert rule.stops(of_a_sweep("t0", 2, 0.9, 4.1))
+        assert rule.excess("t0") > 0
         assert not rule.stops(of_a_sweep("t1", 2, 0.1, 3.9))
 
     def test_a_trial_that_cannot_reach_the_front_ends(self):
         rule = self.start()
         rule.finish(of_a_sweep("t0", 9, 1.0, 1.0))
         assert rule.stops(of_a_sweep("t1", 2, 0.5, 2.0))
+        assert rule.excess("t1") == 0.0
 
     def test_at_rungs_it_ranks(self):
         rule, rungs = self.start(), Rungs(HalvingConfig(grace=1), 9)

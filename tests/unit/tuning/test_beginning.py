@@ -1,56 +1,28 @@
 """A sweep that goes on knows what it knew: searcher and scheduler are told again what the journal tells."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from begun_sweep import begun, plan_of, resumed, run_epochs, start
 
-from mtbert_ray.cluster.capacity import Capacity, Node
 from mtbert_ray.journal import Journal, read_journal
-from mtbert_ray.records import EpochFinished, SweepFinished, TrialFailed, TrialFinished, TrialStarted, TrialStopped
-from mtbert_ray.tuning.beginning import begin, num_to_run, resume, scheduler_of
-from mtbert_ray.tuning.plan import Plan, make_plan
+from mtbert_ray.records import SweepFinished, TrialFailed, TrialFinished, TrialStopped
+from mtbert_ray.tuning.beginning import scheduler_of
+from mtbert_ray.tuning.remaining import num_to_run
 from mtbert_ray.tuning.rungs import HalvingConfig, Rungs
-from mtbert_ray.tuning.space import load_search_space
-
-SPACE = """\
-name: s
-objectives:
-  dev_score: {direction: maximise, reference: 0.0}
-  train_seconds: {direction: minimise, reference: 600}
-fixed: {encoder: tiny, epochs: 9, tasks: [sst]}
-search: {learning_rate: {loguniform: [1e-5, 1e-2]}, hidden_layers: {choice: [0, 1, 2]}}
-start_with: [{learning_rate: 0.001, hidden_layers: 1}, {learning_rate: 0.002, hidden_layers: 2}]
-algorithm: ALGORITHM
-trials: 12
-"""
-LAPTOP = Capacity(nodes=(Node(cpus=2, gpus=0),))
-
-
-def plan_of(folder: Path, algorithm: str = "front", **changes: object) -> Plan:
-    path = folder / "space.yaml"
-    path.write_text(SPACE.replace("ALGORITHM", algorithm))
-    space = load_search_space(path).model_copy(update=changes)
-    return make_plan(space, LAPTOP, own_cluster=True)
-
-
-def run_epochs(journal: Journal, trial_id: str, scores: list[float], seconds: float) -> None:
-    for number, score in enumerate(scores, start=1):
-        metrics = {"epoch": number, "sst": score, "dev_score": score, "train_seconds": number * seconds}
-        journal.append(EpochFinished(trial_id=trial_id, metrics=metrics))
+from mtbert_ray.tuning.space.parameters import Choice
 
 
 @pytest.fixture
 def killed(tmp_path) -> Path:
     """A sweep with a trial of every kind: both of `start_with` are among them."""
     plan, folder = plan_of(tmp_path), tmp_path / "sweep"
-    beginning = begin(plan, folder, space_file=tmp_path / "space.yaml")
+    beginning = begun(plan, folder)
     settings = [first.values for first in beginning.first]
     settings += [{"learning_rate": 1e-4 * number, "hidden_layers": 0} for number in range(1, 6)]
     for number, values in enumerate(settings):
-        config = plan.space.trial_config(values).model_dump(mode="json")
-        beginning.journal.append(TrialStarted(trial_id=f"t{number:03d}", hyperparameters=values, config=config))
+        start(plan, folder, f"t{number:03d}", values)
     run_epochs(beginning.journal, "t000", [0.1 * number for number in range(1, 10)], 10.0)
     beginning.journal.append(TrialFinished(trial_id="t000"))
     run_epochs(beginning.journal, "t001", [0.05], 20.0)
@@ -65,7 +37,7 @@ def killed(tmp_path) -> Path:
 
 def test_a_new_sweep_begins_with_the_settings_to_start_with(tmp_path):
     plan = plan_of(tmp_path)
-    beginning = begin(plan, tmp_path / "sweep", space_file=tmp_path / "space.yaml")
+    beginning = begun(plan, tmp_path / "sweep")
     assert [(first.trial_id, first.values) for first in beginning.first] == [
         ("t000", {"learning_rate": 0.001, "hidden_layers": 1}),
         ("t001", {"learning_rate": 0.002, "hidden_layers": 2}),
@@ -76,17 +48,17 @@ def test_a_new_sweep_begins_with_the_settings_to_start_with(tmp_path):
 
 
 def test_what_was_cut_off_runs_again_under_its_name_and_what_ended_does_not(tmp_path, killed):
-    beginning = resume(plan_of(tmp_path), killed)
+    beginning = resumed(plan_of(tmp_path), killed)
     assert [first.trial_id for first in beginning.first] == ["t004", "t005", "t006"]
     assert [trial.trial_id for trial in beginning.ended] == ["t000", "t001", "t002", "t003"]
-    assert beginning.num_known == 7
+    assert (beginning.num_known, beginning.next_number, beginning.num_trials) == (7, 7, 12)
     sweep = read_journal(killed)
-    assert len(sweep.resumed) == 1 and num_to_run(sweep, 12) == 8
+    assert len(sweep.resumed) == 1 and num_to_run(sweep, plan_of(tmp_path).space) == 8
 
 
-@pytest.mark.parametrize("algorithm", ["random", "front", "tpe", "nsga2"])
+@pytest.mark.parametrize("algorithm", ["random", "front", "tpe", "nsga2", "gp"])
 def test_no_setting_of_an_earlier_session_is_suggested_again(tmp_path, killed, algorithm):
-    beginning = resume(plan_of(tmp_path, algorithm), killed)
+    beginning = resumed(plan_of(tmp_path, algorithm), killed)
     known = {trial.hyperparameters["learning_rate"] for trial in read_journal(killed).trials}
     suggested = [beginning.searcher.ask()[1]["learning_rate"] for _ in range(5)]
     assert len(set(suggested)) == 5 and not known & set(suggested)
@@ -94,17 +66,14 @@ def test_no_setting_of_an_earlier_session_is_suggested_again(tmp_path, killed, a
 
 def test_settings_to_start_with_that_were_not_reached_come_after_those_that_were_cut_off(tmp_path):
     plan, folder = plan_of(tmp_path), tmp_path / "sweep"
-    beginning = begin(plan, folder, space_file=tmp_path / "space.yaml")
-    first = beginning.first[0]
-    config = plan.space.trial_config(first.values).model_dump(mode="json")
-    beginning.journal.append(TrialStarted(trial_id="t000", hyperparameters=dict(first.values), config=config))
-    again = resume(plan, folder)
+    start(plan, folder, "t000", begun(plan, folder).first[0].values)
+    again = resumed(plan, folder)
     assert [(one.trial_id, one.values["learning_rate"]) for one in again.first] == [("t000", 0.001), ("t001", 0.002)]
     assert again.num_known == 2
 
 
 def test_the_scheduler_compares_with_the_trials_of_earlier_sessions(tmp_path, killed):
-    beginning = resume(plan_of(tmp_path), killed)
+    beginning = resumed(plan_of(tmp_path), killed)
     fresh = scheduler_of(plan_of(tmp_path).space, plan_of(tmp_path).objectives)
     worse = {"outlook/dev_score": 0.01, "outlook/train_seconds": 500.0, "epoch": 1}
     trial = _Trial()
@@ -114,11 +83,10 @@ def test_the_scheduler_compares_with_the_trials_of_earlier_sessions(tmp_path, ki
     assert beginning.scheduler.reason_of("t009").startswith("epoch 1: dominated on both objectives by t000, t001;")
 
 
-def test_a_sweep_that_was_complete_has_nothing_left_unless_it_is_to_have_more(killed):
-    journal = Journal.reopen(killed)
-    journal.append(SweepFinished(reason="interrupted"))
-    sweep = read_journal(killed)
-    assert (num_to_run(sweep, 4), num_to_run(sweep, 5), num_to_run(sweep, None)) == (0, 1, None)
+def test_a_sweep_that_was_complete_has_nothing_left_unless_it_is_to_have_more(tmp_path, killed):
+    Journal.reopen(killed).append(SweepFinished(reason="interrupted"))
+    sweep, spaces = read_journal(killed), [plan_of(tmp_path, trials=trials).space for trials in (4, 5, None)]
+    assert [num_to_run(sweep, space) for space in spaces] == [0, 1, None]
 
 
 def test_fifo_has_no_scheduler(tmp_path):
@@ -127,14 +95,12 @@ def test_fifo_has_no_scheduler(tmp_path):
 
 
 def test_the_longest_trial_decides_the_rungs(tmp_path):
-    plan = plan_of(tmp_path)
-    space = plan.space
+    space = plan_of(tmp_path).space
     assert space.max_epochs == 9
     by_experiment = space.model_copy(
         update={"experiments": {"long": {"epochs": 30}}, "fixed": {**space.fixed, "experiment": "long"}}
     )
     assert by_experiment.max_epochs == 30
-    assert replace(plan, space=by_experiment).space.max_epochs == 30
 
 
 @pytest.mark.parametrize(
@@ -157,6 +123,13 @@ def test_no_trial_is_judged_while_its_learning_rate_warms_up(tmp_path, fixed, ha
     space = plan_of(tmp_path).space
     space = space.model_copy(update={"fixed": {**space.fixed, **fixed}, "halving": HalvingConfig(**halving)})
     assert Rungs(space.halving_in_use, space.max_epochs).levels == levels
+
+
+def test_of_several_warm_ups_the_longest_is_behind_the_first_rung(tmp_path):
+    space = plan_of(tmp_path).space
+    search = {**space.search, "warmup_fraction": Choice(values=(0.0, 0.2, 0.5))}
+    space = space.model_copy(update={"fixed": {**space.fixed, "epochs": 10}, "search": search})
+    assert {space.model_copy(update={"seed": seed}).halving_in_use.grace for seed in range(5)} == {6}
 
 
 def test_the_guards_draw_by_the_sweep_s_seed(tmp_path):

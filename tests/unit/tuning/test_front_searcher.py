@@ -55,6 +55,80 @@ def test_learns_from_trials_that_were_all_stopped():
     assert learnt < 0.8 * nothing
 
 
+class TestACrashAfterAnEpoch:
+    """A region that looks best after one epoch, and where every trial crashes in the second."""
+
+    DEADLY = 0.6
+
+    def share_in_it(self, crash) -> float:
+        """Return which share of the later suggestions lies there."""
+        inside = []
+        for seed in range(3):
+            searcher = searcher_of(seed)
+            for number in range(90):
+                key, values = searcher.ask()
+                deadly = values["dropout"] > self.DEADLY
+                searcher.tell_progress(key, 1, losses_of(values) - 5.0 * deadly)
+                if deadly:
+                    crash(searcher, key)
+                else:
+                    searcher.tell(key, losses_of(values))
+                if number >= 45:
+                    inside.append(deadly)
+        return float(np.mean(inside))
+
+    @pytest.mark.parametrize("losses", [None, np.array([np.nan, 1.0])])
+    def test_is_learnt_from_and_not_bred_from(self, losses: np.ndarray | None):
+        # A third of the space; by what is drawn unscreened alone a twentieth.
+        assert self.share_in_it(lambda searcher, key: searcher.tell(key, losses)) < 0.15
+
+    def test_without_the_crash_it_would_be_sought_out(self):
+        assert self.share_in_it(lambda searcher, key: searcher.tell_stopped(key)) > 0.5
+
+    def test_takes_back_what_the_model_was_fitted_to(self):
+        searcher = searcher_of()
+        running = []
+        for _ in range(6):
+            key, values = searcher.ask()
+            searcher.tell_progress(key, 1, losses_of(values))
+            running.append(key)
+        searcher.ask()
+        for key in running[:5]:
+            searcher.tell(key, None)
+        for _ in range(4):  # All that is left to compare with exceeds something.
+            searcher.tell(searcher.ask()[0], None, 0.5)
+        searcher.tell(running[5], None)
+        assert all(searcher.ask() is not None for _ in range(10))
+
+
+def test_a_score_that_falls_short_early_is_not_infeasible_for_ever():
+    # Nobody meets the constraint after one epoch, and everybody gains as much until the end.
+    objectives = {
+        "dev_score": Objective(direction="maximise", reference=-9.0, constraint=0.0),
+        "train_seconds": Objective(direction="minimise", reference=100.0),
+    }
+
+    def waste(seed: int, *, meets: bool) -> float:
+        space = SearchSpace(name="suite", objectives=objectives, search=SEARCH, algorithm="front", seed=seed)
+
+        def one(searcher: FrontSearcher, key: int, values: dict) -> None:
+            final = losses_of(values) + np.array([-3.0 if meets else 1.0, 0.0])
+            early = final + np.array([5.0, 0.0])
+            searcher.tell_progress(key, 1, early, early[0])
+            if key % 5:
+                searcher.tell_stopped(key)
+            else:
+                searcher.tell(key, final, max(0.0, final[0]))
+
+        searcher = FrontSearcher(space)
+        last = waste_of_the_last(searcher, 100, one)
+        extrapolated = searcher._results.extrapolated()[2]
+        assert (extrapolated > 0).mean() < 0.5 if meets else (extrapolated > 0).all()
+        return last
+
+    assert np.mean([waste(seed, meets=True) for seed in range(3)]) < 1.2
+
+
 def test_the_furthest_results_are_believed_before_early_ones():
     # After one epoch it looks as if waste were good; full runs show that it is not.
     def misleading(searcher: FrontSearcher, key: int, values: dict) -> None:

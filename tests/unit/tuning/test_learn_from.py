@@ -122,8 +122,9 @@ class TestWhatIsTold:
         probe = ProbeFinished(trial_id="t000", steps=35, metrics={}, outlook={"train_seconds": 75.0})
         assert told_of(trial_of(SETTING, probe=probe, status="stopped", stop_kind="probe")) == [("end", 0, None, 0.5)]
 
-    def test_one_whose_costs_broke_nothing(self):
-        probe = ProbeFinished(trial_id="t000", steps=35, metrics={}, outlook={"train_seconds": 49.0})
+    @pytest.mark.parametrize("seconds", [49.0, 52.0])
+    def test_one_whose_costs_broke_nothing_for_certain(self, seconds: float):
+        probe = ProbeFinished(trial_id="t000", steps=35, metrics={}, outlook={"train_seconds": seconds})
         assert told_of(trial_of(SETTING, probe=probe, status="stopped", stop_kind="probe")) == [("stopped", 0)]
 
     def test_one_without_memory_and_one_that_failed(self):

@@ -4,11 +4,14 @@ import pickle
 
 import pytest
 from event_files import hparams_in, scalars_in
-from ray.exceptions import RayError
+from ray.exceptions import NodeDiedError, RayActorError, RayError
+from ray.train import WorkerGroupError
+from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 from told_sweep import NO_WORD, Sweep, metrics
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.config.file import load_config
+from mtbert_ray.errors import JournalError
 from mtbert_ray.journal import read_journal
 from mtbert_ray.tuning.decision import Decision
 
@@ -128,6 +131,37 @@ def test_a_failure_without_an_error_file_is_a_death_without_a_word(sweep):
     assert [trial.reason for trial in read_journal(sweep.folder).trials] == [NO_WORD, NO_WORD]
 
 
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (None, "died"),
+        (RayActorError(), "died"),
+        (NodeDiedError("gone"), "died"),
+        (WorkerGroupError("a rank is gone", {1: WorkerHealthCheckFailedError("no answer", RayActorError())}), "died"),
+        (RayActorError(actor_init_failed=True), "error"),
+        (WorkerGroupError("a rank failed", {0: ValueError("no")}), "error"),
+        (ValueError("no"), "error"),
+    ],
+)
+def test_the_death_of_a_process_is_told_from_an_error(sweep, error, kind):
+    sweep.start("t1")
+    sweep.fail("t1", error)
+    [trial] = read_journal(sweep.folder).trials
+    assert (trial.status, trial.failure_kind) == ("failed", kind)
+    assert (trial.reason == NO_WORD) == (kind == "died")
+
+
+def test_the_folder_of_a_trial_that_an_earlier_session_ended_is_not_touched(sweep):
+    kept = sweep.listener.trial_folder("t1") / "checkpoint" / "model.safetensors"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b"trained for days")
+    sweep.listener.ended = frozenset({"t1"})
+    with pytest.raises(JournalError, match="t1 has ended in an earlier session and cannot be started again"):
+        sweep.start("t1")
+    assert kept.read_bytes() == b"trained for days"
+    assert sweep.events() == []
+
+
 def test_a_problem_with_the_gpu_is_logged_and_the_epoch_kept(sweep, caplog):
     sweep.start("t1")
     sweep.epoch("t1", 1, gpu_problem="NVML does not answer")
@@ -227,6 +261,21 @@ def test_the_traces_of_a_profiled_trial_are_fetched_like_its_checkpoint(sweep, m
     sweep.complete("t1")
     assert calls == [(sweep.listener.trial_folder("t1") / name, "this-node") for name in fetched]
     assert read_journal(sweep.folder).trials[0].checkpoint == "trials/t1/checkpoint"
+
+
+@pytest.mark.parametrize("error", [RayError("the node is gone"), OSError(28, "No space left on device")])
+def test_a_checkpoint_that_cannot_be_fetched_makes_no_failure_of_a_finished_trial(sweep, monkeypatch, caplog, error):
+    def collect(source, target, node_id):
+        raise error
+
+    monkeypatch.setattr("mtbert_ray.tuning.listener.collect_folder", collect)
+    sweep.start("t1")
+    sweep.epoch("t1", 1)
+    sweep.epoch("t1", 2)
+    sweep.complete("t1")
+    assert f"t1: its checkpoint could not be fetched from its node: {error}" in caplog.text
+    [trial] = read_journal(sweep.folder).trials
+    assert (trial.status, trial.checkpoint) == ("finished", None)
 
 
 def test_traces_that_cannot_be_fetched_cost_no_checkpoint(sweep, monkeypatch, caplog):

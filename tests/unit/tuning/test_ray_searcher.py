@@ -3,8 +3,11 @@
 import math
 from pathlib import Path
 
+import pytest
+
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.metrics import Objective
+from mtbert_ray.tuning.decision import Decision
 from mtbert_ray.tuning.searchers import SEARCHERS
 from mtbert_ray.tuning.searchers.for_ray import FirstTrial, SpaceSearcher
 from mtbert_ray.tuning.space.load import SearchSpace
@@ -32,7 +35,12 @@ class RecordingSearcher:
         self.told.append((key, None if losses is None else losses.tolist(), violation))
 
     def tell_progress(self, key, resource, losses, violation=0.0):
-        self.told.append((key, resource, losses.tolist(), violation))
+        self.told.append((key, resource, None if losses is None else losses.tolist(), violation))
+
+    @property
+    def ends(self) -> list[tuple]:
+        """What was told of ends: all but progress."""
+        return [told for told in self.told if told[1] == "stopped" or len(told) == 3]
 
     def tell_stopped(self, key):
         self.told.append((key, "stopped"))
@@ -88,7 +96,7 @@ def test_results_become_losses_and_all_else_a_failure():
     adapter.on_trial_complete("d", None, error=True)
     adapter.on_trial_complete("e", reported(dev_score=None, train_seconds=30.0))
     adapter.on_trial_complete("f", reported(train_seconds=30.0))
-    assert searcher.told == [
+    assert searcher.ends == [
         (2, [-0.5, 40.0], 0.0),
         (1, [-0.7, 75.0], 0.5),
         (3, None, 0.0),
@@ -121,6 +129,45 @@ def test_a_trial_stopped_at_its_probe_is_told_by_how_much_it_was_too_expensive()
     assert searcher.told == [(1, None, 0.5), (2, "stopped"), (3, "stopped")]
 
 
+class TestAScoreBelowItsConstraint:
+    OBJECTIVES = {  # noqa: RUF012
+        "dev_score": Objective(direction="maximise", reference=0.0, constraint=0.8),
+        "train_seconds": Objective(direction="minimise", reference=100.0, constraint=50.0),
+    }
+
+    def ended(self, *, seconds: float, decisions: dict | None) -> tuple:
+        """What is told of the end of a trial that stopped after two of three epochs."""
+        searcher = RecordingSearcher(3)
+        adapter = SpaceSearcher(space_of(None), searcher, self.OBJECTIVES, decisions=decisions)
+        adapter.suggest("a")
+        adapter.on_trial_complete("a", reported(2, dev_score=0.4, train_seconds=seconds))
+        (told,) = searcher.ends
+        return told
+
+    @pytest.mark.parametrize("known", [True, False])
+    def test_one_that_was_stopped_may_still_have_reached_it(self, known: bool):
+        decision = Decision(trial="t000", reason="behind", resource=2)
+        assert self.ended(seconds=40.0, decisions={"t000": decision} if known else None) == (1, "stopped")
+
+    @pytest.mark.parametrize("known", [True, False])
+    def test_of_one_that_costs_too_much_only_the_cost_counts(self, known: bool):
+        decision = Decision(trial="t000", reason="constraint", resource=2)
+        assert self.ended(seconds=75.0, decisions={"t000": decision} if known else None) == (1, None, 0.5)
+
+    def test_one_that_ended_with_the_sweep_is_no_infeasible_one(self):
+        assert self.ended(seconds=75.0, decisions={}) == (1, "stopped")
+
+
+def test_one_that_others_outdo_at_its_probe_breaks_no_constraint():
+    # Beyond the limit, but by less than a projection may be off: what ended it was that others are cheaper.
+    outdone = Decision(trial="t000", reason="outdone", resource=0, at_probe=True, violation=0.04)
+    searcher = RecordingSearcher(3)
+    adapter = SpaceSearcher(space_of(None), searcher, OBJECTIVES, decisions={"t000": outdone})
+    adapter.suggest("a")
+    adapter.on_trial_complete("a", reported(0, train_seconds=52.0))
+    assert searcher.told == [(1, "stopped")]
+
+
 def test_out_of_memory_is_infeasible_by_an_unknown_amount():
     adapter, searcher = searching(3, "a")
     adapter.on_trial_result("a", reported(1, dev_score=0.6, train_seconds=30.0))
@@ -139,7 +186,7 @@ def test_first_trials_come_first_and_new_ones_are_numbered_after_all_that_are_kn
     ]
     assert suggested[2] == "FINISHED"
     adapter.on_trial_complete("a", reported(7, dev_score=0.5, train_seconds=1.0))
-    assert searcher.told == [(41, [-0.5, 1.0], 0.0)]
+    assert searcher.told == [(41, 7, [-0.5, 1.0], 0.0), (41, [-0.5, 1.0], 0.0)]
 
 
 def test_trials_are_probed_only_where_the_scheduler_listens():

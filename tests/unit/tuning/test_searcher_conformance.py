@@ -206,6 +206,25 @@ class TestEverySearcher:
             with pytest.raises(KeyError):
                 searcher.tell_progress(key, 4, losses_of(values))
 
+    def test_progress_and_then_a_failure(self, algorithm: str):
+        # What looked best after an epoch always fails: no algorithm may seek it out.
+        searcher = searcher_of(algorithm)
+        settings = []
+        for number in range(num_asked(algorithm, 36 if algorithm == "grid" else 60)):
+            key, values = searcher.ask()
+            fails = values["adapter.kind"] == "dora"
+            searcher.tell_progress(key, 1, losses_of(values) - 50 * fails)
+            if fails:
+                searcher.tell(key, None if number % 2 else np.array([np.nan, 1.0]))
+                with pytest.raises(KeyError):
+                    searcher.tell_stopped(key)
+            else:
+                searcher.tell(key, losses_of(values))
+            settings.append(values)
+        if algorithm not in ("grid", "gp"):  # In its own order; too few to tell.
+            later = settings[len(settings) // 2 :]
+            assert np.mean([values["adapter.kind"] == "dora" for values in later]) < 0.6
+
     def test_many_trials_may_run_at_once(self, algorithm: str):
         searcher = searcher_of(algorithm)
         run(searcher, num_asked(algorithm, 10) - 1)
