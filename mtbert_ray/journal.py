@@ -138,7 +138,7 @@ def read_journal(folder: Path) -> SweepRecord:
             raise JournalError(f"{path}, line {number}: not an event of a sweep: {error}") from error
     if not events or not isinstance(events[0], SweepStarted):
         raise JournalError(f"{path}: does not begin with a sweep_started event")
-    return _fold(events[0], events[1:], torn=whole != content)
+    return _fold(path, events[0], events[1:], torn=whole != content)
 
 
 def _whole_lines(content: bytes) -> bytes:
@@ -162,7 +162,7 @@ def _event_of(line: bytes) -> Event:
     return _EVENT.validate_python(json.loads(line))
 
 
-def _fold(started: SweepStarted, events: Sequence[Event], *, torn: bool) -> SweepRecord:
+def _fold(path: Path, started: SweepStarted, events: Sequence[Event], *, torn: bool) -> SweepRecord:
     """Gather the events of each trial."""
     trials: dict[str, TrialRecord] = {}
     finished: SweepFinished | None = None
@@ -174,7 +174,7 @@ def _fold(started: SweepStarted, events: Sequence[Event], *, torn: bool) -> Swee
             isinstance(event, ProbeFinished | EpochFinished | TrialFinished | TrialStopped | TrialFailed)
             and event.trial_id not in trials
         ):
-            raise JournalError(f"the journal tells of trial {event.trial_id} ({event.event}) before it started")
+            raise JournalError(f"{path}: tells of trial {event.trial_id} ({event.event}) before it started")
         match event:
             case TrialStarted():
                 trials[event.trial_id] = TrialRecord(

@@ -17,7 +17,7 @@ _SET_HELP = (
 )
 _RESUME_HELP = (
     "Go on with a sweep that was killed, interrupted or out of time, in place of SPACE: ended trials stay, those that "
-    "were cut off start again. With --trials also one that is complete. A time budget begins anew."
+    "were cut off start again. With --trials, the number in all, also one that is complete. A time budget begins anew."
 )
 
 

@@ -161,6 +161,8 @@ def _why_no_front(outcome: Outcome) -> str:
         return "no finished trial has a value for every objective"
     if trials and all(trial.status == "failed" for trial in trials):
         return "every trial failed" if outcome.sweep.finished else "every trial so far failed"
+    if trials and all(trial.stop_kind in ("probe", "constraint", "memory") for trial in trials):
+        return "every trial was ended because of its costs; the table of stopped trials says by which bound"
     return "no trial finished" if outcome.sweep.finished else "no trial has finished yet"
 
 

@@ -101,7 +101,7 @@ def _advice(replay: Replay, runs: Sequence[Run]) -> Iterator[str]:
         seconds = _mean([run.seconds for run in of_setup]) / recorded.total_seconds
         text = (
             f"{_in_words(setup)} reaches {_mean([run.final_share for run in of_setup]):.1%} of the final hypervolume "
-            f"with {epochs:.0%} of the epochs and {seconds:.0%} of the time"
+            f"with {epochs:.0%} of the epochs and {seconds:.0%} of the workers' time"
         )
         full = [run for run in runs if run.setup.rule.halving is None and _beside(run.setup, setup)]
         if full:
@@ -179,7 +179,7 @@ def _row(replay: Replay, run: Run) -> dict[str, Any]:
 
 
 def _in_words(setup: Setup) -> str:
-    order = "in the recorded order" if setup.searcher == RECORDED else f"with {setup.searcher}"
+    order = "on the recorded trials" if setup.searcher == RECORDED else f"with {setup.searcher}"
     return f"{setup.rule.name} {order}, {counted(setup.workers, 'worker')},"
 
 

@@ -42,7 +42,7 @@ def _stopping(space: SearchSpace) -> str:
     levels = Rungs(space.halving_in_use, space.max_epochs).levels
     by_rank = f"by Pareto rank at epoch {', '.join(map(str, levels))}" if levels else "no rungs below the last epoch"
     steps = space.probe.warmup_steps + space.probe.steps
-    return f"{by_rank}, by costs after {steps} steps" if space.probe.steps else by_rank
+    return f"{by_rank}, by costs after {steps} steps of a longer epoch" if space.probe.steps else by_rank
 
 
 def _keys_in_words(keys: Mapping[str, object]) -> str:

@@ -89,7 +89,7 @@ class SweepProgress:
     def _count(self, trial: TrialRecord) -> None:
         self.done += 1
         self.failed += trial.status == "failed"
-        self.stopped += trial.status == "stopped"
+        self.stopped += trial.status == "stopped" and trial.stop_kind not in (None, "sweep")
         losses = to_losses(trial.metrics, self.objectives)
         if trial.status == "finished" and losses is not None and is_feasible(trial.metrics, self.objectives):
             self._losses.append(losses)

@@ -60,7 +60,8 @@ def dry_run(request: SweepRequest) -> Iterator[str]:
     """
     asked = _asked(request)
     if asked.earlier is not None:
-        yield f"goes on: {asked.folder}, {asked.num_left} trials left to run"
+        left = "as many trials as the time allows" if asked.num_left is None else f"{asked.num_left} trials left to run"
+        yield f"goes on: {asked.folder}, {left}"
     if cluster_address(request.address) is None:
         yield from describe(make_plan(asked.space, local_capacity(), own_cluster=True))
     else:
@@ -148,7 +149,7 @@ def _nothing_left(sweep: SweepRecord, space: SearchSpace) -> str:
     num_trials = len(sweep.trials)
     if space.num_trials is not None and num_trials < space.num_trials:
         return f"its {num_trials} trials have ended, and learn_from's sweeps have tried every other setting"
-    return f"all {num_trials} trials of this sweep have ended; --trials N adds more"
+    return f"all {num_trials} trials of this sweep have ended; --trials N, the number in all, must be more"
 
 
 def _beginning(request: SweepRequest, asked: _Asked, plan: Plan) -> AbstractContextManager[Beginning]:

@@ -68,8 +68,11 @@ class ParetoScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
     ) -> None:
         super().__init__()
         self._axes = Axes.of(objectives, constraints or {})
-        if max_t < 1 or not 0 <= probe_margin < 1:
-            raise ConfigError([f"max_t is at least 1 and probe_margin from 0 to below 1; got {max_t}, {probe_margin}"])
+        if not isinstance(max_t, int) or max_t < 1 or not 0 <= probe_margin < 1:
+            got = f"{max_t!r}, {probe_margin!r}"
+            raise ConfigError([f"max_t is a whole number from 1 on, and probe_margin from 0 to below 1; got {got}"])
+        if halving is not None and not isinstance(halving, HalvingConfig):
+            raise ConfigError([f"halving must be a HalvingConfig, as HalvingConfig(grace=2); got {halving!r}"])
         self._max_t, self._time_attr, self._prefix, self._length_of = max_t, time_attr, prefix, length_of
         self._rule = ParetoRule(self._axes, max_t, halving=halving, metrics=metrics, margin=probe_margin)
         self._ids: dict[str, str] = {}

@@ -81,7 +81,7 @@ def test_a_killed_sweep_goes_on_and_a_complete_one_takes_more_trials(tmp_path):
 
     nothing_left = run("sweep", "--resume", out)
     assert nothing_left.returncode == 2
-    assert "all 6 trials of this sweep have ended; --trials N adds more" in nothing_left.stderr
+    assert "all 6 trials of this sweep have ended; --trials N, the number in all, must be more" in nothing_left.stderr
     more = run("sweep", "--resume", out, "--trials", 7)
     assert more.returncode == 0, more.stderr
     assert "7 of 7 trials done" in more.stderr and len(read_journal(out).trials) == 7

@@ -100,7 +100,7 @@ class TestOutput:
         assert "0 of 9" in fifo and "100.0" in fifo
         assert "8 of 9 (1: 8)" in pareto and "17 (21%)" in pareto
         sentence = next(line for line in lines if "reaches" in line)
-        assert sentence.startswith("pareto in the recorded order, 1 worker, reaches 100.0% of the final hypervolume")
+        assert sentence.startswith("pareto on the recorded trials, 1 worker, reaches 100.0% of the final hypervolume")
         assert "with 21% of the epochs" in sentence and "In the time of 9 full runs it would try about" in sentence
 
     def test_what_was_left_out_is_said(self, sweep):

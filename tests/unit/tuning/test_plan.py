@@ -141,7 +141,7 @@ def test_a_plan_is_described_a_line_a_fact():
         "fixed: data.max_train_rows = 40",
         "fixed: data.max_dev_rows = 30",
         "trials: 2 within 1.5 minutes, 3 at once, chosen by grid, seed 5",
-        "stopping early: by Pareto rank at epoch 1, by costs after 35 steps",
+        "stopping early: by Pareto rank at epoch 1, by costs after 35 steps of a longer epoch",
         "a trial needs: 1 x (1 CPU, 0 GPUs)",
         "the cluster has: 1 node: 4 CPUs, 0 GPUs",
         "note: Trials have no GPU: peak_rss_gib stands in for peak_memory_gib.",

@@ -46,6 +46,7 @@ def run_trial(progress, trial_id="t1", *epochs, reason=None, failed=False):
         trial.epochs.append(metrics)
         progress.epoch_finished(trial_id, metrics)
     trial.status, trial.reason = ("failed" if failed else "stopped" if reason else "finished"), reason
+    trial.stop_kind = "rung" if trial.status == "stopped" else None
     progress.trial_ended(trial_id)
 
 
@@ -205,6 +206,7 @@ def test_trials_of_an_earlier_session_are_done_and_say_nothing_of_the_time_that_
     earlier = [record("t0"), record("t1"), record("t2")]
     for trial, status in zip(earlier, ("finished", "stopped", "failed"), strict=True):
         trial.status = status
+    earlier[1].stop_kind = "rung"
     earlier[0].epochs.append(epoch())
     with progress_on(log, elapsed=1000.0) as progress:
         progress.count_earlier(earlier)

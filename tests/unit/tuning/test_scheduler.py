@@ -144,8 +144,12 @@ class TestMistakes:
             ({}, {}, "objectives: none is given; name at least one metric, as {'accuracy': 'max'}"),
             ({"a": "maximise"}, {}, "objectives: a has 'maximise'; it can be 'max', 'min' or an Objective"),
             (TWO, {"constraints": {"seconds": "3600"}}, "constraints: seconds has '3600'; it must be a finite number"),
-            (TWO, {"probe_margin": 1.0}, "max_t is at least 1 and probe_margin from 0 to below 1; got 9, 1.0"),
-            (TWO, {"max_t": 0}, "max_t is at least 1 and probe_margin from 0 to below 1; got 0, 0.1"),
+            (
+                TWO,
+                {"probe_margin": 1.0},
+                "max_t is a whole number from 1 on, and probe_margin from 0 to below 1; got 9, 1.0",
+            ),
+            (TWO, {"max_t": 0}, "max_t is a whole number from 1 on, and probe_margin from 0 to below 1; got 0, 0.1"),
             (
                 {"a": Objective(direction="minimise", reference=2.0)},
                 {"constraints": {"a": 1.0}},
