@@ -21,6 +21,7 @@ search:
   learning_rate: {grid: [1e-3, 3e-3]}
   adapter.kind: {grid: [none, lora]}
 algorithm: grid
+scheduler: fifo
 """
 
 
