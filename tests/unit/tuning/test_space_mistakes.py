@@ -32,7 +32,7 @@ KINDS = "choice, uniform, loguniform, int, grid"
 METRICS = (
     "sst, quora, sts, dev_score, leaderboard_score, train_loss, peak_memory_gib, peak_allocated_gib, "
     "gpu_utilisation_mean, gpu_utilisation_peak, energy_kj, gpu_seconds, peak_rss_gib, cpu_seconds, train_seconds, "
-    "eval_seconds, trainable_parameters, trainable_percent"
+    "eval_seconds, train_once_seconds, eval_once_seconds, trainable_parameters, trainable_percent"
 )
 
 
