@@ -1,4 +1,7 @@
-"""What a searcher is told of an earlier sweep, which of its trials fit, and what is wrong with `learn_from`."""
+"""What a searcher is told of an earlier sweep, which of its trials fit, and what is wrong with `learn_from`.
+
+Over 300 lines: one subject from the journal to the message, on one made-up sweep.
+"""
 
 import math
 from pathlib import Path

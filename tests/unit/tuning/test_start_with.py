@@ -1,4 +1,7 @@
-"""`start_with`: settings to try first, as written, as drawn, and every mistake that can be made in it."""
+"""`start_with`: settings to try first, as written, as drawn, and every mistake that can be made in it.
+
+Over 300 lines: the mistakes are a table, and drawing and refusing share the spaces above it.
+"""
 
 import warnings
 from pathlib import Path
