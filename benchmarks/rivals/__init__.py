@@ -6,7 +6,8 @@ All train the same model from the same weights, at the same rate, schedule and d
 from collections.abc import Callable
 
 from mtbert_ray.config import TrialConfig
-from mtbert_ray.training.loop import EpochResult, TrainingRun
+from mtbert_ray.training.epoch_result import EpochResult
+from mtbert_ray.training.loop import TrainingRun
 from mtbert_ray.training.process import Process
 from rivals.hugging_face import trainer, trainer_grouped
 from rivals.loops import course_code, sentence_transformers_style

@@ -4,6 +4,7 @@ Starting a TorchTrainer takes 24 to 50 seconds a trial, mostly imports; a reused
 Same loop, metrics and checkpoints as the train launcher.
 """
 
+import gc
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from mtbert_ray.cluster.out_of_memory import memory_message
 from mtbert_ray.cluster.worker import begin_run, gpus_of, out_of_memory_report, probe_of, report_of, told_epochs
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.resources.meter import return_freed_memory
+from mtbert_ray.training.inputs import RememberedInputs
 from mtbert_ray.training.metering import MeteredEpoch, MeteredProbe
 from mtbert_ray.training.process import Process
 
@@ -31,6 +33,9 @@ class InlineTrial(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
     def setup(self, config: dict[str, Any], *, sweep_folder: str) -> None:
         """Keep the sweep's folder and the trial's setting; loading waits for the first step."""
         self._sweep_folder = Path(sweep_folder)
+        self._load = RememberedInputs()
+        # What was imported stays: no collection of garbage after a trial needs to look at it.
+        gc.freeze()
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -71,7 +76,7 @@ class InlineTrial(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
         # Ray has set CUDA_VISIBLE_DEVICES to the trial's card, or slice of one.
         gpus = gpus_of(self._trial)
         process = Process(device=torch.device("cuda", 0), gpus=gpus) if gpus > 0 else Process()
-        run = begin_run(self._trial, process, self._sweep_folder / "trials" / self._trial_id)
+        run = begin_run(self._trial, process, self._sweep_folder / "trials" / self._trial_id, load=self._load)
         return told_epochs(run, probe=self._probe)
 
     def _end(self) -> None:

@@ -1,9 +1,9 @@
 """What every worker of a trial does, whoever launched it: set up the device, begin the run, say what it cost."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import ray
 import ray.train
@@ -13,20 +13,36 @@ import torch.distributed as dist
 
 from mtbert_ray.cluster.out_of_memory import RankOutOfMemoryError, memory_message
 from mtbert_ray.config import ProbeConfig, TrialConfig
+from mtbert_ray.training.inputs import Inputs, load_inputs
 from mtbert_ray.training.loop import TrainingRun
 from mtbert_ray.training.metering import MeteredEpoch, MeteredProbe, metered_epochs
 from mtbert_ray.training.process import Process
 
 
-def begin_run(config: TrialConfig, process: Process, trial_folder: Path) -> TrainingRun:
-    """Return a run that is ready for its first step and keeps its best checkpoint under the trial's folder."""
+def begin_run(
+    config: TrialConfig,
+    process: Process,
+    trial_folder: Path,
+    *,
+    load: Callable[[TrialConfig, Literal["train", "dev"]], Inputs] = load_inputs,
+    write_behind: bool = True,
+) -> TrainingRun:
+    """Return a run that is ready for its first step and keeps its best checkpoint under the trial's folder.
+
+    Args:
+        config: the setting, its resources resolved.
+        process: this rank's place.
+        trial_folder: made when there is something to keep.
+        load: see `TrainingRun`.
+        write_behind: see `TrainingRun`.
+    """
     if process.device.type == "cuda":
         torch.cuda.set_device(process.device)
         torch.cuda.reset_peak_memory_stats(process.device)
     else:
         # Several trials share the machine; each must not take every core for itself.
         torch.set_num_threads(config.resources.cpus_per_worker)
-    return TrainingRun(config, process=process, folder=trial_folder)
+    return TrainingRun(config, process=process, folder=trial_folder, load=load, write_behind=write_behind)
 
 
 def gpus_of(trial: TrialConfig) -> float:
@@ -111,7 +127,8 @@ def run_rank(config: dict[str, Any]) -> None:
     )
     epochs_done = 0
     try:
-        run = begin_run(trial, process, Path(config["trial_folder"]))
+        # Tune kills the workers of a trial that it stops: what it was told of must be on disk by then.
+        run = begin_run(trial, process, Path(config["trial_folder"]), write_behind=False)
         for told in told_epochs(run, probe=probe_of(config)):
             ray.train.report(report_of(told))
             epochs_done += isinstance(told, MeteredEpoch)

@@ -4,7 +4,7 @@ Knows nothing of models, devices' memory or process groups: a rank is a number.
 """
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -41,19 +41,23 @@ class Batch:
         There the sequences of a separate pair have their tokens' `places` too, (T,): where the mask is not 0 among
         its B * L numbers. What reads them need not ask the device how many they are.
         """
+        return self._with_each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pinned(self) -> "Batch":
+        """Return the batch in page-locked memory, as for `to`."""
+        return self._with_each(torch.Tensor.pin_memory)
+
+    def _with_each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Batch":
         is_pair = len(self.sentences) > 1
         return replace(
             self,
             sentences=tuple(
-                {
-                    name: tensor.to(device, non_blocking=True)
-                    for name, tensor in (_with_places(tokens) if is_pair else tokens).items()
-                }
+                {name: change(tensor) for name, tensor in (_with_places(tokens) if is_pair else tokens).items()}
                 for tokens in self.sentences
             ),
-            labels=None if self.labels is None else self.labels.to(device, non_blocking=True),
-            rows=self.rows.to(device, non_blocking=True),
-            weights=self.weights.to(device, non_blocking=True),
+            labels=None if self.labels is None else change(self.labels),
+            rows=change(self.rows),
+            weights=change(self.weights),
         )
 
     def split(self, parts: int) -> tuple["Batch", ...]:
@@ -78,7 +82,7 @@ class Batch:
 
 
 def _with_places(tokens: TokenBatch) -> TokenBatch:
-    if EMBEDDING in tokens:
+    if EMBEDDING in tokens or "places" in tokens:
         return tokens
     return tokens | {"places": tokens["attention_mask"].flatten().nonzero().squeeze(1)}
 
@@ -105,7 +109,7 @@ def epoch_batches(
     epoch: int,
     rank: int = 0,
     world_size: int = 1,
-) -> Iterator[Batch]:
+) -> Generator[Batch]:
     """Yield a rank's share of every batch of an epoch; every row of every task is met once.
 
     The global batches and their order depend on `seed` and `epoch` alone, a task's own batches not even on the other

@@ -3,11 +3,12 @@
 # B batch, L tokens, D width, C classes
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Self
 
 from torch import Tensor, nn
 
-from mtbert_ray.models.cpu_linear import quick_linears
+from mtbert_ray.models.cpu import quick_on_cpu
 from mtbert_ray.models.encoder import Encoder
 from mtbert_ray.models.heads import Head
 
@@ -52,7 +53,8 @@ class MultitaskModel(nn.Module):
         """
         if all("embedding" in tokens for tokens in sentences):
             return tuple(tokens["embedding"] for tokens in sentences)
-        with quick_linears():
+        on_cpu = sentences[0]["input_ids"].device.type == "cpu"
+        with quick_on_cpu() if on_cpu and not self.encoder.is_compiled else nullcontext():
             if len(sentences) > 1 and self.encoder.can_pack:
                 return self.encoder.embed_packed(sentences, noise)
             return tuple(

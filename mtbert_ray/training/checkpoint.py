@@ -6,10 +6,12 @@ frozen weights are not the encoder's own, as after `init_from`, it holds these a
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.errors import CheckpointError
@@ -25,7 +27,40 @@ CHECKPOINT_CONFIG_NAME = "config.json"
 METRICS_NAME = "metrics.json"
 
 
+class KeptWeights(NamedTuple):
+    """What a checkpoint holds of a model."""
+
+    tensors: dict[str, Tensor]
+    """On the CPU, by name."""
+    base_fingerprint: str
+    """Of the weights that are left to the encoder's own files."""
+
+
+def kept_weights(
+    model: MultitaskModel, config: TrialConfig, *, copy: bool = False, fingerprint: str | None = None
+) -> KeptWeights:
+    """Return what a checkpoint holds of a model as it is now.
+
+    Args:
+        model: the bare model, not its DDP wrapper.
+        config: what it was built from.
+        copy: whether the tensors stay as they are while training goes on.
+        fingerprint: of an earlier call for the same model. It takes a pass over all frozen weights, which stay.
+    """
+    changed = changed_parameters(model, config)
+    state = trainable_state(model, changed=changed)
+    return KeptWeights(
+        {name: tensor.to("cpu", copy=copy).contiguous() for name, tensor in state.items()},
+        base_fingerprint(model, changed=changed) if fingerprint is None else fingerprint,
+    )
+
+
 def save_checkpoint(folder: Path, model: MultitaskModel, config: TrialConfig, metrics: Metrics) -> None:
+    """Write a checkpoint of a model as it is now; see `write_checkpoint`."""
+    write_checkpoint(folder, kept_weights(model, config), config, metrics)
+
+
+def write_checkpoint(folder: Path, weights: KeptWeights, config: TrialConfig, metrics: Metrics) -> None:
     """Write a checkpoint in place of an older one of the same run.
 
     The weights are one file, put in place in one step after they are on disk: a process that is killed at any moment
@@ -35,10 +70,8 @@ def save_checkpoint(folder: Path, model: MultitaskModel, config: TrialConfig, me
     folder.mkdir(parents=True, exist_ok=True)
     as_json = config.model_dump_json(indent=2) + "\n"
     put_file(folder / CHECKPOINT_CONFIG_NAME, lambda new: new.write_text(as_json, encoding="utf-8"))
-    changed = changed_parameters(model, config)
-    state = {name: tensor.cpu().contiguous() for name, tensor in trainable_state(model, changed=changed).items()}
-    about = {"base_fingerprint": base_fingerprint(model, changed=changed), "metrics": _as_json(metrics)}
-    put_file(folder / WEIGHTS_NAME, lambda new: save_file(state, new, metadata=about))
+    about = {"base_fingerprint": weights.base_fingerprint, "metrics": _as_json(metrics)}
+    put_file(folder / WEIGHTS_NAME, lambda new: save_file(weights.tensors, new, metadata=about))
     put_file(folder / METRICS_NAME, lambda new: new.write_text(_as_json(metrics), encoding="utf-8"))
 
 

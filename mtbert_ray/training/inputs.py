@@ -1,5 +1,6 @@
 """From a TrialConfig to the encoded rows of its tasks: where the data floor meets the models' tokenizer."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerFast
@@ -10,9 +11,12 @@ from mtbert_ray.data.sources import Examples, Split, load_examples
 from mtbert_ray.data.tokenise import tokenise
 from mtbert_ray.models.encoder import load_tokenizer
 
+Inputs = dict[str, EncodedSplit]
+"""Of each task that has them, by its name, in the order of the tasks."""
 
-def load_inputs(config: TrialConfig, split: Split, *, cache: Path | None = None) -> dict[str, EncodedSplit]:
-    """Return the encoded rows of every task that has them, by task name, in the order of the tasks.
+
+def load_inputs(config: TrialConfig, split: Split, *, cache: Path | None = None) -> Inputs:
+    """Return the encoded rows of every task that has them.
 
     Only the test split may be missing for a task. Tokenising is done once per node and cached.
 
@@ -26,7 +30,7 @@ def load_inputs(config: TrialConfig, split: Split, *, cache: Path | None = None)
         EncoderError: the encoder's tokenizer cannot be found.
     """
     tokenizer = load_tokenizer(config.encoder)
-    inputs: dict[str, EncodedSplit] = {}
+    inputs: Inputs = {}
     for task in config.tasks:
         examples = load_examples(task, config.data, split, seed=config.seed)
         if examples is None:
@@ -45,3 +49,29 @@ def encode(
         pair_encoding=config.pair_encoding,
         max_length=config.data.max_length,
     )
+
+
+class RememberedInputs:
+    """Loads as `load_inputs` does, and gives the last setting's rows again to one that has the same.
+
+    For a process that runs trial after trial: those of a sweep mostly differ in what is done with the rows. A file
+    that changes meanwhile is not read again. Of each split one setting's rows are kept.
+
+    Args:
+        load: what loads the rows.
+    """
+
+    def __init__(self, load: Callable[[TrialConfig, Split], Inputs] = load_inputs) -> None:
+        self._load = load
+        self._kept: dict[Split, tuple[str, Inputs]] = {}
+
+    def __call__(self, config: TrialConfig, split: Split) -> Inputs:
+        """Return the encoded rows of a split; raises what `load_inputs` does."""
+        # Every key that `load_inputs` reads.
+        key = config.model_dump_json(include={"tasks", "data", "encoder", "pair_encoding", "seed"})
+        known, inputs = self._kept.get(split, (None, None))
+        if inputs is None or known != key:
+            self._kept.pop(split, None)  # First, so that two settings' rows are never held at once.
+            inputs = self._load(config, split)
+            self._kept[split] = (key, inputs)
+        return dict(inputs)

@@ -5,12 +5,12 @@ Runs on one process or as one rank of several; who started it, who meters it and
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import nn
@@ -18,13 +18,14 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mtbert_ray.config import ProbeConfig, TrialConfig
 from mtbert_ray.data.batching import Batch, Split, epoch_batches, num_steps
-from mtbert_ray.metrics import MetricValue
-from mtbert_ray.models.adapters import ParameterCounts, count_parameters
-from mtbert_ray.training.checkpoint import save_checkpoint
+from mtbert_ray.data.prefetch import prefetched
+from mtbert_ray.models.adapters import count_parameters
+from mtbert_ray.training.checkpoint_writer import CheckpointWriter
+from mtbert_ray.training.epoch_result import EpochResult
 from mtbert_ray.training.evaluate import evaluate
 from mtbert_ray.training.frozen import OnceSeconds, embedded, embeds_once
 from mtbert_ray.training.init_from import starting_model
-from mtbert_ray.training.inputs import load_inputs
+from mtbert_ray.training.inputs import Inputs, load_inputs
 from mtbert_ray.training.loss import DivergedError, EpochLosses, LossSums, RowLosses, TrainingLoss
 from mtbert_ray.training.optimizer import make_optimizer, make_schedule
 from mtbert_ray.training.probe import Pace, ProbeResult, is_probed
@@ -32,45 +33,6 @@ from mtbert_ray.training.process import Process
 from mtbert_ray.training.profile import profiling
 
 CHECKPOINT_NAME = "checkpoint"
-
-
-@dataclass(frozen=True, kw_only=True)
-class EpochResult:
-    """What one epoch gave. Costs are totals since the run began."""
-
-    epoch: int
-    """From 1."""
-    step: int
-    """Optimiser steps taken."""
-    losses: EpochLosses
-    scores: dict[str, float]
-    """Each task's dev score, dev_score and leaderboard_score."""
-    train_seconds: float
-    eval_seconds: float
-    once: OnceSeconds
-    """What of both is not done again in other epochs."""
-    parameters: ParameterCounts
-    is_best: bool
-    """Whether dev_score is the highest so far, so that this epoch's checkpoint is the one kept."""
-
-    def metrics(self) -> dict[str, MetricValue]:
-        """Return the result under the names of `mtbert_ray.metrics`."""
-        return {
-            "epoch": self.epoch,
-            "step": self.step,
-            "train_loss": self.losses.all,
-            **{f"train_loss.{task}": loss for task, loss in self.losses.by_task.items()},
-            "smart_penalty": self.losses.smart_penalty,
-            "smart_steps": self.losses.smart_steps,
-            **self.scores,
-            "train_seconds": self.train_seconds,
-            "eval_seconds": self.eval_seconds,
-            "train_once_seconds": self.once.train,
-            "eval_once_seconds": self.once.eval,
-            "trainable_parameters": self.parameters.trainable,
-            "trainable_percent": self.parameters.trainable_percent,
-            "adapter_percent": self.parameters.adapter_percent,
-        }
 
 
 class TrainingRun:
@@ -81,6 +43,10 @@ class TrainingRun:
         process: this rank's place; the process group is expected to be initialised where there are several.
         folder: of the run, for the best epoch's checkpoint and the traces; none keeps neither.
         on_step: called after each optimiser step with (steps taken, steps of the run).
+        load: gives the encoded rows of a setting's split.
+        write_behind: whether checkpoints are written while the run goes on, if it is on a GPU; `epochs` does not end
+            before they are on disk. On a CPU the copy of the weights would count as the run's memory, and the thread
+            would take its processor.
         clock: seconds that never fall.
 
     Raises:
@@ -96,17 +62,26 @@ class TrainingRun:
         process: Process,
         folder: Path | None = None,
         on_step: Callable[[int, int], None] | None = None,
+        load: Callable[[TrialConfig, Literal["train", "dev"]], Inputs] = load_inputs,
+        write_behind: bool = True,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.config = config
         self.process = process
         self.bf16 = uses_bf16(config, process.device)
-        self.train_splits: Mapping[str, Split] = load_inputs(config, "train")
-        self.dev_splits: Mapping[str, Split] = load_inputs(config, "dev")
+        self.train_splits: Mapping[str, Split] = load(config, "train")
+        self.dev_splits: Mapping[str, Split] = load(config, "dev")
         self.model = starting_model(config).to(process.device)
+        if config.compile:
+            self.model.encoder.compile_passes()
         self.parameters = count_parameters(self.model)
         self.total_steps = config.epochs * num_steps(self.train_splits, batch_size=config.batch_size)
         self.folder = folder
+        self.checkpoints: CheckpointWriter | None = None
+        """Keeps the best epoch's model; none where this rank or run keeps none."""
+        if folder is not None and process.is_main:
+            behind = write_behind and process.device.type == "cuda"
+            self.checkpoints = CheckpointWriter(folder / CHECKPOINT_NAME, self.model, config, behind=behind)
         self._on_step = on_step
         self._clock = clock
         self._loss = _wrap(
@@ -143,13 +118,16 @@ class TrainingRun:
         # Dropout draws from torch's global generator; ranks must not share their masks.
         torch.manual_seed(self.config.seed + self.process.rank)
         best_score = -math.inf
-        with profiling(self.config.profile, self.folder if self.process.is_main else None) as note_step:
+        with (
+            nullcontext() if self.checkpoints is None else closing(self.checkpoints),
+            profiling(self.config.profile, self.folder if self.process.is_main else None) as note_step,
+        ):
             for epoch in range(1, self.config.epochs + 1):
                 for result in self._epoch(epoch, best_score, while_training, note_step, probe if epoch == 1 else None):
                     if isinstance(result, EpochResult):
                         best_score = max(best_score, result.scores["dev_score"])
-                        if result.is_best and self.folder is not None and self.process.is_main:
-                            save_checkpoint(self.folder / CHECKPOINT_NAME, self.model, self.config, result.metrics())
+                        if result.is_best and self.checkpoints is not None:
+                            self.checkpoints.save(result.metrics())
                     yield result
 
     def _epoch(
@@ -164,26 +142,18 @@ class TrainingRun:
             with self._training(while_training):
                 self.train_splits = embedded(self.model, self.train_splits, self.process, bf16=self.bf16)
             self._once = OnceSeconds(train=self._train_seconds)
-        batches = epoch_batches(
-            self.train_splits,
-            batch_size=self.config.batch_size,
-            task_order=self.config.task_order,
-            seed=self.config.seed,
-            epoch=epoch,
-            rank=self.process.rank,
-            world_size=self.process.world_size,
-        )
         sums = LossSums({task: len(split) for task, split in self.train_splits.items()}, self.process)
         take_steps = partial(self._take_steps, epoch=epoch, sums=sums, note_step=note_step)
-        if probe is not None and is_probed(probe, self.train_splits, batch_size=self.config.batch_size):
+        with closing(self._batches(epoch)) as batches:
+            if probe is not None and is_probed(probe, self.train_splits, batch_size=self.config.batch_size):
+                with self._training(while_training):
+                    pace = Pace.of(self.config, self.train_splits, world_size=self.process.world_size)
+                    take_steps(pace.counted(islice(batches, probe.warmup_steps)))
+                    take_steps(pace.timed(islice(batches, probe.steps), self._now))
+                yield pace.result(step=self._step, train_seconds=self._train_seconds, parameters=self.parameters)
             with self._training(while_training):
-                pace = Pace.of(self.config, self.train_splits, world_size=self.process.world_size)
-                take_steps(pace.counted(islice(batches, probe.warmup_steps)))
-                take_steps(pace.timed(islice(batches, probe.steps), self._now))
-            yield pace.result(step=self._step, train_seconds=self._train_seconds, parameters=self.parameters)
-        with self._training(while_training):
-            take_steps(batches)
-            losses = self._means(sums, epoch)
+                take_steps(batches)
+                losses = self._means(sums, epoch)
         trained = self._now()
         if epoch == 1 and self.embeds_once:
             self.dev_splits = embedded(self.model, self.dev_splits, self.process, bf16=self.bf16)
@@ -201,6 +171,19 @@ class TrainingRun:
             parameters=self.parameters,
             is_best=scores["dev_score"] > best_score,
         )
+
+    def _batches(self, epoch: int) -> Generator[Batch]:
+        """Return this rank's batches of an epoch: for a GPU made ready in a thread, ahead of it."""
+        batches = epoch_batches(
+            self.train_splits,
+            batch_size=self.config.batch_size,
+            task_order=self.config.task_order,
+            seed=self.config.seed,
+            epoch=epoch,
+            rank=self.process.rank,
+            world_size=self.process.world_size,
+        )
+        return prefetched(batches, pin=True) if self.process.device.type == "cuda" else batches
 
     @contextmanager
     def _training(self, while_training: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:

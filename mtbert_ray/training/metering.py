@@ -11,8 +11,8 @@ from mtbert_ray.records import outlook
 from mtbert_ray.resources.gpu import GpuReader, GpuReadError, NvmlReader
 from mtbert_ray.resources.meter import Meter
 from mtbert_ray.resources.usage import reduce_usages
-from mtbert_ray.training.checkpoint import write_metrics
-from mtbert_ray.training.loop import CHECKPOINT_NAME, EpochResult, TrainingRun
+from mtbert_ray.training.epoch_result import EpochResult
+from mtbert_ray.training.loop import TrainingRun
 from mtbert_ray.training.probe import ProbeResult
 from mtbert_ray.training.process import Process
 from mtbert_ray.training.profile import profile_problem
@@ -91,8 +91,8 @@ def metered_epochs(
                 continue
             epochs.append(metrics)
             best = metrics if result.is_best else best
-            if best and run.folder is not None and run.process.is_main:
-                write_metrics(run.folder / CHECKPOINT_NAME, {**best, **costs})
+            if best and run.checkpoints is not None:
+                run.checkpoints.write_metrics({**best, **costs})
             yield _metered_epoch(run.config, epochs, gpu_problem)
 
 

@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+from mtbert_ray.models.cpu import quick_on_cpu
+from mtbert_ray.models.cpu.linear import can_multiply
 from torch import nn
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.models.build import build_model
-from mtbert_ray.models.cpu_linear import can_multiply, quick_linears
 from mtbert_ray.models.encoder import load_tokenizer
 
 pytestmark = pytest.mark.skipif(not can_multiply(), reason="this PyTorch is built without oneDNN")
@@ -17,7 +18,7 @@ def both_ways(function, parameters):
     """Return what a function gives, and the gradients of its sum of squares, without and with oneDNN."""
     results = []
     for enabled in (False, True):
-        with quick_linears(enabled):
+        with quick_on_cpu(linears=enabled):
             output = function()
         results.append((output, torch.autograd.grad(output.square().sum(), parameters)))
     return results
@@ -30,7 +31,7 @@ def test_a_layer_and_its_gradients(shape, bias):
     layer, x = nn.Linear(24, 40, bias=bias), torch.randn(shape, requires_grad=True)
     own, quick = both_ways(lambda: layer(x), [x, *layer.parameters()])
     torch.testing.assert_close(quick, own, rtol=1e-5, atol=1e-5)
-    with quick_linears(True):
+    with quick_on_cpu(linears=True):
         assert type(layer(x).grad_fn).__name__ == "_LinearBackward"
 
 
@@ -52,7 +53,7 @@ def test_an_encoder(adapter):
 
 def test_what_is_not_float32_keeps_its_way():
     layer, x = nn.Linear(8, 8).double(), torch.randn(2, 8, dtype=torch.float64)
-    with quick_linears(True):
+    with quick_on_cpu(linears=True):
         assert torch.equal(layer(x), nn.functional.linear(x, layer.weight, layer.bias))
         assert type(layer(x).grad_fn).__name__ == "AddmmBackward0"
         with torch.autocast("cpu", torch.bfloat16):
@@ -61,7 +62,7 @@ def test_what_is_not_float32_keeps_its_way():
 
 def test_a_frozen_layer_gets_no_gradient_and_passes_one_on():
     layer, x = nn.Linear(8, 3).requires_grad_(False), torch.randn(5, 8, requires_grad=True)
-    with quick_linears(True):
+    with quick_on_cpu(linears=True):
         layer(x).sum().backward()
         assert layer(x.detach()).grad_fn is None
     assert layer.weight.grad is None
@@ -70,6 +71,6 @@ def test_a_frozen_layer_gets_no_gradient_and_passes_one_on():
 
 def test_under_inference_mode():
     layer, x = nn.Linear(8, 3), torch.randn(5, 8)
-    with torch.inference_mode(), quick_linears(True):
+    with torch.inference_mode(), quick_on_cpu(linears=True):
         quick = layer(x)
     torch.testing.assert_close(quick, layer(x).detach(), rtol=1e-5, atol=1e-5)

@@ -1,12 +1,10 @@
 """Linear layers through oneDNN on processors where PyTorch's own choice for float32 is half as fast.
 
 PyTorch multiplies float32 matrices with Intel's MKL, which on other makers' processors leaves AVX-512 unused. oneDNN,
-which PyTorch also brings, uses it: the same float32 sums, in another order. Knows layers, not models.
+which PyTorch also brings, uses it: the same float32 sums, in another order.
 """
 
 import platform
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,23 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
 # N tokens, I inputs, O outputs
-
-
-@contextmanager
-def quick_linears(enabled: bool | None = None) -> Iterator[None]:
-    """Let float32 linear layers on the CPU, called inside, and their backward passes go through oneDNN.
-
-    Args:
-        enabled: whether at all; none decides by the processor.
-    """
-    if not (pays() if enabled is None else enabled):
-        yield
-        return
-    with _ThroughOneDnn():
-        yield
 
 
 @cache
@@ -50,22 +33,12 @@ def can_multiply() -> bool:
     return available and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
-def _processor() -> str:
-    description = Path("/proc/cpuinfo")
-    return description.read_text(encoding="utf-8") if description.exists() else platform.processor()
-
-
-class _ThroughOneDnn(TorchFunctionMode):
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401
-        if func is functional.linear and not kwargs and _fits(*args):
-            return _Linear.apply(*args, *(None for _ in range(3 - len(args))))  # type: ignore[no-untyped-call]
-        return func(*args, **(kwargs or {}))
+def linear(x: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -> Tensor:
+    """Return `functional.linear` of the same; what is not float32 on the CPU keeps PyTorch's own way."""
+    if not _fits(x, weight_OI, bias_O):
+        return functional.linear(x, weight_OI, bias_O)
+    result: Tensor = _Linear.apply(x, weight_OI, bias_O)  # type: ignore[no-untyped-call]
+    return result
 
 
 def _fits(*tensors: Tensor | None) -> bool:
@@ -95,3 +68,8 @@ class _Linear(torch.autograd.Function):
 def _product(x: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -> Tensor:
     result: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight_OI, bias_O, "none", [], "")
     return result
+
+
+def _processor() -> str:
+    description = Path("/proc/cpuinfo")
+    return description.read_text(encoding="utf-8") if description.exists() else platform.processor()

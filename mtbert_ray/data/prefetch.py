@@ -1,0 +1,53 @@
+"""Makes batches ready in a thread, ahead of the device that computes on them. Knows no training."""
+
+from collections.abc import Generator, Iterable
+from queue import Full, Queue
+from threading import Event, Thread
+
+from mtbert_ray.data.batching import Batch
+
+_DEPTH = 4
+"""Batches that wait: enough for an uneven pace, and next to no memory."""
+_POLL_SECONDS = 0.1
+
+
+def prefetched(batches: Iterable[Batch], *, pin: bool) -> Generator[Batch]:
+    """Yield the same batches in the same order, made in a thread that runs ahead; close it to end the thread.
+
+    Args:
+        batches: what they come from; its exceptions are raised here.
+        pin: whether to put them into page-locked memory, from which a copy to a GPU does not wait.
+    """
+    ready: Queue[Batch | Exception | None] = Queue(_DEPTH)
+    closed = Event()
+    thread = Thread(target=_fill, args=(ready, batches, closed), kwargs={"pin": pin}, name="batches", daemon=True)
+    thread.start()
+    try:
+        while (item := ready.get()) is not None:
+            if isinstance(item, Exception):
+                raise item
+            yield item
+    finally:
+        closed.set()
+        thread.join()
+
+
+def _fill(ready: "Queue[Batch | Exception | None]", batches: Iterable[Batch], closed: Event, *, pin: bool) -> None:
+    last: Exception | None = None  # None says that there are no more.
+    try:
+        for batch in batches:
+            _put(ready, batch.pinned() if pin else batch, closed)
+            if closed.is_set():
+                return
+    except Exception as error:
+        last = error
+    _put(ready, last, closed)
+
+
+def _put(ready: "Queue[Batch | Exception | None]", item: Batch | Exception | None, closed: Event) -> None:
+    """Wait for room, but not for a reader that has gone."""
+    while not closed.is_set():
+        try:
+            return ready.put(item, timeout=_POLL_SECONDS)
+        except Full:
+            continue

@@ -1,0 +1,66 @@
+"""Keeps a run's best checkpoint on disk, where that pays in a thread beside the training."""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from mtbert_ray.config import TrialConfig
+from mtbert_ray.metrics import Metrics
+from mtbert_ray.models.multitask import MultitaskModel
+from mtbert_ray.training.checkpoint import kept_weights, write_checkpoint, write_metrics
+
+
+class CheckpointWriter:
+    """Writes the checkpoints of one run, one after another.
+
+    Args:
+        folder: of the checkpoint.
+        model: the bare model, not its DDP wrapper.
+        config: the setting.
+        behind: whether to write beside what the run does next. The weights are then copied first, one copy at a time;
+            what goes wrong is raised by a later call.
+    """
+
+    def __init__(self, folder: Path, model: MultitaskModel, config: TrialConfig, *, behind: bool) -> None:
+        self._folder = folder
+        self._model = model
+        self._config = config
+        self._fingerprint: str | None = None
+        self._thread = ThreadPoolExecutor(1, "checkpoint") if behind else None
+        self._pending: list[Future[None]] = []
+
+    def save(self, metrics: Metrics) -> None:
+        """Keep the model as it is now, in place of an earlier checkpoint of the run.
+
+        Raises:
+            OSError: the disk refused this or, behind, an earlier one.
+        """
+        self.wait()  # Never two copies of the weights at once.
+        weights = kept_weights(self._model, self._config, copy=self._thread is not None, fingerprint=self._fingerprint)
+        self._fingerprint = weights.base_fingerprint
+        self._do(partial(write_checkpoint, self._folder, weights, self._config, metrics))
+
+    def write_metrics(self, metrics: Metrics) -> None:
+        """Write what is known by now of the epoch that the checkpoint holds; raises as `save` does."""
+        self._do(partial(write_metrics, self._folder, metrics))
+
+    def wait(self) -> None:
+        """Return when all is on disk; raises as `save` does."""
+        pending, self._pending = self._pending, []
+        for job in pending:
+            job.result()
+
+    def close(self) -> None:
+        """Return when all is on disk, and write no more; raises as `save` does."""
+        try:
+            self.wait()
+        finally:
+            if self._thread is not None:
+                self._thread.shutdown()
+
+    def _do(self, job: Callable[[], None]) -> None:
+        if self._thread is None:
+            job()
+        else:
+            self._pending.append(self._thread.submit(job))
