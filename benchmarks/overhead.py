@@ -1,10 +1,13 @@
 """What a sweep adds around its trials: seconds a trial beside training and scoring, memory an extra trial.
 
 Run: python benchmarks/overhead.py                  (one worker a trial, in a process that is used again)
+     python benchmarks/overhead.py --data DIR --encoder minilm      (with the course's files: read, not trained on whole)
      python benchmarks/overhead.py --workers 2      (two workers a trial under Ray Train)
 
-Trials are small on purpose (a tiny random encoder on the toy corpus), one at a time, so that what is left beside them
-is the sweep's own. Memory is what a trial's process has for itself (USS), so pages shared with others do not count.
+Trials train on few rows on purpose, one at a time, so that what is left beside them is the sweep's own: starting the
+trial, its rows and encoder, the checkpoint, what Ray and the journal take. They differ in the learning rate, as those of
+most sweeps do, so a process that is used again has their rows. Memory is what a trial's process has for itself
+(USS), so pages shared with others do not count.
 """
 
 import statistics
@@ -28,8 +31,8 @@ name: overhead
 objectives:
   dev_score: {{direction: maximise, reference: 0}}
   train_seconds: {{direction: minimise, reference: 1000}}
-fixed: {{encoder: {encoder}, data.source: toy, data.max_train_rows: 64, data.max_dev_rows: 32, epochs: 1}}
-search: {{seed: {{grid: [{seeds}]}}}}
+fixed: {{encoder: {encoder}, data.source: {source}, data.max_train_rows: 64, data.max_dev_rows: 32, epochs: 1}}
+search: {{learning_rate: {{grid: [{rates}]}}}}
 algorithm: grid
 scheduler: fifo
 resources: {{num_workers: {workers}, cpus_per_worker: 1, gpus_per_worker: 0, concurrent_trials: {concurrent}}}
@@ -40,11 +43,19 @@ def main(
     trials: Annotated[int, typer.Option(min=3, help="Trials of each sweep; the first one is left out.")] = 8,
     workers: Annotated[int, typer.Option(min=1, help="Workers of a trial.")] = 1,
     encoder: Annotated[str, typer.Option(help="As of a sweep.")] = "tiny",
+    data: Annotated[Path | None, typer.Option(help="Folder of the course's files; the toy corpus if not given.")] = None,
 ) -> None:
     """Print both for one trial at a time, and the memory for two at a time as well."""
     for concurrent in (1, 2):
         with tempfile.TemporaryDirectory() as folder:
-            sweep, peak_mib = _run(Path(folder), trials=trials, workers=workers, encoder=encoder, concurrent=concurrent)
+            space = _SPACE.format(
+                encoder=encoder,
+                source="toy" if data is None else f"course, data.directory: '{data.resolve()}'",
+                rates=", ".join(f"{number + 1}e-5" for number in range(trials)),
+                workers=workers,
+                concurrent=concurrent,
+            )
+            sweep, peak_mib = _run(Path(folder), space)
         typer.echo(f"{concurrent} at a time: {peak_mib:.0f} MiB in the trials' processes at their highest")
         if concurrent == 1:
             gaps = gaps_of(sweep)
@@ -64,13 +75,13 @@ def gaps_of(sweep: SweepRecord) -> list[float]:
     ]
 
 
-def _run(folder: Path, *, trials: int, workers: int, encoder: str, concurrent: int) -> tuple[SweepRecord, float]:
+def _run(folder: Path, space: str) -> tuple[SweepRecord, float]:
     """Run a sweep; return its record and the highest memory of its trials' processes together, in MiB."""
-    space = folder / "overhead.yaml"
-    seeds = ", ".join(map(str, range(trials)))
-    space.write_text(_SPACE.format(encoder=encoder, seeds=seeds, workers=workers, concurrent=concurrent))
+    (folder / "overhead.yaml").write_text(space)
     process = subprocess.Popen(
-        [sys.executable, "-m", "mtbert_ray.sweep", space, "--out", folder / "out"], stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "mtbert_ray.sweep", folder / "overhead.yaml", "--out", folder / "out"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     peak = 0.0
     while process.poll() is None:

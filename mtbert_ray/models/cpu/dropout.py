@@ -21,8 +21,8 @@ _LOWEST = -(2**15)
 def dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Return `functional.dropout` of the same, drawn from PyTorch's global generator as that is, but other masks.
 
-    The rate is rounded to 1 / 65536, and what is kept is scaled by the rounded rate, so that the mean stays. What is
-    not float32 on the CPU keeps PyTorch's own way.
+    The rate is rounded to 1 / 65536, and what is kept is scaled by the rounded rate, so that the mean stays. The same
+    seed and shape give the same mask in float32 and bfloat16; other types keep PyTorch's own way.
     """
     num_dropped = round(p * _LEVELS)
     if not training or inplace or num_dropped in (0, _LEVELS) or not _fits(x):
@@ -47,8 +47,8 @@ def attention(
 ) -> Tensor:
     """Return `functional.scaled_dot_product_attention` of the same, with `dropout`'s masks.
 
-    Every query must attend to something. Without dropout, and for what is not float32 on the CPU, a boolean mask or
-    none, PyTorch's own attention is taken.
+    Every query must attend to something. Without dropout, and with other types or a mask that is not boolean,
+    PyTorch's own attention is taken.
     """
     fits = _fits(query_BHLE) and (attn_mask is None or attn_mask.dtype is torch.bool)
     if dropout_p == 0.0 or is_causal or enable_gqa or not fits:
@@ -67,4 +67,4 @@ def attention(
 
 
 def _fits(x: Tensor) -> bool:
-    return x.dtype is torch.float32 and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+    return x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16)

@@ -1,0 +1,115 @@
+"""Dropout and attention on the CPU against PyTorch's own: rates, means, masks, gradients, closed forms."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional
+
+from mtbert_ray.models.cpu import quick_on_cpu
+from mtbert_ray.models.cpu.dropout import attention, dropout
+
+
+@pytest.mark.parametrize("p", [0.05, 0.1, 0.3, 0.9])
+@pytest.mark.parametrize("size", [(100_000,), (99, 101, 7), (4, 1)])
+def test_each_number_is_dropped_at_the_rate_or_scaled(p, size):
+    torch.manual_seed(0)
+    x = torch.ones(size)
+    y = dropout(x, p)
+    assert y.shape == x.shape
+    kept = y != 0
+    torch.testing.assert_close(y[kept], torch.full_like(y[kept], 1 / (1 - p)), rtol=1e-4, atol=0)
+    spread = math.sqrt(p * (1 - p) / x.numel())
+    assert abs(kept.double().mean().item() - (1 - p)) < 5 * spread + 1 / 2**16
+
+
+def test_the_four_masks_of_one_draw_do_not_know_each_other():
+    """Each 64-bit draw is cut into four: every place, and every pair of places, must have the rates of chance."""
+    torch.manual_seed(0)
+    kept_N4 = (dropout(torch.ones(400_000), 0.3) != 0).double().view(-1, 4)
+    assert (kept_N4.mean(dim=0) - 0.7).abs().max() < 0.01
+    together_44 = kept_N4.T @ kept_N4 / len(kept_N4)
+    assert (together_44 - 0.49)[~torch.eye(4, dtype=torch.bool)].abs().max() < 0.01
+
+
+def test_the_gradient_is_the_mask():
+    x = torch.ones(1000, requires_grad=True)
+    y = dropout(x, 0.25)
+    y.sum().backward()
+    assert torch.equal(x.grad, y.detach())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_seed_decides_the_mask_in_either_type(dtype):
+    """SMART's passes share their masks, and under bfloat16 its ascent is in float32."""
+    masks = []
+    for seed, kind in ((5, torch.float32), (5, dtype), (6, dtype)):
+        torch.manual_seed(seed)
+        masks.append(dropout(torch.ones(1001, dtype=kind), 0.1) == 0)
+    assert torch.equal(masks[0], masks[1]) and not torch.equal(masks[1], masks[2])
+
+
+@pytest.mark.parametrize("p", [0.0, 1.0])
+def test_nothing_and_everything(p):
+    assert torch.equal(dropout(torch.ones(9), p), torch.full((9,), 1.0 - p))
+
+
+def test_without_training_and_with_other_types_it_is_pytorch_s():
+    x = torch.ones(64)
+    assert dropout(x, 0.5, training=False) is x
+    for inplace in (False, True):
+        torch.manual_seed(0)
+        own = functional.dropout(torch.ones(64, dtype=torch.float64), 0.5, inplace=inplace)
+        torch.manual_seed(0)
+        assert torch.equal(dropout(torch.ones(64, dtype=torch.float64), 0.5, inplace=inplace), own)
+
+
+def parts(*shape):
+    torch.manual_seed(1)
+    return [torch.randn(shape, requires_grad=True) for _ in range(3)]
+
+
+MASK = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]], dtype=torch.bool)[:, None, None, :]
+
+
+@pytest.mark.parametrize("mask", [None, MASK])
+@pytest.mark.parametrize("scale", [None, 0.3])
+def test_where_next_to_nothing_is_dropped_attention_is_pytorch_s(mask, scale):
+    """At one in 65,536 numbers the 240 weights here are all kept; the scale is 1.00002."""
+    query, key, value = parts(2, 3, 5, 8)
+    own = functional.scaled_dot_product_attention(query, key, value, mask, scale=scale)
+    quick = attention(query, key, value, mask, dropout_p=1 / 2**16, scale=scale)
+    assert quick.grad_fn.name() != own.grad_fn.name()
+    torch.testing.assert_close(quick, own, rtol=1e-4, atol=1e-5)
+    by = [torch.autograd.grad(output.square().sum(), (query, key, value)) for output in (quick, own)]
+    torch.testing.assert_close(*by, rtol=1e-3, atol=1e-4)
+
+
+def test_attention_drops_weights_not_values():
+    """With keys that are alike and values of one, a query gets the share of the weights that were kept."""
+    torch.manual_seed(0)
+    attended = attention(torch.zeros(8, 2, 16, 4), torch.zeros(8, 2, 16, 4), torch.ones(8, 2, 16, 4), None, 0.25)
+    kept = attended * 0.75 * 16
+    assert torch.allclose(kept, kept.round(), atol=1e-3)
+    assert len(kept.round().unique()) > 5 and abs(kept.mean().item() / 16 - 0.75) < 0.03
+
+
+def test_padding_gets_no_weight_under_dropout():
+    query, key, value = (x.detach() for x in parts(2, 3, 5, 8))
+    torch.manual_seed(0)
+    before = attention(query, key, value, MASK, 0.2)
+    value[1, :, 2:] = 1e6
+    torch.manual_seed(0)
+    assert torch.equal(attention(query, key, value, MASK, 0.2), before)
+
+
+def test_inside_the_context_pytorch_s_functions_are_these():
+    x = torch.ones(1001)
+    results = []
+    for call in (lambda: dropout(x, 0.1), lambda: functional.dropout(x, 0.1), lambda: torch.nn.Dropout(0.1)(x)):
+        torch.manual_seed(3)
+        with quick_on_cpu():
+            results.append(call())
+    assert torch.equal(results[0], results[1]) and torch.equal(results[0], results[2])
+    torch.manual_seed(3)
+    assert not torch.equal(functional.dropout(x, 0.1), results[0])

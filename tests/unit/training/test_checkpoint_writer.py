@@ -1,0 +1,86 @@
+"""The writer of checkpoints, behind the training and before it: what is on disk, and when."""
+
+import threading
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mtbert_ray.config import TrialConfig
+from mtbert_ray.errors import CheckpointError
+from mtbert_ray.models.build import build_model
+from mtbert_ray.training import checkpoint_writer
+from mtbert_ray.training.checkpoint import WEIGHTS_NAME, load_checkpoint, read_metrics
+from mtbert_ray.training.checkpoint_writer import CheckpointWriter
+
+CONFIG = TrialConfig.model_validate({"encoder": "tiny", "tasks": ["sst"]})
+NAME = "heads.sst.scorer.output.bias"
+
+
+def writer_and_bias(folder, config=CONFIG, *, behind):
+    model = build_model(config)
+    bias = dict(model.named_parameters())[NAME]
+    return CheckpointWriter(folder, model, config, behind=behind), bias
+
+
+@pytest.mark.parametrize("behind", [False, True])
+def test_the_last_one_stays_with_what_was_told_of_it(tmp_path, behind):
+    writer, bias = writer_and_bias(tmp_path / "checkpoint", behind=behind)
+    for epoch in (1, 2):
+        bias.data.fill_(epoch)
+        writer.save({"epoch": epoch, "dev_score": 0.5})
+        bias.data.fill_(99.0)  # Training goes on.
+    writer.write_metrics({"epoch": 2, "dev_score": 0.5, "train_seconds": 3.0})
+    writer.close()
+    model, _ = load_checkpoint(tmp_path / "checkpoint")
+    assert torch.equal(dict(model.named_parameters())[NAME], torch.full((5,), 2.0))
+    assert read_metrics(tmp_path / "checkpoint")["train_seconds"] == 3.0
+
+
+def test_behind_it_does_not_wait_for_the_disk(tmp_path, monkeypatch):
+    go_on = threading.Event()
+    write = checkpoint_writer.write_checkpoint
+
+    def slow(*args):
+        assert go_on.wait(timeout=60)
+        write(*args)
+
+    monkeypatch.setattr(checkpoint_writer, "write_checkpoint", slow)
+    writer, bias = writer_and_bias(tmp_path, behind=True)
+    before = bias.detach().clone()
+    writer.save({"epoch": 1})
+    writer.write_metrics({"epoch": 1, "train_seconds": 1.0})
+    bias.data.add_(1.0)
+    assert not (tmp_path / WEIGHTS_NAME).exists()
+    go_on.set()
+    writer.close()
+    assert torch.equal(load_file(tmp_path / WEIGHTS_NAME)[NAME], before)
+    assert read_metrics(tmp_path) == {"epoch": 1, "train_seconds": 1.0}
+
+
+@pytest.mark.parametrize("behind", [False, True])
+def test_what_goes_wrong_is_raised_and_not_lost(tmp_path, behind):
+    writer, _ = writer_and_bias(tmp_path / "checkpoint", behind=behind)
+    with pytest.raises(CheckpointError, match="holds no checkpoint"):
+        writer.write_metrics({"epoch": 1})
+        writer.close()
+    (tmp_path / "file").write_text("in the way")
+    writer, _ = writer_and_bias(tmp_path / "file" / "checkpoint", behind=behind)
+    with pytest.raises(OSError):
+        writer.save({"epoch": 1})
+        writer.save({"epoch": 2})
+
+
+def test_frozen_weights_are_digested_once(tmp_path, monkeypatch):
+    """They are most of the model, and stay."""
+    from mtbert_ray.training import checkpoint
+
+    calls = []
+    digest = checkpoint.base_fingerprint
+    monkeypatch.setattr(checkpoint, "base_fingerprint", lambda *a, **k: (calls.append(1), digest(*a, **k))[1])
+    config = TrialConfig.model_validate({"encoder": "tiny", "tasks": ["sst"], "finetune": "heads_only"})
+    writer, _ = writer_and_bias(tmp_path, config, behind=False)
+    for epoch in (1, 2, 3):
+        writer.save({"epoch": epoch})
+    assert len(calls) == 1
+    load_checkpoint(tmp_path)  # Refuses another encoder's.
