@@ -1,13 +1,13 @@
 """What a sweep adds around its trials: seconds a trial beside training and scoring, memory an extra trial.
 
 Run: python benchmarks/overhead.py                  (one worker a trial, in a process that is used again)
-     python benchmarks/overhead.py --data DIR --encoder minilm      (with the course's files: read, not trained on whole)
+     python benchmarks/overhead.py --encoder minilm --data DIR      (the course's files, whole, few rows of them used)
      python benchmarks/overhead.py --workers 2      (two workers a trial under Ray Train)
 
 Trials train on few rows on purpose, one at a time, so that what is left beside them is the sweep's own: starting the
-trial, its rows and encoder, the checkpoint, what Ray and the journal take. They differ in the learning rate, as those of
-most sweeps do, so a process that is used again has their rows. Memory is what a trial's process has for itself
-(USS), so pages shared with others do not count.
+trial, its rows and encoder, the checkpoint, what Ray and the journal take. They differ in the learning rate, as those
+of most sweeps do, so a process that is used again has their rows. Memory is what a trial's process has for itself (USS),
+so pages shared with others do not count.
 """
 
 import statistics
@@ -43,7 +43,9 @@ def main(
     trials: Annotated[int, typer.Option(min=3, help="Trials of each sweep; the first one is left out.")] = 8,
     workers: Annotated[int, typer.Option(min=1, help="Workers of a trial.")] = 1,
     encoder: Annotated[str, typer.Option(help="As of a sweep.")] = "tiny",
-    data: Annotated[Path | None, typer.Option(help="Folder of the course's files; the toy corpus if not given.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the course's files; the toy corpus if not given.")
+    ] = None,
 ) -> None:
     """Print both for one trial at a time, and the memory for two at a time as well."""
     for concurrent in (1, 2):

@@ -2,7 +2,8 @@
 
 Run: python benchmarks/throughput.py --data DIR     (DIR: the course's files; without it, the toy corpus)
 GPU: python benchmarks/throughput.py --data DIR --shapes bert-base --batch-size 128 --steps 520 \
-         --warm-up-steps 20 --run quora
+         --warm-up-steps 20 --run quora --run quora-lora --run quora-dora
+     and the same with --compile, which is ours alone
 
 The trainers take turns, round after round, each with a whole fine-tuning run of its own, so that what else happens on
 the machine meets all of them; a round has one seed. On a CPU one thread computes, and the processor's time counts; on
@@ -23,7 +24,7 @@ from typing import Annotated, Any, Literal
 import torch
 import typer
 from rivals import OURS, TRAINERS
-from rivals.arithmetic import PAPER_MINUTES, flops_of_row, paper_run_minutes, peak_tflops, utilisation
+from rivals.arithmetic import PAPER_RUNS, flops_of_row, paper_run_minutes, peak_tflops, utilisation
 from rivals.stopwatch import Stopwatch
 from transformers import BertConfig, BertModel
 
@@ -34,12 +35,16 @@ from mtbert_ray.training.inputs import load_inputs
 from mtbert_ray.training.loop import uses_bf16
 from mtbert_ray.training.process import Process, local_process
 
+_PEFT = {"adapter.rank": 8, "adapter.alpha": 16}
 RUNS: dict[str, dict[str, Any]] = {
     "sst": {"tasks": ["sst"]},
     "quora": {"tasks": ["quora"]},
     "quora-separate": {"tasks": ["quora"], "pair_encoding": "separate"},
     "sts-separate": {"tasks": ["sts"], "pair_encoding": "separate"},
+    "quora-lora": {"tasks": ["quora"], **_PEFT, "adapter.kind": "lora"},
+    "quora-dora": {"tasks": ["quora"], **_PEFT, "adapter.kind": "dora"},
 }
+DEFAULT_RUNS = ("sst", "quora", "quora-separate")
 _GIB = 2**30
 
 
@@ -58,7 +63,9 @@ def main(
     shapes: Annotated[
         Literal["bert-base"] | None, typer.Option(help="Random weights of these shapes, minilm's tokenizer.")
     ] = None,
-    runs: Annotated[list[str] | None, typer.Option("--run", help=f"Of {', '.join(RUNS)}; all but the last.")] = None,
+    runs: Annotated[
+        list[str] | None, typer.Option("--run", help=f"Of {', '.join(RUNS)}; the first three if not given.")
+    ] = None,
     trainers: Annotated[list[str] | None, typer.Option("--trainer", help="Beside ours; all if not given.")] = None,
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
     steps: Annotated[int, typer.Option(min=1, help="Of a run of one epoch.")] = 60,
@@ -67,13 +74,14 @@ def main(
     dev_rows: Annotated[int, typer.Option(min=2, help="Rows that are scored.")] = 1000,
     learning_rate: float = 1e-4,
     precision: Annotated[Literal["auto", "fp32", "bf16"], typer.Option()] = "auto",
+    compiled: Annotated[bool, typer.Option("--compile", help="Ours with its encoder compiled.")] = False,
     warm_up_steps: Annotated[int, typer.Option(min=0, help="First steps that are not timed.")] = 0,
     repeats: Annotated[int, typer.Option(min=1, help="Rounds.")] = 5,
     peak: Annotated[float | None, typer.Option("--peak-tflops", help="Of the GPU; known for A100, H100, H200.")] = None,
 ) -> None:
     """Print a table for each run."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    wanted = runs or list(RUNS)[:-1]
+    wanted = runs or DEFAULT_RUNS
     chosen = [OURS, *(name for name in trainers or TRAINERS if name != OURS)]
     for given, known in ((wanted, RUNS), (chosen, TRAINERS)):
         if unknown := set(given) - set(known):
@@ -89,6 +97,7 @@ def main(
                 "learning_rate": learning_rate,
                 "warmup_fraction": 0.0,
                 "precision": precision,
+                "compile": compiled,
                 # Whole batches alone, so that a step is `batch_size` rows.
                 "data.max_train_rows": batch_size * (steps if rows is None else max(1, rows // batch_size)),
                 "data.max_dev_rows": dev_rows,
@@ -179,11 +188,13 @@ def _print_arithmetic(
     if peak is not None:
         shares = (f"{trainer} {utilisation(speed, flops, peak):.1%}" for trainer, speed in medians.items())
         typer.echo(f"model FLOP utilisation of {peak:g} TFLOP/s: {', '.join(shares)}")
-    if name == "quora" and process.device.type == "cuda":
-        minutes = paper_run_minutes(medians[OURS])
+    if task == "quora" and config.pair_encoding == "joint" and process.device.type == "cuda":
+        paper = PAPER_RUNS[config.adapter.kind]
+        peak_mb = max(result.peak_gib for result in measured[OURS]) * _GIB / 1e6
         typer.echo(
-            f"extrapolated from these steps, the paper's 20 epochs (5.95 M examples) would take {minutes:.1f} min "
-            f"with this encoder; the paper's A100 took {PAPER_MINUTES:g} with bert-base"
+            f"extrapolated from these steps, the paper's 20 epochs (5.95 M examples) would take "
+            f"{paper_run_minutes(medians[OURS]):.1f} min with this encoder; the paper's A100 took {paper.minutes:g} "
+            f"with bert-base. Allocated at most {peak_mb:.0f} MB; the paper's run held {paper.peak_mb:g} MB at batch 128"
         )
 
 

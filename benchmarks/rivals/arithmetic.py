@@ -1,9 +1,12 @@
 """How many operations a training step needs, so that a rate can be held against what a GPU can do.
 
 A linear layer of P weights takes 2 P operations a token forwards and 4 P backwards (by its inputs and by its weights),
-so full fine-tuning takes 6 P a token, over the linear layers of the encoder; real tokens count, padding does not.
+so full fine-tuning takes 6 P a token, and a frozen layer under adapters 4 P, over the linear layers of the encoder;
+real tokens count, padding does not.
 Left out are attention's own products, embeddings, norms and heads: under 1% at the lengths of these tasks.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,19 +21,29 @@ PEAK_TFLOPS = {"A100": 312.0, "H100": 989.0, "H200": 989.0}
 PAPER_EPOCHS = 20
 PAPER_EXAMPLES = 5_950_000
 """Of all epochs together, in 46,540 steps of 128."""
-PAPER_MINUTES = 123.0
-"""Of full fine-tuning on one A100."""
+
+
+class PaperRun(NamedTuple):
+    """What the paper prints of one run (its table 7: one A100, batch 128)."""
+
+    minutes: float
+    peak_mb: float
+    """Of GPU memory, as NVML counts it."""
+
+
+PAPER_RUNS = {"none": PaperRun(123, 4750.8), "lora": PaperRun(113, 2963), "dora": PaperRun(148, 3503)}
+"""By the kind of adapter; none is full fine-tuning."""
 
 
 def flops_of_row(encoder: Encoder, split: EncodedSplit) -> float:
-    """Return the operations that full fine-tuning needs for a row, in the mean over a split."""
-    weights = sum(
-        layer.weight.numel()
+    """Return the operations that training needs for a row, in the mean over a split."""
+    needed = sum(
+        layer.weight.numel() * (6 if layer.weight.requires_grad else 4)
         for name, layer in encoder.named_modules()
         # The pooling layer sees one token a sequence.
         if isinstance(layer, nn.Linear) and "pooler" not in name
     )
-    return 6.0 * weights * float(np.mean(split.lengths))
+    return needed * float(np.mean(split.lengths))
 
 
 def peak_tflops(device: torch.device) -> float | None:

@@ -17,6 +17,7 @@ from mtbert_ray.data.encoding import EncodedSplit, SpecialIds, TokenBatch
 __all__ = ["Batch", "EncodedSplit", "SpecialIds", "TokenBatch", "epoch_batches", "eval_batches", "num_steps"]
 
 Split = EncodedSplit | EmbeddedSplit
+_PLACES = "places"
 BATCHES_PER_POOL = 50
 """Rows are sorted by length within pools of so many batches: enough for little padding, and still a random draw."""
 
@@ -72,7 +73,11 @@ class Batch:
         return tuple(
             replace(
                 self,
-                sentences=tuple(_trimmed({name: t[piece] for name, t in tokens.items()}) for tokens in self.sentences),
+                sentences=tuple(
+                    # Where a piece's tokens stand among its own places is another question.
+                    _trimmed({name: t[piece] for name, t in tokens.items() if name != _PLACES})
+                    for tokens in self.sentences
+                ),
                 labels=None if self.labels is None else self.labels[piece],
                 rows=self.rows[piece],
                 weights=self.weights[piece],
@@ -82,9 +87,9 @@ class Batch:
 
 
 def _with_places(tokens: TokenBatch) -> TokenBatch:
-    if EMBEDDING in tokens or "places" in tokens:
+    if EMBEDDING in tokens or _PLACES in tokens:
         return tokens
-    return tokens | {"places": tokens["attention_mask"].flatten().nonzero().squeeze(1)}
+    return tokens | {_PLACES: tokens["attention_mask"].flatten().nonzero().squeeze(1)}
 
 
 def _trimmed(tokens: TokenBatch) -> TokenBatch:

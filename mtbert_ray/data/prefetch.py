@@ -4,6 +4,8 @@ from collections.abc import Generator, Iterable
 from queue import Full, Queue
 from threading import Event, Thread
 
+import torch
+
 from mtbert_ray.data.batching import Batch
 
 _DEPTH = 4
@@ -11,16 +13,16 @@ _DEPTH = 4
 _POLL_SECONDS = 0.1
 
 
-def prefetched(batches: Iterable[Batch], *, pin: bool) -> Generator[Batch]:
+def prefetched(batches: Iterable[Batch], device: torch.device) -> Generator[Batch]:
     """Yield the same batches in the same order, made in a thread that runs ahead; close it to end the thread.
 
     Args:
         batches: what they come from; its exceptions are raised here.
-        pin: whether to put them into page-locked memory, from which a copy to a GPU does not wait.
+        device: for a GPU they are put into page-locked memory, from which a copy does not wait.
     """
     ready: Queue[Batch | Exception | None] = Queue(_DEPTH)
     closed = Event()
-    thread = Thread(target=_fill, args=(ready, batches, closed), kwargs={"pin": pin}, name="batches", daemon=True)
+    thread = Thread(target=_fill, args=(ready, batches, device, closed), name="batches", daemon=True)
     thread.start()
     try:
         while (item := ready.get()) is not None:
@@ -32,16 +34,21 @@ def prefetched(batches: Iterable[Batch], *, pin: bool) -> Generator[Batch]:
         thread.join()
 
 
-def _fill(ready: "Queue[Batch | Exception | None]", batches: Iterable[Batch], closed: Event, *, pin: bool) -> None:
-    last: Exception | None = None  # None says that there are no more.
+def _fill(
+    ready: "Queue[Batch | Exception | None]", batches: Iterable[Batch], device: torch.device, closed: Event
+) -> None:
+    end: Exception | None = None
     try:
+        if device.type == "cuda":
+            # Every thread begins with the first GPU, which page-locking would make a context on.
+            torch.cuda.set_device(device)
         for batch in batches:
-            _put(ready, batch.pinned() if pin else batch, closed)
+            _put(ready, batch.pinned() if device.type == "cuda" else batch, closed)
             if closed.is_set():
                 return
     except Exception as error:
-        last = error
-    _put(ready, last, closed)
+        end = error
+    _put(ready, end, closed)
 
 
 def _put(ready: "Queue[Batch | Exception | None]", item: Batch | Exception | None, closed: Event) -> None:

@@ -183,7 +183,7 @@ class TrainingRun:
             rank=self.process.rank,
             world_size=self.process.world_size,
         )
-        return prefetched(batches, pin=True) if self.process.device.type == "cuda" else batches
+        return prefetched(batches, self.process.device) if self.process.device.type == "cuda" else batches
 
     @contextmanager
     def _training(self, while_training: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:

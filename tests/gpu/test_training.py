@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from mtbert_ray.config import ResourceConfig, TrialConfig, nest
-from mtbert_ray.training.loop import TrainingRun
+from mtbert_ray.training.checkpoint import load_checkpoint, read_metrics
+from mtbert_ray.training.loop import CHECKPOINT_NAME, TrainingRun
 from mtbert_ray.training.metering import metered_epochs
 from mtbert_ray.training.process import Process, local_process
 
@@ -72,6 +73,42 @@ def test_bf16_stays_near_float32():
     bf16 = [epoch["train_loss"] for epoch in epochs(local_process(ResourceConfig()), precision="bf16")]
     fp32 = [epoch["train_loss"] for epoch in epochs(local_process(ResourceConfig()), precision="fp32")]
     assert bf16 == pytest.approx(fp32, rel=0.05)
+
+
+@pytest.mark.parametrize("adapter", ["none", "lora"])
+def test_a_compiled_encoder_gives_the_losses_of_a_plain_one(adapter):
+    setting = {"precision": "fp32", "adapter.kind": adapter, "adapter.dropout": 0.0}
+    compiled, plain = (
+        [epoch["train_loss"] for epoch in epochs(local_process(ResourceConfig()), compile=way, **setting)]
+        for way in (True, False)
+    )
+    assert compiled == pytest.approx(plain, rel=1e-3)
+
+
+@pytest.mark.parametrize("pair_encoding", ["joint", "separate"])
+def test_no_step_waits_for_the_gpu(pair_encoding, monkeypatch):
+    """PyTorch raises where the CPU would have to; an epoch's sums and scores are read once, outside."""
+    take_steps = TrainingRun._take_steps
+
+    def strictly(*arguments, **keywords):
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            take_steps(*arguments, **keywords)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    monkeypatch.setattr(TrainingRun, "_take_steps", strictly)
+    assert len(epochs(local_process(ResourceConfig()), pair_encoding=pair_encoding)) == 2
+
+
+def test_checkpoints_written_behind_are_the_best_epochs(tmp_path):
+    setting = {"encoder": "tiny", "epochs": 3, "data.max_train_rows": 40, "data.max_dev_rows": 30}
+    run = TrainingRun(
+        TrialConfig.model_validate(nest(setting)), process=local_process(ResourceConfig()), folder=tmp_path
+    )
+    scores = [epoch.metrics["dev_score"] for epoch in metered_epochs(run)]
+    assert read_metrics(tmp_path / CHECKPOINT_NAME)["dev_score"] == max(scores)
+    load_checkpoint(tmp_path / CHECKPOINT_NAME)
 
 
 def test_the_costs_of_a_gpu_are_filled_in():

@@ -181,3 +181,14 @@ def test_the_parts_of_a_batch_are_the_batch(splits, parts):
             again = splits[batch.task].sentences(piece.rows.numpy())
             for tokens, expected in zip(piece.sentences, again, strict=True):
                 assert all(torch.equal(tokens[name], expected[name]) for name in expected), "its own padding only"
+
+
+def test_a_batch_that_was_moved_is_cut_like_one_that_was_not(splits):
+    """On its way to a device a separate pair gets its tokens' places, which are those of the whole batch."""
+    batch = next(batch for batch in batches_of(splits) if batch.task == "sts")
+    moved = batch.to("cpu")
+    assert all("places" in tokens for tokens in moved.sentences)
+    for piece, expected in zip(moved.split(3), batch.split(3), strict=True):
+        for tokens, others in zip(piece.to("cpu").sentences, expected.to("cpu").sentences, strict=True):
+            assert tokens.keys() == others.keys()
+            assert all(torch.equal(tokens[name], others[name]) for name in tokens)

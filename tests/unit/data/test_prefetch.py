@@ -8,6 +8,8 @@ import torch
 from mtbert_ray.data.batching import Batch
 from mtbert_ray.data.prefetch import prefetched
 
+CPU = torch.device("cpu")
+
 
 def batch(number: int) -> Batch:
     return Batch(task="sst", sentences=(), labels=None, rows=torch.tensor([number]), weights=torch.ones(1))
@@ -19,7 +21,7 @@ def threads() -> list[str]:
 
 def test_the_same_batches_in_the_same_order():
     batches = [batch(number) for number in range(50)]
-    assert all(a is b for a, b in zip(prefetched(iter(batches), pin=False), batches, strict=True))
+    assert all(a is b for a, b in zip(prefetched(iter(batches), CPU), batches, strict=True))
     assert not threads()
 
 
@@ -33,7 +35,7 @@ def test_they_are_made_ahead_but_not_all_at_once():
                 some.set()
             yield batch(number)
 
-    batches = prefetched(making(), pin=False)
+    batches = prefetched(making(), CPU)
     next(batches)
     assert some.wait(timeout=30)
     batches.close()
@@ -45,7 +47,7 @@ def test_what_goes_wrong_is_raised_where_the_batch_is_asked_for():
         yield batch(0)
         raise ValueError("a damaged row")
 
-    batches = prefetched(failing(), pin=False)
+    batches = prefetched(failing(), CPU)
     assert next(batches).rows.item() == 0
     with pytest.raises(ValueError, match="a damaged row"):
         next(batches)
@@ -53,4 +55,4 @@ def test_what_goes_wrong_is_raised_where_the_batch_is_asked_for():
 
 
 def test_no_batches():
-    assert list(prefetched([], pin=False)) == []
+    assert list(prefetched([], CPU)) == []

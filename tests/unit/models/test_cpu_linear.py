@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from mtbert_ray.models.cpu import quick_on_cpu
-from mtbert_ray.models.cpu.linear import can_multiply
 from torch import nn
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.models.build import build_model
+from mtbert_ray.models.cpu import quick_on_cpu
+from mtbert_ray.models.cpu.linear import can_multiply
 from mtbert_ray.models.encoder import load_tokenizer
 
 pytestmark = pytest.mark.skipif(not can_multiply(), reason="this PyTorch is built without oneDNN")
