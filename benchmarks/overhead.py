@@ -1,13 +1,13 @@
 """What a sweep adds around its trials: seconds a trial beside training and scoring, memory an extra trial.
 
-Run: python benchmarks/overhead.py                  (one worker a trial, in a process that is used again)
-     python benchmarks/overhead.py --encoder minilm --data DIR      (the course's files, whole, few rows of them used)
-     python benchmarks/overhead.py --workers 2      (two workers a trial under Ray Train)
+Run: python benchmarks/overhead.py --data DIR                  (one worker a trial, in a process that is used again)
+     python benchmarks/overhead.py --data DIR --workers 2      (two workers a trial under Ray Train)
+     (DIR: the course's files, of which few rows are used; without it, the toy corpus)
 
 Trials train on few rows on purpose, one at a time, so that what is left beside them is the sweep's own: starting the
 trial, its rows and encoder, the checkpoint, what Ray and the journal take. They differ in the learning rate, as those
-of most sweeps do, so a process that is used again has their rows. Memory is what a trial's process has for itself (USS),
-so pages shared with others do not count.
+of most sweeps do, so a process that is used again has their rows. Memory is what a trial's process has for itself
+(USS), so pages shared with others do not count; two at a time need two processors.
 """
 
 import statistics
@@ -42,7 +42,7 @@ resources: {{num_workers: {workers}, cpus_per_worker: 1, gpus_per_worker: 0, con
 def main(
     trials: Annotated[int, typer.Option(min=3, help="Trials of each sweep; the first one is left out.")] = 8,
     workers: Annotated[int, typer.Option(min=1, help="Workers of a trial.")] = 1,
-    encoder: Annotated[str, typer.Option(help="As of a sweep.")] = "tiny",
+    encoder: Annotated[str, typer.Option(help="As of a sweep.")] = "minilm",
     data: Annotated[
         Path | None, typer.Option(help="Folder of the course's files; the toy corpus if not given.")
     ] = None,

@@ -194,7 +194,7 @@ def _print_arithmetic(
         typer.echo(
             f"extrapolated from these steps, the paper's 20 epochs (5.95 M examples) would take "
             f"{paper_run_minutes(medians[OURS]):.1f} min with this encoder; the paper's A100 took {paper.minutes:g} "
-            f"with bert-base. Allocated at most {peak_mb:.0f} MB; the paper's run held {paper.peak_mb:g} MB at batch 128"
+            f"with bert-base. Allocated at most {peak_mb:.0f} MB; the paper's run held {paper.peak_mb:g} MB (batch 128)"
         )
 
 
