@@ -145,3 +145,13 @@ def test_a_trial_that_is_stopped_at_its_probe_makes_room_for_the_next(tmp_path):
     assert trial.step()["epoch"] == 0
     trial.cleanup()
     assert len(living_models()) == models
+
+
+def test_the_next_trial_of_the_process_has_the_rows_of_the_last_one(tmp_path):
+    trial = actor(tmp_path, given("t0", epochs=1))
+    trial.step()
+    kept = {split: inputs for split, (_, inputs) in trial._load._kept.items()}
+    trial.reset_config(given("t1", epochs=1, learning_rate=1e-3))
+    trial.step()
+    assert set(kept) == {"train", "dev"}
+    assert all(trial._load._kept[split][1] is inputs for split, inputs in kept.items())
