@@ -1,10 +1,10 @@
 """What an epoch of the heads alone costs once the frozen encoder's outputs are there, against computing them anew.
 
-Run: OMP_NUM_THREADS=1 python benchmarks/heads_only.py --data DIR
+Run: python benchmarks/heads_only.py --data DIR
      (DIR: the course's files; without it, the toy corpus)
 
 Both ways take turns, round after round, over the same batches; an epoch is its steps and the scoring of the dev rows.
-Processor time, or wall time on a GPU; the first epoch, in which the outputs are computed, is told apart.
+Processor time of one thread, or wall time on a GPU; the first epoch, in which the outputs are computed, is told apart.
 """
 
 import statistics
@@ -48,6 +48,7 @@ def main(
     for round_ in range(rounds):
         config = TrialConfig.model_validate(nest({**fixed, "seed": round_}))
         process = local_process(config.resources)
+        torch.set_num_threads(1)
         for once in (True, False):
             seconds, score = _epochs(config, process, once=once)
             later[once].append(statistics.mean(seconds[1:]))
@@ -68,7 +69,8 @@ def main(
 def _epochs(config: TrialConfig, process: Process, *, once: bool) -> tuple[list[float], float]:
     """Return the seconds of each epoch and the last one's dev score."""
     run = TrainingRun(config, process=process)
-    assert run.embeds_once, "there is memory for the outputs"
+    if not run.embeds_once:
+        raise typer.BadParameter("there is no memory for the outputs of so many rows; lower --rows or --dev-rows")
     run.embeds_once = once
     seconds, before = [], _now(process)
     for result in run.epochs():

@@ -17,26 +17,16 @@ import tempfile
 import time
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import psutil
 import typer
+from ruamel.yaml import YAML
 
 from mtbert_ray.journal import read_journal
 from mtbert_ray.records import SweepRecord
 
 _TRIAL_PROCESSES = ("ray::InlineTrial", "ray::ImplicitFunc", "ray::TrainController", "ray::RayTrainWorker")
-_SPACE = """\
-name: overhead
-objectives:
-  dev_score: {{direction: maximise, reference: 0}}
-  train_seconds: {{direction: minimise, reference: 1000}}
-fixed: {{encoder: {encoder}, data.source: {source}, data.max_train_rows: 64, data.max_dev_rows: 32, epochs: 1}}
-search: {{learning_rate: {{grid: [{rates}]}}}}
-algorithm: grid
-scheduler: fifo
-resources: {{num_workers: {workers}, cpus_per_worker: 1, gpus_per_worker: 0, concurrent_trials: {concurrent}}}
-"""
 
 
 def main(
@@ -50,13 +40,7 @@ def main(
     """Print both for one trial at a time, and the memory for two at a time as well."""
     for concurrent in (1, 2):
         with tempfile.TemporaryDirectory() as folder:
-            space = _SPACE.format(
-                encoder=encoder,
-                source="toy" if data is None else f"course, data.directory: '{data.resolve()}'",
-                rates=", ".join(f"{number + 1}e-5" for number in range(trials)),
-                workers=workers,
-                concurrent=concurrent,
-            )
+            space = _space(trials=trials, workers=workers, encoder=encoder, data=data, concurrent=concurrent)
             sweep, peak_mib = _run(Path(folder), space)
         typer.echo(f"{concurrent} at a time: {peak_mib:.0f} MiB in the trials' processes at their highest")
         if concurrent == 1:
@@ -65,6 +49,28 @@ def main(
                 f"seconds a trial beside training and scoring, after the first: median {statistics.median(gaps):.2f}, "
                 f"{min(gaps):.2f} to {max(gaps):.2f} ({len(gaps)} trials)"
             )
+
+
+def _space(*, trials: int, workers: int, encoder: str, data: Path | None, concurrent: int) -> dict[str, Any]:
+    """Return the search space of a sweep."""
+    source = {} if data is None else {"data.source": "course", "data.directory": str(data.resolve())}
+    return {
+        "name": "overhead",
+        "objectives": {
+            "dev_score": {"direction": "maximise", "reference": 0},
+            "train_seconds": {"direction": "minimise", "reference": 1000},
+        },
+        "fixed": {"encoder": encoder, **source, "data.max_train_rows": 64, "data.max_dev_rows": 32, "epochs": 1},
+        "search": {"learning_rate": {"grid": [(number + 1) * 1e-5 for number in range(trials)]}},
+        "algorithm": "grid",
+        "scheduler": "fifo",
+        "resources": {
+            "num_workers": workers,
+            "cpus_per_worker": 1,
+            "gpus_per_worker": 0,
+            "concurrent_trials": concurrent,
+        },
+    }
 
 
 def gaps_of(sweep: SweepRecord) -> list[float]:
@@ -77,9 +83,9 @@ def gaps_of(sweep: SweepRecord) -> list[float]:
     ]
 
 
-def _run(folder: Path, space: str) -> tuple[SweepRecord, float]:
+def _run(folder: Path, space: dict[str, Any]) -> tuple[SweepRecord, float]:
     """Run a sweep; return its record and the highest memory of its trials' processes together, in MiB."""
-    (folder / "overhead.yaml").write_text(space)
+    YAML().dump(space, folder / "overhead.yaml")
     process = subprocess.Popen(
         [sys.executable, "-m", "mtbert_ray.sweep", folder / "overhead.yaml", "--out", folder / "out"],
         stdout=subprocess.DEVNULL,

@@ -3,7 +3,6 @@
 Run: python benchmarks/throughput.py --data DIR     (DIR: the course's files; without it, the toy corpus)
 GPU: python benchmarks/throughput.py --data DIR --shapes bert-base --batch-size 128 --steps 520 \
          --warm-up-steps 20 --run quora --run quora-lora --run quora-dora
-     and the same with --compile, which is ours alone
 
 The trainers take turns, round after round, each with a whole fine-tuning run of its own, so that what else happens on
 the machine meets all of them; a round has one seed. On a CPU one thread computes, and the processor's time counts; on
@@ -14,6 +13,7 @@ Every run goes through all its rows, so that all trainers get the same tokens. T
 batches, or a quarter of the run's: fewer than 200 steps give it a little less than its due.
 """
 
+import gc
 import os
 import statistics
 import tempfile
@@ -23,7 +23,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 import typer
-from rivals import OURS, TRAINERS
+from rivals import OURS, OURS_COMPILED, TRAINERS
 from rivals.arithmetic import PAPER_RUNS, flops_of_row, paper_run_minutes, peak_tflops, utilisation
 from rivals.stopwatch import Stopwatch
 from transformers import BertConfig, BertModel
@@ -66,7 +66,9 @@ def main(
     runs: Annotated[
         list[str] | None, typer.Option("--run", help=f"Of {', '.join(RUNS)}; the first three if not given.")
     ] = None,
-    trainers: Annotated[list[str] | None, typer.Option("--trainer", help="Beside ours; all if not given.")] = None,
+    trainers: Annotated[
+        list[str] | None, typer.Option("--trainer", help=f"Beside ours; all but '{OURS_COMPILED}' if not given.")
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
     steps: Annotated[int, typer.Option(min=1, help="Of a run of one epoch.")] = 60,
     rows: Annotated[int | None, typer.Option(min=1, help="Training rows, in place of --steps.")] = None,
@@ -74,7 +76,6 @@ def main(
     dev_rows: Annotated[int, typer.Option(min=2, help="Rows that are scored.")] = 1000,
     learning_rate: float = 1e-4,
     precision: Annotated[Literal["auto", "fp32", "bf16"], typer.Option()] = "auto",
-    compiled: Annotated[bool, typer.Option("--compile", help="Ours with its encoder compiled.")] = False,
     warm_up_steps: Annotated[int, typer.Option(min=0, help="First steps that are not timed.")] = 0,
     repeats: Annotated[int, typer.Option(min=1, help="Rounds.")] = 5,
     peak: Annotated[float | None, typer.Option("--peak-tflops", help="Of the GPU; known for A100, H100, H200.")] = None,
@@ -82,10 +83,13 @@ def main(
     """Print a table for each run."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     wanted = runs or DEFAULT_RUNS
-    chosen = [OURS, *(name for name in trainers or TRAINERS if name != OURS)]
+    others = trainers or [name for name in TRAINERS if name != OURS_COMPILED]
+    chosen = [OURS, *(name for name in others if name != OURS)]
     for given, known in ((wanted, RUNS), (chosen, TRAINERS)):
         if unknown := set(given) - set(known):
             raise typer.BadParameter(f"{', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    if torch.cuda.device_count() > 1:
+        raise typer.BadParameter("the Hugging Face Trainer would take every GPU; show one, by CUDA_VISIBLE_DEVICES=0")
     with tempfile.TemporaryDirectory() as folder:
         if shapes == "bert-base":
             encoder = _random_bert_base(Path(folder))
@@ -97,7 +101,6 @@ def main(
                 "learning_rate": learning_rate,
                 "warmup_fraction": 0.0,
                 "precision": precision,
-                "compile": compiled,
                 # Whole batches alone, so that a step is `batch_size` rows.
                 "data.max_train_rows": batch_size * (steps if rows is None else max(1, rows // batch_size)),
                 "data.max_dev_rows": dev_rows,
@@ -144,6 +147,7 @@ def _compare(
 def measure(trainer: str, config: TrialConfig, process: Process, *, warm_up_steps: int) -> Measured:
     """Let one trainer train one setting."""
     on_gpu = process.device.type == "cuda"
+    gc.collect()  # The Trainer's model is in reference cycles, and would count to the next one's peak.
     if on_gpu:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(process.device)

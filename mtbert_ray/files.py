@@ -6,6 +6,10 @@ from pathlib import Path
 
 from mtbert_ray.errors import UserError
 
+# Read once: it can only be read by setting it, for all threads of the process.
+_UMASK = os.umask(0)
+os.umask(_UMASK)
+
 
 def put_file(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file beside its place, hand it to the disk, and put it in its place in one step.
@@ -31,9 +35,7 @@ def put_file(path: Path, write: Callable[[Path], object]) -> None:
 
 def open_to_others(path: Path) -> None:
     """Give a file the permissions that a new one has by default."""
-    umask = os.umask(0)
-    os.umask(umask)
-    path.chmod(0o666 & ~umask)
+    path.chmod(0o666 & ~_UMASK)
 
 
 def make_folder(folder: Path, where: str) -> None:

@@ -34,8 +34,7 @@ class InlineTrial(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
         """Keep the sweep's folder and the trial's setting; loading waits for the first step."""
         self._sweep_folder = Path(sweep_folder)
         self._load = RememberedInputs()
-        # What was imported stays: no collection of garbage after a trial needs to look at it.
-        gc.freeze()
+        self._imports_done = False
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -85,5 +84,9 @@ class InlineTrial(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
         self._epochs = None
         # The next trial of this process must not start with, and be charged for, what this one left behind.
         return_freed_memory()
+        if not self._imports_done:
+            # What the first trial has imported stays: no later collection of garbage needs to look at it.
+            gc.freeze()
+            self._imports_done = True
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

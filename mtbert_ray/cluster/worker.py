@@ -1,9 +1,9 @@
 """What every worker of a trial does, whoever launched it: set up the device, begin the run, say what it cost."""
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import ray
 import ray.train
@@ -13,7 +13,7 @@ import torch.distributed as dist
 
 from mtbert_ray.cluster.out_of_memory import RankOutOfMemoryError, memory_message
 from mtbert_ray.config import ProbeConfig, TrialConfig
-from mtbert_ray.training.inputs import Inputs, load_inputs
+from mtbert_ray.training.inputs import LoadInputs, load_inputs
 from mtbert_ray.training.loop import TrainingRun
 from mtbert_ray.training.metering import MeteredEpoch, MeteredProbe, metered_epochs
 from mtbert_ray.training.process import Process
@@ -24,17 +24,18 @@ def begin_run(
     process: Process,
     trial_folder: Path,
     *,
-    load: Callable[[TrialConfig, Literal["train", "dev"]], Inputs] = load_inputs,
-    write_behind: bool = True,
+    load: LoadInputs = load_inputs,
 ) -> TrainingRun:
     """Return a run that is ready for its first step and keeps its best checkpoint under the trial's folder.
+
+    The checkpoint is on disk before the epoch is told of: Tune may end the trial, and have the checkpoint fetched,
+    as soon as it hears of one.
 
     Args:
         config: the setting, its resources resolved.
         process: this rank's place.
         trial_folder: made when there is something to keep.
         load: see `TrainingRun`.
-        write_behind: see `TrainingRun`.
     """
     if process.device.type == "cuda":
         torch.cuda.set_device(process.device)
@@ -42,7 +43,7 @@ def begin_run(
     else:
         # Several trials share the machine; each must not take every core for itself.
         torch.set_num_threads(config.resources.cpus_per_worker)
-    return TrainingRun(config, process=process, folder=trial_folder, load=load, write_behind=write_behind)
+    return TrainingRun(config, process=process, folder=trial_folder, load=load)
 
 
 def gpus_of(trial: TrialConfig) -> float:
@@ -127,8 +128,7 @@ def run_rank(config: dict[str, Any]) -> None:
     )
     epochs_done = 0
     try:
-        # Tune kills the workers of a trial that it stops: what it was told of must be on disk by then.
-        run = begin_run(trial, process, Path(config["trial_folder"]), write_behind=False)
+        run = begin_run(trial, process, Path(config["trial_folder"]))
         for told in told_epochs(run, probe=probe_of(config)):
             ray.train.report(report_of(told))
             epochs_done += isinstance(told, MeteredEpoch)

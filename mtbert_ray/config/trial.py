@@ -69,8 +69,6 @@ class TrialConfig(FiniteSchema):
     epochs: int = Field(default=10, ge=1)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """`bf16`: autocast. `auto`: bf16 on a GPU that has it, else fp32."""
-    compile: bool = False
-    """Compile the encoder (torch.compile): fewer, larger kernels for a minute of the first epoch. For GPUs."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     resources: ResourceConfig = ResourceConfig()
     profile: ProfileConfig = ProfileConfig()
@@ -109,11 +107,6 @@ class TrialConfig(FiniteSchema):
                     f"finetune heads_only leaves nothing to train for {', '.join(untrained)}: a separate pair's cosine "
                     "without hidden layers has no parameters; set hidden_layers to 1 or more, or pair_encoding to joint"
                 )
-        if self.compile and self.smart.tasks:
-            raise ValueError(
-                "compile cannot be had with smart.tasks: SMART perturbs the encoder's input by a hook, which compiled "
-                "code passes over; set compile to false"
-            )
         if self.finetune == "heads_only" and self.adapter.kind != "none":
             raise ValueError(f"finetune heads_only freezes the encoder, so adapter.kind {self.adapter.kind} has no use")
         if self.batch_size < self.resources.num_workers * self.accumulation_steps:

@@ -64,7 +64,8 @@ class Batch:
     def split(self, parts: int) -> tuple["Batch", ...]:
         """Cut the rows into at most so many batches of like size, each padded to its own longest row.
 
-        The weights stay, so the parts' sums of weights * loss add up to the whole batch's.
+        The weights stay, so the parts' sums of weights * loss add up to the whole batch's. The parts are copies in
+        ordinary memory, also of a batch in page-locked memory.
         """
         if parts == 1:
             return (self,)

@@ -20,13 +20,13 @@ def prefetched(batches: Iterable[Batch], device: torch.device) -> Generator[Batc
         batches: what they come from; its exceptions are raised here.
         device: for a GPU they are put into page-locked memory, from which a copy does not wait.
     """
-    ready: Queue[Batch | Exception | None] = Queue(_DEPTH)
+    ready: Queue[Batch | BaseException | None] = Queue(_DEPTH)
     closed = Event()
     thread = Thread(target=_fill, args=(ready, batches, device, closed), name="batches", daemon=True)
     thread.start()
     try:
         while (item := ready.get()) is not None:
-            if isinstance(item, Exception):
+            if isinstance(item, BaseException):
                 raise item
             yield item
     finally:
@@ -35,9 +35,9 @@ def prefetched(batches: Iterable[Batch], device: torch.device) -> Generator[Batc
 
 
 def _fill(
-    ready: "Queue[Batch | Exception | None]", batches: Iterable[Batch], device: torch.device, closed: Event
+    ready: "Queue[Batch | BaseException | None]", batches: Iterable[Batch], device: torch.device, closed: Event
 ) -> None:
-    end: Exception | None = None
+    end: BaseException | None = None
     try:
         if device.type == "cuda":
             # Every thread begins with the first GPU, which page-locking would make a context on.
@@ -46,12 +46,12 @@ def _fill(
             _put(ready, batch.pinned() if device.type == "cuda" else batch, closed)
             if closed.is_set():
                 return
-    except Exception as error:
+    except BaseException as error:  # For the thread that asks, which would wait for ever.
         end = error
     _put(ready, end, closed)
 
 
-def _put(ready: "Queue[Batch | Exception | None]", item: Batch | Exception | None, closed: Event) -> None:
+def _put(ready: "Queue[Batch | BaseException | None]", item: Batch | BaseException | None, closed: Event) -> None:
     """Wait for room, but not for a reader that has gone."""
     while not closed.is_set():
         try:

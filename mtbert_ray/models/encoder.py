@@ -51,8 +51,6 @@ class Encoder(nn.Module):
         # RoBERTa accepts token types but has one only; DistilBERT and ModernBERT have none at all.
         accepts = "token_type_ids" in inspect.signature(model.forward).parameters
         self._has_token_types = accepts and getattr(model.config, "type_vocab_size", 0) > 1
-        self.is_compiled = False
-        """Whether passes run what `compile_passes` has made of them."""
 
     @property
     def word_embeddings(self) -> nn.Embedding:
@@ -77,7 +75,6 @@ class Encoder(nn.Module):
             noise_BLE: is added to the tokens' own embeddings (E is their width), before positions, types and
                 normalisation.
         """
-        assert noise_BLE is None or not self.is_compiled, "compiled passes take no noise"
         token_types = {"token_type_ids": token_type_ids_BL} if self._has_token_types else {}
         with self._perturbed(noise_BLE):
             output = self.model(input_ids=input_ids_BL, attention_mask=self._mask(attention_mask_BL), **token_types)
@@ -88,20 +85,8 @@ class Encoder(nn.Module):
 
     @property
     def can_pack(self) -> bool:
-        """Whether `embed_packed` is there for this architecture, and for passes that are not compiled."""
-        return can_pack(self.model) and not self.is_compiled
-
-    def compile_passes(self, *, backend: str = "inductor") -> None:
-        """Let torch.compile make fewer, larger kernels of the passes, once for all lengths and batch sizes.
-
-        Parameters and their names stay. Call it when adapters are in; from then on no noise is taken, since compiled
-        code does not look for hooks.
-
-        Args:
-            backend: of torch.compile.
-        """
-        self.model.compile(backend=backend, dynamic=True)
-        self.is_compiled = True
+        """Whether `embed_packed` is there for this architecture."""
+        return can_pack(self.model)
 
     def embed_packed(
         self, batches: Sequence[Mapping[str, Tensor]], noise: Sequence[Tensor] | None = None
@@ -134,7 +119,7 @@ class Encoder(nn.Module):
         From the plain one transformers makes it itself, but looks first whether there is any padding, for which the
         CPU would have to wait for the GPU in each pass.
         """
-        return attention_mask_BL.bool()[:, None, None, :] if can_pack(self.model) else attention_mask_BL
+        return attention_mask_BL.bool()[:, None, None, :] if self.can_pack else attention_mask_BL
 
     def _pooled(self, hidden_BLD: Tensor, attention_mask_BL: Tensor) -> Tensor:
         if self.pooling == "cls":

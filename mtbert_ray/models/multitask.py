@@ -54,7 +54,7 @@ class MultitaskModel(nn.Module):
         if all("embedding" in tokens for tokens in sentences):
             return tuple(tokens["embedding"] for tokens in sentences)
         on_cpu = sentences[0]["input_ids"].device.type == "cpu"
-        with quick_on_cpu() if on_cpu and not self.encoder.is_compiled else nullcontext():
+        with quick_on_cpu() if on_cpu else nullcontext():
             if len(sentences) > 1 and self.encoder.can_pack:
                 return self.encoder.embed_packed(sentences, noise)
             return tuple(

@@ -39,7 +39,7 @@ def run_alone(config: TrialConfig, folder: Path, *, on_step: Callable[[int, int]
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--out {folder}: is a file; give a folder")
     process = local_process(config.resources)
-    run = TrainingRun(config, process=process, folder=folder, on_step=on_step)
+    run = TrainingRun(config, process=process, folder=folder, on_step=on_step, write_behind=True)
     # Not before: a setting that is refused leaves no folder behind.
     make_folder(folder, f"--out {folder}")
     with (

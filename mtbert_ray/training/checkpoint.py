@@ -55,11 +55,6 @@ def kept_weights(
     )
 
 
-def save_checkpoint(folder: Path, model: MultitaskModel, config: TrialConfig, metrics: Metrics) -> None:
-    """Write a checkpoint of a model as it is now; see `write_checkpoint`."""
-    write_checkpoint(folder, kept_weights(model, config), config, metrics)
-
-
 def write_checkpoint(folder: Path, weights: KeptWeights, config: TrialConfig, metrics: Metrics) -> None:
     """Write a checkpoint in place of an older one of the same run.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.metrics import Metrics
 from mtbert_ray.models.multitask import MultitaskModel
-from mtbert_ray.training.checkpoint import kept_weights, write_checkpoint, write_metrics
+from mtbert_ray.training.checkpoint import KeptWeights, kept_weights, write_checkpoint, write_metrics
 
 
 class CheckpointWriter:
@@ -19,13 +19,23 @@ class CheckpointWriter:
         model: the bare model, not its DDP wrapper.
         config: the setting.
         behind: whether to write beside what the run does next. The weights are then copied first, one copy at a time;
-            what goes wrong is raised by a later call.
+            what goes wrong is raised by a later call, at the latest by `close`.
+        write: what writes one.
     """
 
-    def __init__(self, folder: Path, model: MultitaskModel, config: TrialConfig, *, behind: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        model: MultitaskModel,
+        config: TrialConfig,
+        *,
+        behind: bool,
+        write: Callable[[Path, KeptWeights, TrialConfig, Metrics], None] = write_checkpoint,
+    ) -> None:
         self._folder = folder
         self._model = model
         self._config = config
+        self._write = write
         self._fingerprint: str | None = None
         self._thread = ThreadPoolExecutor(1, "checkpoint") if behind else None
         self._pending: list[Future[None]] = []
@@ -39,20 +49,25 @@ class CheckpointWriter:
         self.wait()  # Never two copies of the weights at once.
         weights = kept_weights(self._model, self._config, copy=self._thread is not None, fingerprint=self._fingerprint)
         self._fingerprint = weights.base_fingerprint
-        self._do(partial(write_checkpoint, self._folder, weights, self._config, metrics))
+        self._do(partial(self._write, self._folder, weights, self._config, metrics))
 
     def write_metrics(self, metrics: Metrics) -> None:
-        """Write what is known by now of the epoch that the checkpoint holds; raises as `save` does."""
+        """Write what is known by now of the epoch that the checkpoint holds.
+
+        Raises:
+            OSError: as for `save`.
+            CheckpointError: there is no checkpoint.
+        """
         self._do(partial(write_metrics, self._folder, metrics))
 
     def wait(self) -> None:
-        """Return when all is on disk; raises as `save` does."""
+        """Return when all is on disk; raises what went wrong until then."""
         pending, self._pending = self._pending, []
         for job in pending:
             job.result()
 
     def close(self) -> None:
-        """Return when all is on disk, and write no more; raises as `save` does."""
+        """Return when all is on disk, and write no more; raises what went wrong until then."""
         try:
             self.wait()
         finally:
@@ -62,5 +77,9 @@ class CheckpointWriter:
     def _do(self, job: Callable[[], None]) -> None:
         if self._thread is None:
             job()
-        else:
-            self._pending.append(self._thread.submit(job))
+            return
+        done = [earlier for earlier in self._pending if earlier.done()]
+        self._pending = [earlier for earlier in self._pending if earlier not in done]
+        for earlier in done:
+            earlier.result()
+        self._pending.append(self._thread.submit(job))

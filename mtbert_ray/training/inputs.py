@@ -15,6 +15,10 @@ Inputs = dict[str, EncodedSplit]
 """Of each task that has them, by its name, in the order of the tasks."""
 
 
+LoadInputs = Callable[[TrialConfig, Split], Inputs]
+"""Gives a setting's rows of a split, as `load_inputs` does."""
+
+
 def load_inputs(config: TrialConfig, split: Split, *, cache: Path | None = None) -> Inputs:
     """Return the encoded rows of every task that has them.
 
@@ -51,6 +55,11 @@ def encode(
     )
 
 
+_READ = {"tasks", "data", "encoder", "pair_encoding", "seed"}
+"""Every key that `load_inputs` reads."""
+assert TrialConfig.model_fields.keys() >= _READ, "pydantic would leave out what it does not know"
+
+
 class RememberedInputs:
     """Loads as `load_inputs` does, and gives the last setting's rows again to one that has the same.
 
@@ -61,14 +70,13 @@ class RememberedInputs:
         load: what loads the rows.
     """
 
-    def __init__(self, load: Callable[[TrialConfig, Split], Inputs] = load_inputs) -> None:
+    def __init__(self, load: LoadInputs = load_inputs) -> None:
         self._load = load
         self._kept: dict[Split, tuple[str, Inputs]] = {}
 
     def __call__(self, config: TrialConfig, split: Split) -> Inputs:
         """Return the encoded rows of a split; raises what `load_inputs` does."""
-        # Every key that `load_inputs` reads.
-        key = config.model_dump_json(include={"tasks", "data", "encoder", "pair_encoding", "seed"})
+        key = config.model_dump_json(include=_READ)
         known, inputs = self._kept.get(split, (None, None))
         if inputs is None or known != key:
             self._kept.pop(split, None)  # First, so that two settings' rows are never held at once.

@@ -10,7 +10,6 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import nn
@@ -25,7 +24,7 @@ from mtbert_ray.training.epoch_result import EpochResult
 from mtbert_ray.training.evaluate import evaluate
 from mtbert_ray.training.frozen import OnceSeconds, embedded, embeds_once
 from mtbert_ray.training.init_from import starting_model
-from mtbert_ray.training.inputs import Inputs, load_inputs
+from mtbert_ray.training.inputs import LoadInputs, load_inputs
 from mtbert_ray.training.loss import DivergedError, EpochLosses, LossSums, RowLosses, TrainingLoss
 from mtbert_ray.training.optimizer import make_optimizer, make_schedule
 from mtbert_ray.training.probe import Pace, ProbeResult, is_probed
@@ -45,8 +44,8 @@ class TrainingRun:
         on_step: called after each optimiser step with (steps taken, steps of the run).
         load: gives the encoded rows of a setting's split.
         write_behind: whether checkpoints are written while the run goes on, if it is on a GPU; `epochs` does not end
-            before they are on disk. On a CPU the copy of the weights would count as the run's memory, and the thread
-            would take its processor.
+            before they are on disk. Not where a result that was told of must have its checkpoint. On a CPU the copy
+            of the weights would count as the run's memory, and the thread would take its processor.
         clock: seconds that never fall.
 
     Raises:
@@ -62,8 +61,8 @@ class TrainingRun:
         process: Process,
         folder: Path | None = None,
         on_step: Callable[[int, int], None] | None = None,
-        load: Callable[[TrialConfig, Literal["train", "dev"]], Inputs] = load_inputs,
-        write_behind: bool = True,
+        load: LoadInputs = load_inputs,
+        write_behind: bool = False,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.config = config
@@ -72,8 +71,6 @@ class TrainingRun:
         self.train_splits: Mapping[str, Split] = load(config, "train")
         self.dev_splits: Mapping[str, Split] = load(config, "dev")
         self.model = starting_model(config).to(process.device)
-        if config.compile:
-            self.model.encoder.compile_passes()
         self.parameters = count_parameters(self.model)
         self.total_steps = config.epochs * num_steps(self.train_splits, batch_size=config.batch_size)
         self.folder = folder
@@ -101,7 +98,7 @@ class TrainingRun:
         *,
         while_training: Callable[[], AbstractContextManager[None]] = nullcontext,
         probe: ProbeConfig | None = None,
-    ) -> Iterator[ProbeResult | EpochResult]:
+    ) -> Generator[ProbeResult | EpochResult]:
         """Train and score, one epoch a turn; before the first one ends, tell what the run will take.
 
         A probe changes nothing in the run: the batches, the draws and the weights are those without it.
@@ -123,12 +120,14 @@ class TrainingRun:
             profiling(self.config.profile, self.folder if self.process.is_main else None) as note_step,
         ):
             for epoch in range(1, self.config.epochs + 1):
-                for result in self._epoch(epoch, best_score, while_training, note_step, probe if epoch == 1 else None):
-                    if isinstance(result, EpochResult):
-                        best_score = max(best_score, result.scores["dev_score"])
-                        if result.is_best and self.checkpoints is not None:
-                            self.checkpoints.save(result.metrics())
-                    yield result
+                probe = probe if epoch == 1 else None
+                with closing(self._epoch(epoch, best_score, while_training, note_step, probe)) as results:
+                    for result in results:
+                        if isinstance(result, EpochResult):
+                            best_score = max(best_score, result.scores["dev_score"])
+                            if result.is_best and self.checkpoints is not None:
+                                self.checkpoints.save(result.metrics())
+                        yield result
 
     def _epoch(
         self,
@@ -137,7 +136,7 @@ class TrainingRun:
         while_training: Callable[[], AbstractContextManager[None]],
         note_step: Callable[[], None],
         probe: ProbeConfig | None,
-    ) -> Iterator[ProbeResult | EpochResult]:
+    ) -> Generator[ProbeResult | EpochResult]:
         if epoch == 1 and self.embeds_once:
             with self._training(while_training):
                 self.train_splits = embedded(self.model, self.train_splits, self.process, bf16=self.bf16)

@@ -1,6 +1,7 @@
 """A run's probe and epochs together with what they cost, over all ranks. Joins the loop to the meters; knows no Ray."""
 
 from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import torch
@@ -70,8 +71,9 @@ def metered_epochs(
     best: dict[str, MetricValue] = {}
     if reader is None:
         reader, problem = open_gpu_reader(run.process.device)
-    with Meter(reader) as meter:
-        for result in run.epochs(while_training=meter.counting, probe=probe):
+    # Closed here and not whenever it is found unused: what goes wrong then must be raised.
+    with Meter(reader) as meter, closing(run.epochs(while_training=meter.counting, probe=probe)) as results:
+        for result in results:
             usage = reduce_usages(run.process.gather(meter.usage()))
             problems = [text for text in run.process.gather(problem) if text is not None]
             gpu_problem = "; ".join(problems) or usage.gpu_problem

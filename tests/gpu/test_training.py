@@ -5,6 +5,7 @@ import torch
 
 from mtbert_ray.config import ResourceConfig, TrialConfig, nest
 from mtbert_ray.training.checkpoint import load_checkpoint, read_metrics
+from mtbert_ray.training.evaluate import evaluate
 from mtbert_ray.training.loop import CHECKPOINT_NAME, TrainingRun
 from mtbert_ray.training.metering import metered_epochs
 from mtbert_ray.training.process import Process, local_process
@@ -75,14 +76,15 @@ def test_bf16_stays_near_float32():
     assert bf16 == pytest.approx(fp32, rel=0.05)
 
 
-@pytest.mark.parametrize("adapter", ["none", "lora"])
-def test_a_compiled_encoder_gives_the_losses_of_a_plain_one(adapter):
-    setting = {"precision": "fp32", "adapter.kind": adapter, "adapter.dropout": 0.0}
-    compiled, plain = (
-        [epoch["train_loss"] for epoch in epochs(local_process(ResourceConfig()), compile=way, **setting)]
-        for way in (True, False)
+@pytest.mark.parametrize("pair_encoding", ["joint", "separate"])
+def test_batches_come_in_page_locked_memory(pair_encoding):
+    config = TrialConfig.model_validate(
+        nest({"encoder": "tiny", "data.max_train_rows": 40, "pair_encoding": pair_encoding})
     )
-    assert compiled == pytest.approx(plain, rel=1e-3)
+    run = TrainingRun(config, process=local_process(ResourceConfig()))
+    for batch in run._batches(1):
+        tensors = [batch.labels, batch.rows, batch.weights, *(t for tokens in batch.sentences for t in tokens.values())]
+        assert all(tensor.is_pinned() for tensor in tensors)
 
 
 @pytest.mark.parametrize("pair_encoding", ["joint", "separate"])
@@ -103,12 +105,13 @@ def test_no_step_waits_for_the_gpu(pair_encoding, monkeypatch):
 
 def test_checkpoints_written_behind_are_the_best_epochs(tmp_path):
     setting = {"encoder": "tiny", "epochs": 3, "data.max_train_rows": 40, "data.max_dev_rows": 30}
-    run = TrainingRun(
-        TrialConfig.model_validate(nest(setting)), process=local_process(ResourceConfig()), folder=tmp_path
-    )
+    config = TrialConfig.model_validate(nest({**setting, "precision": "fp32"}))
+    run = TrainingRun(config, process=local_process(ResourceConfig()), folder=tmp_path, write_behind=True)
     scores = [epoch.metrics["dev_score"] for epoch in metered_epochs(run)]
     assert read_metrics(tmp_path / CHECKPOINT_NAME)["dev_score"] == max(scores)
-    load_checkpoint(tmp_path / CHECKPOINT_NAME)
+    model, _ = load_checkpoint(tmp_path / CHECKPOINT_NAME)
+    again = evaluate(model.to(run.process.device), config.tasks, run.dev_splits, run.process, bf16=False)
+    assert again["dev_score"] == pytest.approx(max(scores), abs=1e-4)
 
 
 def test_the_costs_of_a_gpu_are_filled_in():

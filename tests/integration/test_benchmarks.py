@@ -2,9 +2,12 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from command_line import ROOT
+from torch import nn
 
 
 def benchmark(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -31,16 +34,53 @@ def test_throughput_lets_every_trainer_train_and_prints_its_ratio():
         # samples/s, (min to max), the ratio to ours.
         speeds = {name: float(cells[0]) for name, cells in rows.items()}
         assert all(speed > 0 for speed in speeds.values())
-        assert rows["mtbert_ray"][4] == "1.00x"
-        assert rows["course code, padded to 128"][4].endswith("x")
+        ratios = {name: float(cells[4].removesuffix("x")) for name, cells in rows.items()}
+        assert ratios["mtbert_ray"] == 1.0 and all(0.01 < ratio < 100 for ratio in ratios.values())
         assert "arithmetic of a row: " in table
+
+
+def test_throughput_takes_our_compiled_encoder_as_one_more_trainer():
+    done = benchmark("throughput.py", "--help")
+    assert "mtbert_ray, compiled" in " ".join(done.stdout.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(("adapter", "flops_a_token"), [("none", 6 * 128), ("lora", 4 * 128 + 6 * (2 * 8 + 2 * 16))])
+def test_a_frozen_layer_needs_two_thirds_of_a_trained_one_s_arithmetic(adapter, flops_a_token, monkeypatch):
+    """One layer of 8 inputs and 16 outputs; under LoRA of rank 2 with its two matrices."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    from rivals.arithmetic import flops_of_row
+
+    layer = nn.Linear(8, 16)
+    encoder = nn.ModuleDict({"layer": layer, "pooler": nn.Linear(8, 8)})
+    if adapter == "lora":
+        layer.requires_grad_(False)
+        encoder.update({"lora_A": nn.Linear(8, 2), "lora_B": nn.Linear(2, 16)})
+    assert flops_of_row(encoder, SimpleNamespace(lengths=np.array([10, 20]))) == 15 * flops_a_token
+
+
+def test_heads_only_compares_both_ways_over_the_same_scores():
+    done = benchmark("heads_only.py", "--encoder", "tiny", "--rows", 40, "--dev-rows", 20, "--rounds", 2)
+    assert done.returncode == 0, done.stderr
+    kept, anew, _, ratio, scores = done.stdout.strip().splitlines()
+    assert kept.startswith("outputs kept") and anew.startswith("computed anew")
+    assert float(ratio.split()[0]) > 1
+    assert scores == "dev scores differ by 0.00000 at most"
+
+
+@pytest.mark.ray
+def test_overhead_prints_seconds_and_memory():
+    done = benchmark("overhead.py", "--encoder", "tiny", "--trials", 3)
+    assert done.returncode == 0, done.stderr
+    one, gap, two = done.stdout.strip().splitlines()
+    assert one.startswith("1 at a time: ") and two.startswith("2 at a time: ")
+    assert float(gap.split("median ")[1].split(",")[0]) > 0 and gap.endswith("(2 trials)")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("--run", "imdb"), "imdb; there are sst, quora"),
-        (("--trainer", "Keras"), "Keras; there are mtbert_ray, HF Trainer"),
+        (("--trainer", "Keras"), "Keras; there are mtbert_ray, "),
         (("--encoder", "tiny", "--run", "sst", "--batch-size", 7, "--steps", 10_000), "rows: too few"),
     ],
 )

@@ -33,11 +33,13 @@ def can_multiply() -> bool:
     return available and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
-def linear(x: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -> Tensor:
-    """Return `functional.linear` of the same; what is not float32 on the CPU keeps PyTorch's own way."""
-    if not _fits(x, weight_OI, bias_O):
-        return functional.linear(x, weight_OI, bias_O)
-    result: Tensor = _Linear.apply(x, weight_OI, bias_O)  # type: ignore[no-untyped-call]
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return `functional.linear` of the same, whose names these are; what is not float32 on the CPU is left to it."""
+    if input.ndim < 2 or not _fits(input, weight, bias):
+        return functional.linear(input, weight, bias)
+    # In two dimensions: the operation would give a view, which autograd forbids its caller to change in place.
+    result_NO: Tensor = _Linear.apply(input.flatten(0, -2), weight, bias)  # type: ignore[no-untyped-call]
+    result = result_NO.view(*input.shape[:-1], -1)
     return result
 
 
@@ -49,18 +51,17 @@ def _fits(*tensors: Tensor | None) -> bool:
 
 class _Linear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> Tensor:  # noqa: ANN401
-        ctx.save_for_backward(x, weight_OI)
-        return _product(x, weight_OI, bias_O)
+    def forward(ctx: Any, x_NI: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> Tensor:  # noqa: ANN401
+        ctx.save_for_backward(x_NI, weight_OI)
+        return _product(x_NI, weight_OI, bias_O)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:  # noqa: ANN401
-        x, weight_OI = ctx.saved_tensors
+    def backward(ctx: Any, grad_NO: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:  # noqa: ANN401
+        x_NI, weight_OI = ctx.saved_tensors
         by_x, by_weight, by_bias = ctx.needs_input_grad
-        grad_NO = grad.flatten(0, -2)
         return (
-            _product(grad, weight_OI.t()) if by_x else None,
-            _product(grad_NO.t(), x.flatten(0, -2).t()) if by_weight else None,
+            _product(grad_NO, weight_OI.t()) if by_x else None,
+            _product(grad_NO.t(), x_NI.t()) if by_weight else None,
             grad_NO.sum(dim=0) if by_bias else None,
         )
 

@@ -72,6 +72,29 @@ def parts(*shape):
 MASK = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]], dtype=torch.bool)[:, None, None, :]
 
 
+def test_arguments_have_pytorch_s_names():
+    query, key, value = (x.detach() for x in parts(2, 3, 5, 8))
+    with quick_on_cpu():
+        torch.manual_seed(0)
+        named = functional.scaled_dot_product_attention(
+            query=query, key=key, value=value, attn_mask=MASK, dropout_p=0.5
+        )
+        named_dropout = functional.dropout(input=query, p=0.5)
+    torch.manual_seed(0)
+    assert torch.equal(named, attention(query, key, value, MASK, 0.5))
+    assert torch.equal(named_dropout, dropout(query, 0.5))
+
+
+def test_attention_is_in_float32_under_autocast_as_pytorch_s():
+    """Without dropout to speak of, bfloat16 inputs give what float32 ones of the same numbers give, rounded once."""
+    query, key, value = (x.detach().bfloat16() for x in parts(2, 3, 5, 8))
+    with torch.autocast("cpu", torch.bfloat16):
+        quick = attention(query, key, value, MASK, dropout_p=1 / 2**16)
+    exact = functional.scaled_dot_product_attention(query.float(), key.float(), value.float(), MASK)
+    assert quick.dtype is torch.bfloat16
+    torch.testing.assert_close(quick.float(), exact, rtol=2**-8, atol=1e-4)
+
+
 @pytest.mark.parametrize("mask", [None, MASK])
 @pytest.mark.parametrize("scale", [None, 0.3])
 def test_where_next_to_nothing_is_dropped_attention_is_pytorch_s(mask, scale):

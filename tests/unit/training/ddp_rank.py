@@ -16,9 +16,7 @@ from mtbert_ray.training.process import Process
 
 config_file, rank, world_size, rendezvous, folder = sys.argv[1:]
 torch.set_num_threads(1)
-dist.init_process_group(
-    "gloo", init_method=Path(rendezvous).absolute().as_uri(), rank=int(rank), world_size=int(world_size)
-)
+dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=int(rank), world_size=int(world_size))
 run = TrainingRun(
     TrialConfig.model_validate_json(Path(config_file).read_text()),
     process=Process(rank=int(rank), world_size=int(world_size)),

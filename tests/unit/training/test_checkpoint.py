@@ -4,12 +4,13 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file
+from saved import save_checkpoint
 
 from mtbert_ray.config import TrialConfig, nest
 from mtbert_ray.errors import CheckpointError, ConfigError
 from mtbert_ray.models.build import build_model
 from mtbert_ray.models.encoder import load_tokenizer
-from mtbert_ray.training.checkpoint import load_checkpoint, read_metrics, save_checkpoint, write_metrics
+from mtbert_ray.training.checkpoint import load_checkpoint, read_metrics, write_metrics
 from mtbert_ray.training.init_from import starting_model
 
 TASKS = ("sst", "quora", "sts")

@@ -1,6 +1,7 @@
 """The writer of checkpoints, behind the training and before it: what is on disk, and when."""
 
 import threading
+import time
 
 import pytest
 import torch
@@ -9,18 +10,18 @@ from safetensors.torch import load_file
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.errors import CheckpointError
 from mtbert_ray.models.build import build_model
-from mtbert_ray.training import checkpoint_writer
-from mtbert_ray.training.checkpoint import WEIGHTS_NAME, load_checkpoint, read_metrics
+from mtbert_ray.training import checkpoint
+from mtbert_ray.training.checkpoint import WEIGHTS_NAME, load_checkpoint, read_metrics, write_checkpoint
 from mtbert_ray.training.checkpoint_writer import CheckpointWriter
 
 CONFIG = TrialConfig.model_validate({"encoder": "tiny", "tasks": ["sst"]})
 NAME = "heads.sst.scorer.output.bias"
 
 
-def writer_and_bias(folder, config=CONFIG, *, behind):
+def writer_and_bias(folder, config=CONFIG, *, behind, write=write_checkpoint):
     model = build_model(config)
     bias = dict(model.named_parameters())[NAME]
-    return CheckpointWriter(folder, model, config, behind=behind), bias
+    return CheckpointWriter(folder, model, config, behind=behind, write=write), bias
 
 
 @pytest.mark.parametrize("behind", [False, True])
@@ -37,16 +38,14 @@ def test_the_last_one_stays_with_what_was_told_of_it(tmp_path, behind):
     assert read_metrics(tmp_path / "checkpoint")["train_seconds"] == 3.0
 
 
-def test_behind_it_does_not_wait_for_the_disk(tmp_path, monkeypatch):
+def test_behind_it_does_not_wait_for_the_disk(tmp_path):
     go_on = threading.Event()
-    write = checkpoint_writer.write_checkpoint
 
     def slow(*args):
         assert go_on.wait(timeout=60)
-        write(*args)
+        write_checkpoint(*args)
 
-    monkeypatch.setattr(checkpoint_writer, "write_checkpoint", slow)
-    writer, bias = writer_and_bias(tmp_path, behind=True)
+    writer, bias = writer_and_bias(tmp_path, behind=True, write=slow)
     before = bias.detach().clone()
     writer.save({"epoch": 1})
     writer.write_metrics({"epoch": 1, "train_seconds": 1.0})
@@ -69,12 +68,24 @@ def test_what_goes_wrong_is_raised_and_not_lost(tmp_path, behind):
     with pytest.raises(OSError):
         writer.save({"epoch": 1})
         writer.save({"epoch": 2})
+    writer.close()
+
+
+def test_behind_a_full_disk_is_told_at_the_next_epoch_although_it_is_no_better(tmp_path):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    writer, _ = writer_and_bias(tmp_path, behind=True, write=full)
+    writer.save({"epoch": 1})
+    while not writer._pending[0].done():
+        time.sleep(0.01)
+    with pytest.raises(OSError, match="No space left"):
+        writer.write_metrics({"epoch": 1})
+    writer.close()
 
 
 def test_frozen_weights_are_digested_once(tmp_path, monkeypatch):
     """They are most of the model, and stay."""
-    from mtbert_ray.training import checkpoint
-
     calls = []
     digest = checkpoint.base_fingerprint
     monkeypatch.setattr(checkpoint, "base_fingerprint", lambda *a, **k: (calls.append(1), digest(*a, **k))[1])

@@ -6,13 +6,14 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 from safetensors.torch import load_file
+from saved import save_checkpoint
 
 from mtbert_ray.config import TrialConfig, nest
 from mtbert_ray.config.file import load_config
 from mtbert_ray.errors import CheckpointError, UserError
 from mtbert_ray.models.encoder import load_encoder, load_tokenizer
 from mtbert_ray.models.pretrained import packaged_folder
-from mtbert_ray.training.checkpoint import save_checkpoint, write_metrics
+from mtbert_ray.training.checkpoint import write_metrics
 from mtbert_ray.training.export import export_checkpoint
 from mtbert_ray.training.init_from import starting_model
 

@@ -3,6 +3,13 @@
 from mtbert_ray.config import TrialConfig, nest
 from mtbert_ray.training.inputs import RememberedInputs, load_inputs
 
+MINE = {
+    "name": "mine",
+    "kind": "classification",
+    "num_classes": 2,
+    "source": {"train": "train.csv", "dev": "train.csv", "columns": {"sentence1": "text", "label": "label"}},
+}
+
 
 def config_of(**dotted):
     return TrialConfig.model_validate(nest({"encoder": "tiny", "data.max_train_rows": 8, **dotted}))
@@ -27,7 +34,9 @@ def test_what_does_not_touch_the_rows_gets_them_again():
     assert loaded == ["train"]
 
 
-def test_what_touches_them_has_them_loaded():
+def test_what_touches_them_has_them_loaded(tmp_path, monkeypatch):
+    (tmp_path / "train.csv").write_text("text,label\nA well,1\nA door,0\n")
+    monkeypatch.chdir(tmp_path)
     settings = [
         config_of(),
         config_of(seed=1),
@@ -35,6 +44,8 @@ def test_what_touches_them_has_them_loaded():
         config_of(tasks=["sst"]),
         config_of(**{"data.max_train_rows": 9}),
         config_of(**{"data.max_length": 16}),
+        config_of(encoder="minilm"),
+        config_of(tasks=["sst", MINE]),
     ]
     remembered, loaded = counting()
     for config in settings:

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
+from saved import save_checkpoint
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.errors import CheckpointError, ConfigError, DataError, EncoderError
 from mtbert_ray.models.build import build_model
-from mtbert_ray.training.checkpoint import save_checkpoint
 from mtbert_ray.tuning.inputs import check_inputs
 from mtbert_ray.tuning.space import SearchSpace
 
