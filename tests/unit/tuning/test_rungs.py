@@ -2,17 +2,9 @@
 
 import numpy as np
 import pytest
+from filled_rungs import NAN, filled
 
 from mtbert_ray.tuning.rungs import HalvingConfig, Rungs, rung_levels
-
-NAN = float("nan")
-
-
-def filled(points: list, *, resource: int = 1, max_resource: int = 9, **options) -> Rungs:
-    rungs = Rungs(HalvingConfig(**options), max_resource)
-    for number, losses in enumerate(points):
-        rungs.report(f"t{number}", resource, np.array(losses))
-    return rungs
 
 
 @pytest.mark.parametrize(

@@ -5,19 +5,11 @@ import pickle
 
 import numpy as np
 import pytest
+from filled_rungs import NAN, filled
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtbert_ray.tuning.rungs import Decision, HalvingConfig, Rungs
-
-NAN = float("nan")
-
-
-def filled(points: list, *, resource: int = 1, max_resource: int = 9, **options) -> Rungs:
-    rungs = Rungs(HalvingConfig(**options), max_resource)
-    for number, losses in enumerate(points):
-        rungs.report(f"t{number}", resource, np.array(losses))
-    return rungs
 
 
 @pytest.mark.parametrize("eta", [2.0, 3.0, 4.0])
