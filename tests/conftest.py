@@ -1,12 +1,17 @@
-"""What every test runs with: no hub, its own token cache, one computing thread."""
+"""What every test runs with: no hub, its own token cache, one computing thread, no deadlines."""
 
 import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+# Nothing is timed in a test: a busy machine would fail it.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 ROOT = Path(__file__).parent.parent
 

@@ -101,7 +101,7 @@ def test_every_event_is_read_as_it_was_written(journal):
     assert t1.metrics["dev_score"] == 0.7 and t1.metrics["best_epoch"] == 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(reason=st.text(st.characters(exclude_categories=["Cs"])))
 def test_a_reason_of_any_text_stays_on_its_line(tmp_path_factory, reason):
     folder = tmp_path_factory.mktemp("any") / "sweep"

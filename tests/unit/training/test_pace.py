@@ -61,7 +61,7 @@ def test_nothing_is_said_of_a_task_that_was_not_met_and_is_trained_in_another_wa
     assert (pace.seconds_left() is not None) is is_known
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_an_epoch_like_the_timed_one_takes_as_long(data):
     """Whatever its steps took: the mean is kept, and with it an outlier."""

@@ -141,7 +141,7 @@ class Live:
 
 
 @pytest.mark.parametrize("has_scheduler", [True, False])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(trials, min_size=1, max_size=6))
 def test_a_searcher_is_told_the_same_live_and_from_the_journal(has_scheduler: bool, events: list):
     live = Live(has_scheduler=has_scheduler)
