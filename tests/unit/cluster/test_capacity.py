@@ -122,7 +122,7 @@ def fits_by_trying_everything(nodes, asked):
     return False
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     nodes=st.lists(st.tuples(st.integers(1, 4), st.integers(0, 2)), min_size=1, max_size=3),
     workers=st.integers(1, 3),

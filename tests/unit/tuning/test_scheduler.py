@@ -229,7 +229,7 @@ def test_with_one_objective_it_is_rays_own_asha(mode: str):
 numbers = st.integers(0, 4).map(float)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(numbers, numbers, numbers), min_size=1, max_size=7), st.randoms())
 def test_what_does_not_depend_on_the_order_of_arrival(trials: list, random):
     """Who is on the final front of a rung goes on, and who breaks a constraint by its costs ends, in every order."""

@@ -170,7 +170,7 @@ class Sweep:
                 assert self.run.report(name, iteration, **metrics) == "CONTINUE"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(steps, max_size=25))
 def test_killed_at_any_points_it_decides_as_if_it_had_not_been(tmp_path_factory, events: list):
     whole, killed = Sweep(None), Sweep(tmp_path_factory.mktemp("killed"))
