@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import torch
 import typer
+from mistakes import told_to_the_user
 
 from mtbert_ray.config import TrialConfig, nest
 from mtbert_ray.training.epoch_result import EpochResult
@@ -89,4 +90,4 @@ def _now(process: Process) -> float:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    typer.run(told_to_the_user()(main))

@@ -7,7 +7,8 @@ Run: python benchmarks/overhead.py --data DIR                  (one worker a tri
 Trials train on few rows on purpose, one at a time, so that what is left beside them is the sweep's own: starting the
 trial, its rows and encoder, the checkpoint, what Ray and the journal take. They differ in the learning rate, as those
 of most sweeps do, so a process that is used again has their rows. Memory is what a trial's process has for itself
-(USS), so pages shared with others do not count; two at a time need two processors.
+(USS), so pages shared with others do not count; two at a time need two processors, and trials of seconds: `tiny` ones
+are over before a second process is up.
 """
 
 import statistics
@@ -86,16 +87,19 @@ def gaps_of(sweep: SweepRecord) -> list[float]:
 def _run(folder: Path, space: dict[str, Any]) -> tuple[SweepRecord, float]:
     """Run a sweep; return its record and the highest memory of its trials' processes together, in MiB."""
     YAML().dump(space, folder / "overhead.yaml")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mtbert_ray.sweep", folder / "overhead.yaml", "--out", folder / "out"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    peak = 0.0
-    while process.poll() is None:
-        peak = max(peak, sum(map(_unique_mib, psutil.Process(process.pid).children(recursive=True))))
-        time.sleep(0.2)
-    assert process.returncode == 0, f"the sweep ended with {process.returncode}"
+    log, peak = folder / "sweep.log", 0.0
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mtbert_ray.sweep", folder / "overhead.yaml", "--out", folder / "out"],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        while process.poll() is None:
+            peak = max(peak, sum(map(_unique_mib, psutil.Process(process.pid).children(recursive=True))))
+            time.sleep(0.2)
+    if process.returncode != 0:
+        typer.echo(f"the sweep ended with {process.returncode}:\n{log.read_text()}", err=True)
+        raise typer.Exit(process.returncode)
     return read_journal(folder / "out"), peak
 
 

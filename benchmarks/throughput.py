@@ -23,6 +23,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 import typer
+from mistakes import told_to_the_user
 from rivals import OURS, OURS_COMPILED, TRAINERS
 from rivals.arithmetic import PAPER_RUNS, flops_of_row, paper_run_minutes, peak_tflops, utilisation
 from rivals.stopwatch import Stopwatch
@@ -67,11 +68,14 @@ def main(
         list[str] | None, typer.Option("--run", help=f"Of {', '.join(RUNS)}; the first three if not given.")
     ] = None,
     trainers: Annotated[
-        list[str] | None, typer.Option("--trainer", help=f"Beside ours; all but '{OURS_COMPILED}' if not given.")
+        list[str] | None,
+        typer.Option("--trainer", help=f"Beside ours, of: {'; '.join(TRAINERS)}. All but the compiled if not given."),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
     steps: Annotated[int, typer.Option(min=1, help="Of a run of one epoch.")] = 60,
-    rows: Annotated[int | None, typer.Option(min=1, help="Training rows, in place of --steps.")] = None,
+    rows: Annotated[
+        int | None, typer.Option(min=1, help="Training rows, in place of --steps; down to whole batches.")
+    ] = None,
     epochs: Annotated[int, typer.Option(min=1)] = 1,
     dev_rows: Annotated[int, typer.Option(min=2, help="Rows that are scored.")] = 1000,
     learning_rate: float = 1e-4,
@@ -87,7 +91,11 @@ def main(
     chosen = [OURS, *(name for name in others if name != OURS)]
     for given, known in ((wanted, RUNS), (chosen, TRAINERS)):
         if unknown := set(given) - set(known):
-            raise typer.BadParameter(f"{', '.join(sorted(unknown))}; there are {', '.join(known)}")
+            raise typer.BadParameter(f"{', '.join(sorted(unknown))}; there are {'; '.join(known)}")
+    if rows is not None and rows < batch_size:
+        raise typer.BadParameter(f"--rows {rows} are no batch of {batch_size}")
+    if OURS_COMPILED in chosen and warm_up_steps == 0:
+        raise typer.BadParameter(f"'{OURS_COMPILED}' compiles in its first steps: give --warm-up-steps, as 20")
     if torch.cuda.device_count() > 1:
         raise typer.BadParameter("the Hugging Face Trainer would take every GPU; show one, by CUDA_VISIBLE_DEVICES=0")
     with tempfile.TemporaryDirectory() as folder:
@@ -102,7 +110,7 @@ def main(
                 "warmup_fraction": 0.0,
                 "precision": precision,
                 # Whole batches alone, so that a step is `batch_size` rows.
-                "data.max_train_rows": batch_size * (steps if rows is None else max(1, rows // batch_size)),
+                "data.max_train_rows": batch_size * (steps if rows is None else rows // batch_size),
                 "data.max_dev_rows": dev_rows,
                 **({} if data is None else {"data.source": "course", "data.directory": str(data)}),
                 **RUNS[name],
@@ -127,10 +135,10 @@ def _compare(
     """Let the trainers take turns, and print what came of it."""
     train_rows = len(load_inputs(config, "train")[config.tasks[0].name])
     total_steps = config.epochs * train_rows // config.batch_size
-    if train_rows % config.batch_size or total_steps <= warm_up_steps:
-        raise typer.BadParameter(
-            f"{name} has {train_rows} rows: too few; lower --steps, --batch-size or --warm-up-steps"
-        )
+    if train_rows != config.data.max_train_rows:
+        raise typer.BadParameter(f"{name} has only {train_rows} rows; lower --steps, --rows or --batch-size")
+    if total_steps <= warm_up_steps:
+        raise typer.BadParameter(f"of {total_steps} steps none is left to time after --warm-up-steps {warm_up_steps}")
     measured: dict[str, list[Measured]] = {trainer: [] for trainer in trainers}
     for round_ in range(repeats):
         for trainer in trainers:
@@ -221,4 +229,4 @@ def _row(name: str, *cells: str) -> str:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    typer.run(told_to_the_user()(main))

@@ -79,11 +79,22 @@ def test_overhead_prints_seconds_and_memory():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--run", "imdb"), "imdb; there are sst, quora"),
-        (("--trainer", "Keras"), "Keras; there are mtbert_ray, "),
-        (("--encoder", "tiny", "--run", "sst", "--batch-size", 7, "--steps", 10_000), "rows: too few"),
+        (("--run", "imdb"), "imdb; there are sst; quora"),
+        (("--trainer", "Keras"), "Keras; there are mtbert_ray; "),
+        (("--encoder", "tiny", "--run", "sst", "--steps", 10_000), "sst has only"),
+        (("--encoder", "tiny", "--run", "sst", "--steps", 3, "--warm-up-steps", 3), "of 3 steps none is left"),
+        (("--rows", 5), "--rows 5 are no batch of 32"),
+        (("--trainer", "mtbert_ray, compiled"), "give --warm-up-steps"),
+        (("--encoder", "nosuch"), "encoder 'nosuch' cannot be loaded"),
+        (("--encoder", "tiny", "--data", "nowhere"), "must be the folder of the course's files"),
     ],
 )
 def test_throughput_refuses_what_it_cannot_measure(arguments, message):
     done = benchmark("throughput.py", *arguments)
-    assert done.returncode == 2 and message in " ".join(done.stderr.split())
+    assert done.returncode == 2 and message in " ".join(done.stderr.replace("│", " ").split())
+    assert "Traceback" not in done.stderr
+
+
+def test_overhead_tells_why_its_sweep_ended():
+    done = benchmark("overhead.py", "--encoder", "tiny", "--data", "nowhere")
+    assert done.returncode == 2 and "must be the folder of the course's files" in done.stderr
