@@ -14,7 +14,7 @@ setup: .venv/.complete  ## Build the environment in .venv, at the versions of re
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed; $$($(PYTHON) --version) found. Try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --disable-pip-version-check -q -c requirements.lock -e ".[offline,loralib,hub,bench,dev]"
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c requirements.lock -e ".[offline,loralib,hub,bench,onnx,dev]"
 	@touch $@
 
 quickstart: setup  ## Run a real sweep on this machine's CPU and print where its report is

@@ -10,9 +10,9 @@ from typing import Literal
 from pydantic import model_validator
 
 from mtbert_ray.schema import Schema
+from mtbert_ray.task_metrics import Direction
 from mtbert_ray.tasks import TaskSpec
 
-Direction = Literal["maximise", "minimise"]
 OverTime = Literal["varies", "fixed", "peak", "total"]
 """How a metric changes while a trial trains: either way, not at all, only upwards, or in proportion to the training."""
 MetricValue = float | int | None
@@ -128,7 +128,7 @@ def known_metrics(tasks: Iterable[TaskSpec]) -> dict[str, Metric]:
     """Return `METRICS` with one score a task in front."""
     scores = {
         task.name: Metric(
-            unit="", direction="maximise", meaning=f"{task.kind.metric} on the dev set of {task.name}", best=1.0
+            unit="", direction="maximise", meaning=f"{task.metric} on the dev set of {task.name}", best=1.0
         )
         for task in tasks
     }
@@ -207,7 +207,5 @@ def task_scores(tasks: Sequence[TaskSpec], scores: Mapping[str, float]) -> dict[
         scores: accuracy or Pearson correlation by task name.
     """
     dev_score = sum(scores[task.name] for task in tasks) / len(tasks)
-    on_leaderboard = [
-        (scores[task.name] + 1) / 2 if task.kind.metric == "pearson" else scores[task.name] for task in tasks
-    ]
+    on_leaderboard = [(scores[task.name] + 1) / 2 if task.metric == "pearson" else scores[task.name] for task in tasks]
     return {**scores, "dev_score": dev_score, "leaderboard_score": sum(on_leaderboard) / len(tasks)}

@@ -1,34 +1,36 @@
 """What a task is: its name, its kind, its metric, and where its rows are when they are not of a known data set.
 
-A user's own task of any of the three kinds is declared in YAML alone; `sst`, `quora` and `sts` are known by name.
+A user's own task of any of the four kinds is declared in YAML alone; `sst`, `quora` and `sts` are known by name.
 """
 
 import os
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from mtbert_ray.schema import Schema
+from mtbert_ray.task_metrics import problem_with_metric, task_metric
 
 
 class TaskKind(StrEnum):
     """What a task takes and what it predicts."""
 
     CLASSIFICATION = "classification"  # one sentence -> a class
+    REGRESSION = "regression"  # one sentence -> a number
     PAIR_CLASSIFICATION = "pair_classification"  # two sentences -> a class
     PAIR_REGRESSION = "pair_regression"  # two sentences -> a number
 
     @property
     def is_pair(self) -> bool:
         """Whether an example has two sentences."""
-        return self is not TaskKind.CLASSIFICATION
+        return self in (TaskKind.PAIR_CLASSIFICATION, TaskKind.PAIR_REGRESSION)
 
     @property
-    def metric(self) -> Literal["accuracy", "pearson"]:
-        """The score of a task of this kind: accuracy, or Pearson correlation for a regression."""
-        return "pearson" if self is TaskKind.PAIR_REGRESSION else "accuracy"
+    def is_regression(self) -> bool:
+        """Whether a number is predicted, and not a class."""
+        return self in (TaskKind.REGRESSION, TaskKind.PAIR_REGRESSION)
 
 
 class Columns(Schema):
@@ -37,11 +39,30 @@ class Columns(Schema):
     sentence1: str = "sentence1"
     """The sentence, or the first of a pair."""
     sentence2: str | None = None
-    """The second sentence of a pair; none for `classification`."""
+    """The second sentence of a pair; none for `classification` and `regression`."""
     label: str = "label"
-    """The class (0 to num_classes - 1) or the number. A row with an empty label is left out of training and dev."""
+    """The class, by its name or by its number from 0, or the number of a regression. A row without a label (an empty
+    one, or -1 where that is no label of the task) is left out of training and dev."""
     id: str | None = None
     """An identifier carried into the prediction files; none numbers the rows."""
+
+
+class DevSplit(Schema):
+    """Dev rows cut from the training rows: the same ones in every trial, in proportion to the labels."""
+
+    dev: float = Field(gt=0, lt=1)
+    """Share of the training rows."""
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    """Draws them."""
+
+
+def _as_separator(value: object) -> object:
+    r"""Read `\t` as a tab, as plain YAML leaves it two characters; refuse what is no single character."""
+    if isinstance(value, str):
+        value = value.replace("\\t", "\t")
+        if len(value) != 1 or value in '"\r\n':
+            raise ValueError(r"must be one character, or \t for a tab (not a quote or a line break)")
+    return value
 
 
 class TableSource(Schema):
@@ -49,12 +70,27 @@ class TableSource(Schema):
 
     kind: Literal["table"] = "table"
     train: str
-    dev: str
+    dev: str | None = None
+    """The labelled rows that trials are scored on; none cuts them from `train` as `split` says."""
+    split: DevSplit | None = None
     test: str | None = None
     """A file without labels, for predictions only."""
     columns: Columns
-    separator: str | None = None
-    """Between fields; none means a tab for .tsv and a comma for .csv."""
+    separator: Annotated[str | None, BeforeValidator(_as_separator)] = None
+    """Between fields, one character or `\\t` for a tab; none means a tab for .tsv and a comma for .csv."""
+    quoting: Literal["auto", "minimal", "none"] = "auto"
+    """Of text files. `minimal`: a field in double quotes may hold separators, line breaks and, doubled, quotes
+    (RFC 4180). `none`: quotes are a part of the text, and each line is a row, as in GLUE's files. `auto`: as
+    `minimal`, but a field that holds both a line break and a separator is refused: mostly a stray quote has swallowed
+    the rows up to the next one."""
+    escapechar: Literal["\\"] | None = None
+    """What stands before a quote inside a quoted field, where that is not doubled."""
+
+    @model_validator(mode="after")
+    def _dev_rows_come_from_one_place(self) -> Self:
+        if (self.dev is None) == (self.split is None):
+            raise ValueError("give either dev: FILE or split: {dev: 0.1}, which cuts the dev rows from the train file")
+        return self
 
 
 class HubSource(Schema):
@@ -65,9 +101,17 @@ class HubSource(Schema):
     subset: str | None = None
     """The configuration of the data set, as `stsb` of `nyu-mll/glue`."""
     train_split: str = "train"
-    dev_split: str = "validation"
+    dev_split: str | None = None
+    """None takes `validation`, unless `split` cuts the dev rows from the training split."""
+    split: DevSplit | None = None
     test_split: str | None = None
     columns: Columns
+
+    @model_validator(mode="after")
+    def _dev_rows_come_from_one_place(self) -> Self:
+        if self.dev_split is not None and self.split is not None:
+            raise ValueError("give either dev_split or split: {dev: 0.1}, which cuts the dev rows from train_split")
+        return self
 
 
 def _kind_of_source(value: object) -> str | None:
@@ -87,39 +131,128 @@ Source = Annotated[
 ]
 
 
+def _as_names(value: object) -> object:
+    """Read numbers among the names of classes as text."""
+    if isinstance(value, list | tuple):
+        if wrong := [item for item in value if isinstance(item, bool) or not isinstance(item, str | int)]:
+            raise ValueError(f"classes has {wrong[0]!r}; a name must be a text (in quotes) or a whole number")
+        return tuple(str(item).strip() for item in value)
+    return value
+
+
 class TaskSpec(Schema):
     """One task of the multitask model."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     """Names the head, the metric and the columns of the report."""
     kind: TaskKind
+    classes: Annotated[tuple[str, ...] | None, BeforeValidator(_as_names)] = Field(default=None, min_length=2)
+    """Names of the classes, in the order of their numbers from 0. None with `num_classes`: the labels are numbers.
+    None without: the labels of the training rows, sorted (`data.classes.with_classes` finds them)."""
     num_classes: int | None = Field(default=None, ge=2)
-    """Number of classes; none for a regression."""
+    """Number of classes; follows from `classes`. None for a regression."""
     label_range: tuple[float, float] | None = None
     """Lowest and highest label of a regression; none for a classification."""
+    metrics: tuple[str, ...] = ()
+    """What it is scored by; the first one is the task's score, which counts in `dev_score`. Of a classification any of
+    accuracy, f1_macro, f1.CLASS, mcc, auroc; of a regression any of pearson, spearman, mae, rmse. None of them means
+    accuracy, or pearson."""
+    weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    """Of its score in `dev_score` and `leaderboard_score`, which are weighted means."""
+    template: str | tuple[str, str] | None = None
+    """What the encoder reads in place of a sentence, as `query: {sentence}`; of a pair one for both sentences or two.
+    None takes the sentence as it is."""
     source: Source | None = None
     """Where the rows are; none takes the data set named by `data.source`, which knows sst, quora and sts."""
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """What it is scored by, the metric of its score first."""
+        return self.metrics or (("pearson",) if self.kind.is_regression else ("accuracy",))
+
+    @property
+    def metric(self) -> str:
+        """The metric of its score, which counts in `dev_score`."""
+        return self.metric_names[0]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What its classes are called, in the order of their numbers: without `classes` by these numbers."""
+        return self.classes or tuple(str(number) for number in range(self.num_classes or 0))
+
+    @property
+    def knows_its_classes(self) -> bool:
+        """Whether there is nothing to find out from the training rows."""
+        return self.kind.is_regression or self.num_classes is not None
+
+    @property
+    def templates(self) -> tuple[str, str]:
+        """The template of each sentence of a pair; the first is that of a single sentence."""
+        template = "{sentence}" if self.template is None else self.template
+        return (template, template) if isinstance(template, str) else template
 
     def with_absolute_paths(self) -> "TaskSpec":
         """Return the same task with its local files by their absolute paths."""
         match self.source:
             case TableSource(train=train, dev=dev, test=test) as table:
-                files = {"train": absolute(train), "dev": absolute(dev), "test": test and absolute(test)}
+                files = {"train": absolute(train), "dev": dev and absolute(dev), "test": test and absolute(test)}
                 return self.model_copy(update={"source": table.model_copy(update=files)})
             case HubSource(dataset=dataset) as hub:
                 found = hub.model_copy(update={"dataset": absolute_if_folder(dataset)})
                 return self.model_copy(update={"source": found})
         return self
 
+    @model_validator(mode="before")
+    @classmethod
+    def _count_the_classes(cls, content: Any) -> Any:  # noqa: ANN401
+        if isinstance(content, Mapping) and content.get("num_classes") is None:
+            classes = content.get("classes")
+            if isinstance(classes, list | tuple) and len(classes) >= 2:
+                return {**content, "num_classes": len(classes)}
+        return content
+
     @model_validator(mode="after")
     def _labels_fit_the_kind(self) -> Self:
-        if self.kind is TaskKind.PAIR_REGRESSION:
+        if self.kind.is_regression:
             if self.num_classes is not None or self.label_range is None:
-                raise ValueError("a pair_regression needs label_range: [lowest, highest] and no num_classes")
+                raise ValueError(f"a {self.kind} needs label_range: [lowest, highest] and no classes or num_classes")
             if not self.label_range[0] < self.label_range[1]:
                 raise ValueError(f"label_range {list(self.label_range)} must rise")
-        elif self.num_classes is None or self.label_range is not None:
-            raise ValueError(f"a {self.kind} needs num_classes and no label_range")
+        elif self.label_range is not None:
+            raise ValueError(f"a {self.kind} has classes and no label_range")
+        elif self.num_classes is None and self.source is None:
+            raise ValueError(f"a {self.kind} without a source needs num_classes")
+        if self.classes is not None:
+            if len(self.classes) != self.num_classes:
+                raise ValueError(f"num_classes is {self.num_classes}, but classes names {len(self.classes)}")
+            if twice := sorted({name for name in self.classes if self.classes.count(name) > 1}):
+                raise ValueError(f"classes names {', '.join(twice)} twice")
+        return self
+
+    @model_validator(mode="after")
+    def _metrics_fit_the_kind(self) -> Self:
+        known = self.class_names if self.knows_its_classes else None
+        problems = [
+            problem_with_metric(name, is_regression=self.kind.is_regression, classes=known) for name in self.metrics
+        ]
+        if wrong := [problem for problem in problems if problem is not None]:
+            raise ValueError("; ".join(wrong))
+        if len(set(self.metrics)) < len(self.metrics):
+            raise ValueError(f"metrics {list(self.metrics)} names one twice")
+        if task_metric(self.metric).direction == "minimise":
+            raise ValueError(
+                f"metrics begins with {self.metric}, of which less is better, so it cannot count in dev_score; "
+                "put pearson or spearman first"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _templates_hold_the_sentence(self) -> Self:
+        if isinstance(self.template, tuple) and not self.kind.is_pair:
+            raise ValueError(f"a {self.kind} has one sentence, so template must be one text")
+        for template in self.templates:
+            if template.count("{sentence}") != 1:
+                raise ValueError(f"template '{template}' must hold {{sentence}} once, as 'query: {{sentence}}'")
         return self
 
     @model_validator(mode="after")

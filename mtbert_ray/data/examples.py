@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from mtbert_ray.errors import DataError, did_you_mean
-from mtbert_ray.tasks import Columns, TaskKind, TaskSpec
+from mtbert_ray.tasks import Columns, TaskSpec
 
 Split = Literal["train", "dev", "test"]
 
@@ -25,7 +25,7 @@ class Examples:
     ids: list[str]
     sentence1: list[str]
     sentence2: list[str] | None
-    """The second sentences of pairs; none for a classification of single sentences."""
+    """The second sentences of pairs; none for single sentences."""
     labels: np.ndarray | None
     """(N,) float64; classes are whole numbers. None for a test split, even if its file has labels."""
     num_unlabelled: int
@@ -183,7 +183,7 @@ def _labels(table: RawTable, task: TaskSpec, frame: pd.DataFrame) -> np.ndarray:
 
 
 def _is_valid(values: np.ndarray, task: TaskSpec) -> np.ndarray:
-    if task.kind is TaskKind.PAIR_REGRESSION:
+    if task.kind.is_regression:
         assert task.label_range is not None, "a TaskSpec checks that a regression has a label_range"
         valid: np.ndarray = (values >= task.label_range[0]) & (values <= task.label_range[1])
     else:

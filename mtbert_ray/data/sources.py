@@ -126,7 +126,8 @@ def _read(task: TaskSpec, data: DataConfig, split: Split) -> RawTable | None:
                 columns_from=f"source.columns of task '{task.name}'",
             )
         case HubSource() as source:
-            split_name = {"train": source.train_split, "dev": source.dev_split, "test": source.test_split}[split]
+            dev_split = source.dev_split or "validation"
+            split_name = {"train": source.train_split, "dev": dev_split, "test": source.test_split}[split]
             return None if split_name is None else read_hub(source, task_name=task.name, split_name=split_name)
         case None:
             assert data.directory is not None, "a DataConfig checks that the course has a directory"

@@ -57,6 +57,14 @@ def _two_classes(logit_B: Tensor) -> Tensor:
     return torch.stack([torch.zeros_like(logit_B), logit_B], dim=-1)
 
 
+def _softmax(logits_BC: Tensor) -> Tensor:
+    return _wide(logits_BC).softmax(dim=-1)
+
+
+def _sigmoid_of_both(logit_B: Tensor) -> Tensor:
+    return _softmax(_two_classes(logit_B))
+
+
 def _likeliest_class(logits_BC: Tensor) -> Tensor:
     return logits_BC.argmax(dim=-1).float()
 
@@ -77,16 +85,23 @@ class Objective:
     """(logits, labels_B) -> loss_B, unreduced, float32 at least whatever the autocast mode."""
     predict: Callable[[Tensor], Tensor]
     """logits -> prediction_B, float32: the class's index, or the number in label units."""
+    probabilities: Callable[[Tensor], Tensor] | None
+    """logits -> probabilities_BC, float32 at least; none for a regression."""
     divergence: Callable[[Tensor, Tensor], Tensor]
     """(logits, other logits) -> divergence_B, how far two outputs for the same rows are apart (Jiang et al. 2020,
     section 3.1): KL in both directions, each with its target taken as given, or the squared difference."""
 
 
-SOFTMAX = Objective(loss=_cross_entropy, predict=_likeliest_class, divergence=_symmetrised_kl)
+SOFTMAX = Objective(loss=_cross_entropy, predict=_likeliest_class, probabilities=_softmax, divergence=_symmetrised_kl)
 """logits_BC, one a class."""
-BINARY = Objective(loss=_binary_cross_entropy, predict=_likelier_class, divergence=_binary_symmetrised_kl)
+BINARY = Objective(
+    loss=_binary_cross_entropy,
+    predict=_likelier_class,
+    probabilities=_sigmoid_of_both,
+    divergence=_binary_symmetrised_kl,
+)
 """logit_B: the log odds of class 1."""
-REGRESSION = Objective(loss=_squared_error, predict=_value, divergence=_squared_error)
+REGRESSION = Objective(loss=_squared_error, predict=_value, probabilities=None, divergence=_squared_error)
 """value_B in label units."""
 
 
@@ -154,7 +169,7 @@ def build_head(
         dropout: rate of each dropout in the head.
     """
     takes_two = task.kind.is_pair and pair_encoding == "separate"
-    if task.kind is TaskKind.PAIR_REGRESSION:
+    if task.kind.is_regression:
         assert task.label_range is not None, "TaskSpec gives a regression its range"
         if takes_two:
             cosine = CosineScorer(width=width, label_range=task.label_range, num_hidden=num_hidden, dropout=dropout)
@@ -164,7 +179,7 @@ def build_head(
         # steps, so until then the weights would have to bend to stand in for it.
         nn.init.constant_(scorer.output.bias, sum(task.label_range) / 2)
         return Head(scorer, REGRESSION)
-    assert task.num_classes is not None, "TaskSpec gives a classification its classes"
+    assert task.num_classes is not None, "data.classes.with_classes has found the classes"
     is_binary = task.kind is TaskKind.PAIR_CLASSIFICATION and task.num_classes == 2
     scorer = LinearScorer(
         width=2 * width if takes_two else width,

@@ -74,6 +74,11 @@ class MultitaskModel(nn.Module):
         """Return prediction_B, float32: the class's index, or the number in label units."""
         return self._head(task).objective.predict(logits)
 
+    def probabilities(self, task: str, logits: Tensor) -> Tensor | None:
+        """Return probabilities_BC, float32 at least; none for a regression."""
+        probabilities = self._head(task).objective.probabilities
+        return None if probabilities is None else probabilities(logits)
+
     def train(self, mode: bool = True) -> Self:
         """Set training or eval mode; a wholly frozen encoder stays in eval mode.
 

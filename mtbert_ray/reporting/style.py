@@ -13,10 +13,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import AutoMinorLocator, NullFormatter
 
-from mtbert_ray.metrics import Direction
 from mtbert_ray.records import TrialRecord
 from mtbert_ray.reporting.outcome import Outcome
 from mtbert_ray.reporting.wording import axis_label, setting_value
+from mtbert_ray.task_metrics import Direction
 
 # Okabe and Ito's palette, told apart by every kind of colour vision; the markers differ as well.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")

@@ -3,8 +3,9 @@
 import math
 from typing import Any
 
-from mtbert_ray.metrics import METRICS, Direction
+from mtbert_ray.metrics import METRICS
 from mtbert_ray.records import Scalar, as_scalar
+from mtbert_ray.task_metrics import Direction
 
 _SUFFIXES = {"_gib": "", "_kj": "", "_seconds": " time", "_percent": " share"}
 _ACRONYMS = {"gpu": "GPU", "cpu": "CPU", "rss": "RSS"}

@@ -14,7 +14,7 @@ from mtbert_ray.data.table import FORMATS, SEPARATORS
 from mtbert_ray.errors import ConfigError, UserError
 from mtbert_ray.files import make_folder, put_file
 from mtbert_ray.sampling.sample import Sample
-from mtbert_ray.tasks import TableSource, TaskKind, TaskSpec
+from mtbert_ray.tasks import TableSource, TaskSpec
 
 TOPIC_COLUMN = "topic"
 CONFIDENCE_COLUMN = "confidence"
@@ -80,7 +80,7 @@ def sample_frame(sample: Sample, task: TaskSpec) -> pd.DataFrame:
     content[columns.sentence1] = [examples.sentence1[row] for row in rows]
     if columns.sentence2 is not None and examples.sentence2 is not None:
         content[columns.sentence2] = [examples.sentence2[row] for row in rows]
-    content[columns.label] = labels if task.kind is TaskKind.PAIR_REGRESSION else labels.astype(np.int64)
+    content[columns.label] = labels if task.kind.is_regression else labels.astype(np.int64)
     content[TOPIC_COLUMN] = np.repeat([topic.name for topic in sample.topics], [len(t.rows) for t in sample.topics])
     content[CONFIDENCE_COLUMN] = np.concatenate([topic.confidence for topic in sample.topics]).round(6)
     return pd.DataFrame(content, index=pd.Index(rows))

@@ -1,6 +1,7 @@
 """Predictions over a split, shared among the ranks, and their scores."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -16,29 +17,42 @@ from mtbert_ray.training.process import Process
 FloatArray = npt.NDArray[np.float64]
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Predicted:
+    """A model's answers for the rows of a split, in their order."""
+
+    values: FloatArray
+    """(N,) class indices, or numbers in label units."""
+    probabilities: FloatArray | None
+    """(N, C); none for a regression."""
+
+
 @torch.inference_mode()
-def predict(model: MultitaskModel, task: str, split: Split, process: Process, *, bf16: bool) -> FloatArray:
+def predict(model: MultitaskModel, task: TaskSpec, split: Split, process: Process, *, bf16: bool) -> Predicted:
     """Return the predictions for every row of a split, in the order of its rows, on every rank.
 
     Args:
         model: the bare model, not its DDP wrapper; left in eval mode.
-        task: the task's name.
+        task: whose head answers.
         split: N encoded rows.
         process: the ranks share the rows.
         bf16: whether the forward pass is autocast to bfloat16.
-
-    Returns:
-        (N,) class indices or numbers in label units.
     """
     model.eval()
-    # Each rank fills its own rows; the sum over ranks puts them together with one collective a split.
-    predictions_N = torch.zeros(len(split), dtype=torch.float32, device=process.device)
-    for batch in eval_batches(split, task=task, rank=process.rank, world_size=process.world_size):
+    # Each rank fills its own rows; the sum over ranks puts them together with one collective a split. The value stands
+    # before the probabilities.
+    width = 1 if task.kind.is_regression else 1 + (task.num_classes or 0)
+    answers = torch.zeros(len(split), width, dtype=torch.float32, device=process.device)
+    for batch in eval_batches(split, task=task.name, rank=process.rank, world_size=process.world_size):
         on_device = batch.to(process.device)
         with torch.autocast(process.device.type, dtype=torch.bfloat16, enabled=bf16):
-            logits = model(task, on_device.sentences)
-        predictions_N[on_device.rows] = model.predict(task, logits).float()
-    return process.sum(predictions_N).cpu().numpy().astype(np.float64)
+            logits = model(task.name, on_device.sentences)
+        answers[on_device.rows, 0] = model.predict(task.name, logits).float()
+        probabilities_BC = model.probabilities(task.name, logits)
+        if probabilities_BC is not None:
+            answers[on_device.rows, 1:] = probabilities_BC.float()
+    in_numpy = process.sum(answers).cpu().numpy().astype(np.float64)
+    return Predicted(values=in_numpy[:, 0], probabilities=None if width == 1 else in_numpy[:, 1:])
 
 
 def score(task: TaskSpec, predictions: FloatArray, labels: FloatArray) -> float:
@@ -52,7 +66,7 @@ def score(task: TaskSpec, predictions: FloatArray, labels: FloatArray) -> float:
         labels: (N,)
     """
     assert predictions.shape == labels.shape, f"{predictions.shape} predictions for {labels.shape} labels"
-    if task.kind.metric == "accuracy":
+    if task.metric == "accuracy":
         return float(np.mean(predictions == labels))
     if np.ptp(predictions) == 0 or np.ptp(labels) == 0:
         return 0.0
@@ -72,6 +86,6 @@ def evaluate(
     for task in tasks:
         split = splits[task.name]
         assert split.labels is not None, f"the rows of {task.name} have no labels"
-        predictions = predict(model, task.name, split, process, bf16=bf16)
-        scores[task.name] = score(task, predictions, np.asarray(split.labels, dtype=np.float64))
+        predicted = predict(model, task, split, process, bf16=bf16)
+        scores[task.name] = score(task, predicted.values, np.asarray(split.labels, dtype=np.float64))
     return task_scores(tasks, scores)

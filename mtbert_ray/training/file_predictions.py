@@ -72,7 +72,7 @@ def predict_files(
     done: list[FilePredictions] = []
     for task, path, examples in read:
         announce(f"predicting {path}: {len(examples)} rows")
-        predictions = predict(model, task.name, encode(examples, config, tokenizer), process, bf16=bf16)
+        predictions = predict(model, task, encode(examples, config, tokenizer), process, bf16=bf16).values
         written = folder / predictions_name(task, path)
         write_predictions(written, task, examples.ids, predictions)
         done.append(_about(task, path, examples, predictions, written))
@@ -93,6 +93,6 @@ def _about(task: TaskSpec, path: Path, examples: Examples, predictions: FloatArr
         written=written,
         num_rows=len(examples),
         num_unlabelled=examples.num_unlabelled,
-        metric=task.kind.metric,
+        metric=task.metric,
         score=None if examples.labels is None else score(task, predictions, examples.labels),
     )

@@ -57,7 +57,7 @@ def model_card(
 
 
 def _scores(config: TrialConfig, metrics: Metrics) -> list[tuple[str, str, str]]:
-    named: list[tuple[str, str]] = [(task.name, task.kind.metric) for task in config.tasks]
+    named: list[tuple[str, str]] = [(task.name, task.metric) for task in config.tasks]
     named += [(name, METRICS[name].meaning) for name in _SCORES]
     return [(name, meaning, f"{value:.4f}") for name, meaning in named if (value := metrics.get(name)) is not None]
 

@@ -11,7 +11,7 @@ from mtbert_ray.data.sources import Split
 from mtbert_ray.files import make_folder
 from mtbert_ray.metrics import task_scores
 from mtbert_ray.models.multitask import MultitaskModel
-from mtbert_ray.tasks import TaskKind, TaskSpec
+from mtbert_ray.tasks import TaskSpec
 from mtbert_ray.training.evaluate import FloatArray, predict, score
 from mtbert_ray.training.inputs import load_inputs
 from mtbert_ray.training.loop import uses_bf16
@@ -64,7 +64,7 @@ def predict_all(
     for split in splits:
         for name, rows in load_inputs(config, split).items():
             announce(f"predicting {name} {split}: {len(rows)} rows")
-            predictions = predict(model, name, rows, process, bf16=bf16)
+            predictions = predict(model, tasks[name], rows, process, bf16=bf16).values
             files.append(folder / f"{_FILE_STEMS.get(name, name)}-{split}-output.csv")
             write_predictions(files[-1], tasks[name], rows.ids, predictions)
             if rows.labels is not None:
@@ -81,7 +81,7 @@ def write_predictions(path: Path, task: TaskSpec, ids: Sequence[str], prediction
         ids: (N,) as in the data.
         predictions: (N,)
     """
-    is_number = task.kind is TaskKind.PAIR_REGRESSION
+    is_number = task.kind.is_regression
     lines = [f"id \t {_HEADERS.get(task.name, f'Predicted_{task.name}')} \n"]
     for row_id, prediction in zip(ids, predictions, strict=True):
         value = float(prediction) if is_number else int(prediction)

@@ -12,7 +12,7 @@ PAIRS = {"dataset": "x/y", "columns": {"sentence2": "other"}}
 
 def test_the_three_known_tasks_are_said_by_name():
     assert [TASK.validate_python(name) for name in ("sst", "quora", "sts")] == [SST, QUORA, STS]
-    assert [task.kind.metric for task in KNOWN_TASKS.values()] == ["accuracy", "accuracy", "pearson"]
+    assert [task.metric for task in KNOWN_TASKS.values()] == ["accuracy", "accuracy", "pearson"]
     assert [task.kind.is_pair for task in KNOWN_TASKS.values()] == [False, True, True]
     assert (SST.num_classes, QUORA.num_classes, STS.label_range) == (5, 2, (0.0, 5.0))
     with pytest.raises(ValidationError, match=r"unknown task 'SST' \(known by name: sst, quora, sts; others need"):
@@ -37,10 +37,19 @@ def test_a_source_is_of_the_kind_that_its_keys_say():
         ({"name": "Topic"}, "string_pattern_mismatch"),
         ({"name": "a.b"}, "string_pattern_mismatch"),
         ({"name": ""}, "string_pattern_mismatch"),
-        ({"num_classes": None}, "a classification needs num_classes and no label_range"),
+        ({"classes": ["a", "b"]}, "num_classes is 3, but classes names 2"),
+        ({"classes": ["a", "b", "a"]}, "classes names a twice"),
+        ({"classes": ["a", "b", True]}, "a name must be a text"),
+        ({"metrics": ["f1_marco"]}, r"none of a classification; did you mean 'f1_macro'\? \(accuracy, .*, f1.CLASS\)"),
+        ({"metrics": ["f1.7"]}, r"metric 'f1.7' names no class \(0, 1, 2\)"),
+        ({"metrics": ["pearson"]}, "none of a classification"),
+        ({"metrics": ["accuracy", "accuracy"]}, "names one twice"),
+        ({"template": "query:"}, "must hold {sentence} once"),
+        ({"template": ["{sentence}", "{sentence}"]}, "a classification has one sentence"),
+        ({"weight": 0}, "greater than 0"),
         ({"num_classes": 1}, "greater than or equal to 2"),
-        ({"label_range": (0, 1)}, "a classification needs num_classes and no label_range"),
-        ({"kind": "pair_regression"}, r"a pair_regression needs label_range: \[lowest, highest\] and no num_classes"),
+        ({"label_range": (0, 1)}, "a classification has classes and no label_range"),
+        ({"kind": "pair_regression"}, r"a pair_regression needs label_range: \[lowest, highest\] and no classes"),
         (
             {"kind": "pair_regression", "num_classes": None, "label_range": (5, 5)},
             r"label_range \[5.0, 5.0\] must rise",

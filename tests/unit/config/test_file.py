@@ -117,7 +117,7 @@ def test_one_mistake_is_one_line(read, content, expected):
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        ("{train: a.csv, columns: {}}", "tasks.0.source.table.dev: Field required"),
+        ("{train: a.csv, columns: {}}", "tasks.0.source.table: give either dev: FILE or split: {dev: 0.1}"),
         ("{kind: parquet, train: a, dev: b, columns: {}}", "tasks.0.source: must be a mapping with the files of a 'ta"),
         (
             "a.csv",

@@ -1,0 +1,74 @@
+"""What a task can be scored by: the names, directions and bounds of its metrics.
+
+How they are computed is `training/scoring.py`'s. `f1.CLASS` stands for the F1 of one class, by its name or number.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from mtbert_ray.errors import did_you_mean
+
+Direction = Literal["maximise", "minimise"]
+F1_OF_CLASS = "f1."
+"""What the name of the F1 of one class begins with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskMetric:
+    """A way to score predictions against labels."""
+
+    meaning: str
+    direction: Direction = "maximise"
+    worst: float | None = None
+    """What no predictions can be worse than; none where there is no such value."""
+    best: float | None = None
+    """What no predictions can be better than."""
+    is_correlation: bool = False
+    """Whether (r + 1) / 2 stands for it in a leaderboard's mean."""
+
+
+_F1_OF_CLASS = TaskMetric(meaning="F1 of one class", worst=0.0, best=1.0)
+
+CLASSIFICATION_METRICS: dict[str, TaskMetric] = {
+    "accuracy": TaskMetric(meaning="accuracy", worst=0.0, best=1.0),
+    "f1_macro": TaskMetric(meaning="macro F1, the mean of the classes' F1", worst=0.0, best=1.0),
+    "mcc": TaskMetric(meaning="Matthews correlation coefficient", worst=-1.0, best=1.0),
+    "auroc": TaskMetric(
+        meaning="area under the ROC curve; of several classes the mean of each against the rest", worst=0.0, best=1.0
+    ),
+}
+REGRESSION_METRICS: dict[str, TaskMetric] = {
+    "pearson": TaskMetric(meaning="Pearson correlation", worst=-1.0, best=1.0, is_correlation=True),
+    "spearman": TaskMetric(meaning="Spearman rank correlation", worst=-1.0, best=1.0, is_correlation=True),
+    "mae": TaskMetric(meaning="mean absolute error", direction="minimise", best=0.0),
+    "rmse": TaskMetric(meaning="root mean squared error", direction="minimise", best=0.0),
+}
+
+
+def task_metric(name: str) -> TaskMetric:
+    """Return the metric of a name that has been checked."""
+    if name.startswith(F1_OF_CLASS):
+        return _F1_OF_CLASS
+    return (CLASSIFICATION_METRICS | REGRESSION_METRICS)[name]
+
+
+def problem_with_metric(name: str, *, is_regression: bool, classes: Sequence[str] | None) -> str | None:
+    """Return why a task cannot be scored by a metric, or none when it can.
+
+    Args:
+        name: as a user has written it.
+        is_regression: whether the task predicts a number.
+        classes: names of the task's classes; none where they are not known yet.
+    """
+    allowed = REGRESSION_METRICS if is_regression else CLASSIFICATION_METRICS
+    if name in allowed:
+        return None
+    of_class = "" if is_regression else f", {F1_OF_CLASS}CLASS"
+    if not is_regression and name.startswith(F1_OF_CLASS):
+        label = name.removeprefix(F1_OF_CLASS)
+        if label and (classes is None or label in classes):
+            return None
+        return f"metric '{name}' names no class{did_you_mean(label, classes or ())} ({', '.join(classes or ())})"
+    what = "a regression" if is_regression else "a classification"
+    return f"metric '{name}' is none of {what}{did_you_mean(name, allowed)} ({', '.join(allowed)}{of_class})"
