@@ -180,8 +180,13 @@ def _float32_step(size: float) -> float:
 
 def _one_class(what: str, task: TaskSpec, values: FloatArray) -> str | None:
     if (values == values[0]).all():
-        return f"every {what} is of class '{task.class_names[int(values[0])]}'"
+        return f"every {what} is of class '{_class_name(task, int(values[0]))}'"
     return None
+
+
+def _class_name(task: TaskSpec, index: int) -> str:
+    """Return what a class is called: its number before its name has been found among the training rows."""
+    return task.class_names[index] if index < len(task.class_names) else str(index)
 
 
 def _missing_classes(task: TaskSpec, labels: FloatArray) -> str | None:
