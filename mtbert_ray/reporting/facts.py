@@ -54,9 +54,13 @@ def notes_of(outcome: Outcome) -> tuple[str, ...]:
     for problem, trial_ids in by_problem.items():
         notes.append(f"GPU metrics are not known for {', '.join(trial_ids)}: {problem}.")
     notes += _without_value(outcome.sweep)
-    finished = sum(trial.status == "finished" for trial in outcome.sweep.trials)
-    if outcome.objectives and (unmeasured := finished - len(outcome.compared)):
-        notes.append(f"{counted(unmeasured, 'finished trial')} could not be compared: an objective has no value.")
+    compared = {trial.trial_id for trial in outcome.compared}
+    unmeasured = sum(
+        trial.status == "finished" and trial.trial_id not in compared and not trial.without_value
+        for trial in outcome.sweep.trials
+    )
+    if outcome.objectives and unmeasured:
+        notes.append(f"{counted(unmeasured, 'finished trial')} could not be compared: an objective was not measured.")
     if outcome.front and not (outcome.front_losses < reference_losses(outcome.objectives)).all(axis=1).any():
         notes.append("No trial on the front is better than the reference in every objective.")
     return tuple(notes)

@@ -29,8 +29,15 @@ class FilePredictions:
     num_rows: int
     num_unlabelled: int
     """Rows left out because they alone have no label."""
+    metric: str
+    """Of the task's score."""
     scores: Mapping[str, Score]
-    """By the name of the metric, the task's own first; empty for a file without labels."""
+    """Metric -> score, that of the task first; empty for a file without labels."""
+
+    @property
+    def score(self) -> float | None:
+        """None for a file without labels, and where it is undefined."""
+        return self.scores[self.metric].value if self.scores else None
 
 
 def predictions_name(task: TaskSpec, path: Path) -> str:
@@ -93,5 +100,6 @@ def _about(task: TaskSpec, path: Path, examples: Examples, predicted: Predicted,
         written=written,
         num_rows=len(examples),
         num_unlabelled=examples.num_unlabelled,
+        metric=task.metric,
         scores={} if examples.labels is None else score_all(task, predicted, examples.labels),
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -31,12 +31,12 @@ class MeteredEpoch:
     outlook: dict[str, MetricValue]
     """What the run comes to as it looks now (`mtbert_ray.records.outlook`)."""
     is_last: bool
-    undefined: dict[str, str]
-    """Scores that are null -> why."""
     gpu_problem: str | None
     """Why metrics of the GPU are null although the run holds a GPU."""
     profile_problem: str | None = None
     """Why fewer steps were profiled than were asked for; known with the last epoch."""
+    undefined: dict[str, str] = field(default_factory=dict)
+    """Scores that are null -> why."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -58,8 +58,8 @@ def answer(request: PredictionRequest, *, announce: Callable[[str], None]) -> li
             warnings.warn(f"--data has no effect: {why}", stacklevel=2)
         config = config.model_copy(update={"data": config.data.on_course_files(request.data)})
     written = predict_all(model, config, folder, process=process, announce=announce)
-    scores = [f"{name} {value:.4f}" for name, value in written.scores.values.items() if value is not None]
-    lines = [*map(str, written.files), ", ".join(scores), *in_words(written.scores.undefined)]
+    scores = [f"{name} {value:.4f}" for name, value in written.scores.items() if value is not None]
+    lines = [*map(str, written.files), ", ".join(scores), *in_words(written.undefined)]
     return [line for line in lines if line]
 
 

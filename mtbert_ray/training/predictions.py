@@ -15,7 +15,7 @@ from mtbert_ray.training.evaluate import FloatArray, predict, score_all
 from mtbert_ray.training.inputs import load_inputs
 from mtbert_ray.training.loop import uses_bf16
 from mtbert_ray.training.process import Process
-from mtbert_ray.training.scoring import Score, Scores, scores_of
+from mtbert_ray.training.scoring import Score, scores_of
 
 # The course's own names and headers, its spelling included; other tasks follow the same pattern.
 _FILE_STEMS = {"quora": "para"}
@@ -27,8 +27,10 @@ class Predictions:
     """What was written, and what the dev predictions score."""
 
     files: tuple[Path, ...]
-    scores: Scores
-    """Of the dev rows."""
+    scores: dict[str, float | None]
+    """Each task's dev scores, dev_score and leaderboard_score; null where undefined."""
+    undefined: dict[str, str]
+    """Those that are null -> why."""
 
 
 def predict_all(
@@ -69,7 +71,8 @@ def predict_all(
             write_predictions(files[-1], tasks[name], rows.ids, predicted.values)
             if rows.labels is not None:
                 scored[name] = score_all(tasks[name], predicted, rows.labels.numpy().astype(np.float64))
-    return Predictions(files=tuple(files), scores=scores_of(config.tasks, scored))
+    scores = scores_of(config.tasks, scored)
+    return Predictions(files=tuple(files), scores=scores.values, undefined=scores.undefined)
 
 
 def write_predictions(path: Path, task: TaskSpec, ids: Sequence[str], predictions: FloatArray) -> None:

@@ -10,7 +10,7 @@ from mtbert_ray.undefined import in_words
 
 
 def undefined_notes(space: SearchSpace) -> Iterator[str]:
-    """Yield a sentence for each score without a value, as `No trial has a value: no dev_score: sim has no pearson: ...`.
+    """Yield a sentence for each score that no trial can have.
 
     Args:
         space: whose data can be read, and has been, so that its tokens are cached.

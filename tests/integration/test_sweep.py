@@ -100,7 +100,7 @@ def test_a_trial_that_fails_says_why_and_the_others_go_on(space_file, tmp_path):
     assert set(by_status) == {"failed", "finished"}
     assert by_status["failed"].reason.startswith("the training loss of")
     assert by_status["failed"].failure_kind == "diverged"
-    assert "DivergedError" in (tmp_path / "some" / "report.md").read_text()
+    assert "failed (diverged)" in (tmp_path / "some" / "report.md").read_text()
 
     all_fail = run(
         "sweep",
