@@ -7,17 +7,25 @@ import pytest
 from fake_tune import run
 from ray.exceptions import RayTaskError
 from ray.train import ControllerError, WorkerGroupError
-from test_searcher_conformance import OBJECTIVES, SEARCHERS, num_asked, searcher_of, space_of
 from told_sweep import Sweep
 
 from mtbert_ray.errors import DivergedError
 from mtbert_ray.journal import read_journal
+from mtbert_ray.metrics import Objective
 from mtbert_ray.records import final_metrics
 from mtbert_ray.tuning.failure import failure_kind_of, reason_of
 from mtbert_ray.tuning.remaining import was_cut_off
+from mtbert_ray.tuning.searchers import SEARCHERS
 from mtbert_ray.tuning.searchers.telling import Telling
+from mtbert_ray.tuning.space.model import SearchSpace
+from mtbert_ray.tuning.space.parameters import Choice
 
 DIVERGED = DivergedError("the training loss of sst is not finite in epoch 2; a lower learning rate than 1 may help")
+
+OBJECTIVES = {
+    "dev_score": Objective(direction="maximise", reference=0.0),
+    "train_seconds": Objective(direction="minimise", reference=100.0),
+}
 
 
 def task_error(cause: BaseException) -> RayTaskError:
@@ -27,9 +35,11 @@ def task_error(cause: BaseException) -> RayTaskError:
 @pytest.mark.parametrize("algorithm", sorted(SEARCHERS))
 @pytest.mark.parametrize("missing", [None, math.nan])
 def test_no_searcher_is_troubled_by_trials_without_a_value(algorithm, missing):
-    searcher = searcher_of(algorithm)
-    telling = Telling(space_of(algorithm), OBJECTIVES)
-    for number in range(num_asked(algorithm, 12)):
+    search = {"batch_size": Choice(values=(8, 16, 32, 64)), "epochs": Choice(values=(1, 2, 3, 4))}
+    trials = None if algorithm == "grid" else 12
+    space = SearchSpace(name="s", objectives=OBJECTIVES, search=search, algorithm=algorithm, trials=trials)
+    searcher, telling = SEARCHERS[algorithm](space), Telling(space, OBJECTIVES)
+    for number in range(12):
         asked = searcher.ask()
         if asked is None:
             break
