@@ -51,6 +51,12 @@ class CheckpointError(UserError):
     """A checkpoint folder that is missing something or does not fit its encoder."""
 
 
+class DivergedError(UserError):
+    """A model's weights, losses or outputs are no longer finite numbers: nothing that it says means anything."""
+
+    exit_code = 1
+
+
 def did_you_mean(got: object, allowed: Iterable[str], *, prefix: str = "") -> str:
     """Return `"; did you mean 'x'?"` for the nearest allowed name, or an empty string when none is near.
 

@@ -186,9 +186,7 @@ def _fold(path: Path, started: SweepStarted, events: Sequence[Event], *, torn: b
             case ProbeFinished():
                 trials[event.trial_id].probe = event
             case EpochFinished():
-                trial = trials[event.trial_id]
-                trial.epochs.append(event.metrics)
-                trial.gpu_problem = event.gpu_problem or trial.gpu_problem
+                trials[event.trial_id].add_epoch(event)
             case TrialFinished():
                 trial = trials[event.trial_id]
                 trial.status, trial.ended, trial.checkpoint = "finished", event.time, event.checkpoint

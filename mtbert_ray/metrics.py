@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from mtbert_ray.schema import Schema
-from mtbert_ray.task_metrics import Direction
+from mtbert_ray.task_metrics import Direction, task_metric
 from mtbert_ray.tasks import TaskSpec
 
 OverTime = Literal["varies", "fixed", "peak", "total"]
@@ -199,13 +199,23 @@ Objectives = Mapping[str, Objective]
 """Metric name -> objective, in the order of the YAML, which is the order of the axes."""
 
 
-def task_scores(tasks: Sequence[TaskSpec], scores: Mapping[str, float]) -> dict[str, float]:
-    """Return the tasks' scores with `dev_score` and `leaderboard_score`.
+def task_scores(tasks: Sequence[TaskSpec], scores: Mapping[str, MetricValue]) -> dict[str, MetricValue]:
+    """Return the tasks' scores with `dev_score` and `leaderboard_score`, their means by the tasks' weights.
+
+    Both are null where a task's score is: a mean over the others would be another score.
 
     Args:
         tasks: the tasks trained on.
-        scores: accuracy or Pearson correlation by task name.
+        scores: each task's score under its name, null where it is undefined; others are passed on.
     """
-    dev_score = sum(scores[task.name] for task in tasks) / len(tasks)
-    on_leaderboard = [(scores[task.name] + 1) / 2 if task.metric == "pearson" else scores[task.name] for task in tasks]
-    return {**scores, "dev_score": dev_score, "leaderboard_score": sum(on_leaderboard) / len(tasks)}
+    means: dict[str, MetricValue] = dict.fromkeys(("dev_score", "leaderboard_score"))
+    own = [value for task in tasks if (value := scores[task.name]) is not None]
+    if len(own) == len(tasks):
+        on_leaderboard = [
+            (value + 1) / 2 if task_metric(task.metric).is_correlation else value
+            for task, value in zip(tasks, own, strict=True)
+        ]
+        total = sum(task.weight for task in tasks)
+        for name, values in zip(means, (own, on_leaderboard), strict=True):
+            means[name] = sum(task.weight * value for task, value in zip(tasks, values, strict=True)) / total
+    return {**scores, **means}

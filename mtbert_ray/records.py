@@ -11,13 +11,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from mtbert_ray.metrics import Metrics, MetricValue, Objective, whole_run
 from mtbert_ray.schema import Schema
+from mtbert_ray.undefined import in_words
 
 Scalar = str | int | float | bool | None
 """What a hyperparameter's value can be in a table; lists and mappings are written as JSON text."""
+
+
+def _without_infinities(metrics: dict[str, MetricValue]) -> dict[str, MetricValue]:
+    """Return the same with null for NaN and infinity: JSON has neither, and neither is a value of anything."""
+    return {name: value if value is None or math.isfinite(value) else None for name, value in metrics.items()}
+
+
+FiniteMetrics = Annotated[dict[str, MetricValue], AfterValidator(_without_infinities)]
+"""Metric name -> number, or null where it has no value."""
 
 
 class _Event(Schema):
@@ -78,9 +88,9 @@ class ProbeFinished(_Event):
     trial_id: str
     steps: int
     """Optimiser steps taken, warm-up included."""
-    metrics: dict[str, MetricValue]
+    metrics: FiniteMetrics
     """Spent until then."""
-    outlook: dict[str, MetricValue]
+    outlook: FiniteMetrics
     """What the whole run would cost."""
     gpu_problem: str | None = None
 
@@ -90,7 +100,9 @@ class EpochFinished(_Event):
 
     event: Literal["epoch"] = "epoch"
     trial_id: str
-    metrics: dict[str, MetricValue]
+    metrics: FiniteMetrics
+    undefined: dict[str, str] = Field(default_factory=dict)
+    """Scores that are null -> why."""
     gpu_problem: str | None = None
     """Why metrics of the GPU are null although the trial holds one."""
 
@@ -121,8 +133,9 @@ class TrialStopped(_Event):
     """Folder of the best checkpoint so far, relative to the sweep's folder."""
 
 
-FailureKind = Literal["error", "died"]
-"""What made a trial fail: an error of its own, which would come again, or the death of its process or node."""
+FailureKind = Literal["error", "died", "diverged"]
+"""What made a trial fail: an error of its own, which would come again, the death of its process or node, or weights,
+losses or outputs that are not finite, which would come again as well."""
 
 
 class TrialFailed(_Event):
@@ -155,6 +168,9 @@ Event = Annotated[
 ]
 
 
+_MEANS = ("dev_score", "leaderboard_score")
+
+
 @dataclass(kw_only=True)
 class TrialRecord:
     """What the journal knows of one trial."""
@@ -174,6 +190,27 @@ class TrialRecord:
     stop_kind: StopKind | None = None
     failure_kind: FailureKind | None = None
     gpu_problem: str | None = None
+    undefined: dict[int, dict[str, str]] = field(default_factory=dict)
+    """Place of an epoch in `epochs` -> its scores that are null -> why; not of epochs that have them all."""
+
+    def add_epoch(self, event: EpochFinished) -> None:
+        """Take in one more epoch."""
+        if event.undefined:
+            self.undefined[len(self.epochs)] = event.undefined
+        self.epochs.append(event.metrics)
+        self.gpu_problem = event.gpu_problem or self.gpu_problem
+
+    @property
+    def status_in_words(self) -> str:
+        """`failed (diverged)` for a trial that did, and its status for every other."""
+        return "failed (diverged)" if self.failure_kind == "diverged" else self.status
+
+    @property
+    def without_value(self) -> tuple[str, ...]:
+        """Why scores of its result are null, as `no dev_score: sim has no pearson: every label is 2.5`."""
+        if not self.epochs or self.status == "failed":
+            return ()
+        return tuple(in_words(self.undefined.get(best_place(self.epochs), {})))
 
     @property
     def tasks(self) -> list[str]:
@@ -182,10 +219,16 @@ class TrialRecord:
 
     @property
     def metrics(self) -> dict[str, MetricValue]:
-        """The trial's result so far: `final_metrics` of its epochs, or what it had spent at its probe."""
+        """The trial's result so far: `final_metrics` of its epochs, or what it had spent at its probe.
+
+        One that diverged has no scores: what it had learnt came to nothing, and its checkpoint is gone.
+        """
         if not self.epochs and self.probe is not None:
             return self.probe.metrics
-        return final_metrics(self.epochs, self.tasks)
+        found = final_metrics(self.epochs, self.tasks)
+        if self.failure_kind != "diverged":
+            return found
+        return found | dict.fromkeys(name for name in found if is_score(name, self.tasks) or name == "best_epoch")
 
 
 @dataclass(kw_only=True)
@@ -213,14 +256,29 @@ class SweepRecord:
 def final_metrics(epochs: Sequence[Metrics], tasks: Sequence[str]) -> dict[str, MetricValue]:
     """Return a trial's result: the scores of the epoch with the best dev_score, the costs of the last epoch.
 
-    The kept checkpoint is that of the best epoch, and what it cost is all that was spent. Ties go to the earlier
-    epoch. `best_epoch` tells which one it was.
+    The kept checkpoint is that of the best epoch, and what it cost is all that was spent. `best_epoch` tells which one
+    it was.
     """
     if not epochs:
         return {}
-    best = max(epochs, key=_dev_score)
-    scores = {name: best.get(name) for name in (*tasks, "dev_score", "leaderboard_score")}
-    return {**epochs[-1], **scores, "best_epoch": best.get("epoch")}
+    best = epochs[best_place(epochs)]
+    # Both may have scores that the other lacks, as in the journal of another version.
+    names = dict.fromkeys((*tasks, *_MEANS, *(name for name in (*epochs[-1], *best) if is_score(name, tasks))))
+    return {**epochs[-1], **{name: best.get(name) for name in names}, "best_epoch": best.get("epoch")}
+
+
+def is_score(name: str, tasks: Sequence[str]) -> bool:
+    """Whether a metric is a score: of a task, as `topic`, by one of its metrics, as `topic.f1_macro`, or a mean."""
+    return name in _MEANS or name.partition(".")[0] in tasks
+
+
+def best_place(epochs: Sequence[Metrics]) -> int:
+    """Return the place of the epoch with the highest dev_score, of equal ones the first.
+
+    While no epoch has a dev_score the latest one counts as best, so that there is a checkpoint.
+    """
+    scored = [(score, -place) for place, epoch in enumerate(epochs) if (score := _dev_score(epoch)) is not None]
+    return -max(scored)[1] if scored else len(epochs) - 1
 
 
 def outlook(epochs: Sequence[Metrics], tasks: Sequence[str], *, num_epochs: int) -> dict[str, MetricValue]:
@@ -236,10 +294,10 @@ def outlook(epochs: Sequence[Metrics], tasks: Sequence[str], *, num_epochs: int)
     return whole_run(final_metrics(epochs, tasks), share=len(epochs) / num_epochs)
 
 
-def _dev_score(metrics: Metrics) -> float:
+def _dev_score(metrics: Metrics) -> float | None:
     value = metrics.get("dev_score")
-    # NaN compares with nothing, so that the best would depend on where it stands.
-    return float("-inf") if value is None or math.isnan(value) else value
+    # NaN, in an old journal, compares with nothing, so that the best would depend on where it stands.
+    return None if value is None or math.isnan(value) else value
 
 
 def as_scalar(value: object) -> Scalar:

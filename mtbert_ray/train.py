@@ -11,7 +11,7 @@ from rich.progress import Progress
 
 from mtbert_ray.config.file import load_config, parse_assignment
 from mtbert_ray.config.without_effect import without_effect
-from mtbert_ray.errors import UserError
+from mtbert_ray.errors import DivergedError, UserError
 from mtbert_ray.metrics import Metrics
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -34,7 +34,6 @@ def train(
     # Imported here: torch takes seconds, which --help need not wait for.
     from mtbert_ray.training.alone import run_alone
     from mtbert_ray.training.loop import CHECKPOINT_NAME
-    from mtbert_ray.training.loss import DivergedError
 
     folder = out or Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}"
     try:
@@ -50,20 +49,29 @@ def train(
             def show_step(step: int, total: int) -> None:
                 progress.update(bar, description="training", completed=step, total=total)
 
-            for metrics in run_alone(trial, folder, on_step=show_step):
+            for metrics in run_alone(trial, folder, on_step=show_step, warn=_warn):
                 typer.echo(_line(metrics, trial.epochs))
+    except DivergedError as error:
+        typer.echo(f"training failed: {error}", err=True)
+        raise typer.Exit(error.exit_code) from error
     except UserError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(error.exit_code) from error
-    except DivergedError as error:
-        typer.echo(f"training failed: {error}", err=True)
-        raise typer.Exit(1) from error
     typer.echo(f"The best epoch's checkpoint: {folder / CHECKPOINT_NAME}")
 
 
+def _warn(text: str) -> None:
+    warnings.warn(text, stacklevel=1)
+
+
 def _line(metrics: Metrics, epochs: int) -> str:
-    shown = {key: value for key, value in metrics.items() if value is not None and "." not in key and key != "epoch"}
+    shown = {key: value for key, value in metrics.items() if value is not None and _is_shown(key)}
     return f"epoch {metrics['epoch']}/{epochs}: " + ", ".join(f"{key} {value:.4g}" for key, value in shown.items())
+
+
+def _is_shown(metric: str) -> bool:
+    # A task's other scores, as `topic.f1_macro`, are; its share of the loss is not.
+    return metric != "epoch" and not metric.startswith("train_loss.")
 
 
 def main() -> None:

@@ -82,6 +82,7 @@ def report_of(told: MeteredProbe | MeteredEpoch) -> dict[str, Any]:
         "metrics": told.metrics,
         "outlook": told.outlook,
         "epoch": told.metrics["epoch"],
+        "undefined": told.undefined,
         "gpu_problem": told.gpu_problem,
         "profile_problem": told.profile_problem,
         "node_id": node_id,

@@ -14,6 +14,7 @@ from mtbert_ray.reporting.facts import facts_of, notes_of
 from mtbert_ray.reporting.front_points import FrontPoint, front_points, front_values
 from mtbert_ray.reporting.outcome import Outcome, setting_of
 from mtbert_ray.reporting.wording import counted, duration, joined, plain_name, quantity
+from mtbert_ray.task_metrics import task_metric
 
 _ENDS = {
     None: "still running",
@@ -117,7 +118,7 @@ def _ended_early(sweep: SweepRecord, status: str) -> tuple[EndedEarly, ...]:
             setting=setting_of(trial, sweep),
             epochs=len(trial.epochs),
             spent="" if (seconds := trial.metrics.get("train_seconds")) is None else duration(seconds),
-            ended_by=_ENDED_BY[trial.stop_kind],
+            ended_by="divergence" if trial.failure_kind == "diverged" else _ENDED_BY[trial.stop_kind],
             reason=trial.reason or "no reason was recorded",
         )
         for trial in sweep.trials
@@ -168,15 +169,21 @@ def _why_no_front(outcome: Outcome) -> str:
 
 def _asked(outcome: Outcome, place: int) -> AskedObjective:
     name, objective = list(outcome.objectives.items())[place]
-    meaning = METRICS[name].meaning if name in METRICS else f"dev score of the task {name}"
     return AskedObjective(
         name=name,
-        meaning=meaning,
+        meaning=_meaning(name),
         direction=objective.direction,
         reference=quantity(name, objective.reference),
         constraint=_constraint(name, objective),
         best=_best(outcome, name, place),
     )
+
+
+def _meaning(name: str) -> str:
+    if name in METRICS:
+        return METRICS[name].meaning
+    task, dot, metric = name.partition(".")
+    return f"{task_metric(metric).meaning} on the dev set of {task}" if dot else f"dev score of the task {task}"
 
 
 def _constraint(name: str, objective: Objective) -> str:

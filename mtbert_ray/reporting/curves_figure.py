@@ -1,6 +1,7 @@
 """Draws what every trial did by epoch: its dev scores, and below them its training losses."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -24,6 +25,7 @@ from mtbert_ray.reporting.style import (
     title,
 )
 from mtbert_ray.reporting.wording import plain_name
+from mtbert_ray.task_metrics import task_metric
 
 _MAX_COLUMNS = 4
 _FEW = 12
@@ -61,7 +63,7 @@ def curves_drawing(outcome: Outcome, groups: Groups) -> Drawing:
 def score_panels(outcome: Outcome) -> dict[str, str]:
     """Return the scores that get a panel, the mean first, each with the line under its heading."""
     tasks = outcome.sweep.started.tasks
-    return {"dev_score": "mean over the tasks", **dict.fromkeys(tasks, "accuracy"), **_correlations(outcome)}
+    return {"dev_score": "mean over the tasks", **dict.fromkeys(tasks, "accuracy"), **_meanings(outcome)}
 
 
 def loss_panels(outcome: Outcome) -> dict[str, str]:
@@ -119,10 +121,17 @@ def _epoch(metrics: dict[str, MetricValue], place: int) -> float:
     return place if reported is None else reported
 
 
-def _correlations(outcome: Outcome) -> dict[str, str]:
-    """Return the tasks whose score is a correlation, and its name."""
+def _meanings(outcome: Outcome) -> dict[str, str]:
+    """Return what each task is scored by, in words."""
     tasks = outcome.sweep.trials[0].config["tasks"] if outcome.sweep.trials else []
-    return {task["name"]: "Pearson correlation" for task in tasks if task.get("kind") == "pair_regression"}
+    return {task["name"]: task_metric(_metric_of(task)).meaning for task in tasks}
+
+
+def _metric_of(task: Mapping[str, Any]) -> str:
+    """Return the metric of a task as a journal has it; those of earlier versions name none."""
+    if task.get("metrics"):
+        return str(task["metrics"][0])
+    return "pearson" if str(task.get("kind")).endswith("regression") else "accuracy"
 
 
 def _legend(outcome: Outcome, groups: Groups) -> list[Line2D]:

@@ -3,6 +3,8 @@
 Knows nothing of HTML, Markdown and files.
 """
 
+from collections.abc import Iterator
+
 from mtbert_ray.pareto.objectives import reference_losses
 from mtbert_ray.records import SweepRecord
 from mtbert_ray.reporting.outcome import Outcome, status_of
@@ -27,7 +29,7 @@ def facts_of(sweep: SweepRecord) -> tuple[tuple[str, str], ...]:
         ("tasks", ", ".join(started.tasks)),
         ("trials planned", planned),
         ("finished", str(counts.get("finished", 0))),
-        ("failed", str(counts.get("failed", 0))),
+        ("failed", _failed(sweep)),
         *others,
         *_epochs_trained(sweep),
         ("wall time", _wall_time(sweep)),
@@ -51,12 +53,33 @@ def notes_of(outcome: Outcome) -> tuple[str, ...]:
             by_problem.setdefault(trial.gpu_problem, []).append(trial.trial_id)
     for problem, trial_ids in by_problem.items():
         notes.append(f"GPU metrics are not known for {', '.join(trial_ids)}: {problem}.")
-    finished = sum(trial.status == "finished" for trial in outcome.sweep.trials)
-    if outcome.objectives and (unmeasured := finished - len(outcome.compared)):
+    notes += _without_value(outcome.sweep)
+    compared = {trial.trial_id for trial in outcome.compared}
+    unmeasured = sum(
+        trial.status == "finished" and trial.trial_id not in compared and not trial.without_value
+        for trial in outcome.sweep.trials
+    )
+    if outcome.objectives and unmeasured:
         notes.append(f"{counted(unmeasured, 'finished trial')} could not be compared: an objective was not measured.")
     if outcome.front and not (outcome.front_losses < reference_losses(outcome.objectives)).all(axis=1).any():
         notes.append("No trial on the front is better than the reference in every objective.")
     return tuple(notes)
+
+
+def _failed(sweep: SweepRecord) -> str:
+    kinds = [trial.failure_kind for trial in sweep.trials if trial.status == "failed"]
+    diverged = kinds.count("diverged")
+    return f"{len(kinds)} ({diverged} diverged)" if diverged else str(len(kinds))
+
+
+def _without_value(sweep: SweepRecord) -> Iterator[str]:
+    """Yield which scores have no value and why, with the trials that share it."""
+    trials: dict[str, list[str]] = {}
+    for trial in sweep.trials:
+        for words in trial.without_value:
+            trials.setdefault(words, []).append(trial.trial_id)
+    for words, trial_ids in trials.items():
+        yield f"{', '.join(trial_ids)}: {words}."
 
 
 def _wall_time(sweep: SweepRecord) -> str:

@@ -18,7 +18,15 @@ from mtbert_ray.reporting.style import (
     new_figure,
     tidy,
 )
-from mtbert_ray.reporting.trial_rows import ROW_HEIGHT, label_width, left_out, name_rows, row_order, with_rows
+from mtbert_ray.reporting.trial_rows import (
+    ROW_HEIGHT,
+    by_dev_score,
+    label_width,
+    left_out,
+    name_rows,
+    row_order,
+    with_rows,
+)
 from mtbert_ray.reporting.wording import number
 
 _MAX_COLUMNS = 4
@@ -36,7 +44,7 @@ def one_epoch_drawing(outcome: Outcome, groups: Groups) -> Drawing:
         groups: which trials share a colour.
     """
     trained = [trial for trial in outcome.sweep.trials if trial.epochs]
-    trials = row_order(with_rows(trained, outcome), groups, by=lambda trial: -(trial.metrics.get("dev_score") or 0.0))
+    trials = row_order(with_rows(trained, outcome), groups, by=by_dev_score)
     scores, losses = score_panels(outcome), loss_panels(outcome)
     columns = min(len(scores), _MAX_COLUMNS)
     score_rows, loss_rows = -(-len(scores) // columns), -(-len(losses) // columns)

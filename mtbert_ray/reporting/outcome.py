@@ -113,5 +113,10 @@ def _short(value: object) -> str:
 
 
 def status_of(trial: TrialRecord, sweep: SweepRecord) -> str:
-    """Return a trial's status, `interrupted` for one that the sweep's end cut off."""
-    return "interrupted" if trial.status == "running" and sweep.finished is not None else trial.status
+    """Return a trial's status, `interrupted` for one that the sweep's end cut off, `failed (diverged)`."""
+    return "interrupted" if trial.status == "running" and sweep.finished is not None else trial.status_in_words
+
+
+def reason_of(trial: TrialRecord) -> str | None:
+    """Return why a trial ended as it did and why its scores have no value; none where there is nothing to say."""
+    return "; ".join([*([] if trial.reason is None else [trial.reason]), *trial.without_value]) or None

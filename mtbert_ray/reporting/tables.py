@@ -8,7 +8,7 @@ import pandas as pd
 from mtbert_ray.metrics import METRICS
 from mtbert_ray.pareto.objectives import is_feasible
 from mtbert_ray.records import Scalar, SweepRecord, TrialRecord, as_scalar
-from mtbert_ray.reporting.outcome import outcome_of, status_of
+from mtbert_ray.reporting.outcome import outcome_of, reason_of, status_of
 
 _COSTS = (
     "dev_score",
@@ -70,7 +70,7 @@ def _row(trial: TrialRecord, sweep: SweepRecord, *, on_front: bool) -> dict[str,
         "on_front": on_front,
         "feasible": is_feasible(metrics, sweep.started.objectives) if trial.status == "finished" else None,
         "epochs_done": len(trial.epochs),
-        "reason": trial.reason,
+        "reason": reason_of(trial),
         "checkpoint": trial.checkpoint,
     }
 

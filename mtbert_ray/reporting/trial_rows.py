@@ -1,5 +1,6 @@
 """The rows of figures that have one a trial: which trials get one, in which order, and what stands beside it."""
 
+import math
 from collections.abc import Callable, Sequence
 
 from matplotlib.axes import Axes
@@ -21,11 +22,15 @@ def with_rows(trials: Sequence[TrialRecord], outcome: Outcome) -> list[TrialReco
     if len(trials) <= _MAX_ROWS:
         return list(trials)
     on_front = {trial.trial_id for trial in outcome.front}
-    ranked = sorted(
-        trials, key=lambda trial: (trial.trial_id not in on_front, -(trial.metrics.get("dev_score") or 0.0))
-    )
+    ranked = sorted(trials, key=lambda trial: (trial.trial_id not in on_front, by_dev_score(trial)))
     kept = {trial.trial_id for trial in ranked[:_MAX_ROWS]}
     return [trial for trial in trials if trial.trial_id in kept]
+
+
+def by_dev_score(trial: TrialRecord) -> float:
+    """Return what sorts trials, the best dev score first and those without one last."""
+    score = trial.metrics.get("dev_score")
+    return math.inf if score is None else -score
 
 
 def row_order(

@@ -178,7 +178,7 @@ def _told(objectives: Objectives) -> str:
 def _unusable(trial: TrialRecord, objectives: Objectives) -> str | None:
     """Return why a trial's curve is not whole or cannot be compared, or None when it is and can."""
     if trial.status != "finished":
-        return {"stopped": "stopped early", "failed": "failed", "running": "cut off"}[trial.status]
+        return {"stopped": "stopped early", "running": "cut off"}.get(trial.status, trial.status_in_words)
     if len(trial.epochs) != trial.config["epochs"]:
         return "without some of its epochs"
     seconds = [metrics.get(name) for metrics in trial.epochs for name in _SECONDS]

@@ -12,26 +12,36 @@ from mtbert_ray.errors import UserError
 from mtbert_ray.files import make_folder
 from mtbert_ray.metrics import Metrics
 from mtbert_ray.records import as_scalar, final_metrics
+from mtbert_ray.training.evaluate import labels_of
 from mtbert_ray.training.loop import CHECKPOINT_NAME, TrainingRun
-from mtbert_ray.training.metering import metered_epochs
+from mtbert_ray.training.metering import MeteredEpoch, metered_epochs
 from mtbert_ray.training.process import local_process
 from mtbert_ray.training.profile import PROFILE_NAME
+from mtbert_ray.training.scoring import undefined_before_training
 from mtbert_ray.training.tensorboard import TENSORBOARD_NAME, ScalarLog
+from mtbert_ray.undefined import Undefined, in_words
 
 METRICS_LOG_NAME = "metrics.jsonl"
 
 
-def run_alone(config: TrialConfig, folder: Path, *, on_step: Callable[[int, int], None]) -> Iterator[Metrics]:
+def run_alone(
+    config: TrialConfig,
+    folder: Path,
+    *,
+    on_step: Callable[[int, int], None],
+    warn: Callable[[str], None] = lambda text: None,
+) -> Iterator[Metrics]:
     """Train, score and meter one setting; give each epoch's metrics once they are in the folder.
 
     Args:
         config: the setting.
         folder: must not hold a run; is made.
         on_step: called after each optimiser step with (steps taken, steps of the run).
+        warn: told of each score that has no value, and why, once; before the first step where it is known by then.
 
     Raises:
         UserError: the folder holds a run or cannot be made; or as for `TrainingRun`.
-        DivergedError: the loss became infinite or NaN.
+        DivergedError: losses, weights or outputs became infinite or NaN; the folder then holds no checkpoint.
     """
     if any((folder / name).exists() for name in (METRICS_LOG_NAME, CHECKPOINT_NAME, TENSORBOARD_NAME, PROFILE_NAME)):
         # The files of two settings would be mixed.
@@ -40,6 +50,15 @@ def run_alone(config: TrialConfig, folder: Path, *, on_step: Callable[[int, int]
         raise UserError(f"--out {folder}: is a file; give a folder")
     process = local_process(config.resources)
     run = TrainingRun(config, process=process, folder=folder, on_step=on_step, write_behind=True)
+    told: set[str] = set()
+
+    def warn_once(undefined: Undefined) -> None:
+        for text in in_words(undefined):
+            if text not in told:
+                told.add(text)
+                warn(text)
+
+    warn_once(undefined_before_training(config.tasks, labels_of(run.dev_splits)))
     # Not before: a setting that is refused leaves no folder behind.
     make_folder(folder, f"--out {folder}")
     with (
@@ -48,9 +67,12 @@ def run_alone(config: TrialConfig, folder: Path, *, on_step: Callable[[int, int]
     ):
         epochs = []
         for epoch in metered_epochs(run):
-            log.write(json.dumps(epoch.metrics) + "\n")
+            assert isinstance(epoch, MeteredEpoch), "no probe was asked for"
+            line = {**epoch.metrics, "undefined": epoch.undefined} if epoch.undefined else epoch.metrics
+            log.write(json.dumps(line, allow_nan=False) + "\n")
             log.flush()
             scalars.add_epoch(epoch.metrics)
+            warn_once(epoch.undefined)
             epochs.append(epoch.metrics)
             yield epoch.metrics
         chosen = dotted(config.model_dump(mode="json", exclude_defaults=True))

@@ -1,7 +1,8 @@
 """Keeps a run's best checkpoint on disk, where that pays in a thread beside the training."""
 
+import shutil
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
 
@@ -37,6 +38,7 @@ class CheckpointWriter:
         self._config = config
         self._write = write
         self._fingerprint: str | None = None
+        self._has_saved = False
         self._thread = ThreadPoolExecutor(1, "checkpoint") if behind else None
         self._pending: list[Future[None]] = []
 
@@ -46,6 +48,7 @@ class CheckpointWriter:
         Raises:
             OSError: the disk refused this or, behind, an earlier one.
         """
+        self._has_saved = True
         self.wait()  # Never two copies of the weights at once.
         weights = kept_weights(self._model, self._config, copy=self._thread is not None, fingerprint=self._fingerprint)
         self._fingerprint = weights.base_fingerprint
@@ -65,6 +68,17 @@ class CheckpointWriter:
         pending, self._pending = self._pending, []
         for job in pending:
             job.result()
+
+    def discard(self) -> None:
+        """Remove the checkpoint that was saved, if one was: the run came to nothing.
+
+        Raises:
+            OSError: it cannot be removed.
+        """
+        pending, self._pending = self._pending, []
+        wait(pending)  # Whatever became of them: what was not written need not be removed.
+        if self._has_saved and self._folder.exists():
+            shutil.rmtree(self._folder)
 
     def close(self) -> None:
         """Return when all is on disk, and write no more; raises what went wrong until then."""

@@ -17,15 +17,23 @@ class EpochResult:
     step: int
     """Optimiser steps taken."""
     losses: EpochLosses
-    scores: dict[str, float]
-    """Each task's dev score, dev_score and leaderboard_score."""
+    scores: dict[str, float | None]
+    """Each task's dev scores, dev_score and leaderboard_score; null where undefined."""
+    undefined: dict[str, str]
+    """Those that are null -> why."""
     train_seconds: float
     eval_seconds: float
     once: OnceSeconds
     """What of both is not done again in other epochs."""
     parameters: ParameterCounts
     is_best: bool
-    """Whether dev_score is the highest so far, so that this epoch's checkpoint is the one kept."""
+    """Whether dev_score is the highest so far, so that this epoch's checkpoint is the one kept; so is the latest
+    epoch's while none has a dev_score."""
+
+    @property
+    def dev_score(self) -> float | None:
+        """None where it is undefined."""
+        return self.scores["dev_score"]
 
     def metrics(self) -> dict[str, MetricValue]:
         """Return the result under the names of `mtbert_ray.metrics`."""

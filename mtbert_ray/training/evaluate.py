@@ -4,17 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from scipy import stats
 
 from mtbert_ray.data.batching import Split, eval_batches
-from mtbert_ray.metrics import task_scores
+from mtbert_ray.errors import DivergedError
 from mtbert_ray.models.multitask import MultitaskModel
 from mtbert_ray.tasks import TaskSpec
 from mtbert_ray.training.process import Process
+from mtbert_ray.training.scoring import FloatArray, Score, Scores, score, scores_of
 
-FloatArray = npt.NDArray[np.float64]
+__all__ = ["FloatArray", "Predicted", "evaluate", "labels_of", "predict", "score_all"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -37,40 +36,45 @@ def predict(model: MultitaskModel, task: TaskSpec, split: Split, process: Proces
         split: N encoded rows.
         process: the ranks share the rows.
         bf16: whether the forward pass is autocast to bfloat16.
+
+    Raises:
+        DivergedError: logits or probabilities are not finite; on every rank, whichever has them.
     """
     model.eval()
-    # Each rank fills its own rows; the sum over ranks puts them together with one collective a split. The value stands
-    # before the probabilities.
-    width = 1 if task.kind.is_regression else 1 + (task.num_classes or 0)
+    # Each rank fills its own rows; the sum over ranks puts them together with one collective a split. Before the
+    # probabilities stand whether the outputs are finite, which a class does not tell (argmax makes NaN class 0), and
+    # the value.
+    width = 2 if task.kind.is_regression else 2 + (task.num_classes or 0)
     answers = torch.zeros(len(split), width, dtype=torch.float32, device=process.device)
     for batch in eval_batches(split, task=task.name, rank=process.rank, world_size=process.world_size):
         on_device = batch.to(process.device)
         with torch.autocast(process.device.type, dtype=torch.bfloat16, enabled=bf16):
             logits = model(task.name, on_device.sentences)
-        answers[on_device.rows, 0] = model.predict(task.name, logits).float()
+        answers[on_device.rows, 0] = torch.isfinite(logits.reshape(len(logits), -1)).all(dim=1).float()
+        answers[on_device.rows, 1] = model.predict(task.name, logits).float()
         probabilities_BC = model.probabilities(task.name, logits)
         if probabilities_BC is not None:
-            answers[on_device.rows, 1:] = probabilities_BC.float()
+            answers[on_device.rows, 2:] = probabilities_BC.float()
     in_numpy = process.sum(answers).cpu().numpy().astype(np.float64)
-    return Predicted(values=in_numpy[:, 0], probabilities=None if width == 1 else in_numpy[:, 1:])
+    finite_N = (in_numpy[:, 0] > 0) & np.isfinite(in_numpy).all(axis=1)
+    if not finite_N.all():
+        raise DivergedError(
+            f"the outputs of {task.name} are not finite for {int((~finite_N).sum())} of {len(split)} rows"
+        )
+    return Predicted(values=in_numpy[:, 1], probabilities=None if width == 2 else in_numpy[:, 2:])
 
 
-def score(task: TaskSpec, predictions: FloatArray, labels: FloatArray) -> float:
-    """Return accuracy, or Pearson correlation for a regression.
-
-    The correlation of constant predictions is undefined; as they tell nothing of the labels, it counts as 0.
+def score_all(task: TaskSpec, predicted: Predicted, labels: FloatArray) -> dict[str, Score]:
+    """Return the score by each of a task's `metric_names`.
 
     Args:
-        task: decides the metric.
-        predictions: (N,)
+        task: decides the metrics.
+        predicted: for N rows.
         labels: (N,)
     """
-    assert predictions.shape == labels.shape, f"{predictions.shape} predictions for {labels.shape} labels"
-    if task.metric == "accuracy":
-        return float(np.mean(predictions == labels))
-    if np.ptp(predictions) == 0 or np.ptp(labels) == 0:
-        return 0.0
-    return float(stats.pearsonr(predictions, labels).statistic)
+    return {
+        metric: score(task, metric, predicted.values, labels, predicted.probabilities) for metric in task.metric_names
+    }
 
 
 def evaluate(
@@ -80,12 +84,26 @@ def evaluate(
     process: Process,
     *,
     bf16: bool,
-) -> dict[str, float]:
-    """Return each task's score, `dev_score` and `leaderboard_score` on labelled splits (by task name)."""
-    scores: dict[str, float] = {}
-    for task in tasks:
-        split = splits[task.name]
-        assert split.labels is not None, f"the rows of {task.name} have no labels"
-        predicted = predict(model, task, split, process, bf16=bf16)
-        scores[task.name] = score(task, predicted.values, np.asarray(split.labels, dtype=np.float64))
-    return task_scores(tasks, scores)
+) -> Scores:
+    """Return each task's scores, `dev_score` and `leaderboard_score` on labelled splits (by task name).
+
+    Raises:
+        DivergedError: as for `predict`.
+    """
+    labels = labels_of(splits)
+    return scores_of(
+        tasks,
+        {
+            task.name: score_all(task, predict(model, task, splits[task.name], process, bf16=bf16), labels[task.name])
+            for task in tasks
+        },
+    )
+
+
+def labels_of(splits: Mapping[str, Split]) -> dict[str, FloatArray]:
+    """Return (N,) labels of labelled splits, by task name."""
+    labels: dict[str, FloatArray] = {}
+    for name, split in splits.items():
+        assert split.labels is not None, f"the rows of {name} have no labels"
+        labels[name] = np.asarray(split.labels, dtype=np.float64)
+    return labels

@@ -1,6 +1,6 @@
 """Predictions for files of the user's: in the format of those for dev and test, under names that these never have."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +12,12 @@ from mtbert_ray.files import make_folder
 from mtbert_ray.models.encoder import load_tokenizer
 from mtbert_ray.models.multitask import MultitaskModel
 from mtbert_ray.tasks import TaskSpec
-from mtbert_ray.training.evaluate import FloatArray, predict, score
+from mtbert_ray.training.evaluate import Predicted, predict, score_all
 from mtbert_ray.training.inputs import encode
 from mtbert_ray.training.loop import uses_bf16
 from mtbert_ray.training.predictions import write_predictions
 from mtbert_ray.training.process import Process
+from mtbert_ray.training.scoring import Score
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +30,14 @@ class FilePredictions:
     num_unlabelled: int
     """Rows left out because they alone have no label."""
     metric: str
-    score: float | None
-    """None for a file without labels."""
+    """Of the task's score."""
+    scores: Mapping[str, Score]
+    """Metric -> score, that of the task first; empty for a file without labels."""
+
+    @property
+    def score(self) -> float | None:
+        """None for a file without labels, and where it is undefined."""
+        return self.scores[self.metric].value if self.scores else None
 
 
 def predictions_name(task: TaskSpec, path: Path) -> str:
@@ -72,10 +79,10 @@ def predict_files(
     done: list[FilePredictions] = []
     for task, path, examples in read:
         announce(f"predicting {path}: {len(examples)} rows")
-        predictions = predict(model, task, encode(examples, config, tokenizer), process, bf16=bf16).values
+        predicted = predict(model, task, encode(examples, config, tokenizer), process, bf16=bf16)
         written = folder / predictions_name(task, path)
-        write_predictions(written, task, examples.ids, predictions)
-        done.append(_about(task, path, examples, predictions, written))
+        write_predictions(written, task, examples.ids, predicted.values)
+        done.append(_about(task, path, examples, predicted, written))
     return done
 
 
@@ -87,12 +94,12 @@ def _refuse_overwriting(files: Sequence[tuple[TaskSpec, Path]], folder: Path) ->
             raise UserError(f"--file {task.name}={path}: {target} is there already; give another --out, or delete it")
 
 
-def _about(task: TaskSpec, path: Path, examples: Examples, predictions: FloatArray, written: Path) -> FilePredictions:
+def _about(task: TaskSpec, path: Path, examples: Examples, predicted: Predicted, written: Path) -> FilePredictions:
     return FilePredictions(
         file=path,
         written=written,
         num_rows=len(examples),
         num_unlabelled=examples.num_unlabelled,
         metric=task.metric,
-        score=None if examples.labels is None else score(task, predictions, examples.labels),
+        scores={} if examples.labels is None else score_all(task, predicted, examples.labels),
     )

@@ -3,7 +3,6 @@
 Runs on one process or as one rank of several; who started it, who meters it and who listens is not its concern.
 """
 
-import math
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
@@ -18,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from mtbert_ray.config import ProbeConfig, TrialConfig
 from mtbert_ray.data.batching import Batch, Split, epoch_batches, num_steps
 from mtbert_ray.data.prefetch import prefetched
+from mtbert_ray.errors import DivergedError
 from mtbert_ray.models.adapters import count_parameters
 from mtbert_ray.training.checkpoint_writer import CheckpointWriter
 from mtbert_ray.training.epoch_result import EpochResult
@@ -25,13 +25,15 @@ from mtbert_ray.training.evaluate import evaluate
 from mtbert_ray.training.frozen import OnceSeconds, embedded, embeds_once
 from mtbert_ray.training.init_from import starting_model
 from mtbert_ray.training.inputs import LoadInputs, load_inputs
-from mtbert_ray.training.loss import DivergedError, EpochLosses, LossSums, RowLosses, TrainingLoss
+from mtbert_ray.training.loss import LossSums, RowLosses, TrainingLoss, check_weights
 from mtbert_ray.training.optimizer import make_optimizer, make_schedule
 from mtbert_ray.training.probe import Pace, ProbeResult, is_probed
 from mtbert_ray.training.process import Process
 from mtbert_ray.training.profile import profiling
 
 CHECKPOINT_NAME = "checkpoint"
+_STEPS_BETWEEN_CHECKS = 200
+"""Of an epoch, after which the sums of the losses are read: reading them waits for the GPU and, over ranks, for all."""
 
 
 class TrainingRun:
@@ -84,7 +86,7 @@ class TrainingRun:
         self._loss = _wrap(
             TrainingLoss(self.model, config.smart, seed=config.seed, rank=process.rank, bf16=self.bf16), process
         )
-        self._trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self._trained = {name: each for name, each in self.model.named_parameters() if each.requires_grad}
         self._optimizer = make_optimizer(self.model, config)
         self._schedule = make_schedule(self._optimizer, config, total_steps=self.total_steps)
         self.embeds_once = embeds_once(self.model, config, [*self.train_splits.values(), *self.dev_splits.values()])
@@ -101,7 +103,8 @@ class TrainingRun:
     ) -> Generator[ProbeResult | EpochResult]:
         """Train and score, one epoch a turn; before the first one ends, tell what the run will take.
 
-        A probe changes nothing in the run: the batches, the draws and the weights are those without it.
+        A probe changes nothing in the run: the batches, the draws and the weights are those without it. A run that
+        diverges keeps no checkpoint, also not of an earlier epoch.
 
         Args:
             while_training: entered around each epoch's steps, for a meter that counts training only; left while a
@@ -110,29 +113,32 @@ class TrainingRun:
                 that; none gives none.
 
         Raises:
-            DivergedError: the loss became infinite or NaN.
+            DivergedError: losses, weights or outputs became infinite or NaN; on every rank.
         """
         # Dropout draws from torch's global generator; ranks must not share their masks.
         torch.manual_seed(self.config.seed + self.process.rank)
-        best_score = -math.inf
+        best_score: float | None = None
         with (
             nullcontext() if self.checkpoints is None else closing(self.checkpoints),
             profiling(self.config.profile, self.folder if self.process.is_main else None) as note_step,
         ):
             for epoch in range(1, self.config.epochs + 1):
                 probe = probe if epoch == 1 else None
-                with closing(self._epoch(epoch, best_score, while_training, note_step, probe)) as results:
+                with (
+                    self._diverging(epoch),
+                    closing(self._epoch(epoch, best_score, while_training, note_step, probe)) as results,
+                ):
                     for result in results:
-                        if isinstance(result, EpochResult):
-                            best_score = max(best_score, result.scores["dev_score"])
-                            if result.is_best and self.checkpoints is not None:
+                        if isinstance(result, EpochResult) and result.is_best:
+                            best_score = result.dev_score
+                            if self.checkpoints is not None:
                                 self.checkpoints.save(result.metrics())
                         yield result
 
     def _epoch(
         self,
         epoch: int,
-        best_score: float,
+        best_score: float | None,
         while_training: Callable[[], AbstractContextManager[None]],
         note_step: Callable[[], None],
         probe: ProbeConfig | None,
@@ -149,10 +155,12 @@ class TrainingRun:
                     pace = Pace.of(self.config, self.train_splits, world_size=self.process.world_size)
                     take_steps(pace.counted(islice(batches, probe.warmup_steps)))
                     take_steps(pace.timed(islice(batches, probe.steps), self._now))
+                    sums.check()
                 yield pace.result(step=self._step, train_seconds=self._train_seconds, parameters=self.parameters)
             with self._training(while_training):
                 take_steps(batches)
-                losses = self._means(sums, epoch)
+                losses = sums.means(self.config.smart)
+                check_weights(self._trained, self.process)
         trained = self._now()
         if epoch == 1 and self.embeds_once:
             self.dev_splits = embedded(self.model, self.dev_splits, self.process, bf16=self.bf16)
@@ -163,12 +171,13 @@ class TrainingRun:
             epoch=epoch,
             step=self._step,
             losses=losses,
-            scores=scores,
+            scores=scores.values,
+            undefined=scores.undefined,
             train_seconds=self._train_seconds,
             eval_seconds=self._eval_seconds,
             once=self._once,
             parameters=self.parameters,
-            is_best=scores["dev_score"] > best_score,
+            is_best=is_best(scores.values["dev_score"], best_score),
         )
 
     def _batches(self, epoch: int) -> Generator[Batch]:
@@ -200,18 +209,30 @@ class TrainingRun:
             self._train_step(batch, epoch, sums)
             self._step += 1
             note_step()
+            if self._step % _STEPS_BETWEEN_CHECKS == 0:
+                sums.check()
             if self._on_step is not None:
                 self._on_step(self._step, self.total_steps)
 
-    def _means(self, sums: LossSums, epoch: int) -> EpochLosses:
-        """Return the mean losses over an epoch's rows."""
+    @contextmanager
+    def _diverging(self, epoch: int) -> Iterator[None]:
+        """Let a run that diverges leave no checkpoint, and its error say what may help."""
         try:
-            return sums.means(self.config.smart)
+            yield
         except DivergedError as error:
-            smaller = " or a smaller smart.epsilon or smart.weight" if self.config.smart.tasks else ""
+            config, kept = self.config, ""
+            try:
+                if self.checkpoints is not None:
+                    self.checkpoints.discard()
+            except OSError as problem:
+                kept = f"; the checkpoint of an earlier epoch cannot be removed: {problem}"
+            norm = (
+                "max_grad_norm" if config.max_grad_norm is None else f"a max_grad_norm below {config.max_grad_norm:g}"
+            )
+            smaller = " or a smaller smart.epsilon or smart.weight" if config.smart.tasks else ""
             raise DivergedError(
-                f"{error} in epoch {epoch}; a lower learning rate than {self.config.scaled_learning_rate:g}, "
-                f"max_grad_norm{smaller} may help"
+                f"{error} in epoch {epoch}; a lower learning rate than {config.scaled_learning_rate:g}, "
+                f"{norm}{smaller} may help{kept}"
             ) from error
 
     def _train_step(self, batch: Batch, epoch: int, sums: LossSums) -> None:
@@ -223,7 +244,7 @@ class TrainingRun:
                 self._add_gradients(part, epoch, sums)
         self._add_gradients(last, epoch, sums)
         if self.config.max_grad_norm is not None:
-            nn.utils.clip_grad_norm_(self._trained, self.config.max_grad_norm)
+            nn.utils.clip_grad_norm_(self._trained.values(), self.config.max_grad_norm)
         self._optimizer.step()
         self._schedule.step()
 
@@ -245,6 +266,18 @@ class TrainingRun:
         if self.process.device.type == "cuda":
             torch.cuda.synchronize(self.process.device)
         return self._clock()
+
+
+def is_best(dev_score: float | None, best_score: float | None) -> bool:
+    """Return whether an epoch is the best so far: the highest score is, of equal ones the first.
+
+    While no epoch has a score the latest one counts as best, as `records.best_place` has it.
+
+    Args:
+        dev_score: of the epoch; none where it is undefined.
+        best_score: the highest one before it; none while there is none.
+    """
+    return best_score is None or (dev_score is not None and dev_score > best_score)
 
 
 def uses_bf16(config: TrialConfig, device: torch.device) -> bool:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mtbert_ray.config import SmartConfig
 from mtbert_ray.data.batching import Batch
+from mtbert_ray.errors import DivergedError
 from mtbert_ray.models.multitask import MultitaskModel
 from mtbert_ray.training.process import Process
 from mtbert_ray.training.smart import ascend, seed_dropout, start_noise
@@ -20,10 +21,6 @@ from mtbert_ray.training.smart import ascend, seed_dropout, start_noise
 # B rows of a rank's batch
 
 _MAX_SEED = 2**62
-
-
-class DivergedError(RuntimeError):
-    """The training loss is no longer a finite number."""
 
 
 class RowLosses(NamedTuple):
@@ -129,11 +126,24 @@ class LossSums:
             self._smart_steps += losses.smart_steps
             self._smart_passes += 1
 
+    def check(self) -> None:
+        """Refuse sums that are not finite any more; every rank must call it at the same step.
+
+        Reads from the device, so not for every step.
+
+        Raises:
+            DivergedError: a loss of any rank is infinite or NaN; on every rank.
+        """
+        sums = {"the training loss": self._losses, "SMART's penalty": self._penalties}
+        for what, of_rank in sums.items():
+            bad = self._by_task(self._process.sum((~of_rank.isfinite()).double()))
+            _require_finite(what, {task: math.nan if count else 0.0 for task, count in bad.items()})
+
     def means(self, smart: SmartConfig) -> EpochLosses:
         """Return the means over all ranks.
 
         Raises:
-            DivergedError: a loss is infinite or NaN.
+            DivergedError: a loss is infinite or NaN; on every rank.
         """
         losses = self._by_task(self._process.sum(self._losses))
         penalties = self._by_task(self._process.sum(self._penalties))
@@ -151,6 +161,28 @@ class LossSums:
 
     def _by_task(self, sums: Tensor) -> dict[str, float]:
         return dict(zip(self._rows, sums.tolist(), strict=True))
+
+
+@torch.no_grad()
+def check_weights(parameters: Mapping[str, nn.Parameter], process: Process) -> None:
+    """Refuse weights that are not finite; every rank must call it at the same step.
+
+    One pass over the parameters, which takes no memory of their size.
+
+    Args:
+        parameters: name -> parameter, in the same order on every rank.
+        process: the ranks.
+
+    Raises:
+        DivergedError: a weight of any rank is infinite or NaN; on every rank.
+    """
+    # The smallest and the largest tell of NaN and of either infinity.
+    ends = [torch.stack(torch.aminmax(parameter.detach())) for parameter in parameters.values()]
+    bad = (~torch.stack([end.isfinite().all() for end in ends])).double()
+    named = [name for name, count in zip(parameters, process.sum(bad).tolist(), strict=True) if count]
+    if named:
+        more = f" and {len(named) - 1} more" if len(named) > 1 else ""
+        raise DivergedError(f"the trained weights (of {named[0]}{more}) are not finite")
 
 
 def _require_finite(what: str, sums: Mapping[str, float]) -> None:

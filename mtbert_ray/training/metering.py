@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -35,6 +35,8 @@ class MeteredEpoch:
     """Why metrics of the GPU are null although the run holds a GPU."""
     profile_problem: str | None = None
     """Why fewer steps were profiled than were asked for; known with the last epoch."""
+    undefined: dict[str, str] = field(default_factory=dict)
+    """Scores that are null -> why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,11 +97,11 @@ def metered_epochs(
             best = metrics if result.is_best else best
             if best and run.checkpoints is not None:
                 run.checkpoints.write_metrics({**best, **costs})
-            yield _metered_epoch(run.config, epochs, gpu_problem)
+            yield _metered_epoch(run.config, epochs, result.undefined, gpu_problem)
 
 
 def _metered_epoch(
-    config: TrialConfig, epochs: Sequence[dict[str, MetricValue]], gpu_problem: str | None
+    config: TrialConfig, epochs: Sequence[dict[str, MetricValue]], undefined: dict[str, str], gpu_problem: str | None
 ) -> MeteredEpoch:
     """Return the last one of the epochs done."""
     is_last = len(epochs) == config.epochs
@@ -109,6 +111,7 @@ def _metered_epoch(
         metrics=epochs[-1],
         outlook=outlook(epochs, [task.name for task in config.tasks], num_epochs=config.epochs),
         is_last=is_last,
+        undefined=undefined,
         gpu_problem=gpu_problem,
         profile_problem=profile_problem(config.profile, taken=taken) if is_last else None,
     )

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from mtbert_ray.config import TrialConfig, dotted
 from mtbert_ray.metrics import METRICS, Metrics
 from mtbert_ray.models.pretrained import TINY, Pooling
+from mtbert_ray.training.scoring import reported_as
 
 EXPORTED_CONFIG_NAME = "config.yaml"
 """The trial's setting, beside the card; config.json belongs to transformers."""
@@ -57,9 +58,14 @@ def model_card(
 
 
 def _scores(config: TrialConfig, metrics: Metrics) -> list[tuple[str, str, str]]:
-    named: list[tuple[str, str]] = [(task.name, task.metric) for task in config.tasks]
+    """Return name, meaning and value of each score; an empty value of one that is undefined."""
+    named = [pair for task in config.tasks for pair in reported_as(task)]
     named += [(name, METRICS[name].meaning) for name in _SCORES]
-    return [(name, meaning, f"{value:.4f}") for name, meaning in named if (value := metrics.get(name)) is not None]
+    return [
+        (name, meaning, "" if (value := metrics[name]) is None else f"{value:.4f}")
+        for name, meaning in named
+        if name in metrics
+    ]
 
 
 def _costs(metrics: Metrics) -> list[tuple[str, str, str]]:

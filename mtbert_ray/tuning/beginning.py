@@ -207,6 +207,8 @@ def _tell_again(scheduler: ParetoScheduler, trials: Sequence[TrialRecord]) -> No
     stands.
     """
     for trial in sorted(trials, key=lambda one: one.ended or one.started):
+        if trial.status == "failed":
+            continue  # Taken back then, too.
         num_epochs = int(trial.config["epochs"])
         for done in range(1, len(trial.epochs) + 1):
             metrics = outlook(trial.epochs[:done], trial.tasks, num_epochs=num_epochs)

@@ -10,6 +10,7 @@ from ray.exceptions import (
 from ray.train import ControllerError, WorkerGroupError
 from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 
+from mtbert_ray.errors import DivergedError
 from mtbert_ray.records import FailureKind
 
 _DEATHS = (RayActorError, WorkerCrashedError, NodeDiedError, LocalRayletDiedError)
@@ -20,6 +21,8 @@ def reason_of(error: BaseException | None) -> str:
     cause = _innermost(error)
     if cause is None or _is_death(cause):
         return "the trial's process died without a word (out of memory, or killed)"
+    if isinstance(cause, DivergedError):
+        return str(cause)  # Its kind says that it diverged.
     # A file name that is not UTF-8 comes as lone surrogates, which no journal can hold.
     text = str(cause).encode(errors="backslashreplace").decode()
     lines = [line.strip() for line in text.splitlines() if line.strip()]
@@ -27,11 +30,13 @@ def reason_of(error: BaseException | None) -> str:
 
 
 def failure_kind_of(error: BaseException | None) -> FailureKind:
-    """Return whether a trial raised an error, or its process or node is gone and nobody knows how it would have gone.
+    """Return whether a trial diverged, raised another error, or is gone and nobody knows how it would have gone.
 
     None, where Tune has no error of it, is a death.
     """
     cause = _innermost(error)
+    if isinstance(cause, DivergedError):
+        return "diverged"
     return "died" if cause is None or _is_death(cause) else "error"
 
 
@@ -45,7 +50,9 @@ def _innermost(error: BaseException | None) -> BaseException | None:
         case RayTaskError():
             return _innermost(error.cause)
         case WorkerGroupError() if error.worker_failures:
-            return _innermost(next(iter(error.worker_failures.values())))
+            causes = [_innermost(failure) for failure in error.worker_failures.values()]
+            # Ranks diverge together; another error of one of them then comes from that.
+            return next((cause for cause in causes if isinstance(cause, DivergedError)), causes[0])
         case ControllerError():
             return _innermost(error.controller_failure)
         case WorkerHealthCheckFailedError():

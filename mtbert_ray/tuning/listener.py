@@ -36,6 +36,7 @@ from mtbert_ray.training.tensorboard import TENSORBOARD_NAME, ScalarLog
 from mtbert_ray.tuning.decision import Decision
 from mtbert_ray.tuning.failure import failure_kind_of, reason_of
 from mtbert_ray.tuning.progress import SweepProgress
+from mtbert_ray.undefined import in_words
 
 _log = logging.getLogger(__name__)
 
@@ -115,15 +116,19 @@ class SweepListener(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         metrics = result["metrics"]
         if record.epochs and metrics["epoch"] <= (record.epochs[-1]["epoch"] or 0):
             return  # Tune hands the last result over once more when a trial ends.
-        record.epochs.append(metrics)
+        problem, knew_problem = result["gpu_problem"], record.gpu_problem is not None
+        event = EpochFinished(
+            trial_id=trial_id, metrics=metrics, undefined=result.get("undefined") or {}, gpu_problem=problem
+        )
+        metrics = event.metrics
+        self._warn_of_undefined(record, event)
+        record.add_epoch(event)
         self.nodes[trial_id] = result["node_id"]
-        problem = result["gpu_problem"]
-        self.journal.append(EpochFinished(trial_id=trial_id, metrics=metrics, gpu_problem=problem))
+        self.journal.append(event)
         if trial_id not in self.scalars:
             self.scalars[trial_id] = ScalarLog(self.folder / TENSORBOARD_NAME / trial_id)
         self.scalars[trial_id].add_epoch(metrics)
-        if problem and record.gpu_problem is None:
-            record.gpu_problem = problem
+        if problem and not knew_problem:
             _log.warning("%s: GPU metrics are null: %s", trial_id, problem)
         if result["profile_problem"]:
             _log.warning("%s: %s", trial_id, result["profile_problem"])
@@ -187,6 +192,11 @@ class SweepListener(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         self.journal.append(record.probe)
         if self.progress is not None:
             self.progress.probe_finished(record.trial_id, record.probe.outlook)
+
+    def _warn_of_undefined(self, record: TrialRecord, event: EpochFinished) -> None:
+        """Say in the log which scores have no value; once a trial, as epochs mostly lack the same ones."""
+        if event.undefined and not record.undefined:
+            _log.warning("%s: %s", record.trial_id, "; ".join(in_words(event.undefined)))
 
     def _finish(self, trial_id: str) -> None:
         record = self.trials[trial_id]

@@ -79,7 +79,8 @@ class SweepProgress:
         """Count a trial whose record says that it finished, was stopped or failed."""
         trial = self.running.pop(trial_id)
         self._count(trial)
-        outcome = trial.status if trial.reason is None else f"{trial.status}: {trial.reason}"
+        reasons = [*([] if trial.reason is None else [trial.reason]), *trial.without_value]
+        outcome = ": ".join([trial.status_in_words, *(["; ".join(reasons)] if reasons else [])])
         line = f"{trial_id} {outcome}. {self.summary()}"
         if trial.status == "failed":
             self._print(line)  # Above the live table, where it stays: a failure must not be missed.

@@ -6,7 +6,7 @@ The order matters: whatever can be found wrong is found before Ray starts or a f
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from mtbert_ray.tuning.remaining import num_to_run
 from mtbert_ray.tuning.space import SearchSpace, load_search_space
 from mtbert_ray.tuning.space.absolute_paths import with_absolute_paths
 from mtbert_ray.tuning.sweep import SweepOutcome, run_sweep
+from mtbert_ray.tuning.undefined_notes import undefined_notes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +70,7 @@ def dry_run(request: SweepRequest) -> Iterator[str]:
             lines = describe(plan)
         yield from lines
     yield from describe_rows(check_inputs(asked.space))
+    yield from (f"note: {note}" for note in undefined_notes(asked.space))
 
 
 def launch(request: SweepRequest, *, console: Console) -> SweepOutcome:
@@ -87,8 +89,13 @@ def launch(request: SweepRequest, *, console: Console) -> SweepOutcome:
         # Refuse what this machine can never hold before its Ray is started.
         make_plan(asked.space, local_capacity(), own_cluster=True)
     check_inputs(asked.space)
-    with _planned(request, asked.space) as plan, _beginning(request, asked, plan) as beginning:
-        return run_sweep(plan, asked.folder, beginning, console=console)
+    notes = tuple(undefined_notes(asked.space))
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
+    with _planned(request, asked.space) as plan:
+        plan = replace(plan, notes=(*plan.notes, *notes))
+        with _beginning(request, asked, plan) as beginning:
+            return run_sweep(plan, asked.folder, beginning, console=console)
 
 
 @dataclass(frozen=True, kw_only=True)

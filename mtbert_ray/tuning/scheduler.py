@@ -155,6 +155,11 @@ class ParetoScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
         self._rule.end(str(trial), time, self._axes.values_in(result, self._prefix), by_itself=by_itself)
         self._write_news()
 
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:  # noqa: ANN401
+        """Take back what a trial that failed has told: others must not be compared with it."""
+        self._rule.forget(str(trial))
+        self._write_news()
+
     def tell(self, trial_name: str, resource: float, metrics: Metrics, *, last: bool = False) -> None:
         """Take a result that is known from elsewhere: others are compared with it, and nothing is decided.
 

@@ -98,8 +98,9 @@ def test_a_trial_that_fails_says_why_and_the_others_go_on(space_file, tmp_path):
     assert done.returncode == 0, done.stderr
     by_status = {trial.status: trial for trial in read_journal(tmp_path / "some").trials}
     assert set(by_status) == {"failed", "finished"}
-    assert by_status["failed"].reason.startswith("DivergedError: the training loss of")
-    assert "DivergedError" in (tmp_path / "some" / "report.md").read_text()
+    assert by_status["failed"].reason.startswith("the training loss of")
+    assert by_status["failed"].failure_kind == "diverged"
+    assert "failed (diverged)" in (tmp_path / "some" / "report.md").read_text()
 
     all_fail = run(
         "sweep",

@@ -253,13 +253,13 @@ def test_a_trial_has_the_scores_of_its_best_epoch_and_the_costs_of_its_last():
         ([0.5, 0.5, 0.5], 1),
         ([0.4, 0.5, 0.5], 2),
         ([None, -0.5, None], 2),
-        ([None, None], 1),
+        ([None, None], 2),
         ([math.nan, 0.1, 0.2], 3),
         ([0.2, math.nan, 0.1], 1),
         ([-1.0], 1),
     ],
 )
-def test_ties_go_to_the_earlier_epoch_and_no_score_is_the_worst(dev_scores, best):
+def test_ties_go_to_the_earlier_epoch_and_without_any_score_the_latest_is_best(dev_scores, best):
     epochs = [{"epoch": number, "dev_score": score} for number, score in enumerate(dev_scores, start=1)]
     assert final_metrics(epochs, [])["best_epoch"] == best
 

@@ -45,6 +45,9 @@ class Session:
             self.scheduler.on_trial_complete(self.run, self.run.trials[name], result)
         return answer
 
+    def fail(self, name: str) -> None:
+        self.scheduler.on_trial_error(self.run, self.run.trials[name])
+
 
 def rows_of(rng: np.random.Generator) -> list[dict]:
     """What a trial tells, from few values so that ties are met: now and then something was not measured."""
@@ -68,8 +71,11 @@ def steps(rng: np.random.Generator, names: list[str], at_once: int):
             running.remove(name)
 
 
-def first_session(plan: Plan, folder: Path, rng: np.random.Generator) -> list[tuple[str, list[dict], int]]:
-    """Run twelve trials, three at once, and write the journal; return what the scheduler heard, event for event."""
+def first_session(plan: Plan, folder: Path, rng: np.random.Generator) -> list[tuple[str, list[dict], int, bool]]:
+    """Run twelve trials, three at once, and write the journal; return what the scheduler heard, event for event.
+
+    The last of each event is whether the trial failed right after it.
+    """
     journal, session = begun(plan, folder).journal, Session(plan)
     rows = {f"t{number:03d}": rows_of(rng) for number in range(12)}
     done, heard = dict.fromkeys(rows, -1), []
@@ -78,7 +84,7 @@ def first_session(plan: Plan, folder: Path, rng: np.random.Generator) -> list[tu
     try:
         while True:
             done[name] += 1
-            heard.append((name, rows[name], done[name]))
+            heard.append((name, rows[name], done[name], False))
             if done[name] == 0:
                 session.start(name, 0)
                 start(plan, folder, name, VALUES)
@@ -93,6 +99,8 @@ def first_session(plan: Plan, folder: Path, rng: np.random.Generator) -> list[tu
                     journal.append(TrialStopped(trial_id=name, reason=decision.in_words(), kind=decision.kind))
                 elif rng.random() < 0.03:
                     journal.append(TrialFailed(trial_id=name, reason="ValueError: no"))
+                    session.fail(name)
+                    heard[-1] = (name, rows[name], done[name], True)
                     goes_on = False
             name = turns.send(goes_on)
     except StopIteration:
@@ -135,8 +143,10 @@ def test_wherever_the_journal_is_cut_off_later_trials_meet_the_same_decisions(tm
         cut(tmp_path / "whole", num_heard, folder)
         again = [trial.trial_id for trial in read_journal(folder).trials if was_cut_off(trial)]
         lived, restored = Session(plan), Session(plan, resumed(plan, folder).scheduler)
-        for name, rows, done in heard[:num_heard]:
+        for name, rows, done, failed in heard[:num_heard]:
             lived.start(name, 0) if done == 0 else lived.epoch(name, rows, done)
+            if failed:
+                lived.fail(name)
         rows = {name: rows_of(rng) for name in [*again, *(f"new{number}" for number in range(8))]}
         for session in (lived, restored):
             for name in rows:  # One that lived forgets of a trial what it told before it was started again.

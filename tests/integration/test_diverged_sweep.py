@@ -1,0 +1,55 @@
+"""A sweep in which one trial diverges in its only step (case 03), of a classification and of a regression."""
+
+import pandas as pd
+import pytest
+from command_line import run
+
+from mtbert_ray.journal import read_journal
+from mtbert_ray.reporting.outcome import outcome_of
+
+pytestmark = pytest.mark.ray
+
+SPACE = """\
+name: diverged
+objectives:
+  dev_score: {direction: maximise, reference: -1.0}
+  train_seconds: {direction: minimise, reference: 600}
+fixed:
+  encoder: tiny
+  epochs: 1
+  batch_size: 24
+  tasks:
+    - %s
+search:
+  learning_rate: {grid: [1.0e-3, 1.0e+38]}
+algorithm: grid
+scheduler: fifo
+"""
+TASKS = {
+    "classification": "num_classes: 3",
+    "regression": "label_range: [0, 5]",
+}
+
+
+@pytest.mark.parametrize(("kind", "workers"), [("classification", 1), ("regression", 1), ("regression", 2)])
+def test_the_trial_that_diverged_has_failed_and_is_on_no_front(tmp_path, kind, workers):
+    for name, count in (("train", 24), ("dev", 12)):
+        rows = [f"row {number} of the {name} file,{number % 3}" for number in range(count)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+    source = f"{{train: {tmp_path}/train.csv, dev: {tmp_path}/dev.csv, columns: {{sentence1: text, label: label}}}}"
+    task = f"{{name: topic, kind: {kind}, {TASKS[kind]}, source: {source}}}"
+    (tmp_path / "space.yaml").write_text(SPACE % task)
+    out = tmp_path / "out"
+    done = run("sweep", tmp_path / "space.yaml", "--out", out, "--set", f"resources.num_workers={workers}")
+    assert done.returncode == 0, done.stderr
+    sweep = read_journal(out)
+    fine, diverged = sorted(sweep.trials, key=lambda trial: trial.config["learning_rate"])
+    assert (fine.status_in_words, diverged.status_in_words) == ("finished", "failed (diverged)")
+    assert "not finite in epoch 1; a lower learning rate than 1e+38" in diverged.reason
+    assert f"failed (diverged): {diverged.reason}" in done.stderr
+    assert not (out / "trials" / diverged.trial_id / "checkpoint").exists()
+    assert [trial.trial_id for trial in outcome_of(sweep).front] == [fine.trial_id]
+    table = pd.read_csv(out / "trials.csv").set_index("trial_id")
+    assert table.loc[diverged.trial_id, "status"] == "failed (diverged)"
+    assert pd.isna(table.loc[diverged.trial_id, "dev_score"])
+    assert "failed (diverged)" in (out / "report.md").read_text()

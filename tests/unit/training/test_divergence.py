@@ -1,0 +1,151 @@
+"""A run whose weights, losses or outputs are not finite at any time has failed: no score of it, and no checkpoint."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from mtbert_ray.config import ProbeConfig, TrialConfig, nest
+from mtbert_ray.errors import DivergedError, UserError
+from mtbert_ray.records import best_place
+from mtbert_ray.training import loop
+from mtbert_ray.training.alone import run_alone
+from mtbert_ray.training.epoch_result import EpochResult
+from mtbert_ray.training.loop import TrainingRun, is_best
+from mtbert_ray.training.loss import check_weights
+from mtbert_ray.training.process import Process
+
+ONE_STEP = {
+    "encoder": "tiny",
+    "epochs": 1,
+    "batch_size": 24,
+    "tasks": ["sst"],
+    "learning_rate": 1e38,
+    "data.max_train_rows": 24,
+    "data.max_dev_rows": 12,
+}
+REGRESSION = {"tasks": ["sts"]}
+
+
+def config_of(**dotted) -> TrialConfig:
+    return TrialConfig.model_validate(nest({**ONE_STEP, **dotted}))
+
+
+def diverges(config: TrialConfig, folder: Path) -> str:
+    with pytest.raises(DivergedError) as caught:
+        for _ in run_alone(config, folder, on_step=lambda step, total: None):
+            raise AssertionError("an epoch was told of")
+    assert not (folder / "checkpoint").exists()
+    assert (folder / "metrics.jsonl").read_text() == ""
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {},
+        REGRESSION,
+        {**REGRESSION, "pair_encoding": "separate"},
+        {**REGRESSION, "finetune": "heads_only"},
+        {"finetune": "heads_only", "hidden_layers": 2},
+        {"adapter.kind": "lora"},
+        {"accumulation_steps": 3},
+        {"max_grad_norm": None, "schedule": "constant", "learning_rate": 1e300},
+        {"precision": "bf16"},
+        {"smart.tasks": ["sst"], "smart.steps": 1},
+        {"learning_rate": 1e30},
+        {**REGRESSION, "learning_rate": 1e25, "finetune": "heads_only"},
+    ],
+    ids=str,
+)
+def test_the_only_step_s_divergence_is_a_failure(tmp_path, setting):
+    message = diverges(config_of(**setting), tmp_path / "run")
+    rate = setting.get("learning_rate", 1e38)
+    assert "not finite" in message and f"in epoch 1; a lower learning rate than {rate:g}" in message
+
+
+def test_a_run_that_diverges_in_a_later_epoch_loses_the_checkpoint_of_the_earlier_one(tmp_path):
+    run = TrainingRun(config_of(epochs=2, learning_rate=1e-3, schedule="constant"), process=Process(), folder=tmp_path)
+    results = run.epochs()
+    assert isinstance(next(results), EpochResult) and (tmp_path / "checkpoint" / "model.safetensors").exists()
+    for group in run._optimizer.param_groups:
+        group["lr"] = 1e38
+    with pytest.raises(DivergedError, match="in epoch 2"):
+        next(results)
+    assert not (tmp_path / "checkpoint").exists()
+
+
+def test_weights_that_only_one_s_peer_has_lost_end_every_rank():
+    class Peer(Process):
+        """One of two ranks, whose peer always finds something."""
+
+        def sum(self, tensor: torch.Tensor) -> torch.Tensor:
+            return tensor + 1
+
+    fine = {"head.weight": torch.nn.Parameter(torch.ones(3))}
+    check_weights(fine, Process())
+    with pytest.raises(DivergedError, match=r"of head.weight"):
+        check_weights(fine, Peer())
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+def test_a_weight_that_is_not_finite_is_found_among_huge_ones(bad):
+    parameters = {"a": torch.nn.Parameter(torch.full((4,), 3e38)), "b": torch.nn.Parameter(torch.zeros(2, 2))}
+    check_weights(parameters, Process())
+    with torch.no_grad():
+        parameters["b"][1, 0] = bad
+    with pytest.raises(DivergedError, match=r"the trained weights \(of b\) are not finite"):
+        check_weights(parameters, Process())
+
+
+def test_a_long_epoch_s_divergence_does_not_wait_for_its_end(monkeypatch, tmp_path):
+    monkeypatch.setattr(loop, "_STEPS_BETWEEN_CHECKS", 3)
+    steps = []
+    config = config_of(batch_size=2, schedule="constant", warmup_fraction=0.0)
+    with pytest.raises(DivergedError):
+        list(run_alone(config, tmp_path / "run", on_step=lambda step, total: steps.append((step, total))))
+    assert steps[-1][0] <= 6 and steps[-1][1] == 12
+
+
+def test_a_probe_of_a_run_that_has_diverged_is_not_told():
+    config = config_of(batch_size=2, schedule="constant", warmup_fraction=0.0)
+    results = TrainingRun(config, process=Process()).epochs(probe=ProbeConfig(warmup_steps=2, steps=3))
+    with pytest.raises(DivergedError):
+        next(results)
+
+
+def test_two_ranks_leave_together(tmp_path):
+    (tmp_path / "config.json").write_text(config_of(tasks=["sst", "sts"], batch_size=8).model_dump_json())
+    script = Path(__file__).parent / "ddp_rank.py"
+    processes = [
+        subprocess.Popen(
+            [sys.executable, script, tmp_path / "config.json", str(rank), "2", tmp_path / "meet", tmp_path / "ranks"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    for process in processes:
+        told, errors = process.communicate(timeout=300)
+        assert process.returncode != 0 and told == ""
+        assert "DivergedError" in errors
+    assert not (tmp_path / "ranks" / "checkpoint").exists()
+
+
+def test_divergence_is_told_in_a_line_and_not_with_a_trace():
+    assert issubclass(DivergedError, UserError) and DivergedError.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [[None], [None, None], [None, 0.2, None], [0.2, None], [-0.3, -0.3, -0.2], [None, None, -1.0, None], [0.5, 0.5]],
+)
+def test_the_checkpoint_kept_is_of_the_epoch_that_counts_as_best(scores):
+    best, kept = None, None
+    for place, score in enumerate(scores):
+        if is_best(score, best):
+            best, kept = score, place
+    assert kept == best_place([{"dev_score": score} for score in scores])
