@@ -13,7 +13,7 @@ from mtbert_ray.metrics import task_scores
 from mtbert_ray.models.multitask import MultitaskModel
 from mtbert_ray.tasks import TaskSpec
 from mtbert_ray.training.evaluate import FloatArray, predict, score
-from mtbert_ray.training.inputs import load_inputs
+from mtbert_ray.training.inputs import load_inputs, said_of
 from mtbert_ray.training.loop import uses_bf16
 from mtbert_ray.training.process import Process
 
@@ -28,7 +28,8 @@ class Predictions:
 
     files: tuple[Path, ...]
     scores: dict[str, float]
-    """Each task's dev score, dev_score and leaderboard_score."""
+    """Each task's dev score over the rows that have a label, and, unless a task has no such row, dev_score and
+    leaderboard_score."""
 
 
 def predict_all(
@@ -62,14 +63,22 @@ def predict_all(
     scores: dict[str, float] = {}
     splits: tuple[Split, ...] = ("dev", "test")
     for split in splits:
-        for name, rows in load_inputs(config, split).items():
+        inputs = load_inputs(config, split, every_row=True)
+        for line in said_of(inputs, split):
+            announce(line)
+        for name, rows in inputs.items():
             announce(f"predicting {name} {split}: {len(rows)} rows")
             predictions = predict(model, tasks[name], rows, process, bf16=bf16).values
             files.append(folder / f"{_FILE_STEMS.get(name, name)}-{split}-output.csv")
             write_predictions(files[-1], tasks[name], rows.ids, predictions)
             if rows.labels is not None:
-                scores[name] = score(tasks[name], predictions, rows.labels.numpy().astype(np.float64))
-    return Predictions(files=tuple(files), scores=task_scores(config.tasks, scores))
+                labels = rows.labels.numpy().astype(np.float64)
+                labelled = ~np.isnan(labels)
+                if labelled.any():
+                    scores[name] = score(tasks[name], predictions[labelled], labels[labelled])
+    if len(scores) == len(tasks):
+        scores = task_scores(config.tasks, scores)
+    return Predictions(files=tuple(files), scores=scores)
 
 
 def write_predictions(path: Path, task: TaskSpec, ids: Sequence[str], predictions: FloatArray) -> None:
