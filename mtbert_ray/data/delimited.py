@@ -99,7 +99,7 @@ class _Reader(Protocol):
 def _collect(reader: _Reader, records: Records, form: TextFormat, path: Path) -> None:
     """Put everything that a reader gives into `records`."""
     is_wary = form.quoting == "auto"
-    num_columns = 0
+    num_columns = -1  # Until the header is there.
     too_long: list[tuple[int, int]] = []
     for record in reader:
         first, last = records.next_line, reader.line_num
@@ -107,12 +107,12 @@ def _collect(reader: _Reader, records: Records, form: TextFormat, path: Path) ->
         if len(record) == num_columns and not (is_wary and last > first):
             records.rows.append(record)  # Nearly always, and files have many rows.
             continue
-        if num_columns != 1 and (not record or (len(record) == 1 and record[0].isspace())):
+        if num_columns != 1 and last == first and (not record or (len(record) == 1 and record[0].isspace())):
             records.num_blank_lines += 1
             continue
         if is_wary:
             _refuse_swallowed(record, first, last, num_columns, form, path)
-        if num_columns == 0:
+        if num_columns < 0:
             records.header, num_columns = record, len(record)
         elif len(record) > num_columns:
             too_long.append((first, len(record)))
@@ -123,22 +123,22 @@ def _collect(reader: _Reader, records: Records, form: TextFormat, path: Path) ->
 
 
 def _refuse_swallowed(record: list[str], first: int, last: int, num_columns: int, form: TextFormat, path: Path) -> None:
-    """Refuse a field with a separator beside a line break, or in a row that lacks fields."""
+    """Refuse a field with a separator and a line break, or with either of them in a row that lacks fields."""
+    is_short = len(record) < num_columns
     for content in record:
-        if form.separator not in content:
+        has_break, has_separator = "\n" in content or "\r" in content, form.separator in content
+        if not ((has_break and has_separator) or (is_short and (has_break or has_separator))):
             continue
-        if "\n" in content or "\r" in content:
-            raise DataError(
-                f"{path}: the row that begins on line {first} goes on to line {last} inside one quoted field, which "
-                f"also holds separators ({form.separator!r}): {_SWALLOWED} the rows up to the next quote. "
-                f"{_sentence(_AS_TEXT)}, or {_AS_MEANT}"
-            )
-        if len(record) < num_columns:
-            raise DataError(
-                f"{path}: line {first} has {len(record)} of {num_columns} fields, and one in quotes holds separators "
-                f"({form.separator!r}): {_SWALLOWED} the fields up to the next quote. {_sentence(_AS_TEXT)}, or "
-                f"{_AS_MEANT}"
-            )
+        if has_break:
+            also = "which also holds separators" if has_separator else f"and has {len(record)} of {num_columns} fields"
+            what = f"the row that begins on line {first} goes on to line {last} inside one quoted field, {also}"
+        else:
+            what = f"line {first} has {len(record)} of {num_columns} fields, and one in quotes holds separators"
+        swallowed = "rows" if has_break else "fields"
+        raise DataError(
+            f"{path}: {what} ({form.separator!r}): {_SWALLOWED} the {swallowed} up to the next quote. "
+            f"{_sentence(_AS_TEXT)}, or {_AS_MEANT}"
+        )
 
 
 def _too_long(too_long: list[tuple[int, int]], records: Records, form: TextFormat) -> str:

@@ -3,6 +3,8 @@
 Knows nothing of files; the same labels, share and seed give the same rows.
 """
 
+import math
+
 import numpy as np
 
 from mtbert_ray.tasks import DevSplit
@@ -14,7 +16,8 @@ NUM_BINS = 10
 def dev_rows(labels: np.ndarray, split: DevSplit, *, is_regression: bool) -> np.ndarray:
     """Return the positions of the dev rows, rising.
 
-    Each class gives its share, rounded so that the whole comes out right, and keeps at least one training row.
+    Each class gives its share, rounded so that the whole comes out right, and keeps at least one training row, so the
+    only row of its class is never a dev row.
 
     Args:
         labels: (N,) of all rows.
@@ -40,11 +43,9 @@ def _quantile_bins(labels: np.ndarray, num_bins: int) -> np.ndarray:
 
 def _apportioned(sizes: list[int], share: float, num_wanted: int) -> list[int]:
     """Share the dev rows out by the largest remainders; a stratum keeps at least one row."""
-    counts = [min(int(share * size), size - 1) for size in sizes]
-    by_remainder = sorted(range(len(sizes)), key=lambda index: (counts[index] - share * sizes[index], index))
-    for index in by_remainder:
-        if sum(counts) >= num_wanted:
-            break
-        if counts[index] < sizes[index] - 1:
+    shares = [round(share * size, 9) for size in sizes]  # 0.29 * 100 is 28.999999999999996.
+    counts = [min(math.floor(wanted), size - 1) for wanted, size in zip(shares, sizes, strict=True)]
+    for index in sorted(range(len(sizes)), key=lambda index: (counts[index] - shares[index], index)):
+        if sum(counts) < num_wanted and counts[index] < min(shares[index], sizes[index] - 1):
             counts[index] += 1
     return counts

@@ -122,7 +122,7 @@ def _hint(held: pd.Series, task: TaskSpec) -> str:
     """Return what the declaration should be, where the labels tell."""
     if task.num_classes is None:
         return ""
-    labels = {label for label in map(class_label, held.unique()) if label is not None}
+    labels = {label for label in map(class_label, held) if label is not None}
     numbers = {whole_number(label) for label in labels}
     if None not in numbers and numbers and numbers <= set(range(1, task.num_classes + 1)):
         if task.classes is not None:
