@@ -97,6 +97,14 @@ def test_a_known_name_with_other_classes_is_refused():
     )
 
 
+def test_a_known_data_set_may_have_names_metrics_a_weight_and_a_template():
+    names = ["awful", "poor", "so-so", "good", "great"]
+    changes = {"classes": names, "metrics": ["f1_macro"], "weight": 2, "template": "review: {sentence}"}
+    task = TaskSpec.model_validate({"name": "sst", "kind": "classification", **changes})
+    ours, bare = (load_examples(one, DataConfig(), "dev", seed=0) for one in (task, SST))
+    assert (ours.sentence1, ours.labels.tolist()) == (bare.sentence1, bare.labels.tolist())
+
+
 def test_words_that_look_like_missing_values_stay_text(tmp_path):
     words = ["NA", "null", "None", "nan", "N/A", "-inf", "12"]
     rows = "".join(f"k{number},{word},{number % 3}\n" for number, word in enumerate(words))
