@@ -18,6 +18,8 @@ from mtbert_ray.tasks import HubSource, TableSource, TaskSpec
 
 MAX_CLASSES = 1000
 """More distinct labels than these are hardly classes: mostly another column."""
+_FEW_CLASSES = 20
+"""So many classes may have fewer than two rows each."""
 
 
 def with_classes(task: TaskSpec, data: DataConfig) -> TaskSpec:
@@ -98,7 +100,8 @@ def _labels_in(table: RawTable, task: TaskSpec) -> tuple[str, ...]:
             may be a class and may mean that there is none.
     """
     held = table.frame[table.columns.label]
-    labels = {label for label in map(class_label, held) if label is not None}
+    every_label = [label for label in map(class_label, held) if label is not None]
+    labels = set(every_label)
     origin = f"{table.origin}: column '{table.columns.label}'"
     numbers = {label: number for label in labels if (number := whole_number(label)) is not None}
     if len(labels) < 2:
@@ -113,11 +116,11 @@ def _labels_in(table: RawTable, task: TaskSpec) -> tuple[str, ...]:
             f"{origin} holds numbers such as {example}, which are no classes; declare task '{task.name}' as a "
             f"{'pair_' if task.kind.is_pair else ''}regression with label_range, or give its classes"
         )
-    if len(labels) > MAX_CLASSES or len(labels) == len(held):
+    if len(labels) > MAX_CLASSES or _are_like_ids(len(labels), len(every_label)):
         raise DataError(
-            f"{origin} holds {len(labels):,} different labels in {len(held):,} rows, so it hardly holds classes (at "
-            f"most {MAX_CLASSES:,} are found, and fewer than rows); name another column in {table.columns_from}, or "
-            f"give the classes of task '{task.name}'"
+            f"{origin} holds {len(labels):,} different labels in {len(every_label):,} rows, so it hardly holds classes "
+            f"(at most {MAX_CLASSES:,} are found, and fewer than rows); name another column in {table.columns_from}, "
+            f"or give the classes of task '{task.name}'"
         )
     if len(numbers) < len(labels):
         return tuple(sorted(labels))
@@ -129,6 +132,11 @@ def _labels_in(table: RawTable, task: TaskSpec) -> tuple[str, ...]:
             f"'{task.name}': classes: {_listed(distinct)}, or classes: {_listed(others)} to leave these rows out"
         )
     return tuple(map(str, distinct))
+
+
+def _are_like_ids(num_labels: int, num_rows: int) -> bool:
+    """Tell whether nearly every row has a label of its own; a few rows may."""
+    return num_labels == num_rows or num_labels > max(_FEW_CLASSES, num_rows / 2)
 
 
 def _listed(numbers: Sequence[int]) -> str:

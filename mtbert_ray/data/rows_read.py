@@ -29,6 +29,9 @@ class RowsRead:
     dev_rows: str | None = None
     """How these rows were cut from the training rows, as `120 of 1,200 training rows, drawn with seed 0`."""
 
+    num_for_dev: int = 0
+    """Training rows that were cut off as dev rows; said with what else there is to say, for the dev rows say it."""
+
     def said(self) -> str | None:
         """Return what a user should know of them, or None where every row was read and has what it needs."""
         if self.dev_rows is not None:
@@ -46,6 +49,8 @@ class RowsRead:
             facts.append(f"{_counted(self.num_blank_lines, 'blank line')} passed over")
         if not facts:
             return None
+        if self.num_for_dev:
+            facts.append(f"{self.num_for_dev:,} are dev rows")
         left_out = 0 if self.keeps_unlabelled else self.unlabelled.count
         read = f"{self.num_rows - left_out:,} of {self.num_rows:,} rows" if left_out else f"{self.num_rows:,} rows"
         return "; ".join([read, *facts])

@@ -86,7 +86,8 @@ def _cut(examples: Examples, own_split: DevSplit, split: Split, task: TaskSpec) 
             f"rows with dev {own_split.dev:g}: each class keeps one for training; give a larger share, or more rows"
         )
     if split == "train":
-        return examples.only(np.setdiff1d(np.arange(len(examples)), rows))
+        rest = examples.only(np.setdiff1d(np.arange(len(examples)), rows))
+        return replace(rest, rows_read=replace(examples.rows_read, num_for_dev=len(rows)))
     how = f"{len(rows):,} of {len(examples):,} training rows, drawn with seed {own_split.seed}"
     return replace(examples.only(rows), rows_read=replace(examples.rows_read, dev_rows=how))
 

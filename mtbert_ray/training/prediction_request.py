@@ -91,7 +91,8 @@ def lines_of(done: FilePredictions) -> list[str]:
     """Return what to tell of one file's predictions."""
     lines = [str(done.written)]
     if done.score is not None:
-        rows = f"{done.num_rows} rows" if done.num_scored == done.num_rows else f"{done.num_scored} rows with a label"
+        rows = f"{done.num_scored} row{'' if done.num_scored == 1 else 's'}"
+        rows += "" if done.num_scored == done.num_rows else " with a label"
         lines.append(f"{done.file}: {done.metric} {done.score:.4f} ({rows})")
     if done.said is not None:
         lines.append(f"{done.file}: {done.said}")

@@ -189,7 +189,7 @@ def test_a_task_of_the_user_s_own_runs_from_relative_files(tmp_path):
     )
     said = [
         "mood: 3 classes from rows.csv: dull, fair, fine",
-        "mood train: 120 of 121 rows; 1 left out (no label: row 121)",
+        "mood train: 120 of 121 rows; 1 left out (no label: row 121); 24 are dev rows",
         "mood dev: 24 of 120 training rows, drawn with seed 0",
     ]
     planned = run("sweep", "own.yaml", "--dry-run", folder=tmp_path)

@@ -72,7 +72,7 @@ def test_dev_rows_are_the_same_in_every_trial_and_never_trained_on(task):
         assert load_examples(task, data, "dev", seed=seed).ids == whole.ids
         assert not set(load_examples(task, data, "train", seed=seed).ids) & set(whole.ids)
     assert whole.rows_read.said() == "40 of 400 training rows, drawn with seed 0"
-    assert train.rows_read.said() == "400 of 401 rows; 1 left out (no label: row 401 (id k400))"
+    assert train.rows_read.said() == "400 of 401 rows; 1 left out (no label: row 401 (id k400)); 40 are dev rows"
 
 
 def test_another_file_of_training_rows_is_refused(task, tmp_path):

@@ -168,6 +168,7 @@ def test_dev_labels_that_no_training_row_has_are_named(tmp_path):
         (["", ""], "holds 0 different labels, a classification needs at least 2"),
         (["a", "b", "c"], "holds 3 different labels in 3 rows, so it hardly holds classes"),
         ([f"t{n}" for n in range(1200)] * 2, "holds 1,200 different labels in 2,400 rows, so it hardly holds classes"),
+        ([f"a text of its own {n}" for n in range(40)] + ["twice", "twice", ""], "41 different labels in 42 rows"),
         ([0.5, 1.5, 0.5], "holds numbers such as 0.5, which are no classes; declare task 'topic' as a regression"),
         ([-1, 0, 1, 1], "classes: [-1, 0, 1], or classes: [0, 1] to leave these rows out"),
     ],

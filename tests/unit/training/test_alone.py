@@ -83,7 +83,7 @@ def test_classes_that_were_found_and_rows_left_out_are_announced(tmp_path):
         pass
     assert said == [
         "topic: 2 classes from topics.csv: billing, outage",
-        "topic train: 120 of 121 rows; 1 left out (no label: row 121)",
+        "topic train: 120 of 121 rows; 1 left out (no label: row 121); 30 are dev rows",
         "topic dev: 30 of 120 training rows, drawn with seed 2",
     ]
     (task,) = json.loads((tmp_path / "run" / "checkpoint" / "config.json").read_text())["tasks"]
