@@ -49,7 +49,7 @@ def train(
             def show_step(step: int, total: int) -> None:
                 progress.update(bar, description="training", completed=step, total=total)
 
-            for metrics in run_alone(trial, folder, on_step=show_step, warn=_warn):
+            for metrics in run_alone(trial, folder, on_step=show_step, announce=typer.echo, warn=_warn):
                 typer.echo(_line(metrics, trial.epochs))
     except DivergedError as error:
         typer.echo(f"training failed: {error}", err=True)

@@ -34,10 +34,20 @@ def one_thread() -> None:
 @pytest.fixture(scope="session")
 def real_data_dir() -> Path:
     """The course's files. A test that needs them skips where they are absent, and fails in CI."""
-    folder = Path(os.environ.get("DATA_DIR", ROOT.parent / "shared" / "data"))
-    if (folder / "ids-sst-train.csv").exists():
+    return shared_folder("DATA_DIR", "data", "ids-sst-train.csv", "the course's data files")
+
+
+@pytest.fixture(scope="session")
+def cases() -> Path:
+    """Small inputs that once came out wrong, each for a kind. Skips and fails as `real_data_dir` does."""
+    return shared_folder("CASES_DIR", "cases", "01-raw-quotes.tsv", "the small inputs of known kinds")
+
+
+def shared_folder(variable: str, name: str, file: str, what: str) -> Path:
+    folder = Path(os.environ.get(variable, ROOT.parent / "shared" / name))
+    if (folder / file).exists():
         return folder
-    message = f"the course's data files are not in {folder}; set DATA_DIR to their folder"
+    message = f"{what} are not in {folder}; set {variable} to their folder"
     if os.environ.get("CI") == "true":
         pytest.fail(message)
     pytest.skip(message)

@@ -100,6 +100,12 @@ class TrialConfig(FiniteSchema):
             if not set(named) <= set(names):
                 raise ValueError(f"{key} names {sorted(named)}, the tasks are {names}")
         regressions = [task.name for task in self.tasks if task.kind is TaskKind.PAIR_REGRESSION]
+        cut = [task.name for task in self.tasks if task.source is not None and task.source.split is not None]
+        if leaking := sorted(set(cut) & set(self.data.train_files)):
+            raise ValueError(
+                f"data.train_files names {', '.join(leaking)}, whose dev rows are cut from the source's training rows "
+                "by split and could be among the file's; give the source dev rows of their own"
+            )
         if self.finetune == "heads_only" and self.pair_encoding == "separate":
             untrained = [name for name in regressions if self.hidden_layers_of(name) == 0]
             if untrained:

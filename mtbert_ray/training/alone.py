@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mtbert_ray.config import TrialConfig, dotted
+from mtbert_ray.data.classes import find_classes
 from mtbert_ray.errors import UserError
 from mtbert_ray.files import make_folder
 from mtbert_ray.metrics import Metrics
@@ -29,6 +30,7 @@ def run_alone(
     folder: Path,
     *,
     on_step: Callable[[int, int], None],
+    announce: Callable[[str], None] = lambda text: None,
     warn: Callable[[str], None] = lambda text: None,
 ) -> Iterator[Metrics]:
     """Train, score and meter one setting; give each epoch's metrics once they are in the folder.
@@ -37,6 +39,7 @@ def run_alone(
         config: the setting.
         folder: must not hold a run; is made.
         on_step: called after each optimiser step with (steps taken, steps of the run).
+        announce: told of the classes that were found and of rows that were left out, before the first step.
         warn: told of each score that has no value, and why, once; before the first step where it is known by then.
 
     Raises:
@@ -48,8 +51,13 @@ def run_alone(
         raise UserError(f"--out {folder}: already holds a run; give another folder")
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--out {folder}: is a file; give a folder")
+    config, found = find_classes(config)
+    for line in found:
+        announce(line)
     process = local_process(config.resources)
     run = TrainingRun(config, process=process, folder=folder, on_step=on_step, write_behind=True)
+    for line in run.said_of_rows:
+        announce(line)
     told: set[str] = set()
 
     def warn_once(undefined: Undefined) -> None:

@@ -1,8 +1,10 @@
 """Predictions for files of the user's: in the format of those for dev and test, under names that these never have."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.data.examples import Examples
@@ -12,12 +14,11 @@ from mtbert_ray.files import make_folder
 from mtbert_ray.models.encoder import load_tokenizer
 from mtbert_ray.models.multitask import MultitaskModel
 from mtbert_ray.tasks import TaskSpec
-from mtbert_ray.training.evaluate import Predicted, predict, score_all
+from mtbert_ray.training.evaluate import FloatArray, predict, score
 from mtbert_ray.training.inputs import encode
 from mtbert_ray.training.loop import uses_bf16
 from mtbert_ray.training.predictions import write_predictions
 from mtbert_ray.training.process import Process
-from mtbert_ray.training.scoring import Score
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,17 +28,14 @@ class FilePredictions:
     file: Path
     written: Path
     num_rows: int
-    num_unlabelled: int
-    """Rows left out because they alone have no label."""
+    """All of the file's."""
+    num_scored: int
+    """Rows with a label."""
+    said: str | None
+    """What else a user should know of the rows, as `12 rows; 1 with an empty text (row 3)`."""
     metric: str
-    """Of the task's score."""
-    scores: Mapping[str, Score]
-    """Metric -> score, that of the task first; empty for a file without labels."""
-
-    @property
-    def score(self) -> float | None:
-        """None for a file without labels, and where it is undefined."""
-        return self.scores[self.metric].value if self.scores else None
+    score: float | None
+    """Over the rows that have a label; none for a file without labels."""
 
 
 def predictions_name(task: TaskSpec, path: Path) -> str:
@@ -79,10 +77,10 @@ def predict_files(
     done: list[FilePredictions] = []
     for task, path, examples in read:
         announce(f"predicting {path}: {len(examples)} rows")
-        predicted = predict(model, task, encode(examples, config, tokenizer), process, bf16=bf16)
+        predictions = predict(model, task, encode(examples, config, tokenizer, task=task), process, bf16=bf16).values
         written = folder / predictions_name(task, path)
-        write_predictions(written, task, examples.ids, predicted.values)
-        done.append(_about(task, path, examples, predicted, written))
+        write_predictions(written, task, examples.ids, predictions)
+        done.append(_about(task, path, examples, predictions, written))
     return done
 
 
@@ -94,12 +92,14 @@ def _refuse_overwriting(files: Sequence[tuple[TaskSpec, Path]], folder: Path) ->
             raise UserError(f"--file {task.name}={path}: {target} is there already; give another --out, or delete it")
 
 
-def _about(task: TaskSpec, path: Path, examples: Examples, predicted: Predicted, written: Path) -> FilePredictions:
+def _about(task: TaskSpec, path: Path, examples: Examples, predictions: FloatArray, written: Path) -> FilePredictions:
+    labelled = np.zeros(len(examples), dtype=bool) if examples.labels is None else ~np.isnan(examples.labels)
     return FilePredictions(
         file=path,
         written=written,
         num_rows=len(examples),
-        num_unlabelled=examples.num_unlabelled,
+        num_scored=int(labelled.sum()),
+        said=examples.rows_read.said(),
         metric=task.metric,
-        scores={} if examples.labels is None else score_all(task, predicted, examples.labels),
+        score=None if examples.labels is None else score(task, predictions[labelled], examples.labels[labelled]),
     )

@@ -12,7 +12,6 @@ from mtbert_ray.training.checkpoint import load_checkpoint
 from mtbert_ray.training.file_predictions import FilePredictions, predict_files, predictions_name
 from mtbert_ray.training.predictions import predict_all
 from mtbert_ray.training.process import local_process
-from mtbert_ray.undefined import in_words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +57,7 @@ def answer(request: PredictionRequest, *, announce: Callable[[str], None]) -> li
             warnings.warn(f"--data has no effect: {why}", stacklevel=2)
         config = config.model_copy(update={"data": config.data.on_course_files(request.data)})
     written = predict_all(model, config, folder, process=process, announce=announce)
-    scores = [f"{name} {value:.4f}" for name, value in written.scores.items() if value is not None]
-    lines = [*map(str, written.files), ", ".join(scores), *in_words(written.undefined)]
-    return [line for line in lines if line]
+    return [*map(str, written.files), ", ".join(f"{name} {score:.4f}" for name, score in written.scores.items())]
 
 
 def parse_files(texts: Sequence[str], config: TrialConfig) -> list[tuple[TaskSpec, Path]]:
@@ -92,11 +89,11 @@ def parse_files(texts: Sequence[str], config: TrialConfig) -> list[tuple[TaskSpe
 
 def lines_of(done: FilePredictions) -> list[str]:
     """Return what to tell of one file's predictions."""
-    if not done.scores:
-        return [str(done.written)]
-    left_out = f", {done.num_unlabelled} more have no label" if done.num_unlabelled else ""
-    scores = [
-        f"no {metric}: {one.reason}" if one.value is None else f"{metric} {one.value:.4f}"
-        for metric, one in done.scores.items()
-    ]
-    return [str(done.written), f"{done.file}: {', '.join(scores)} ({done.num_rows} rows{left_out})"]
+    lines = [str(done.written)]
+    if done.score is not None:
+        rows = f"{done.num_scored} row{'' if done.num_scored == 1 else 's'}"
+        rows += "" if done.num_scored == done.num_rows else " with a label"
+        lines.append(f"{done.file}: {done.metric} {done.score:.4f} ({rows})")
+    if done.said is not None:
+        lines.append(f"{done.file}: {done.said}")
+    return lines

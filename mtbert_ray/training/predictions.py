@@ -9,13 +9,13 @@ import numpy as np
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.data.sources import Split
 from mtbert_ray.files import make_folder
+from mtbert_ray.metrics import task_scores
 from mtbert_ray.models.multitask import MultitaskModel
 from mtbert_ray.tasks import TaskSpec
-from mtbert_ray.training.evaluate import FloatArray, predict, score_all
-from mtbert_ray.training.inputs import load_inputs
+from mtbert_ray.training.evaluate import FloatArray, predict, score
+from mtbert_ray.training.inputs import load_inputs, said_of
 from mtbert_ray.training.loop import uses_bf16
 from mtbert_ray.training.process import Process
-from mtbert_ray.training.scoring import Score, scores_of
 
 # The course's own names and headers, its spelling included; other tasks follow the same pattern.
 _FILE_STEMS = {"quora": "para"}
@@ -27,10 +27,9 @@ class Predictions:
     """What was written, and what the dev predictions score."""
 
     files: tuple[Path, ...]
-    scores: dict[str, float | None]
-    """Each task's dev scores, dev_score and leaderboard_score; null where undefined."""
-    undefined: dict[str, str]
-    """Those that are null -> why."""
+    scores: dict[str, float]
+    """Each task's dev score over the rows that have a label, and, unless a task has no such row, dev_score and
+    leaderboard_score."""
 
 
 def predict_all(
@@ -61,18 +60,25 @@ def predict_all(
     tasks = {task.name: task for task in config.tasks}
     make_folder(folder, f"--out {folder}")
     files: list[Path] = []
-    scored: dict[str, dict[str, Score]] = {}
+    scores: dict[str, float] = {}
     splits: tuple[Split, ...] = ("dev", "test")
     for split in splits:
-        for name, rows in load_inputs(config, split).items():
+        inputs = load_inputs(config, split, every_row=True)
+        for line in said_of(inputs, split):
+            announce(line)
+        for name, rows in inputs.items():
             announce(f"predicting {name} {split}: {len(rows)} rows")
-            predicted = predict(model, tasks[name], rows, process, bf16=bf16)
+            predictions = predict(model, tasks[name], rows, process, bf16=bf16).values
             files.append(folder / f"{_FILE_STEMS.get(name, name)}-{split}-output.csv")
-            write_predictions(files[-1], tasks[name], rows.ids, predicted.values)
+            write_predictions(files[-1], tasks[name], rows.ids, predictions)
             if rows.labels is not None:
-                scored[name] = score_all(tasks[name], predicted, rows.labels.numpy().astype(np.float64))
-    scores = scores_of(config.tasks, scored)
-    return Predictions(files=tuple(files), scores=scores.values, undefined=scores.undefined)
+                labels = rows.labels.numpy().astype(np.float64)
+                labelled = ~np.isnan(labels)
+                if labelled.any():
+                    scores[name] = score(tasks[name], predictions[labelled], labels[labelled])
+    if len(scores) == len(tasks):
+        scores = task_scores(config.tasks, scores)
+    return Predictions(files=tuple(files), scores=scores)
 
 
 def write_predictions(path: Path, task: TaskSpec, ids: Sequence[str], predictions: FloatArray) -> None:

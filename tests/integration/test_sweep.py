@@ -173,20 +173,35 @@ def test_the_peft_space_runs_on_the_course_s_files(real_data_dir, tmp_path):
 
 
 def test_a_task_of_the_user_s_own_runs_from_relative_files(tmp_path):
-    rows = "text,mood\n" + "".join(f"a {['dull', 'fair', 'fine'][day % 3]} day {day},{day % 3}\n" for day in range(24))
-    (tmp_path / "rows.csv").write_text(rows)
+    """Its classes and dev rows are found in its one file, once for all trials, and said in journal and report."""
+    moods = ["dull", "fair", "fine"]
+    rows = "text,mood\n" + "".join(f"a {moods[day % 3]} day {day},{moods[day % 3]}\n" for day in range(120))
+    (tmp_path / "rows.csv").write_text(rows + "a day without a mood\n")
     (tmp_path / "own.yaml").write_text(
         "name: own\n"
         "objectives: {dev_score: {direction: maximise, reference: 0}}\n"
         "fixed:\n"
         "  encoder: tiny\n"
         "  epochs: 1\n"
-        "  tasks: [{name: mood, kind: classification, num_classes: 3,\n"
-        "           source: {train: rows.csv, dev: rows.csv, columns: {sentence1: text, label: mood}}}]\n"
+        "  tasks: [{name: mood, kind: classification, template: 'mood of {sentence}',\n"
+        "           source: {train: rows.csv, split: {dev: 0.2}, columns: {sentence1: text, label: mood}}}]\n"
         "search: {learning_rate: {grid: [1e-3]}}\n"
         "algorithm: grid\n"
     )
+    said = [
+        "mood: 3 classes from rows.csv: dull, fair, fine",
+        "mood train: 120 of 121 rows; 1 left out (no label: row 121); 24 are dev rows",
+        "mood dev: 24 of 120 training rows, drawn with seed 0",
+    ]
+    planned = run("sweep", "own.yaml", "--dry-run", folder=tmp_path)
+    assert planned.returncode == 0, planned.stderr
+    assert all(line in planned.stdout for line in said), planned.stdout
     done = run("sweep", "own.yaml", "--out", "out", folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    trial = read_journal(tmp_path / "out").trials[0]
+    sweep = read_journal(tmp_path / "out")
+    (trial,) = sweep.trials
     assert trial.status == "finished" and 0 <= trial.metrics["mood"] <= 1
+    assert trial.config["tasks"][0]["classes"] == sweep.started.space["fixed"]["tasks"][0]["classes"] == moods
+    assert [note.rstrip(".") for note in sweep.started.notes if note.startswith("mood")] == said
+    report = (tmp_path / "out" / "report.md").read_text()
+    assert all(line in report for line in said)

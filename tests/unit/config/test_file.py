@@ -123,6 +123,10 @@ def test_one_mistake_is_one_line(read, content, expected):
             "a.csv",
             "tasks.0.source: must be a mapping with the files of a 'table' or the dataset of a 'hub', got 'a.csv'",
         ),
+        (
+            "{train: a, dev: b, columns: {}, quoting: none, escapechar: '\\'}",
+            "quoting none has no quoted fields, so escap",
+        ),
         ("{dataset: x/y, train: a, columns: {}}", "unknown key 'tasks.0.source.hub.train'"),
         ("{train: a, dev: b, columns: {sentence2: s}}", "source.columns must not name sentence2 for a classification"),
     ],

@@ -17,6 +17,9 @@ HEADS_OF_ALL = {"sst": 1, "quora": 2, "sts": 0}
 OWN = "{name: topic, kind: classification, num_classes: 3, source: {train: a.csv, dev: b.csv, columns: {}}}"
 
 
+CUT = {"kind": "classification", "source": {"train": "a.csv", "split": {"dev": 0.1}, "columns": {}}}
+
+
 # What a sweep writes is read back as it was
 
 texts = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=100)
@@ -138,6 +141,10 @@ def test_a_setting_cannot_be_changed_once_made():
     [
         ({"smart": {"tasks": ["sst", "nli"]}}, r"smart.tasks names \['nli', 'sst'\], the tasks are"),
         ({"data": {"train_files": {"para": "x.csv"}}}, r"data.train_files names \['para'\], the tasks are"),
+        (
+            {"tasks": [{**CUT, "name": "topic"}], "data": {"train_files": {"topic": "x.csv"}}},
+            "data.train_files names topic, whose dev rows are cut from the source's training rows",
+        ),
         ({"batch_size": 6, "accumulation_steps": 4, "resources": {"num_workers": 2}}, "in 4 accumulation_steps"),
         ({"adapter": {"kind": "dora", "library": "loralib"}}, "'loralib' has LoRA only, got kind 'dora'"),
         ({"adapter": {"kind": "lora", "library": "loralib", "initialisation": "pissa"}}, "not 'pissa'; use 'peft'"),

@@ -97,6 +97,14 @@ def test_a_known_name_with_other_classes_is_refused():
     )
 
 
+def test_a_known_data_set_may_have_names_metrics_a_weight_and_a_template():
+    names = ["awful", "poor", "so-so", "good", "great"]
+    changes = {"classes": names, "metrics": ["f1_macro"], "weight": 2, "template": "review: {sentence}"}
+    task = TaskSpec.model_validate({"name": "sst", "kind": "classification", **changes})
+    ours, bare = (load_examples(one, DataConfig(), "dev", seed=0) for one in (task, SST))
+    assert (ours.sentence1, ours.labels.tolist()) == (bare.sentence1, bare.labels.tolist())
+
+
 def test_words_that_look_like_missing_values_stay_text(tmp_path):
     words = ["NA", "null", "None", "nan", "N/A", "-inf", "12"]
     rows = "".join(f"k{number},{word},{number % 3}\n" for number, word in enumerate(words))
@@ -166,8 +174,11 @@ BROKEN = {
         "column 'text' has no sentence in 1 of 2 rows, at most 1% may be empty: row 2 (id y). Fill or delete",
     ),
     "wide.csv": ("key,text,stars\nx,Fine,1,2\n", "its rows have more fields than its header names (3)"),
-    "ragged.csv": ("key,text,stars\nx,Fine,1\ny,Well, yes,1\n", "its rows cannot be told apart"),
-    "quote.csv": ('key,text,stars\nx,"Fine,1\ny,Good,2\n', "its rows cannot be told apart"),
+    "ragged.csv": ("key,text,stars\nx,Fine,1\ny,Well, yes,1\n", "line 3 has 4 fields, more than its header names (3)"),
+    "quote.csv": (
+        'key,text,stars\nx,"Fine,1\ny,Good,2\n',
+        "the quote that opens a field in the row that begins on line 2 is never closed",
+    ),
     "notes.json": ("{}", "the extension '.json' is not known; allowed are .csv, .tsv, .parquet"),
     "not.parquet": ("key,text,stars\n", "is not a Parquet file"),
 }

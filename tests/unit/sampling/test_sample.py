@@ -128,6 +128,30 @@ def test_a_single_sentence_task_and_its_own_table(tmp_path):
     assert len(back) == sample.num_rows > 0 and back.sentence2 is None
 
 
+@pytest.mark.parametrize(
+    ("form", "texts"),
+    [
+        ({"quoting": "none"}, ['"the soup', 'was "good"', "a \\ b"]),
+        ({"escapechar": "\\"}, ['"the \\\\ soup"', '"was \\"good\\""', '"so; so"']),
+        ({}, ['"the ""soup"""', "was fine", '"so; so"']),
+    ],
+)
+def test_named_classes_and_other_ways_of_quoting_are_read_back_too(tmp_path, form, texts):
+    rows = "".join(f"{('2', '3', '1')[number % 3]};{texts[number % 3]}\n" for number in range(12))
+    (tmp_path / "train.csv").write_text("grade;text\n" + rows)
+    table = {"train": str(tmp_path / "train.csv"), "dev": "dev.csv", "separator": ";", **form}
+    source = {**table, "columns": {"sentence1": "text", "label": "grade"}}
+    task = TaskSpec.model_validate({"name": "dish", "kind": "classification", "source": source})
+    config = SampleConfig(task=task, topics={"Soup": 0.5, "Cars": 0.5}, method="embeddings", encoder="tiny", rows=12)
+    sample = draw_sample(config, cache=tmp_path / "cache")
+    assert sample.task.classes == ("1", "2", "3")
+    write_sample(sample, config, tmp_path / "out.csv")
+    back = load_examples(sample.task, DataConfig(train_files={"dish": str(tmp_path / "out.csv")}), "train", seed=0)
+    drawn = np.concatenate([topic.rows for topic in sample.topics])
+    assert back.sentence1 == [sample.examples.sentence1[row] for row in drawn] and len(back) > 0
+    np.testing.assert_array_equal(back.labels, sample.examples.labels[drawn])
+
+
 def test_a_file_that_is_there_or_cannot_be_made_is_refused_before_the_work(tmp_path):
     (tmp_path / "mine.csv").write_text("mine")
     (tmp_path / "b.json").write_text("mine")

@@ -65,3 +65,26 @@ def test_a_refused_setting_leaves_no_folder(tmp_path):
     with pytest.raises(UserError, match="no such folder"):
         next(run_alone(refused, tmp_path / "run", on_step=lambda step, total: None))
     assert not (tmp_path / "run").exists()
+
+
+def test_classes_that_were_found_and_rows_left_out_are_announced(tmp_path):
+    rows = "".join(f"text {n},{('outage', 'billing')[n % 2]}\n" for n in range(120))
+    (tmp_path / "topics.csv").write_text("text,label\n" + rows + "no label\n")
+    source = {
+        "train": str(tmp_path / "topics.csv"),
+        "split": {"dev": 0.25, "seed": 2},
+        "columns": {"sentence1": "text", "label": "label"},
+    }
+    config = TrialConfig.model_validate(
+        nest({"encoder": "tiny", "epochs": 1, "tasks": [{"name": "topic", "kind": "classification", "source": source}]})
+    )
+    said: list[str] = []
+    for _ in run_alone(config, tmp_path / "run", on_step=lambda step, total: None, announce=said.append):
+        pass
+    assert said == [
+        "topic: 2 classes from topics.csv: billing, outage",
+        "topic train: 120 of 121 rows; 1 left out (no label: row 121); 30 are dev rows",
+        "topic dev: 30 of 120 training rows, drawn with seed 2",
+    ]
+    (task,) = json.loads((tmp_path / "run" / "checkpoint" / "config.json").read_text())["tasks"]
+    assert task["classes"] == ["billing", "outage"], "a checkpoint names its classes by itself"

@@ -57,7 +57,38 @@ def test_rows_left_out_for_want_of_a_label_are_told(course, tmp_path):
     rows = [row.format(n=n, label="" if n == 7 else n % 5) for n in range(110)]
     (tmp_path / "mine.csv").write_text("\n".join([header, *rows]) + "\n")
     (one,) = of_files(config_of(tasks=["sst"]), tmp_path / "out", f"sst={tmp_path / 'mine.csv'}")
-    assert lines_of(one)[1].endswith("(109 rows, 1 more have no label)")
+    assert (one.num_rows, len(one.written.read_text().splitlines())) == (110, 111)
+    assert lines_of(one)[1].endswith("(109 rows with a label)")
+    assert lines_of(one)[2].endswith("110 rows; 1 not scored (no label: row 8 (id s007))")
+
+
+def messy_task(folder, **source) -> dict:
+    rows = "text,mood\n" + "".join(f"day {n},{('dull', 'fine')[n % 2]}\n" for n in range(6))
+    (folder / "rows.csv").write_text(rows)
+    columns = {"sentence1": "text", "label": "mood"}
+    source = {"train": str(folder / "rows.csv"), "dev": str(folder / "rows.csv"), "columns": columns, **source}
+    return {"name": "mood", "kind": "classification", "classes": ["dull", "fine"], "source": source}
+
+
+@pytest.mark.parametrize(
+    ("source", "rows", "num_rows", "num_scored"),
+    [
+        ({}, ["a,dull", ",fine", "b,", ",", "c", "  ,-1", '"d, e",fine'], 7, 3),
+        ({"quoting": "none"}, ['"a,dull', "b,fine", '"c,', '"",fine'], 4, 3),
+        ({"quoting": "minimal"}, ['"a,\nb",dull', '"c ""d""",fine', '"",""'], 3, 2),
+        ({"escapechar": "\\"}, ['"a \\"b\\"",dull', "c,-1"], 2, 1),
+        ({}, ["a,-1", "b,-1"], 2, 0),
+    ],
+)
+def test_every_row_has_its_prediction_in_order_with_or_without_text_and_label(
+    tmp_path, source, rows, num_rows, num_scored
+):
+    (tmp_path / "mine.csv").write_text("\n".join(["text,mood", *rows, ""]))
+    config = config_of(tasks=[messy_task(tmp_path, **source)])
+    (one,) = of_files(config, tmp_path / "out", f"mood={tmp_path / 'mine.csv'}")
+    lines = one.written.read_text().splitlines()[1:]
+    assert [line.split(" , ")[0] for line in lines] == [str(number) for number in range(num_rows)]
+    assert (one.num_rows, one.num_scored, one.score is None) == (num_rows, num_scored, num_scored == 0)
 
 
 def test_a_file_that_is_not_there_stops_before_anything_is_written(course, tmp_path):

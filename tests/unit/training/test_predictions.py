@@ -132,3 +132,41 @@ def test_data_that_are_not_there_are_missed(tmp_path):
     config = config_of(**{"data.source": "course", "data.directory": str(tmp_path)})
     with pytest.raises(DataError, match=r"ids-sst-dev\.csv: no such file"):
         predicted(config, tmp_path / "out")
+
+
+def test_dev_and_test_rows_without_text_or_label_have_their_predictions_too(tmp_path):
+    content = {
+        "train.csv": "text,mood\n" + "".join(f"day {n},{n % 2}\n" for n in range(8)),
+        "dev.csv": "text,mood\nsun,1\n,0\nrain,\n\nsnow,-1\n",
+        "test.csv": "text\nsun\n\nrain\n",
+    }
+    for name, text in content.items():
+        (tmp_path / name).write_text(text)
+    files = {name.removesuffix(".csv"): str(tmp_path / name) for name in content}
+    source = {**files, "columns": {"sentence1": "text", "label": "mood"}}
+    mood = TaskSpec.model_validate({"name": "mood", "kind": "classification", "num_classes": 2, "source": source})
+    config, said = config_of(tasks=[mood]), []
+    model = build_model(config)
+    written = predict_all(model, config, tmp_path / "out", process=Process(), announce=said.append)
+    dev, test = (path.read_text().splitlines()[1:] for path in written.files)
+    assert [len(dev), len(test)] == [4, 3]
+    scored = [line.split(" , ")[1].strip() for line in dev[:2]]
+    assert written.scores["mood"] == np.mean([scored[0] == "1", scored[1] == "0"])
+    assert (
+        "mood dev: 4 rows; 2 not scored (no label: row 3, row 4); 1 with an empty text (row 2); 1 blank line "
+        in said[0]
+    )
+    assert "mood test: 3 rows; 1 with an empty text (row 2)" in said
+
+
+def test_without_any_dev_label_there_is_no_score(tmp_path):
+    (tmp_path / "train.csv").write_text("text,mood\n" + "".join(f"day {n},{n % 2}\n" for n in range(8)))
+    (tmp_path / "dev.csv").write_text("text,mood\nsun,-1\nrain,\n")
+    source = {
+        "train": str(tmp_path / "train.csv"),
+        "dev": str(tmp_path / "dev.csv"),
+        "columns": {"sentence1": "text", "label": "mood"},
+    }
+    mood = TaskSpec.model_validate({"name": "mood", "kind": "classification", "num_classes": 2, "source": source})
+    written = predicted(config_of(tasks=[mood]), tmp_path / "out")
+    assert (written.scores, len(written.files[0].read_text().splitlines())) == ({}, 3)

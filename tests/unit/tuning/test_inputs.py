@@ -8,7 +8,7 @@ from saved import save_checkpoint
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.errors import CheckpointError, ConfigError, DataError, EncoderError
 from mtbert_ray.models.build import build_model
-from mtbert_ray.tuning.inputs import check_inputs
+from mtbert_ray.tuning.inputs import check_inputs, with_classes_found
 from mtbert_ray.tuning.space import SearchSpace
 
 SMALL = {"encoder": "tiny", "data.max_train_rows": 40, "data.max_dev_rows": 30}
@@ -126,3 +126,36 @@ def test_a_checkpoint_is_tried_with_the_heads_of_every_trial_that_starts_from_it
     (tmp_path / "first" / "model.safetensors").write_bytes(b"torn")
     with pytest.raises(CheckpointError, match=r"^init_from: .*cannot be read"):
         check_inputs(space_of(**experiments_of(same=start)))
+
+
+# Classes and rows, found and said
+
+
+def topic_space(folder, train="", **source) -> SearchSpace:
+    """A space of one task that leaves its classes to its training rows."""
+    rows = "".join(f"text {number},{'outage' if number % 3 else 'billing'}\n" for number in range(120))
+    (folder / "topics.csv").write_text("text,label\n" + rows + train)
+    source = {"train": str(folder / "topics.csv"), "columns": {"sentence1": "text", "label": "label"}, **source}
+    topic = {"name": "topic", "kind": "classification", "source": source}
+    return space_of(fixed={"encoder": "tiny", "epochs": 1, "tasks": ["sst", topic]})
+
+
+def test_a_sweep_finds_the_classes_once_for_all_its_trials(tmp_path):
+    space, found = with_classes_found(topic_space(tmp_path, split={"dev": 0.1}))
+    assert found == ("topic: 2 classes from topics.csv: billing, outage",)
+    assert space.fixed["tasks"][0] == "sst", "as in the YAML"
+    assert space.fixed["tasks"][1]["classes"] == ["billing", "outage"]
+    assert [config.tasks[1].classes for config in space.example_configs()] == [("billing", "outage")] * len(
+        space.example_configs()
+    )
+    assert with_classes_found(space) == (space, ())
+
+
+def test_rows_left_out_and_dev_rows_cut_are_said_once(tmp_path):
+    space, _ = with_classes_found(topic_space(tmp_path, train="no label\n\n", split={"dev": 0.1, "seed": 4}))
+    said: list[str] = []
+    assert check_inputs(space, announce=said.append)[None]["dev"]["topic"] == 12
+    assert said == [
+        "topic train: 120 of 121 rows; 1 left out (no label: row 121); 1 blank line passed over; 12 are dev rows",
+        "topic dev: 12 of 120 training rows, drawn with seed 4",
+    ]

@@ -1,0 +1,303 @@
+"""The shared cases that are of reading, each for its kind, and variants of the kind that are not among them."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mtbert_ray.config import DataConfig, TrialConfig
+from mtbert_ray.config.file import load_config
+from mtbert_ray.data.sources import Examples, load_examples, load_file
+from mtbert_ray.errors import DataError
+from mtbert_ray.tasks import Columns, TableSource, TaskKind, TaskSpec
+
+
+def case(cases: Path, name: str, monkeypatch) -> TrialConfig:
+    monkeypatch.chdir(cases)
+    return load_config(Path(f"{name}.yaml"))
+
+
+def with_source(config: TrialConfig, **changes) -> TaskSpec:
+    (task,) = config.tasks
+    return task.model_copy(update={"source": task.source.model_copy(update=changes)})
+
+
+def read(task: TaskSpec, split="train", **limits) -> Examples:
+    return load_examples(task, DataConfig(**limits), split, seed=0)
+
+
+def refusal_of(task: TaskSpec, split="train") -> str:
+    with pytest.raises(DataError) as caught:
+        read(task, split)
+    return str(caught.value)
+
+
+def pair_task(path: Path, **source) -> TaskSpec:
+    columns = Columns(sentence1="a", sentence2="b", label="score")
+    source = TableSource(train=str(path), dev=str(path), columns=columns, **source)
+    return TaskSpec(name="alike", kind=TaskKind.PAIR_REGRESSION, label_range=(0, 5), source=source)
+
+
+def text_task(path: Path, columns=None, **source) -> TaskSpec:
+    columns = columns or Columns(sentence1="text", label="label")
+    source = TableSource(train=str(path), dev=str(path), columns=columns, **source)
+    return TaskSpec(name="mood", kind=TaskKind.CLASSIFICATION, num_classes=2, source=source)
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8", newline="")
+    return path
+
+
+# 01: quotes in a file that is not quoted
+
+
+def test_raw_quotes_are_refused_with_their_line_and_read_unquoted(cases, monkeypatch):
+    config = case(cases, "01-raw-quotes", monkeypatch)
+    message = refusal_of(config.tasks[0])
+    assert "the row that begins on line 5 goes on to line 10" in message and "`quoting: none`" in message
+    examples = read(with_source(config, quoting="none"))
+    assert len(examples) == 12 and examples.sentence1[3] == '"a door stood open'
+    np.testing.assert_array_equal(examples.labels[3:5], [4.0, 5.0])
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        ['a goat\t"the tram\t1.0', 'snow\tthe road"\t2.0', "bread\tthe hat\t3.0"],  # closed at the end of a field
+        ['"a goat" sang\tthe tram\t1.0', "snow\tthe road\t2.0"],
+        ["a goat\tthe tram\t1.0", 'snow\t"the road\t2.0'],  # never closed
+        ['"a goat\tthe tram"\t1.0', "snow\tthe road\t2.0"],  # two fields in one
+        ['"a goat\tthe tram\t1.0', 'snow"\tthe road\t2.0'],
+    ],
+)
+@pytest.mark.parametrize("line_break", ["\n", "\r\n"])
+def test_stray_quotes_of_other_places_are_refused_or_text(tmp_path, rows, line_break):
+    path = write(tmp_path / "a.tsv", line_break.join(["a\tb\tscore", *rows, ""]))
+    message = refusal_of(pair_task(path))
+    line = next(number for number, row in enumerate(rows, start=2) if '"' in row)
+    assert f"line {line} " in message and "`quoting: none`" in message
+    assert len(read(pair_task(path, quoting="none"))) == len(rows)
+
+
+# 05: a tab as plain YAML writes it
+
+
+def test_a_backslash_and_a_t_are_a_tab(cases, monkeypatch):
+    config = case(cases, "05-separator-backslash-t", monkeypatch)
+    examples = read(config.tasks[0])
+    assert examples.sentence1[1].startswith('"bread was cheap"') and '""' not in "".join(examples.sentence1)
+
+
+@pytest.mark.parametrize(("separator", "character"), [("\\t", "\t"), ("\t", "\t"), (";", ";"), ("|", "|")])
+def test_other_separators_are_of_one_character(tmp_path, separator, character):
+    path = write(tmp_path / "a.csv", f'text,x{character}label\n"said ""no"""{character}1\n')
+    columns = Columns(sentence1="text,x", label="label")
+    assert read(text_task(path, columns, separator=separator)).sentence1 == ['said "no"']
+
+
+@pytest.mark.parametrize("separator", ["||", "\\s+", "", '"', "\n", "\\t\\t"])
+def test_a_separator_of_more_or_less_is_refused(separator):
+    with pytest.raises(ValueError, match="must be one character"):
+        TableSource(train="a", dev="a", columns=Columns(), separator=separator)
+
+
+# 07: rows that are left out
+
+
+def test_a_row_that_is_left_out_is_said(cases, monkeypatch):
+    examples = read(case(cases, "07-one-unlabelled", monkeypatch).tasks[0])
+    assert (len(examples), examples.rows_read.said()) == (119, "119 of 120 rows; 1 left out (no label: row 51)")
+
+
+def test_rows_without_texts_and_blank_lines_are_said(tmp_path):
+    lines = [f"text {n},{n % 2}" for n in range(300)]
+    lines[4], lines[9], lines[20] = ",0", "no label", "  "
+    examples = read(text_task(write(tmp_path / "a.csv", "\n".join(["text,label", *lines, "", ""]))))
+    assert examples.rows_read.said() == (
+        "298 of 299 rows; 1 left out (no label: row 10); 1 with an empty text (row 5); 2 blank lines passed over"
+    )
+    limited = read(text_task(tmp_path / "a.csv"), max_train_rows=10)
+    assert limited.rows_read.said() == examples.rows_read.said(), "of the whole source"
+
+
+def test_nothing_is_said_of_rows_that_are_all_there(tmp_path):
+    assert read(text_task(write(tmp_path / "a.csv", "text,label\nfine,1\nbad,0\n"))).rows_read.said() is None
+
+
+# 10: the cause inside the hub's error
+
+
+@pytest.fixture
+def hub_cache(tmp_path, monkeypatch):
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+def hub_task(dataset, **fields) -> TaskSpec:
+    source = {"dataset": str(dataset), "columns": {"sentence1": "text", "label": "label"}, **fields}
+    return TaskSpec.model_validate({"name": "t", "kind": "classification", "num_classes": 2, "source": source})
+
+
+def test_the_hub_s_error_tells_its_cause(cases, monkeypatch, hub_cache, capfd):
+    message = refusal_of(case(cases, "10-hub-mixed", monkeypatch).tasks[0])
+    assert "Failed to parse string: 'pos' as a scalar of type int64" in message
+    assert "connection" not in message and "\n" not in message
+    assert "Generating" not in "".join(capfd.readouterr()), "no progress bars"
+
+
+def test_columns_that_differ_between_files_are_told(tmp_path, hub_cache):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    write(folder / "train.csv", "text,label\nfine,1\n")
+    write(folder / "validation.csv", "text,mood\nbad,0\n")
+    message = refusal_of(hub_task(folder))
+    assert "mood" in message and "connection" not in message
+
+
+def test_a_split_that_there_is_not_is_told(tmp_path, hub_cache):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    write(folder / "train.csv", "text,label\nfine,1\n")
+    message = refusal_of(hub_task(folder, train_split="holdout"))
+    assert 'Unknown split "holdout"' in message and "connection" not in message
+
+
+def test_a_data_set_that_cannot_be_reached_says_to_check_the_connection():
+    assert "Check the connection" in refusal_of(hub_task("nobody-here/no-such-reviews"))
+
+
+# 11: quotes escaped by backslashes
+
+
+def test_escaped_quotes_are_refused_with_their_line_and_read_with_an_escapechar(cases, monkeypatch):
+    config = case(cases, "11-backslash-quotes", monkeypatch)
+    message = refusal_of(config.tasks[0])
+    assert "line 2 has a quoted field" in message and r"escapechar: '\'" in message
+    texts = read(with_source(config, escapechar="\\")).sentence1
+    assert texts[0] == 'they said "the tram was full" and left' and not any("\\" in text for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        (r'"\"no\", they said"', '"no", they said'),
+        (r'"it ends so: \"no\""', 'it ends so: "no"'),
+        (r'"a path C:\\new and \"no\""', r'a path C:\new and "no"'),
+    ],
+)
+def test_other_escaped_quotes_are_refused_or_read(tmp_path, written, meant):
+    path = write(tmp_path / "a.csv", f"text,label\nfine,0\n{written},1\n")
+    message = refusal_of(text_task(path))
+    assert "line 3" in message and r"escapechar: '\'" in message
+    assert read(text_task(path, escapechar="\\")).sentence1 == ["fine", meant]
+
+
+# 13: a column that is the index of a Parquet file
+
+
+def test_an_id_in_the_index_is_found(cases, monkeypatch):
+    examples = read(case(cases, "13-id-in-index", monkeypatch).tasks[0])
+    assert examples.ids[:2] == ["100", "101"]
+
+
+@pytest.mark.parametrize("index", [["key"], ["label"], ["text", "key"]])
+def test_any_column_in_the_index_is_found(tmp_path, index):
+    frame = pd.DataFrame({"key": ["x", "y"], "text": ["fine", "bad"], "label": [1, 0]})
+    frame.set_index(index).to_parquet(tmp_path / "a.parquet")
+    examples = read(text_task(tmp_path / "a.parquet", Columns(id="key", sentence1="text", label="label")))
+    assert (examples.ids, examples.sentence1, examples.labels.tolist()) == (["x", "y"], ["fine", "bad"], [1.0, 0.0])
+
+
+def test_a_named_range_is_found_and_a_nameless_index_is_no_column(tmp_path):
+    frame = pd.DataFrame({"text": ["fine", "bad"], "label": [1, 0]}, index=pd.RangeIndex(7, 9, name="key"))
+    frame.to_parquet(tmp_path / "a.parquet")
+    assert read(text_task(tmp_path / "a.parquet", Columns(id="key", sentence1="text", label="label"))).ids == ["7", "8"]
+    frame.set_axis([5, 3]).to_parquet(tmp_path / "b.parquet")
+    assert read(text_task(tmp_path / "b.parquet")).ids == ["0", "1"]
+
+
+# 15: labels of -1 in a test file
+
+
+def test_a_test_file_of_minus_ones_is_read_whole_without_labels(cases, tmp_path):
+    shutil.copy(cases / "15-glue-test.csv", tmp_path / "test.csv")
+    examples = load_file(text_task(tmp_path / "test.csv"), tmp_path / "test.csv")
+    assert (len(examples), examples.labels) == (len((cases / "15-glue-test.csv").read_text().splitlines()) - 1, None)
+
+
+def test_some_labels_of_minus_one_are_not_scored(tmp_path):
+    path = write(tmp_path / "a.tsv", "text\tlabel\nfine\t1\nbad\t-1\n\t0\n")
+    examples = load_file(text_task(path), path)
+    np.testing.assert_array_equal(examples.labels, [1, np.nan, 0])
+    assert examples.rows_read.said() == "3 rows; 1 not scored (no label: row 2); 1 with an empty text (row 3)"
+
+
+def test_minus_ones_of_a_test_split_are_never_looked_at(tmp_path):
+    path = write(tmp_path / "a.csv", "text,label\nfine,1\nbad,0\n")
+    task = text_task(path, test=str(write(tmp_path / "test.csv", "text,label\nfine,-1\nso so,?\n")))
+    assert (read(task, "test").sentence1, read(task, "test").labels) == (["fine", "so so"], None)
+
+
+# Names that occur twice
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_wanted_column_of_which_there_are_two_is_refused_and_others_are_no_matter(tmp_path, ending):
+    frame = pd.DataFrame([["a", "b", 1, 2, 3]] * 2, columns=["text", "text", "label", "note", "note"])
+    path = tmp_path / f"a.{ending}"
+    if ending == "csv":
+        frame.to_csv(path, index=False)
+    else:
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        columns = [pa.array(frame.iloc[:, number]) for number in range(5)]
+        parquet.write_table(pa.table(columns, names=list(frame.columns)), path)
+    assert "2 columns are called 'text', so which one is sentence1 cannot be told" in refusal_of(text_task(path))
+    renamed = [["text", "other", "label", "note", "note"][number] for number in range(5)]
+    if ending == "csv":
+        frame.set_axis(renamed, axis=1).to_csv(path, index=False)
+    else:
+        parquet.write_table(pa.table(columns, names=renamed), path)
+    assert read(text_task(path)).sentence1 == ["a", "a"]
+
+
+# Rows in, predictions out
+
+CELLS = st.text(st.sampled_from(list('ab ,"\\\n')), max_size=6)
+
+
+@given(
+    lines=st.lists(st.lists(CELLS, min_size=1, max_size=3), min_size=1, max_size=12),
+    quoting=st.sampled_from(["auto", "minimal", "none"]),
+    escapechar=st.sampled_from([None, "\\"]),
+    is_quoted=st.booleans(),
+)
+def test_every_row_of_a_file_is_there_for_prediction(tmp_path_factory, lines, quoting, escapechar, is_quoted):
+    """Rows read, and blank lines that are said, are the rows of the file; or it is refused."""
+    folder = tmp_path_factory.mktemp("rows")
+    if quoting == "none":
+        escapechar, is_quoted = None, False
+    if is_quoted:
+        rows = [",".join('"' + text.replace('"', '""') + '"' for text in line) for line in lines]
+        num_rows = len(rows)
+    else:
+        rows = [",".join(line) for line in lines]
+        num_rows = sum(1 + row.count("\n") for row in rows)
+    path = write(folder / "a.csv", "\n".join(["text,label,note", *rows, ""]))
+    try:
+        examples = load_file(text_task(path, quoting=quoting, escapechar=escapechar), path)
+    except DataError:
+        return
+    said = examples.rows_read
+    joined = 0 if is_quoted else num_rows - len(examples) - said.num_blank_lines
+    assert joined == 0 or quoting != "none"
+    assert len(examples) + said.num_blank_lines + joined == num_rows
+    assert len(examples.ids) == len(examples.sentence1) == said.num_rows
+    assert said.empty.count == sum(not text for text in examples.sentence1)
