@@ -48,8 +48,10 @@ class SpecialIds:
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerFast) -> Self:
-        """Learn the frames from the tokenizer's own output, as families differ: `[CLS] a [SEP] b [SEP]` with types 0
-        and 1 for BERT, `<s> a </s> </s> b </s>` without for RoBERTa, others by other tokens.
+        """Learn the frames from the tokenizer's own output.
+
+        Families differ: `[CLS] a [SEP] b [SEP]` with types 0 and 1 for BERT, `<s> a </s> </s> b </s>` without for
+        RoBERTa, others by other tokens.
 
         Raises:
             EncoderError: it puts no token in front of a sentence, or has none for padding.
@@ -99,12 +101,12 @@ def _frame_of(tokenizer: PreTrainedTokenizerFast, *texts: str) -> Frame:
     )
 
 
-def _uncut(backend: Tokenizer, *texts: str) -> Encoding:
+def _uncut(backend: Tokenizer, text: str, second: str | None = None) -> Encoding:
     """Encode without the truncation that an earlier call may have left, and leave it there."""
     truncation = backend.truncation
     backend.no_truncation()
     try:
-        return backend.encode(*texts)
+        return backend.encode(text, second)
     finally:
         if truncation is not None:
             backend.enable_truncation(**truncation)
