@@ -109,6 +109,16 @@ def longest_sequence(model: PreTrainedModel) -> int | None:
     return longest
 
 
+def freeze_fixed_positions(model: PreTrainedModel) -> None:
+    """Freeze tables of sines, in place, as RoFormer's: they are computed, and looked up without a gradient.
+
+    As trainable parameters without a gradient they would make DistributedDataParallel wait.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Embedding) and "Sinusoidal" in type(module).__name__:
+            module.requires_grad_(False)
+
+
 def has_windows(config: PretrainedConfig) -> bool:
     """Return whether some layers attend to near tokens only."""
     return "sliding_attention" in (getattr(config, "layer_types", None) or ())

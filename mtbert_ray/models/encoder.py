@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from mtbert_ray.errors import EncoderError
 from mtbert_ray.models.architecture import (
     check_padding,
+    freeze_fixed_positions,
     has_pooling_layer,
     has_windows,
     longest_sequence,
@@ -41,6 +42,7 @@ class Encoder(nn.Module):
     def __init__(self, model: PreTrainedModel, *, pooling: Pooling) -> None:
         super().__init__()
         self.model = model
+        freeze_fixed_positions(model)
         self.pooling = pooling
         self.width: int = model.config.hidden_size
         self._position_padding = position_padding(model)
