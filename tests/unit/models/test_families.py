@@ -156,6 +156,23 @@ def test_noise_reaches_the_tokens_of_either_way(family, encoder_folder):
 
 
 @every_family
+def test_bfloat16_stays_finite_and_near(family, encoder_folder):
+    folder = encoder_folder(family)
+    encoder = load_encoder(folder, pooling="mean").train()
+    tokens = tokens_of(load_tokenizer(folder), FIRST)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        embedded = [padded(encoder, tokens), *(encoder.embed_packed([tokens]) if encoder.can_pack else ())]
+        sum(part.float().pow(2).sum() for part in embedded).backward()
+    assert all(p.grad.isfinite().all() for p in encoder.parameters() if p.requires_grad)
+    encoder.eval()
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = padded(encoder, tokens)
+    with torch.no_grad():
+        exact = padded(encoder, tokens)
+    assert (rounded.float() - exact).abs().mean() < 0.05 * exact.abs().mean()
+
+
+@every_family
 def test_defaults(family, encoder_folder):
     encoder = load_encoder(encoder_folder(family))
     assert encoder.pooling == USUAL.get(family, "pooler")

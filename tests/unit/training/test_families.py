@@ -8,13 +8,15 @@ from tiny_encoders import FAMILIES, MAX_TOKENS, NAMED
 from transformers import AutoModel, AutoTokenizer
 
 from mtbert_ray.config import TrialConfig, nest
+from mtbert_ray.data.sources import load_examples
 from mtbert_ray.errors import ConfigError
 from mtbert_ray.models.build import build_model
+from mtbert_ray.models.encoder import load_tokenizer
 from mtbert_ray.training.checkpoint import load_checkpoint
 from mtbert_ray.training.evaluate import evaluate, predict
 from mtbert_ray.training.export import export_checkpoint
 from mtbert_ray.training.init_from import starting_model
-from mtbert_ray.training.inputs import load_inputs
+from mtbert_ray.training.inputs import encode
 from mtbert_ray.training.loop import TrainingRun
 from mtbert_ray.training.process import Process
 
@@ -40,28 +42,41 @@ def config_of(folder, **dotted):
     return TrialConfig.model_validate(nest({**defaults, **dotted}))
 
 
-def predictions(model, config, splits):
-    return {
-        task.name: torch.as_tensor(predict(model, task, splits[task.name], Process(), bf16=False).values)
+@pytest.fixture(scope="module")
+def load():
+    """Give a setting's rows; the toy corpus, which takes longest, is made once."""
+    config = config_of("tiny")
+    rows = {
+        (task.name, split): load_examples(task, config.data, split, seed=config.seed)
         for task in config.tasks
+        for split in ("train", "dev")
     }
+
+    def encoded(config, split):
+        tokenizer = load_tokenizer(config.encoder)
+        return {task.name: encode(rows[task.name, split], config, tokenizer) for task in config.tasks}
+
+    return encoded
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("pair_encoding", ["separate", "joint"])
 @pytest.mark.parametrize("way", WAYS)
-def test_a_run_and_what_it_leaves(family, pair_encoding, way, encoder_folder, tmp_path):
+def test_a_run_and_what_it_leaves(family, pair_encoding, way, encoder_folder, load, tmp_path):
     if family not in NAMED and (pair_encoding, way) != ("separate", "lora"):
         pytest.skip("the near relatives of the named families run one way")
     config = config_of(encoder_folder(family), pair_encoding=pair_encoding, **WAYS[way])
-    run = TrainingRun(config, process=Process(), folder=tmp_path)
+    run = TrainingRun(config, process=Process(), folder=tmp_path, load=load)
     (epoch,) = run.epochs()
     assert math.isfinite(epoch.losses.all)
 
     model, loaded = load_checkpoint(tmp_path / "checkpoint")
     assert loaded == config
-    splits = load_inputs(config, "dev")
+    splits = load(config, "dev")
     assert evaluate(model, config.tasks, splits, Process(), bf16=False) == pytest.approx(epoch.scores, abs=1e-6)
+    for task in config.tasks:
+        before, after = (predict(m, task, splits[task.name], Process(), bf16=False) for m in (run.model, model))
+        assert before.values == pytest.approx(after.values, abs=1e-6)
 
     out = export_checkpoint(tmp_path / "checkpoint", tmp_path / "out", merge=way == "lora")
     with torch.no_grad():
@@ -84,9 +99,11 @@ def test_a_run_and_what_it_leaves(family, pair_encoding, way, encoder_folder, tm
 
 
 @pytest.mark.parametrize("family", ["albert", "electra", "modernbert", "nomic_bert", "deberta-v2"])
-def test_smart_runs(family, encoder_folder):
+def test_smart_runs(family, encoder_folder, load):
     smart = {"smart.tasks": ["quora"], "smart.steps": 1, "smart.epsilon": 0.1, "smart.step_size": 0.05}
-    run = TrainingRun(config_of(encoder_folder(family), pair_encoding="separate", **smart), process=Process())
+    run = TrainingRun(
+        config_of(encoder_folder(family), pair_encoding="separate", **smart), process=Process(), load=load
+    )
     (epoch,) = run.epochs()
     assert epoch.scores["dev_score"] >= 0
 
