@@ -157,7 +157,7 @@ def _asked_to_go_on(request: SweepRequest, folder: Path) -> _Asked:
 
 def _noted(plan: Plan, said: Sequence[str]) -> Plan:
     """Return a plan that notes what was found in the rows as well."""
-    return replace(plan, notes=(*plan.notes, *(f"{line}." for line in said)))
+    return replace(plan, notes=(*plan.notes, *(f"{line.removesuffix('.')}." for line in said)))
 
 
 def _nothing_left(sweep: SweepRecord, space: SearchSpace) -> str:
