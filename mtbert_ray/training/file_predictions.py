@@ -12,10 +12,11 @@ from mtbert_ray.files import make_folder
 from mtbert_ray.models.encoder import load_tokenizer
 from mtbert_ray.models.multitask import MultitaskModel
 from mtbert_ray.tasks import TaskSpec
-from mtbert_ray.training.evaluate import FloatArray, predict, score
+from mtbert_ray.training.evaluate import FloatArray, predict
 from mtbert_ray.training.inputs import encode
 from mtbert_ray.training.loop import uses_bf16
-from mtbert_ray.training.predictions import write_predictions
+from mtbert_ray.training.prediction_files import confusion_path, has_confusion, write_predictions
+from mtbert_ray.training.predictions import score_labelled
 from mtbert_ray.training.process import Process
 
 
@@ -25,6 +26,8 @@ class FilePredictions:
 
     file: Path
     written: Path
+    confusion: Path | None
+    """None for a file without labels, a regression, or a task of the course."""
     num_rows: int
     num_unlabelled: int
     """Rows left out because they alone have no label."""
@@ -45,6 +48,7 @@ def predict_files(
     folder: Path,
     *,
     process: Process,
+    with_text: bool = False,
     announce: Callable[[str], None] = lambda text: None,
 ) -> list[FilePredictions]:
     """Predict files of the user's, each with its task's own columns, and score those that have labels.
@@ -57,6 +61,7 @@ def predict_files(
         files: each with its task; no two may have predictions of one name.
         folder: for the predictions, as sst-STEM-predictions.csv.
         process: a run of one process.
+        with_text: whether plain CSV holds the sentences too.
         announce: told of each file before it is predicted, which can take minutes.
 
     Raises:
@@ -72,27 +77,32 @@ def predict_files(
     done: list[FilePredictions] = []
     for task, path, examples in read:
         announce(f"predicting {path}: {len(examples)} rows")
-        predictions = predict(model, task, encode(examples, config, tokenizer), process, bf16=bf16).values
-        written = folder / predictions_name(task, path)
-        write_predictions(written, task, examples.ids, predictions)
-        done.append(_about(task, path, examples, predictions, written))
+        predicted = predict(model, task, encode(examples, config, tokenizer), process, bf16=bf16)
+        target = folder / predictions_name(task, path)
+        written = write_predictions(target, task, examples, predicted, with_text=with_text)
+        done.append(_about(task, path, examples, predicted.values, written))
     return done
 
 
 def _refuse_overwriting(files: Sequence[tuple[TaskSpec, Path]], folder: Path) -> None:
     """Another file of the same name, in another folder, may have been predicted before."""
     for task, path in files:
-        target = folder / predictions_name(task, path)
-        if target.exists():
-            raise UserError(f"--file {task.name}={path}: {target} is there already; give another --out, or delete it")
+        predictions = folder / predictions_name(task, path)
+        # A confusion table of other rows would stand beside the predictions of a file without labels.
+        for target in (predictions, confusion_path(predictions)) if has_confusion(task) else (predictions,):
+            if target.exists():
+                raise UserError(
+                    f"--file {task.name}={path}: {target} is there already; give another --out, or delete it"
+                )
 
 
-def _about(task: TaskSpec, path: Path, examples: Examples, predictions: FloatArray, written: Path) -> FilePredictions:
+def _about(task: TaskSpec, path: Path, examples: Examples, values: FloatArray, written: list[Path]) -> FilePredictions:
     return FilePredictions(
         file=path,
-        written=written,
+        written=written[0],
+        confusion=written[1] if len(written) > 1 else None,
         num_rows=len(examples),
         num_unlabelled=examples.num_unlabelled,
         metric=task.metric,
-        score=None if examples.labels is None else score(task, predictions, examples.labels),
+        score=None if examples.labels is None else score_labelled(task, values, examples.labels),
     )
