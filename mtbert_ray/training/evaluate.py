@@ -28,7 +28,9 @@ class Predicted:
 
 
 @torch.inference_mode()
-def predict(model: MultitaskModel, task: TaskSpec, split: Split, process: Process, *, bf16: bool) -> Predicted:
+def predict(
+    model: MultitaskModel, task: TaskSpec, split: Split, process: Process, *, bf16: bool, max_tokens: int = 8192
+) -> Predicted:
     """Return the predictions for every row of a split, in the order of its rows, on every rank.
 
     Args:
@@ -37,13 +39,17 @@ def predict(model: MultitaskModel, task: TaskSpec, split: Split, process: Proces
         split: N encoded rows.
         process: the ranks share the rows.
         bf16: whether the forward pass is autocast to bfloat16.
+        max_tokens: bounds the padded tokens of a batch.
     """
     model.eval()
     # Each rank fills its own rows; the sum over ranks puts them together with one collective a split. The value stands
     # before the probabilities.
     width = 1 if task.kind.is_regression else 1 + (task.num_classes or 0)
     answers = torch.zeros(len(split), width, dtype=torch.float32, device=process.device)
-    for batch in eval_batches(split, task=task.name, rank=process.rank, world_size=process.world_size):
+    batches = eval_batches(
+        split, task=task.name, max_tokens=max_tokens, rank=process.rank, world_size=process.world_size
+    )
+    for batch in batches:
         on_device = batch.to(process.device)
         with torch.autocast(process.device.type, dtype=torch.bfloat16, enabled=bf16):
             logits = model(task.name, on_device.sentences)

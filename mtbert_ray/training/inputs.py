@@ -44,11 +44,16 @@ def load_inputs(config: TrialConfig, split: Split, *, cache: Path | None = None)
 
 
 def encode(
-    examples: Examples, config: TrialConfig, tokenizer: PreTrainedTokenizerFast, *, cache: Path | None = None
+    examples: Examples,
+    config: TrialConfig,
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    cache: Path | None = None,
+    keep: bool = True,
 ) -> EncodedSplit:
-    """Return rows as the configuration encodes them, tokenised with its encoder's tokenizer."""
+    """Return rows as the configuration encodes them, tokenised with its encoder's tokenizer; see `tokenise`."""
     return EncodedSplit(
-        tokenise(examples, tokenizer, cache=cache),
+        tokenise(examples, tokenizer, cache=cache, keep=keep),
         SpecialIds.of(tokenizer),
         pair_encoding=config.pair_encoding,
         max_length=config.data.max_length,

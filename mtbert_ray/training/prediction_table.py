@@ -37,6 +37,17 @@ def prediction_columns(task: TaskSpec, predicted: Predicted) -> dict[str, Column
     return columns
 
 
+def prediction_table(task: TaskSpec, predicted: Predicted, index: pd.Index) -> pd.DataFrame:
+    """Return the columns of `prediction_columns` as a table with this index (N,)."""
+    return pd.DataFrame(prediction_columns(task, predicted), index=index)
+
+
+def empty_prediction_table(task: TaskSpec, index: pd.Index) -> pd.DataFrame:
+    """Return the same columns, of the same types, for no rows."""
+    nothing = Predicted(values=np.zeros(1), probabilities=np.zeros((1, task.num_classes or 0)))
+    return prediction_table(task, nothing, pd.RangeIndex(1)).iloc[:0].set_axis(index)
+
+
 def names_of(task: TaskSpec, values: FloatArray) -> list[object]:
     """Return class indices or label numbers (N,) as a user reads them, none for NaN, which is a row without a label."""
     if task.kind.is_regression:
