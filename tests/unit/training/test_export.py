@@ -167,7 +167,7 @@ class TestCard:
             "python -m mtbert_ray.train --config config.yaml",
         ):
             assert f"\n{line}\n" in card
-        assert "gpu_seconds" not in card and "quora |" not in card
+        assert "gpu_seconds" not in card and "| quora | accuracy |" not in card
         assert "base_model" not in card  # a random encoder is on no hub
         assert load_config(out / "config.yaml") == config_of(learning_rate=3e-4, **{"smart.tasks": ["sst"]})
 
