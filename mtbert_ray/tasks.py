@@ -92,6 +92,12 @@ class TableSource(Schema):
             raise ValueError("give either dev: FILE or split: {dev: 0.1}, which cuts the dev rows from the train file")
         return self
 
+    @model_validator(mode="after")
+    def _only_quoted_fields_have_escapes(self) -> Self:
+        if self.escapechar is not None and self.quoting == "none":
+            raise ValueError("quoting none has no quoted fields, so escapechar has no use; leave one of them out")
+        return self
+
 
 class HubSource(Schema):
     """A Hugging Face data set by name (needs the `hub` extra)."""

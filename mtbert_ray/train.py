@@ -50,7 +50,7 @@ def train(
             def show_step(step: int, total: int) -> None:
                 progress.update(bar, description="training", completed=step, total=total)
 
-            for metrics in run_alone(trial, folder, on_step=show_step):
+            for metrics in run_alone(trial, folder, on_step=show_step, announce=typer.echo):
                 typer.echo(_line(metrics, trial.epochs))
     except UserError as error:
         typer.echo(str(error), err=True)

@@ -81,6 +81,7 @@ class EncodedSplit:
         max_length: int,
     ) -> None:
         self.ids = split.ids
+        self.rows_read = split.rows_read
         self._special = special
         self._labels = None if split.labels is None else torch.from_numpy(split.labels.astype(np.float32))
         self._sequences = _sequences(split, joint=pair_encoding == "joint", max_length=max_length)

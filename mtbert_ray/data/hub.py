@@ -1,15 +1,26 @@
 """Data sets of the Hugging Face Hub, through `datasets` (the `hub` extra), imported only when one is asked for."""
 
-from mtbert_ray.data.examples import RawTable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from mtbert_ray.data.raw_table import RawTable
 from mtbert_ray.errors import DataError
-from mtbert_ray.tasks import HubSource
+from mtbert_ray.tasks import HubSource, TaskSpec
 
-UNLABELLED = -1.0
-"""What GLUE and many others write for a label that is not given away."""
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+_OF_CONNECTIONS = ("Connect", "Timeout", "Offline", "SSLError", "ProxyError")
+"""In the names of the errors that a missing network raises, whichever library opens the connection."""
 
 
-def read_hub(source: HubSource, *, task_name: str, split_name: str) -> RawTable:
+def read_hub(source: HubSource, *, task: TaskSpec, split_name: str) -> RawTable:
     """Load one split of a data set by its name, or from a local folder that `datasets.load_dataset` accepts.
+
+    Labels of a ClassLabel feature are told by their names, unless the task has other names for them.
 
     Raises:
         DataError: `datasets` is not installed, or the split cannot be loaded.
@@ -19,20 +30,69 @@ def read_hub(source: HubSource, *, task_name: str, split_name: str) -> RawTable:
         import datasets
     except ImportError as error:
         raise DataError(
-            f"{origin}: task '{task_name}' takes its rows from the Hugging Face Hub, which needs the package "
+            f"{origin}: task '{task.name}' takes its rows from the Hugging Face Hub, which needs the package "
             "'datasets': pip install 'mtbert-ray[hub]'"
         ) from error
     try:
-        loaded = datasets.load_dataset(source.dataset, source.subset, split=split_name)
+        with _quietly():
+            loaded = datasets.load_dataset(source.dataset, source.subset, split=split_name)
     except Exception as error:  # Anything from a bad name to a lost connection; the library has no common base class.
-        raise DataError(
-            f"{origin}: cannot be loaded: {error}. Check source.dataset, source.subset and the names of the splits "
-            f"of task '{task_name}', and the connection"
-        ) from error
+        raise DataError(f"{origin}: cannot be loaded: {_told(error, task.name)}") from error
+    names = _class_names(loaded, source.columns.label)
+    frame = loaded.to_pandas()
+    if names is not None and task.classes is not None and set(task.classes) == set(names):
+        frame[source.columns.label] = _by_name(frame[source.columns.label], names)
     return RawTable(
-        frame=loaded.to_pandas(),
+        frame=frame,
         columns=source.columns,
         origin=origin,
-        columns_from=f"source.columns of task '{task_name}'",
-        unlabelled=UNLABELLED,
+        columns_from=f"source.columns of task '{task.name}'",
+        class_names=names,
     )
+
+
+def _class_names(loaded: "Dataset", label: str) -> tuple[str, ...] | None:
+    """Return the names of the label column's classes in their order, or None where the data set has none."""
+    names = getattr(loaded.features.get(label), "names", None)
+    return None if names is None else tuple(str(name).strip() for name in names)
+
+
+def _by_name(numbers: pd.Series, names: tuple[str, ...]) -> pd.Series:
+    """Return names for the numbers of a ClassLabel; -1 and null are no label."""
+    return numbers.map(dict(enumerate(names))).astype(object)
+
+
+def _told(error: BaseException, task_name: str) -> str:
+    """Return what went wrong, with the error that caused all others, and what to check."""
+    causes = list(_causes(error))
+    texts = dict.fromkeys(" ".join(str(cause).split()).rstrip(".") for cause in (causes[0], causes[-1]))
+    text = ": ".join(filter(None, texts)) or type(causes[-1]).__name__
+    is_of_connection = any(word in type(cause).__name__ for cause in causes for word in _OF_CONNECTIONS)
+    connection = "the connection, and " if is_of_connection else ""
+    return f"{text}. Check {connection}source.dataset, source.subset and the names of the splits of task '{task_name}'"
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what it came from, the innermost last."""
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        yield cause
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep the progress bars and warnings of `datasets` off the screen, for one load."""
+    from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars, logging
+
+    level, shows_bars = logging.get_verbosity(), not are_progress_bars_disabled()
+    logging.set_verbosity(logging.CRITICAL)
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if shows_bars:
+            enable_progress_bars()

@@ -10,29 +10,34 @@ import numpy as np
 
 from mtbert_ray.config import DataConfig
 from mtbert_ray.data.course import COURSE_FILES, read_course
-from mtbert_ray.data.examples import Examples, RawTable, Split, examples_of, is_blank
+from mtbert_ray.data.dev_split import dev_rows
+from mtbert_ray.data.examples import Examples, RawTable, Split, examples_of
 from mtbert_ray.data.hub import read_hub
+from mtbert_ray.data.rows_read import Gaps
 from mtbert_ray.data.table import read_table, separator_in
 from mtbert_ray.data.toy import toy_examples
 from mtbert_ray.errors import DataError
-from mtbert_ray.tasks import KNOWN_TASKS, Columns, HubSource, TableSource, TaskSpec
+from mtbert_ray.tasks import KNOWN_TASKS, Columns, DevSplit, HubSource, TableSource, TaskSpec
 
-__all__ = ["Examples", "Split", "columns_of", "load_examples", "load_file"]
+__all__ = ["Examples", "Split", "columns_of", "load_examples", "load_file", "read_train_table"]
 
 DEV_ROWS_SEED = 0
 """Fixed, so that every trial of every sweep is scored on the same dev rows."""
 
 
-def load_examples(task: TaskSpec, data: DataConfig, split: Split, *, seed: int) -> Examples | None:
+def load_examples(
+    task: TaskSpec, data: DataConfig, split: Split, *, seed: int, every_row: bool = False
+) -> Examples | None:
     """Read and check the rows of one split, at most `data.max_train_rows` or `data.max_dev_rows` of them.
 
-    The rows that a limit keeps stay in the order of the source; `num_unlabelled` counts over the whole source.
+    The rows that a limit keeps stay in the order of the source; `rows_read` counts over the whole source.
 
     Args:
         task: whose rows to read, from its own source or from the data set that `data.source` names.
         data: where sst, quora and sts are, and the limits.
         split: which part.
         seed: draws the training rows that a limit keeps; the dev rows are the same for every seed.
+        every_row: keep rows without a label or a sentence however many they are, as for predictions.
 
     Returns:
         The examples, or None when `split` is "test" and the task has no test data.
@@ -40,17 +45,10 @@ def load_examples(task: TaskSpec, data: DataConfig, split: Split, *, seed: int) 
     Raises:
         DataError: the rows cannot be read, or are not what the task needs.
     """
-    if task.source is None:
-        _require_known(task)
-    if split == "train" and task.name in data.train_files:
-        examples = examples_of(_read_train_file(task, Path(data.train_files[task.name])), task, split)
-    elif task.source is None and data.source == "toy":
-        examples = toy_examples(task.name, split)
-    else:
-        table = _read(task, data, split)
-        if table is None:
-            return None
-        examples = examples_of(table, task, split)
+    _require_known(task)
+    examples = _whole(task, data, split, every_row=every_row)
+    if examples is None:
+        return None
     match split:
         case "train":
             return _drawn(examples, data.max_train_rows_of(task.name), seed)
@@ -58,6 +56,39 @@ def load_examples(task: TaskSpec, data: DataConfig, split: Split, *, seed: int) 
             return _drawn(examples, data.max_dev_rows, DEV_ROWS_SEED)
         case "test":
             return examples
+
+
+def _whole(task: TaskSpec, data: DataConfig, split: Split, *, every_row: bool) -> Examples | None:
+    """Read every row of a split; None when there is no test data."""
+    own_split = None if task.source is None else task.source.split
+    if split != "test" and own_split is not None:
+        if task.name in data.train_files:
+            raise DataError(
+                f"data.train_files names training rows of task '{task.name}', whose dev rows are cut from its source's "
+                "and could be among them; give the source dev rows of their own in place of split"
+            )
+        return _cut(examples_of(read_train_table(task), task, "train"), own_split, split, task)
+    if split == "train" and task.name in data.train_files:
+        return examples_of(_read_train_file(task, Path(data.train_files[task.name])), task, split)
+    if task.source is None and data.source == "toy":
+        return toy_examples(task.name, split)
+    table = _read(task, data, split)
+    return None if table is None else examples_of(table, task, split, every_row=every_row)
+
+
+def _cut(examples: Examples, own_split: DevSplit, split: Split, task: TaskSpec) -> Examples:
+    """Return the dev rows that are cut from the training rows, or the training rows that are left."""
+    assert examples.labels is not None, "training rows have labels"
+    rows = dev_rows(examples.labels, own_split, is_regression=task.kind.is_regression)
+    if len(rows) == 0:
+        raise DataError(
+            f"{examples.origin}: source.split of task '{task.name}' leaves no dev row of {len(examples):,} training "
+            f"rows with dev {own_split.dev:g}: each class keeps one for training; give a larger share, or more rows"
+        )
+    if split == "train":
+        return examples.only(np.setdiff1d(np.arange(len(examples)), rows))
+    how = f"{len(rows):,} of {len(examples):,} training rows, drawn with seed {own_split.seed}"
+    return replace(examples.only(rows), rows_read=replace(examples.rows_read, dev_rows=how))
 
 
 def columns_of(task: TaskSpec) -> Columns:
@@ -68,9 +99,9 @@ def columns_of(task: TaskSpec) -> Columns:
 def load_file(task: TaskSpec, path: Path) -> Examples:
     """Read and check all rows of a file with a task's own columns, as those of its source or of the course's files.
 
-    Identifiers may be left out; rows then have their number. Labels may be left out: a file without their column, or
-    with nothing in it, gives examples without labels. In any other file rows without a label are left out, as in a
-    dev split.
+    Every row is there, in the order of the file: one without a text has an empty one, one without a label has NaN.
+    Identifiers may be left out; rows then have their number. Labels may be left out as well: a file without their
+    column, or with nothing in it, gives examples without labels.
 
     Args:
         task: whose rows they are.
@@ -79,15 +110,30 @@ def load_file(task: TaskSpec, path: Path) -> Examples:
     Raises:
         DataError: the file cannot be read, or its rows are not what the task needs.
     """
-    if task.source is None:
-        _require_known(task)
+    _require_known(task)
     table = _read_file(task, path)
     if table.columns.id not in table.frame.columns:
         # The course's files have one; a file of somebody's own need not.
         table = replace(table, columns=table.columns.model_copy(update={"id": None}))
-    label = table.columns.label
-    is_labelled = label in table.frame.columns and not is_blank(table.frame[label]).all()
-    return examples_of(table, task, "dev" if is_labelled else "test")
+    if table.columns.label not in table.frame.columns:
+        return examples_of(table, task, "test")
+    examples = examples_of(table, task, "dev", every_row=True)
+    if examples.labels is None or not np.isnan(examples.labels).all():
+        return examples
+    # As said of a file without the column: there is nothing to score.
+    return replace(examples, labels=None, rows_read=replace(examples.rows_read, unlabelled=Gaps()))
+
+
+def read_train_table(task: TaskSpec) -> RawTable:
+    """Read the table that the source of a task's own has for training, unchecked.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    assert task.source is not None, "sst, quora and sts are read as `data` says"
+    table = _read(task, DataConfig(), "train")
+    assert table is not None, "only test rows may be absent"
+    return table
 
 
 def _read_train_file(task: TaskSpec, path: Path) -> RawTable:
@@ -100,16 +146,12 @@ def _read_train_file(task: TaskSpec, path: Path) -> RawTable:
 
 
 def _read_file(task: TaskSpec, path: Path) -> RawTable:
-    columns_from = f"the course's format of task '{task.name}'"
-    if task.source is not None:
-        columns_from = f"source.columns of task '{task.name}'"
-    own = task.source.separator if isinstance(task.source, TableSource) else None
-    return RawTable(
-        frame=read_table(path, separator=separator_in(path, otherwise=own)),
-        columns=columns_of(task),
-        origin=str(path),
-        columns_from=columns_from,
-    )
+    own = task.source if isinstance(task.source, TableSource) else None
+    separator = separator_in(path, otherwise=None if own is None else own.separator)
+    columns_from = f"source.columns of task '{task.name}'"
+    if task.source is None:
+        columns_from = f"the course's format of task '{task.name}'"
+    return _table_of(path, str(path), own, columns_of(task), columns_from, separator=separator)
 
 
 def _read(task: TaskSpec, data: DataConfig, split: Split) -> RawTable | None:
@@ -119,25 +161,41 @@ def _read(task: TaskSpec, data: DataConfig, split: Split) -> RawTable | None:
             file = {"train": source.train, "dev": source.dev, "test": source.test}[split]
             if file is None:
                 return None
-            return RawTable(
-                frame=read_table(Path(file), separator=source.separator),
-                columns=source.columns,
-                origin=file,
-                columns_from=f"source.columns of task '{task.name}'",
-            )
+            columns_from = f"source.columns of task '{task.name}'"
+            return _table_of(Path(file), file, source, source.columns, columns_from, separator=source.separator)
         case HubSource() as source:
             dev_split = source.dev_split or "validation"
             split_name = {"train": source.train_split, "dev": dev_split, "test": source.test_split}[split]
-            return None if split_name is None else read_hub(source, task_name=task.name, split_name=split_name)
+            return None if split_name is None else read_hub(source, task=task, split_name=split_name)
         case None:
             assert data.directory is not None, "a DataConfig checks that the course has a directory"
             return read_course(task.name, Path(data.directory), split)
 
 
+def _table_of(
+    path: Path, origin: str, source: TableSource | None, columns: Columns, columns_from: str, *, separator: str | None
+) -> RawTable:
+    """Read a file as its task's source says that text is written."""
+    table = (
+        read_table(path, separator=separator)
+        if source is None
+        else read_table(path, separator=separator, quoting=source.quoting, escapechar=source.escapechar)
+    )
+    return RawTable(
+        frame=table.frame,
+        columns=columns,
+        origin=origin,
+        columns_from=columns_from,
+        num_blank_lines=table.num_blank_lines,
+    )
+
+
 def _require_known(task: TaskSpec) -> None:
-    """Refuse a task that has the name of a known data set but asks something else of it."""
+    """Refuse a task that has the name of a known data set but says otherwise what its labels are."""
+    if task.source is not None:
+        return
     known = KNOWN_TASKS[task.name]
-    if task != known:
+    if (task.kind, task.num_classes, task.label_range) != (known.kind, known.num_classes, known.label_range):
         raise DataError(
             f"task '{task.name}': the data set known by this name is a {known.kind} with "
             f"{f'{known.num_classes} classes' if known.num_classes else f'labels {list(known.label_range or ())}'}, "
@@ -149,12 +207,4 @@ def _drawn(examples: Examples, limit: int | None, seed: int) -> Examples:
     """Return at most `limit` rows, drawn without replacement, in their order."""
     if limit is None or limit >= len(examples):
         return examples
-    rows = np.sort(np.random.default_rng(seed).choice(len(examples), size=limit, replace=False))
-    return Examples(
-        ids=[examples.ids[row] for row in rows],
-        sentence1=[examples.sentence1[row] for row in rows],
-        sentence2=None if examples.sentence2 is None else [examples.sentence2[row] for row in rows],
-        labels=None if examples.labels is None else examples.labels[rows],
-        num_unlabelled=examples.num_unlabelled,
-        origin=examples.origin,
-    )
+    return examples.only(np.sort(np.random.default_rng(seed).choice(len(examples), size=limit, replace=False)))

@@ -1,27 +1,47 @@
-"""Reads .csv, .tsv and .parquet files with pandas. Knows nothing of tasks or labels."""
+"""Reads .csv, .tsv and .parquet files. Knows nothing of tasks or labels."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+from pyarrow import parquet
 
+from mtbert_ray.data.delimited import Quoting, TextFormat, read_records
 from mtbert_ray.errors import DataError
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 FORMATS = (*SEPARATORS, ".parquet")
+_BOM = b"\xef\xbb\xbf"
 
 
-def read_table(path: Path, *, separator: str | None = None) -> pd.DataFrame:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Table:
+    """A file as it was read."""
+
+    frame: pd.DataFrame
+    """Every name is a text. Names may occur twice."""
+    num_blank_lines: int = 0
+    """Lines of a text file that were passed over: they hold nothing but spaces and are no rows."""
+
+
+def read_table(
+    path: Path, *, separator: str | None = None, quoting: Quoting = "auto", escapechar: str | None = None
+) -> Table:
     """Read a file by its extension, every field of a text file as text.
 
-    Nothing written in a text file counts as missing: "NA", "null" and "None" are sentences like others.
+    Nothing written in a text file counts as missing: "NA", "null" and "None" are sentences like others. The named
+    index of a Parquet file is a column like others.
 
     Args:
         path: taken as given, so relative to the current folder unless absolute.
         separator: between the fields of a text file; none means a tab for .tsv and a comma for .csv.
+        quoting: of a text file, as `TableSource.quoting`.
+        escapechar: of a text file, as `TableSource.escapechar`.
 
     Raises:
-        DataError: no such file, an unknown extension, not text or not Parquet, empty, or ragged rows.
+        DataError: no such file, an unknown extension, not text or not Parquet, empty, rows that cannot be told apart,
+            or as for `read_records`.
     """
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
@@ -29,11 +49,16 @@ def read_table(path: Path, *, separator: str | None = None) -> pd.DataFrame:
     if not path.exists():
         raise DataError(f"{path}: no such file (relative paths start from the current folder, {Path.cwd()})")
     try:
-        return pd.read_parquet(path) if suffix == ".parquet" else _read_text(path, separator or SEPARATORS[suffix])
+        if suffix == ".parquet":
+            return Table(frame=_with_index(_parquet(path)))
+        form = TextFormat(separator=separator or SEPARATORS[suffix], quoting=quoting, escapechar=escapechar)
+        records = read_records(_text_of(path), form, path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
     except pa.ArrowException as error:
         raise DataError(f"{path}: is not a Parquet file: {error}") from error
+    frame = pd.DataFrame(records.rows, columns=pd.Index(records.header, dtype=object), dtype=object)
+    return Table(frame=frame, num_blank_lines=records.num_blank_lines)
 
 
 def separator_in(path: Path, *, otherwise: str | None) -> str | None:
@@ -54,27 +79,32 @@ def separator_in(path: Path, *, otherwise: str | None) -> str | None:
         return otherwise
 
 
-def _read_text(path: Path, separator: str) -> pd.DataFrame:
-    with path.open("rb") as file:
-        if b"\0" in file.read(1 << 16):
-            raise DataError(f"{path}: is not a text file (it has zero bytes); give UTF-8 text with a header row")
+def _text_of(path: Path) -> str:
+    content = path.read_bytes().removeprefix(_BOM)
+    if b"\0" in content:
+        raise DataError(f"{path}: is not a text file (it has zero bytes); give UTF-8 text with a header row")
     try:
-        frame = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8"
-        ) from error
-    except pd.errors.EmptyDataError as error:
-        raise DataError(f"{path}: is empty; give a header row and one row an example") from error
-    except pd.errors.ParserError as error:
-        raise DataError(
-            f"{path}: its rows cannot be told apart: {error}. Fields are separated by {separator!r}; one that has it, "
-            "a quote or a line break must stand in double quotes"
-        ) from error
-    if not isinstance(frame.index, pd.RangeIndex):
-        # pandas takes the surplus first fields as an index, which would shift every column by one.
-        raise DataError(
-            f"{path}: its rows have more fields than its header names ({len(frame.columns)}), separated by "
-            f"{separator!r}; name every column in the header"
-        )
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{path}: is not UTF-8 text ({error.reason} on line {line}); save it as UTF-8") from error
+
+
+def _parquet(path: Path) -> pd.DataFrame:
+    """Read a file, or a folder of files as Spark writes them."""
+    if path.is_dir():
+        return pd.read_parquet(path)
+    # pandas reads a single file as a data set too, which refuses two columns of one name, wanted or not.
+    with parquet.ParquetFile(path) as file:
+        frame: pd.DataFrame = file.read().to_pandas()
+    return frame
+
+
+def _with_index(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame with the named levels of its index as columns, and every name as text."""
+    named = [name for name in frame.index.names if name is not None and name not in frame.columns]
+    if named:
+        frame = frame.reset_index(level=named)
+    frame = frame.reset_index(drop=True)
+    frame.columns = pd.Index([str(name) for name in frame.columns], dtype=object)
     return frame

@@ -18,6 +18,7 @@ from filelock import FileLock
 from tokenizers import Tokenizer
 
 from mtbert_ray.data.examples import Examples
+from mtbert_ray.data.rows_read import RowsRead
 from mtbert_ray.errors import DataError
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class TokenisedSplit:
     offsets2: np.ndarray | None
     labels: np.ndarray | None
     """(N,) float64; none for a test split."""
+    rows_read: RowsRead | None = None
+    """What became of the rows of the source, where these are of one."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -77,6 +80,7 @@ def tokenise(
         tokens2=tokens2,
         offsets2=offsets2,
         labels=examples.labels,
+        rows_read=examples.rows_read,
     )
 
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from mtbert_ray.data.examples import Examples, Split
+from mtbert_ray.data.rows_read import RowsRead
 from mtbert_ray.data.toy_phrases import (
     OPENERS,
     QUESTION_OPENERS,
@@ -53,7 +54,7 @@ def toy_examples(task_name: str, split: Split) -> Examples:
         sentence1=list(columns[0]),
         sentence2=list(columns[1]) if len(columns) > 1 else None,
         labels=None if split == "test" else np.array(list(rows.values()), dtype=np.float64),
-        num_unlabelled=0,
+        rows_read=RowsRead(num_rows=len(rows)),
         origin=f"toy corpus, {task_name} {split}",
     )
 

@@ -15,6 +15,7 @@ from mtbert_ray.config.sample import SampleConfig
 from mtbert_ray.data.batching import eval_batches
 from mtbert_ray.data.encoding import EncodedSplit, SpecialIds
 from mtbert_ray.data.examples import Examples
+from mtbert_ray.data.rows_read import RowsRead
 from mtbert_ray.data.tokenise import TokenisedSplit, tokenise
 from mtbert_ray.models.encoder import load_encoder, load_tokenizer
 from mtbert_ray.models.state import base_fingerprint
@@ -115,7 +116,12 @@ def confidences(
 
 def _as_examples(texts: Sequence[str]) -> Examples:
     return Examples(
-        ids=[""] * len(texts), sentence1=list(texts), sentence2=None, labels=None, num_unlabelled=0, origin="sentences"
+        ids=[""] * len(texts),
+        sentence1=list(texts),
+        sentence2=None,
+        labels=None,
+        origin="sentences",
+        rows_read=RowsRead(num_rows=len(texts)),
     )
 
 

@@ -1,5 +1,6 @@
 """Writes a sample: a table that can be read back as training rows, and JSON that says how it was drawn."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -54,23 +55,29 @@ def write_sample(sample: Sample, config: SampleConfig, path: Path) -> None:
     Raises:
         UserError: the disk refuses.
     """
-    frame = sample_frame(sample, config.task)
+    frame = sample_frame(sample)
     separator = _separator(config.task, path.suffix.lower())
     try:
         if path.suffix.lower() == ".parquet":
             put_file(path, lambda new: frame.reset_index(drop=True).to_parquet(new))
         else:
             has_index = config.task.source is None
-            put_file(path, lambda new: frame.to_csv(new, sep=separator, index=has_index, lineterminator="\n"))
+            form = {"sep": separator, "index": has_index, "lineterminator": "\n", **_quoting(config.task)}
+            put_file(path, lambda new: frame.to_csv(new, **form))
         text = json.dumps(about(sample, config), indent=2, ensure_ascii=False) + "\n"
         put_file(about_path(path), lambda new: new.write_text(text, encoding="utf-8"))
     except OSError as error:
         raise UserError(f"--out {path}: cannot be written: {error}") from error
+    except csv.Error as error:
+        raise UserError(
+            f"--out {path}: a text holds the separator or a line break, which quoting none cannot write; give a "
+            ".parquet file"
+        ) from error
 
 
-def sample_frame(sample: Sample, task: TaskSpec) -> pd.DataFrame:
+def sample_frame(sample: Sample) -> pd.DataFrame:
     """Return the rows under the task's own column names, with topic and confidence; the index is the row number."""
-    examples, columns = sample.examples, columns_of(task)
+    task, examples, columns = sample.task, sample.examples, columns_of(sample.task)
     rows = np.concatenate([topic.rows for topic in sample.topics])
     assert examples.labels is not None, "training rows have labels"
     labels = examples.labels[rows]
@@ -80,10 +87,25 @@ def sample_frame(sample: Sample, task: TaskSpec) -> pd.DataFrame:
     content[columns.sentence1] = [examples.sentence1[row] for row in rows]
     if columns.sentence2 is not None and examples.sentence2 is not None:
         content[columns.sentence2] = [examples.sentence2[row] for row in rows]
-    content[columns.label] = labels if task.kind.is_regression else labels.astype(np.int64)
+    if task.classes is not None:
+        content[columns.label] = [task.classes[int(label)] for label in labels]
+    else:
+        content[columns.label] = labels if task.kind.is_regression else labels.astype(np.int64)
     content[TOPIC_COLUMN] = np.repeat([topic.name for topic in sample.topics], [len(t.rows) for t in sample.topics])
     content[CONFIDENCE_COLUMN] = np.concatenate([topic.confidence for topic in sample.topics]).round(6)
     return pd.DataFrame(content, index=pd.Index(rows))
+
+
+def _quoting(task: TaskSpec) -> dict[str, Any]:
+    """Return how the text files of a task are quoted, as `DataFrame.to_csv` takes it."""
+    if not isinstance(task.source, TableSource):
+        return {}
+    if task.source.quoting == "none":
+        return {"quoting": csv.QUOTE_NONE}
+    if task.source.escapechar is not None:
+        # All are quoted: only inside quotes is a backslash read as an escape.
+        return {"quoting": csv.QUOTE_ALL, "doublequote": False, "escapechar": task.source.escapechar}
+    return {}
 
 
 def about(sample: Sample, config: SampleConfig) -> dict[str, Any]:

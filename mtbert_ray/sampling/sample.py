@@ -14,12 +14,14 @@ import numpy as np
 import torch
 
 from mtbert_ray.config.sample import SampleConfig
+from mtbert_ray.data.classes import with_classes
 from mtbert_ray.data.sources import Examples, load_examples
 from mtbert_ray.errors import EncoderError
 from mtbert_ray.sampling.chunks import FloatArray, read_all
 from mtbert_ray.sampling.embeddings import EmbeddingReader, confidences
 from mtbert_ray.sampling.quotas import IntArray, likeliest, quotas, select
 from mtbert_ray.sampling.zero_shot import ZeroShotReader
+from mtbert_ray.tasks import TaskSpec
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,6 +56,8 @@ class TopicRows:
 class Sample:
     """A topic-balanced sample, and what it was drawn from and by."""
 
+    task: TaskSpec
+    """With its classes known."""
     examples: Examples
     """All rows that were classified."""
     topics: tuple[TopicRows, ...]
@@ -86,7 +90,8 @@ def draw_sample(
         DataError: the rows cannot be read, or the cache cannot be written.
         EncoderError: the model cannot be had, or gives no numbers.
     """
-    examples = load_examples(config.task, config.data, "train", seed=config.seed)
+    task = with_classes(config.task, config.data)
+    examples = load_examples(task, config.data, "train", seed=config.seed)
     assert examples is not None, "only test rows may be absent"
     reader, text_of_row_NS = _reader_of(config, examples, cache)
     num_texts = len(reader.texts)
@@ -101,6 +106,7 @@ def draw_sample(
     else:
         confidence_NT = reading.values[text_of_row_NS[:, 0]]
     return Sample(
+        task=task,
         examples=examples,
         topics=_topics(config, confidence_NT),
         fingerprint=fingerprint_of(examples),

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mtbert_ray.config import TrialConfig, dotted
+from mtbert_ray.data.classes import find_classes
 from mtbert_ray.errors import UserError
 from mtbert_ray.files import make_folder
 from mtbert_ray.metrics import Metrics
@@ -21,13 +22,20 @@ from mtbert_ray.training.tensorboard import TENSORBOARD_NAME, ScalarLog
 METRICS_LOG_NAME = "metrics.jsonl"
 
 
-def run_alone(config: TrialConfig, folder: Path, *, on_step: Callable[[int, int], None]) -> Iterator[Metrics]:
+def run_alone(
+    config: TrialConfig,
+    folder: Path,
+    *,
+    on_step: Callable[[int, int], None],
+    announce: Callable[[str], None] = lambda text: None,
+) -> Iterator[Metrics]:
     """Train, score and meter one setting; give each epoch's metrics once they are in the folder.
 
     Args:
         config: the setting.
         folder: must not hold a run; is made.
         on_step: called after each optimiser step with (steps taken, steps of the run).
+        announce: told of the classes that were found and of rows that were left out, before the first step.
 
     Raises:
         UserError: the folder holds a run or cannot be made; or as for `TrainingRun`.
@@ -38,8 +46,13 @@ def run_alone(config: TrialConfig, folder: Path, *, on_step: Callable[[int, int]
         raise UserError(f"--out {folder}: already holds a run; give another folder")
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--out {folder}: is a file; give a folder")
+    config, found = find_classes(config)
+    for line in found:
+        announce(line)
     process = local_process(config.resources)
     run = TrainingRun(config, process=process, folder=folder, on_step=on_step, write_behind=True)
+    for line in run.said_of_rows:
+        announce(line)
     # Not before: a setting that is refused leaves no folder behind.
     make_folder(folder, f"--out {folder}")
     with (

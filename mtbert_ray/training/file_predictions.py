@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.data.examples import Examples
 from mtbert_ray.data.sources import load_file
@@ -29,11 +31,14 @@ class FilePredictions:
     confusion: Path | None
     """None for a file without labels, a regression, or a task of the course."""
     num_rows: int
-    num_unlabelled: int
-    """Rows left out because they alone have no label."""
+    """All of the file's."""
+    num_scored: int
+    """Rows with a label."""
+    said: str | None
+    """What else a user should know of the rows, as `12 rows; 1 with an empty text (row 3)`."""
     metric: str
     score: float | None
-    """None for a file without labels."""
+    """Over the rows that have a label; none for a file without labels."""
 
 
 def predictions_name(task: TaskSpec, path: Path) -> str:
@@ -77,7 +82,8 @@ def predict_files(
     done: list[FilePredictions] = []
     for task, path, examples in read:
         announce(f"predicting {path}: {len(examples)} rows")
-        predicted = predict(model, task, encode(examples, config, tokenizer), process, bf16=bf16)
+        split = encode(examples, config, tokenizer, task=task)
+        predicted = predict(model, task, split, process, bf16=bf16)
         target = folder / predictions_name(task, path)
         written = write_predictions(target, task, examples, predicted, with_text=with_text)
         done.append(_about(task, path, examples, predicted.values, written))
@@ -97,12 +103,14 @@ def _refuse_overwriting(files: Sequence[tuple[TaskSpec, Path]], folder: Path) ->
 
 
 def _about(task: TaskSpec, path: Path, examples: Examples, values: FloatArray, written: list[Path]) -> FilePredictions:
+    labelled = np.zeros(len(examples), dtype=bool) if examples.labels is None else ~np.isnan(examples.labels)
     return FilePredictions(
         file=path,
         written=written[0],
         confusion=written[1] if len(written) > 1 else None,
         num_rows=len(examples),
-        num_unlabelled=examples.num_unlabelled,
+        num_scored=int(labelled.sum()),
+        said=examples.rows_read.said(),
         metric=task.metric,
         score=None if examples.labels is None else score_labelled(task, values, examples.labels),
     )

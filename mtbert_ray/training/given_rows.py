@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mtbert_ray.data.examples import ROWS_SHOWN, Examples
+from mtbert_ray.data.examples import Examples
+from mtbert_ray.data.raw_table import ROWS_SHOWN
+from mtbert_ray.data.rows_read import RowsRead
 from mtbert_ray.data.sources import columns_of
 from mtbert_ray.errors import DataError, did_you_mean
 from mtbert_ray.tasks import TaskSpec
@@ -45,7 +47,7 @@ def rows_of(task: TaskSpec, rows: Rows) -> GivenRows:
         sentence1=columns[0],
         sentence2=columns[1] if len(columns) > 1 else None,
         labels=None,
-        num_unlabelled=0,
+        rows_read=RowsRead(num_rows=len(listed)),
         origin=task.name,
     )
     return GivenRows(examples=examples, index=pd.RangeIndex(len(listed)) if index is None else index)

@@ -1,6 +1,7 @@
 """From a TrialConfig to the encoded rows of its tasks: where the data floor meets the models' tokenizer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerFast
@@ -10,6 +11,7 @@ from mtbert_ray.data.encoding import EncodedSplit, SpecialIds
 from mtbert_ray.data.sources import Examples, Split, load_examples
 from mtbert_ray.data.tokenise import tokenise
 from mtbert_ray.models.encoder import load_tokenizer
+from mtbert_ray.tasks import TaskSpec
 
 Inputs = dict[str, EncodedSplit]
 """Of each task that has them, by its name, in the order of the tasks."""
@@ -19,7 +21,7 @@ LoadInputs = Callable[[TrialConfig, Split], Inputs]
 """Gives a setting's rows of a split, as `load_inputs` does."""
 
 
-def load_inputs(config: TrialConfig, split: Split, *, cache: Path | None = None) -> Inputs:
+def load_inputs(config: TrialConfig, split: Split, *, every_row: bool = False, cache: Path | None = None) -> Inputs:
     """Return the encoded rows of every task that has them.
 
     Only the test split may be missing for a task. Tokenising is done once per node and cached.
@@ -27,6 +29,7 @@ def load_inputs(config: TrialConfig, split: Split, *, cache: Path | None = None)
     Args:
         config: names the tasks, the data, the encoder and how pairs are encoded.
         split: train, dev or test.
+        every_row: keep rows without a label (theirs is NaN) or a sentence however many they are, as for predictions.
         cache: folder of the token cache; none takes the user's.
 
     Raises:
@@ -36,11 +39,19 @@ def load_inputs(config: TrialConfig, split: Split, *, cache: Path | None = None)
     tokenizer = load_tokenizer(config.encoder)
     inputs: Inputs = {}
     for task in config.tasks:
-        examples = load_examples(task, config.data, split, seed=config.seed)
+        examples = load_examples(task, config.data, split, seed=config.seed, every_row=every_row)
         if examples is None:
             continue
-        inputs[task.name] = encode(examples, config, tokenizer, cache=cache)
+        inputs[task.name] = encode(examples, config, tokenizer, task=task, cache=cache)
     return inputs
+
+
+def said_of(inputs: Inputs, split: Split) -> Iterator[str]:
+    """Yield a line for each task of which rows were left out or lack a text, or whose dev rows were cut."""
+    for name, encoded in inputs.items():
+        said = None if encoded.rows_read is None else encoded.rows_read.said()
+        if said is not None:
+            yield f"{name} {split}: {said}"
 
 
 def encode(
@@ -48,15 +59,32 @@ def encode(
     config: TrialConfig,
     tokenizer: PreTrainedTokenizerFast,
     *,
+    task: TaskSpec,
     cache: Path | None = None,
     keep: bool = True,
 ) -> EncodedSplit:
-    """Return rows as the configuration encodes them, tokenised with its encoder's tokenizer; see `tokenise`."""
+    """Return rows as the configuration encodes them, in their task's templates, with the encoder's own tokenizer.
+
+    `cache` and `keep` are as for `tokenise`.
+    """
     return EncodedSplit(
-        tokenise(examples, tokenizer, cache=cache, keep=keep),
+        tokenise(_in_templates(examples, task), tokenizer, cache=cache, keep=keep),
         SpecialIds.of(tokenizer),
         pair_encoding=config.pair_encoding,
         max_length=config.data.max_length,
+    )
+
+
+def _in_templates(examples: Examples, task: TaskSpec) -> Examples:
+    """Return the texts as the encoder reads them; an empty one stands empty in its template."""
+    if task.template is None:
+        return examples
+    first, second = task.templates
+    pairs = examples.sentence2
+    return replace(
+        examples,
+        sentence1=[first.replace("{sentence}", sentence) for sentence in examples.sentence1],
+        sentence2=None if pairs is None else [second.replace("{sentence}", sentence) for sentence in pairs],
     )
 
 

@@ -127,7 +127,7 @@ class LoadedModel:
     def _table(self, task: TaskSpec, given: GivenRows, device: torch.device, max_tokens: int) -> pd.DataFrame:
         if not len(given.examples):
             return empty_prediction_table(task, given.index)
-        split = encode(given.examples, self.config, self._tokenizer, keep=False)
+        split = encode(given.examples, self.config, self._tokenizer, task=task, keep=False)
         bf16 = uses_bf16(self.config, device)
         answers = predict(self._model, task, split, Process(device=device), bf16=bf16, max_tokens=max_tokens)
         return prediction_table(task, answers, given.index)

@@ -24,7 +24,7 @@ from mtbert_ray.training.epoch_result import EpochResult
 from mtbert_ray.training.evaluate import evaluate
 from mtbert_ray.training.frozen import OnceSeconds, embedded, embeds_once
 from mtbert_ray.training.init_from import starting_model
-from mtbert_ray.training.inputs import LoadInputs, load_inputs
+from mtbert_ray.training.inputs import LoadInputs, load_inputs, said_of
 from mtbert_ray.training.loss import DivergedError, EpochLosses, LossSums, RowLosses, TrainingLoss
 from mtbert_ray.training.optimizer import make_optimizer, make_schedule
 from mtbert_ray.training.probe import Pace, ProbeResult, is_probed
@@ -68,8 +68,11 @@ class TrainingRun:
         self.config = config
         self.process = process
         self.bf16 = uses_bf16(config, process.device)
-        self.train_splits: Mapping[str, Split] = load(config, "train")
-        self.dev_splits: Mapping[str, Split] = load(config, "dev")
+        train, dev = load(config, "train"), load(config, "dev")
+        self.said_of_rows = (*said_of(train, "train"), *said_of(dev, "dev"))
+        """What a user should know of the rows that were read, a line a task and split."""
+        self.train_splits: Mapping[str, Split] = train
+        self.dev_splits: Mapping[str, Split] = dev
         self.model = starting_model(config).to(process.device)
         self.parameters = count_parameters(self.model)
         self.total_steps = config.epochs * num_steps(self.train_splits, batch_size=config.batch_size)

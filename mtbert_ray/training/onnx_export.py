@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerFast
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.data.examples import Examples
+from mtbert_ray.data.rows_read import RowsRead
 from mtbert_ray.errors import EncoderError, UserError
 from mtbert_ray.files import make_folder, open_to_others
 from mtbert_ray.models.adapters import merge_adapter
@@ -125,10 +126,10 @@ def _batches(task: TaskSpec, config: TrialConfig, tokenizer: PreTrainedTokenizer
         sentence1=first,
         sentence2=second if task.kind.is_pair else None,
         labels=None,
-        num_unlabelled=0,
+        rows_read=RowsRead(num_rows=len(_SAMPLE)),
         origin="sample",
     )
-    split = encode(examples, config, tokenizer, keep=False)
+    split = encode(examples, config, tokenizer, task=task, keep=False)
     return [split.sentences(np.array(rows)) for rows in _BATCHES]
 
 

@@ -97,7 +97,9 @@ def parse_files(texts: Sequence[str], config: TrialConfig) -> list[tuple[TaskSpe
 def lines_of(done: FilePredictions) -> list[str]:
     """Return what to tell of one file's predictions."""
     lines = [str(path) for path in (done.written, done.confusion) if path is not None]
-    if done.score is None:
-        return lines
-    left_out = f", {done.num_unlabelled} more have no label" if done.num_unlabelled else ""
-    return [*lines, f"{done.file}: {done.metric} {done.score:.4f} ({done.num_rows} rows{left_out})"]
+    if done.score is not None:
+        rows = f"{done.num_rows} rows" if done.num_scored == done.num_rows else f"{done.num_scored} rows with a label"
+        lines.append(f"{done.file}: {done.metric} {done.score:.4f} ({rows})")
+    if done.said is not None:
+        lines.append(f"{done.file}: {done.said}")
+    return lines

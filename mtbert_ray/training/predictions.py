@@ -27,7 +27,8 @@ class Predictions:
 
     files: tuple[Path, ...]
     scores: dict[str, float]
-    """Each task's dev score, dev_score and leaderboard_score."""
+    """Each task's dev score over the rows that have a label, and, unless a task has no such row, dev_score and
+    leaderboard_score."""
 
 
 def predict_all(
@@ -63,14 +64,21 @@ def predict_all(
     scores: dict[str, float] = {}
     splits: tuple[Split, ...] = ("dev", "test")
     for split in splits:
-        for task, examples in _read(config, split):
+        read = _read(config, split)
+        for task, examples in read:
+            if said := examples.rows_read.said():
+                announce(f"{task.name} {split}: {said}")
+        for task, examples in read:
             announce(f"predicting {task.name} {split}: {len(examples)} rows")
-            predicted = predict(model, task, encode(examples, config, tokenizer), process, bf16=bf16)
+            rows = encode(examples, config, tokenizer, task=task)
+            predicted = predict(model, task, rows, process, bf16=bf16)
             path = folder / output_name(task, split)
             files += write_predictions(path, task, examples, predicted, with_text=with_text)
-            if examples.labels is not None:
+            if examples.labels is not None and not np.isnan(examples.labels).all():
                 scores[task.name] = score_labelled(task, predicted.values, examples.labels)
-    return Predictions(files=tuple(files), scores=task_scores(config.tasks, scores))
+    if len(scores) == len(config.tasks):
+        scores = task_scores(config.tasks, scores)
+    return Predictions(files=tuple(files), scores=scores)
 
 
 def score_labelled(task: TaskSpec, values: FloatArray, labels: FloatArray) -> float:
@@ -81,5 +89,5 @@ def score_labelled(task: TaskSpec, values: FloatArray, labels: FloatArray) -> fl
 
 def _read(config: TrialConfig, split: Split) -> list[tuple[TaskSpec, Examples]]:
     """Read the rows of every task that has them before any is predicted."""
-    read = [(task, load_examples(task, config.data, split, seed=config.seed)) for task in config.tasks]
+    read = [(task, load_examples(task, config.data, split, seed=config.seed, every_row=True)) for task in config.tasks]
     return [(task, examples) for task, examples in read if examples is not None]

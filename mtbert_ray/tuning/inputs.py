@@ -7,21 +7,47 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from pathlib import Path
 
 from mtbert_ray.config import TrialConfig
+from mtbert_ray.data.classes import find_classes
+from mtbert_ray.data.raw_table import Split
 from mtbert_ray.errors import ConfigError
 from mtbert_ray.models.adapters.by_peft import FROM_WEIGHTS
 from mtbert_ray.training.checkpoint import CHECKPOINT_CONFIG_NAME
 from mtbert_ray.training.init_from import starting_model
-from mtbert_ray.training.inputs import load_inputs
+from mtbert_ray.training.inputs import load_inputs, said_of
 from mtbert_ray.tuning.space import SearchSpace
 
 RowCounts = Mapping[str, Mapping[str, int]]
 """Rows by split and task, as `{"train": {"sst": 8544}, "dev": {"sst": 1101}}`."""
 
 
-def check_inputs(space: SearchSpace) -> dict[str | None, RowCounts]:
+def with_classes_found(space: SearchSpace) -> tuple[SearchSpace, tuple[str, ...]]:
+    """Return a space whose tasks know their classes, and a line for each task where these were found in its rows.
+
+    Raises:
+        DataError, ConfigError: as for `find_classes`.
+    """
+    config, found = find_classes(space.any_config())
+    if not found:
+        return space, ()
+    # A task that is known by its name alone stays so.
+    given = {task if isinstance(task, str) else task["name"]: task for task in space.fixed["tasks"]}
+    tasks = [
+        new.name if isinstance(given[new.name], str) else new.model_dump(mode="json", exclude_unset=True)
+        for new in config.tasks
+    ]
+    return space.model_copy(update={"fixed": {**space.fixed, "tasks": tasks}}), tuple(found)
+
+
+def check_inputs(
+    space: SearchSpace, *, announce: Callable[[str], None] = lambda text: None
+) -> dict[str | None, RowCounts]:
     """Read and tokenise the data of every experiment with every encoder, and build a model on each.
 
     The tokens are cached, so the trials on this node find their work done.
+
+    Args:
+        space: the search space.
+        announce: told once of each task's rows that were left out or lack a text, and of dev rows that were cut.
 
     Returns:
         Experiment -> its rows; in a space without experiments all trials share those under None.
@@ -35,14 +61,23 @@ def check_inputs(space: SearchSpace) -> dict[str | None, RowCounts]:
     """
     configs = space.example_configs()
     _check_files(configs)
-    counts = {_data_of(config): _count_rows(config) for config in _distinct(configs, _inputs_of)}
+    counts: dict[Hashable, RowCounts] = {}
+    said: dict[str, None] = {}  # In order; encoders differ and rows do not.
+    for config in _distinct(configs, _inputs_of):
+        counts[_data_of(config)] = _count_rows(config, said)
+    for line in said:
+        announce(line)
     for config in _distinct(configs, _model_of):
         starting_model(config)
     return {name: counts[_data_of(config)] for name, config in space.one_config_each().items()}
 
 
-def _count_rows(config: TrialConfig) -> RowCounts:
-    splits = {"train": load_inputs(config, "train"), "dev": load_inputs(config, "dev")}
+def _count_rows(config: TrialConfig, said: dict[str, None]) -> RowCounts:
+    """Return the rows of a configuration; what is to be said of them is added to `said`."""
+    names: tuple[Split, ...] = ("train", "dev")
+    splits = {split: load_inputs(config, split) for split in names}
+    for split, inputs in splits.items():
+        said |= dict.fromkeys(said_of(inputs, split))
     return {split: {task: len(encoded) for task, encoded in inputs.items()} for split, inputs in splits.items()}
 
 

@@ -4,9 +4,9 @@ The order matters: whatever can be found wrong is found before Ray starts or a f
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from mtbert_ray.mistakes import problems_of
 from mtbert_ray.records import SweepRecord
 from mtbert_ray.tuning.beginning import Beginning, begin, resume
 from mtbert_ray.tuning.describe import describe, describe_rows
-from mtbert_ray.tuning.inputs import check_inputs
+from mtbert_ray.tuning.inputs import check_inputs, with_classes_found
 from mtbert_ray.tuning.plan import Plan, make_plan
 from mtbert_ray.tuning.remaining import num_to_run
 from mtbert_ray.tuning.space import SearchSpace, load_search_space
@@ -63,12 +63,14 @@ def dry_run(request: SweepRequest) -> Iterator[str]:
         left = "as many trials as the time allows" if asked.num_left is None else f"{asked.num_left} trials left to run"
         yield f"goes on: {asked.folder}, {left}"
     if cluster_address(request.address) is None:
-        yield from describe(make_plan(asked.space, local_capacity(), own_cluster=True))
+        yield from describe(_noted(make_plan(asked.space, local_capacity(), own_cluster=True), asked.found))
     else:
-        with _planned(request, asked.space) as plan:
+        with _planned(request, asked.space, asked.found) as plan:
             lines = describe(plan)
         yield from lines
-    yield from describe_rows(check_inputs(asked.space))
+    said: list[str] = []
+    yield from describe_rows(check_inputs(asked.space, announce=said.append))
+    yield from (f"rows: {line}" for line in said)
 
 
 def launch(request: SweepRequest, *, console: Console) -> SweepOutcome:
@@ -86,8 +88,9 @@ def launch(request: SweepRequest, *, console: Console) -> SweepOutcome:
     if cluster_address(request.address) is None:
         # Refuse what this machine can never hold before its Ray is started.
         make_plan(asked.space, local_capacity(), own_cluster=True)
-    check_inputs(asked.space)
-    with _planned(request, asked.space) as plan, _beginning(request, asked, plan) as beginning:
+    said = list(asked.found)
+    check_inputs(asked.space, announce=said.append)
+    with _planned(request, asked.space, said) as plan, _beginning(request, asked, plan) as beginning:
         return run_sweep(plan, asked.folder, beginning, console=console)
 
 
@@ -99,6 +102,8 @@ class _Asked:
     """The sweep to go on with."""
     num_left: int | None
     """Trials to run; none if time alone decides."""
+    found: tuple[str, ...] = ()
+    """A line for each task whose classes were found in its rows."""
 
 
 def _asked(request: SweepRequest) -> _Asked:
@@ -113,12 +118,12 @@ def _asked(request: SweepRequest) -> _Asked:
         num_trials=request.num_trials,
     )
     # Whoever goes on with this sweep may do so from another folder.
-    space = with_absolute_paths(space)
+    space, found = with_classes_found(with_absolute_paths(space))
     for key, reason in never_with_effect(space.example_configs()).items():
         warnings.warn(f"{key} has no effect in any trial: {reason}", stacklevel=2)
     folder = request.out or Path("reports") / f"{space.name}-{datetime.now():%Y%m%d-%H%M%S}"
     refuse_used_folder(folder)
-    return _Asked(space=space, folder=folder, earlier=None, num_left=space.num_trials)
+    return _Asked(space=space, folder=folder, earlier=None, num_left=space.num_trials, found=found)
 
 
 def _asked_to_go_on(request: SweepRequest, folder: Path) -> _Asked:
@@ -145,6 +150,11 @@ def _asked_to_go_on(request: SweepRequest, folder: Path) -> _Asked:
     return _Asked(space=space, folder=folder, earlier=sweep, num_left=num_left)
 
 
+def _noted(plan: Plan, said: Sequence[str]) -> Plan:
+    """Return a plan that notes what was found in the rows as well."""
+    return replace(plan, notes=(*plan.notes, *(f"{line}." for line in said)))
+
+
 def _nothing_left(sweep: SweepRecord, space: SearchSpace) -> str:
     num_trials = len(sweep.trials)
     if space.num_trials is not None and num_trials < space.num_trials:
@@ -160,10 +170,10 @@ def _beginning(request: SweepRequest, asked: _Asked, plan: Plan) -> AbstractCont
 
 
 @contextmanager
-def _planned(request: SweepRequest, space: SearchSpace) -> Iterator[Plan]:
-    """Connect to Ray and plan for what it has."""
+def _planned(request: SweepRequest, space: SearchSpace, said: Sequence[str]) -> Iterator[Plan]:
+    """Connect to Ray and plan for what it has, with what was said of the rows among the plan's notes."""
     address = cluster_address(request.address)
     uses_ray_train = space.resources.uses_ray_train
     with ray_session(address, runs_ray_train=uses_ray_train, verbose=request.verbose):
         capacity = local_capacity() if address is None else cluster_capacity()
-        yield make_plan(space, capacity, own_cluster=address is None)
+        yield _noted(make_plan(space, capacity, own_cluster=address is None), said)

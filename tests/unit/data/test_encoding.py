@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from mtbert_ray.data.batching import EncodedSplit, SpecialIds
+from mtbert_ray.data.rows_read import RowsRead
 from mtbert_ray.data.sources import Examples
 from mtbert_ray.data.tokenise import tokenise
 from mtbert_ray.errors import EncoderError
@@ -25,7 +26,7 @@ def examples() -> Examples:
         sentence1=random_sentences(400, rng),
         sentence2=random_sentences(400, rng),
         labels=rng.random(400),
-        num_unlabelled=0,
+        rows_read=RowsRead(num_rows=400),
         origin="random words",
     )
 
@@ -76,7 +77,12 @@ def test_single_sentences_equal_the_tokenizers_whatever_the_pair_encoding(
     examples, tokenizer, tmp_path, pair_encoding, max_length
 ):
     single = Examples(
-        ids=examples.ids, sentence1=examples.sentence1, sentence2=None, labels=None, num_unlabelled=0, origin=""
+        ids=examples.ids,
+        sentence1=examples.sentence1,
+        sentence2=None,
+        labels=None,
+        origin="",
+        rows_read=RowsRead(num_rows=400),
     )
     split = encoded(single, tokenizer, tmp_path, pair_encoding=pair_encoding, max_length=max_length)
     (tokens,) = split.sentences(np.arange(400))

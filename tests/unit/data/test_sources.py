@@ -166,8 +166,11 @@ BROKEN = {
         "column 'text' has no sentence in 1 of 2 rows, at most 1% may be empty: row 2 (id y). Fill or delete",
     ),
     "wide.csv": ("key,text,stars\nx,Fine,1,2\n", "its rows have more fields than its header names (3)"),
-    "ragged.csv": ("key,text,stars\nx,Fine,1\ny,Well, yes,1\n", "its rows cannot be told apart"),
-    "quote.csv": ('key,text,stars\nx,"Fine,1\ny,Good,2\n', "its rows cannot be told apart"),
+    "ragged.csv": ("key,text,stars\nx,Fine,1\ny,Well, yes,1\n", "line 3 has 4 fields, more than its header names (3)"),
+    "quote.csv": (
+        'key,text,stars\nx,"Fine,1\ny,Good,2\n',
+        "the quote that opens a field in the row that begins on line 2 is never closed",
+    ),
     "notes.json": ("{}", "the extension '.json' is not known; allowed are .csv, .tsv, .parquet"),
     "not.parquet": ("key,text,stars\n", "is not a Parquet file"),
 }

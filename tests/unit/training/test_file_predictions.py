@@ -58,7 +58,9 @@ def test_rows_left_out_for_want_of_a_label_are_told(course, tmp_path):
     rows = [row.format(n=n, label="" if n == 7 else n % 5) for n in range(110)]
     (tmp_path / "mine.csv").write_text("\n".join([header, *rows]) + "\n")
     (one,) = of_files(config_of(tasks=["sst"]), tmp_path / "out", f"sst={tmp_path / 'mine.csv'}")
-    assert lines_of(one)[1].endswith("(109 rows, 1 more have no label)")
+    assert (one.num_rows, len(one.written.read_text().splitlines())) == (110, 111)
+    assert lines_of(one)[1].endswith("(109 rows with a label)")
+    assert lines_of(one)[2].endswith("110 rows; 1 not scored (no label: row 8 (id s007))")
 
 
 def test_a_file_that_is_not_there_stops_before_anything_is_written(course, tmp_path):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix
 
 from mtbert_ray.data.examples import Examples
+from mtbert_ray.data.rows_read import RowsRead
 from mtbert_ray.tasks import QUORA, SST, STS, TaskSpec
 from mtbert_ray.training.evaluate import Predicted
 from mtbert_ray.training.prediction_files import confusion_path, output_name, write_predictions
@@ -29,7 +30,7 @@ def rows_of(texts, labels=None, second=None, ids=None) -> Examples:
         sentence1=list(texts),
         sentence2=second,
         labels=None if labels is None else np.array(labels, dtype=float),
-        num_unlabelled=0,
+        rows_read=RowsRead(num_rows=len(texts)),
         origin="here",
     )
 

@@ -1,0 +1,143 @@
+"""Finds the classes of tasks that do not say them: the labels of their training rows, or the names a data set has.
+
+Done once, before anything trains, so that every trial of a sweep numbers its classes alike.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from mtbert_ray.config import DataConfig, TrialConfig
+from mtbert_ray.data.labels import UNLABELLED, class_label, shown_names, whole_number
+from mtbert_ray.data.raw_table import RawTable, require_columns
+from mtbert_ray.data.sources import read_train_table
+from mtbert_ray.errors import ConfigError, DataError
+from mtbert_ray.mistakes import problems_of
+from mtbert_ray.tasks import HubSource, TableSource, TaskSpec
+
+MAX_CLASSES = 1000
+"""More distinct labels than these are hardly classes: mostly another column."""
+
+
+def with_classes(task: TaskSpec, data: DataConfig) -> TaskSpec:
+    """Return a task with `classes` filled in where it leaves them to its training rows.
+
+    They are the names of the data set's own ClassLabel, or else the distinct labels of all training rows of its source,
+    sorted (numbers by their size). A task of a data set on the hub that gives only the number of its classes has their
+    names filled in if there are as many.
+
+    Args:
+        task: returned as it is where nothing is to be found.
+        data: of the same configuration; row limits and `train_files` make no difference.
+
+    Raises:
+        DataError: the rows cannot be read, or their labels are hardly classes.
+        ConfigError: the task's metrics name a class that there is not.
+    """
+    del data  # A task without a source knows its classes, and what a limit or a sample leaves must not change them.
+    if task.source is None or task.classes is not None or task.kind.is_regression:
+        return task
+    if task.num_classes is not None and not isinstance(task.source, HubSource):
+        return task
+    table = read_train_table(task)
+    require_columns(table, "train")
+    names = table.class_names
+    if task.num_classes is not None:
+        return task if names is None or len(names) != task.num_classes else _with_names(task, names)
+    return _with_names(task, names or _labels_in(table, task))
+
+
+def find_classes(config: TrialConfig) -> tuple[TrialConfig, list[str]]:
+    """Return a configuration whose tasks know their classes, and a line for each task where these were found.
+
+    Raises:
+        DataError, ConfigError: as for `with_classes`.
+    """
+    tasks, found = find_classes_of(config.tasks, config.data)
+    return (config.model_copy(update={"tasks": tasks}) if found else config), found
+
+
+def find_classes_of(tasks: Sequence[TaskSpec], data: DataConfig) -> tuple[tuple[TaskSpec, ...], list[str]]:
+    """Return tasks that know their classes, and a line for each of those where these were found.
+
+    The lines are like `topic: 4 classes from topics-train.csv: billing, cancel, outage, other`. Raises what
+    `with_classes` does.
+    """
+    known = tuple(with_classes(task, data) for task in tasks)
+    return known, [_found(new) for old, new in zip(tasks, known, strict=True) if new != old]
+
+
+def _found(task: TaskSpec) -> str:
+    assert task.classes is not None, "they have been found"
+    match task.source:
+        case TableSource(train=train):
+            origin = Path(train).name
+        case HubSource(dataset=dataset):
+            origin = Path(dataset).name if Path(dataset).is_absolute() else dataset
+        case None:
+            raise AssertionError("a task without a source knows its classes")
+    return f"{task.name}: {len(task.classes)} classes from {origin}: {shown_names(task.classes)}"
+
+
+def _with_names(task: TaskSpec, names: tuple[str, ...]) -> TaskSpec:
+    """Return the task with these classes, checked again: its metrics may name one."""
+    try:
+        TaskSpec.model_validate({**dict(task), "classes": list(names), "num_classes": len(names)})
+    except ValidationError as error:
+        raise ConfigError(problems_of(error, f"task '{task.name}'", TaskSpec)) from error
+    # A copy knows which keys the YAML has.
+    return task.model_copy(update={"classes": names, "num_classes": len(names)})
+
+
+def _labels_in(table: RawTable, task: TaskSpec) -> tuple[str, ...]:
+    """Return the distinct labels of a table, sorted.
+
+    Raises:
+        DataError: fewer than 2, more than 1,000 or as many as rows; numbers with a fraction; or -1 among them, which
+            may be a class and may mean that there is none.
+    """
+    held = table.frame[table.columns.label]
+    labels = {label for label in map(class_label, held) if label is not None}
+    origin = f"{table.origin}: column '{table.columns.label}'"
+    numbers = {label: number for label in labels if (number := whole_number(label)) is not None}
+    if len(labels) < 2:
+        only = f" ('{next(iter(labels))}')" if labels else ""
+        raise DataError(
+            f"{origin} holds {len(labels)} different label{'' if len(labels) == 1 else 's'}{only}, a classification "
+            f"needs at least 2; name another column in {table.columns_from}, or give the classes of task '{task.name}'"
+        )
+    if len(numbers) < len(labels) and all(map(_is_number, labels)):
+        example = next(label for label in sorted(labels) if label not in numbers)
+        raise DataError(
+            f"{origin} holds numbers such as {example}, which are no classes; declare task '{task.name}' as a "
+            f"{'pair_' if task.kind.is_pair else ''}regression with label_range, or give its classes"
+        )
+    if len(labels) > MAX_CLASSES or len(labels) == len(held):
+        raise DataError(
+            f"{origin} holds {len(labels):,} different labels in {len(held):,} rows, so it hardly holds classes (at "
+            f"most {MAX_CLASSES:,} are found, and fewer than rows); name another column in {table.columns_from}, or "
+            f"give the classes of task '{task.name}'"
+        )
+    if len(numbers) < len(labels):
+        return tuple(sorted(labels))
+    distinct = sorted(set(numbers.values()))
+    if UNLABELLED in distinct:
+        others = [number for number in distinct if number != UNLABELLED]
+        raise DataError(
+            f"{origin} holds {UNLABELLED}, which is a class or means that there is no label; give the classes of task "
+            f"'{task.name}': classes: {_listed(distinct)}, or classes: {_listed(others)} to leave these rows out"
+        )
+    return tuple(map(str, distinct))
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return f"[{shown_names(tuple(map(str, numbers)))}]"
+
+
+def _is_number(label: str) -> bool:
+    try:
+        float(label)
+    except ValueError:
+        return False
+    return True

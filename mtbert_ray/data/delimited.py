@@ -1,0 +1,208 @@
+"""Reads delimited text (.csv, .tsv) by Python's `csv`, strictly: whatever may not be as it was meant is refused.
+
+The `csv` module knows on which line each record begins and, in strict mode, takes no malformed quote. Knows nothing of
+tasks or labels.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Literal, Protocol
+
+from mtbert_ray.errors import DataError
+
+Quoting = Literal["auto", "minimal", "none"]
+"""As `TableSource.quoting`."""
+
+_NO_LIMIT = 2**31 - 1
+"""Characters of a field; what fits a C long everywhere."""
+_AS_TEXT = "set `quoting: none` in the task's source if quotes are a part of the text and each line is a row"
+_AS_MEANT = "`quoting: minimal` if the field is meant like this"
+_DOUBLED = "a quote inside a quoted field must be doubled"
+_ESCAPED = "set `escapechar: '\\'` in the task's source if a backslash stands before the quotes inside a field"
+_SWALLOWED = "probably a quote at the start of a field has swallowed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextFormat:
+    """How the fields of a text file are told apart."""
+
+    separator: str
+    """One character."""
+    quoting: Quoting = "auto"
+    escapechar: str | None = None
+    """A backslash, or none."""
+
+
+@dataclass(kw_only=True)
+class Records:
+    """The rows of a text file, each as long as its header."""
+
+    header: list[str]
+    """Empty until it has been read."""
+    rows: list[list[str]] = field(default_factory=list)
+    num_blank_lines: int = 0
+    """Lines of nothing but spaces that are no rows: all of a file of several columns."""
+    next_line: int = 1
+    """Where the record begins that is read next; counted from 1."""
+
+
+def read_records(text: str, form: TextFormat, path: Path) -> Records:
+    r"""Return the rows of a text whose first line that is not blank is its header.
+
+    A row that is too short ends in empty fields. Of a file of one column a blank line is a row with an empty field.
+    With an escapechar `\"` and `\\` are escapes inside quoted fields; any other backslash is text.
+
+    Args:
+        text: line breaks may be \n, \r\n or \r.
+        form: how fields are told apart.
+        path: for messages.
+
+    Raises:
+        DataError: nothing but blank lines; a quote that is not closed or not followed by a separator; a row that is
+            too long; with `quoting` auto a field that looks like rows which a stray quote has swallowed.
+    """
+    lines: Iterable[str] = io.StringIO(text, newline="")
+    if form.escapechar is not None:
+        lines = _unescaped(lines, form.separator)
+    if form.quoting == "none":
+        reader = csv.reader(lines, delimiter=form.separator, quoting=csv.QUOTE_NONE, strict=True)
+    else:
+        reader = csv.reader(lines, delimiter=form.separator, strict=True)
+    records = Records(header=[])
+    try:
+        with _fields_of_any_length():
+            _collect(reader, records, form, path)
+    except csv.Error as error:
+        lines_read = islice(io.StringIO(text, newline=""), records.next_line - 1, reader.line_num)
+        has_backslash = form.escapechar is None and any('\\"' in line for line in lines_read)
+        problem = _problem_with_quote(error, records.next_line, reader.line_num, has_backslash=has_backslash)
+        raise DataError(f"{path}: {problem}") from error
+    if not records.header:
+        raise DataError(f"{path}: is empty; give a header row and one row an example")
+    return records
+
+
+class _Reader(Protocol):
+    """What `csv.reader` returns."""
+
+    line_num: int
+
+    def __iter__(self) -> Iterator[list[str]]: ...
+
+
+def _collect(reader: _Reader, records: Records, form: TextFormat, path: Path) -> None:
+    """Put everything that a reader gives into `records`."""
+    is_wary = form.quoting == "auto"
+    num_columns = 0
+    too_long: list[tuple[int, int]] = []
+    for record in reader:
+        first, last = records.next_line, reader.line_num
+        records.next_line = last + 1
+        if len(record) == num_columns and not (is_wary and last > first):
+            records.rows.append(record)  # Nearly always, and files have many rows.
+            continue
+        if num_columns != 1 and (not record or (len(record) == 1 and record[0].isspace())):
+            records.num_blank_lines += 1
+            continue
+        if is_wary:
+            _refuse_swallowed(record, first, last, num_columns, form, path)
+        if num_columns == 0:
+            records.header, num_columns = record, len(record)
+        elif len(record) > num_columns:
+            too_long.append((first, len(record)))
+        else:
+            records.rows.append(record + [""] * (num_columns - len(record)))
+    if too_long:
+        raise DataError(f"{path}: {_too_long(too_long, records, form)}")
+
+
+def _refuse_swallowed(record: list[str], first: int, last: int, num_columns: int, form: TextFormat, path: Path) -> None:
+    """Refuse a field with a separator beside a line break, or in a row that lacks fields."""
+    for content in record:
+        if form.separator not in content:
+            continue
+        if "\n" in content or "\r" in content:
+            raise DataError(
+                f"{path}: the row that begins on line {first} goes on to line {last} inside one quoted field, which "
+                f"also holds separators ({form.separator!r}): {_SWALLOWED} the rows up to the next quote. "
+                f"{_sentence(_AS_TEXT)}, or {_AS_MEANT}"
+            )
+        if len(record) < num_columns:
+            raise DataError(
+                f"{path}: line {first} has {len(record)} of {num_columns} fields, and one in quotes holds separators "
+                f"({form.separator!r}): {_SWALLOWED} the fields up to the next quote. {_sentence(_AS_TEXT)}, or "
+                f"{_AS_MEANT}"
+            )
+
+
+def _too_long(too_long: list[tuple[int, int]], records: Records, form: TextFormat) -> str:
+    named = f"its header names ({len(records.header)}), separated by {form.separator!r}"
+    if not records.rows:
+        return f"its rows have more fields than {named}; name every column in the header"
+    line, num_fields = too_long[0]
+    others = f" (and {len(too_long) - 1} more rows)" if len(too_long) > 1 else ""
+    remedy = "write it in double quotes" if form.quoting != "none" else "give another separator, or quote such fields"
+    return (
+        f"line {line} has {num_fields} fields{others}, more than {named}; if a field holds the separator, {remedy}, "
+        "else name every column in the header"
+    )
+
+
+def _problem_with_quote(error: csv.Error, first: int, last: int, *, has_backslash: bool) -> str:
+    """Return what is wrong with a record that `csv` refuses, and what to do."""
+    remedy = _ESCAPED if has_backslash else _AS_TEXT
+    if "end of data" in str(error):
+        what = f"the quote that opens a field in the row that begins on line {first} is never closed"
+    elif last > first:
+        what = (
+            f"the row that begins on line {first} goes on to line {last} inside a quoted field, whose closing quote is "
+            "not followed by a separator"
+        )
+    else:
+        what = f"line {first} has a quoted field whose closing quote is not followed by a separator"
+    if last > first and not has_backslash:
+        what += f": {_SWALLOWED} the rows up to the next quote"
+    return f"{what}. {_sentence(remedy)}; else {_DOUBLED}"
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+_INSIDE = re.compile(r'\\["\\]|""|"')
+_MEANT = {'\\"': '""', "\\\\": "\\", '""': '""'}
+
+
+def _unescaped(lines: Iterable[str], separator: str) -> Iterator[str]:
+    r"""Give lines whose quoted fields double their quotes where they had escaped them.
+
+    `csv` has an escapechar of its own, which takes the backslash from every character, as the n of `C:\new`, and
+    outside of quoted fields as well.
+    """
+    opening = re.compile(f'(?:^|{re.escape(separator)})"')
+    is_inside = False
+    for line in lines:
+        parts, position = [], 0
+        while (found := (_INSIDE if is_inside else opening).search(line, position)) is not None:
+            token = found.group()
+            parts += [line[position : found.start()], _MEANT.get(token, token) if is_inside else token]
+            position = found.end()
+            if not is_inside or token == '"':
+                is_inside = not is_inside
+        yield "".join([*parts, line[position:]])
+
+
+@contextmanager
+def _fields_of_any_length() -> Iterator[None]:
+    """Lift the limit of `csv`, 131,072 characters a field, which holds for the whole process."""
+    before = csv.field_size_limit(_NO_LIMIT)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)

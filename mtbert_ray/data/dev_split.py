@@ -1,0 +1,50 @@
+"""Which training rows are dev rows, where a source has none: a seeded share of each class, or of each range of labels.
+
+Knows nothing of files; the same labels, share and seed give the same rows.
+"""
+
+import numpy as np
+
+from mtbert_ray.tasks import DevSplit
+
+NUM_BINS = 10
+"""Equally filled ranges of a regression's labels, each of which gives its share; fewer where there are few dev rows."""
+
+
+def dev_rows(labels: np.ndarray, split: DevSplit, *, is_regression: bool) -> np.ndarray:
+    """Return the positions of the dev rows, rising.
+
+    Each class gives its share, rounded so that the whole comes out right, and keeps at least one training row.
+
+    Args:
+        labels: (N,) of all rows.
+        split: share and seed.
+        is_regression: whether labels are numbers, which are stratified by their quantiles.
+    """
+    num_wanted = round(split.dev * len(labels))
+    strata = _quantile_bins(labels, min(NUM_BINS, max(1, num_wanted))) if is_regression else labels
+    rng = np.random.default_rng(split.seed)
+    members = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
+    counts = _apportioned([len(rows) for rows in members], split.dev, num_wanted)
+    drawn = [rng.permutation(rows)[:count] for rows, count in zip(members, counts, strict=True)]
+    return np.sort(np.concatenate(drawn)) if drawn else np.array([], dtype=np.int64)
+
+
+def _quantile_bins(labels: np.ndarray, num_bins: int) -> np.ndarray:
+    """Return a bin for each label, (N,), all equally filled; rows of one label may be in two bins."""
+    ranks = np.empty(len(labels), dtype=np.int64)
+    ranks[np.argsort(labels, kind="stable")] = np.arange(len(labels))
+    bins: np.ndarray = ranks * num_bins // max(1, len(labels))
+    return bins
+
+
+def _apportioned(sizes: list[int], share: float, num_wanted: int) -> list[int]:
+    """Share the dev rows out by the largest remainders; a stratum keeps at least one row."""
+    counts = [min(int(share * size), size - 1) for size in sizes]
+    by_remainder = sorted(range(len(sizes)), key=lambda index: (counts[index] - share * sizes[index], index))
+    for index in by_remainder:
+        if sum(counts) >= num_wanted:
+            break
+        if counts[index] < sizes[index] - 1:
+            counts[index] += 1
+    return counts

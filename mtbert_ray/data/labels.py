@@ -1,0 +1,152 @@
+"""From what a label column holds to the task's labels: numbers of a regression, classes by their names or numbers."""
+
+from collections.abc import Hashable, Iterable
+
+import numpy as np
+import pandas as pd
+
+from mtbert_ray.data.raw_table import RawTable, is_blank, is_missing
+from mtbert_ray.errors import DataError, did_you_mean
+from mtbert_ray.tasks import TaskSpec
+
+UNLABELLED = -1
+"""Means "no label" where it is no valid label: what GLUE and many others write where one is not given away."""
+_NAMES_SHOWN = 20
+
+
+def labels_of(table: RawTable, task: TaskSpec, frame: pd.DataFrame) -> np.ndarray:
+    """Return the labels of some rows, (N,) float64, NaN where a row has none.
+
+    Classes are told by name where every label of the column is a name, else by number; numbers may be written 0, 0.0
+    or "0", and false and true are 0 and 1 unless classes are called so. A row has no label where the column is empty
+    there, or holds -1 and that is no label of the task's.
+
+    Raises:
+        DataError: labels that are not the task's.
+    """
+    held = frame[table.columns.label].map(lambda value: value if isinstance(value, Hashable) else str(value))
+    missing = is_blank(held)
+    values = _numbers(held) if task.kind.is_regression else _classes(held, missing, task)
+    valid = ~np.isnan(values)
+    if task.label_range is not None:
+        low, high = task.label_range
+        valid = (values >= low) & (values <= high)
+    wrong = ~valid & ~missing & ~(_numbers(held) == UNLABELLED)
+    if wrong.any():
+        raise DataError(_wrong_labels(table, task, frame, wrong))
+    return np.where(valid, values, np.nan)
+
+
+def class_label(value: object) -> str | None:
+    """Return a label as text, by which its class is known: whole numbers without a fraction; None where it is none."""
+    if is_missing(value):
+        return None
+    if isinstance(value, bool | np.bool_):
+        return str(bool(value)).lower()
+    if isinstance(value, str):
+        return value.strip() or None
+    if isinstance(value, int | float | np.number) and float(value).is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def whole_number(label: str) -> int | None:
+    """Return the whole number that a label is, however it is written, or None."""
+    try:
+        number = float(label)
+    except ValueError:
+        return None
+    return int(number) if number.is_integer() and "_" not in label else None
+
+
+def _numbers(held: pd.Series) -> np.ndarray:
+    """Return what a column holds as numbers, (N,) float64, NaN where that is none."""
+    numbers: np.ndarray = pd.to_numeric(held.astype(object), errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    return numbers
+
+
+def _classes(held: pd.Series, missing: np.ndarray, task: TaskSpec) -> np.ndarray:
+    """Return the numbers of the classes, (N,) float64, NaN where a label is none of them."""
+    assert task.num_classes is not None, "data.classes.with_classes has found the classes"
+    codes, distinct = pd.factorize(held.astype(object).where(~missing, None))
+    labels = [class_label(value) or "" for value in distinct]
+    by_name, by_number = _by_name(labels, task), _by_number(labels, distinct, task)
+    # -1 is decided on later: it must not have names taken for numbers.
+    asked = [position for position, label in enumerate(labels) if whole_number(label) != UNLABELLED]
+    strangers = [[chosen[position] is None for position in asked].count(True) for chosen in (by_name, by_number)]
+    chosen = by_name if strangers[0] <= strangers[1] else by_number
+    number_of = np.array([np.nan if number is None else number for number in chosen] + [np.nan], dtype=np.float64)
+    classes: np.ndarray = number_of[codes]  # The code of what is missing is -1.
+    return classes
+
+
+def _by_name(labels: list[str], task: TaskSpec) -> list[int | None]:
+    number_of = {name: number for number, name in enumerate(task.class_names)}
+    for name, class_number in list(number_of.items()):
+        if name.lower() in ("true", "false"):  # How Python, R, SQL and JSON write them differs.
+            number_of.setdefault(name.lower(), class_number)
+    found: list[int | None] = []
+    for label in labels:
+        number = number_of.get(label)
+        if number is None and (whole := whole_number(label)) is not None:
+            number = number_of.get(str(whole))
+        found.append(number)
+    return found
+
+
+def _by_number(labels: list[str], distinct: Iterable[object], task: TaskSpec) -> list[int | None]:
+    """Return the classes by their numbers; nothing where numbers are names of other classes."""
+    assert task.num_classes is not None
+    names = [whole_number(name) for name in task.class_names]
+    if any(name is not None and name != number for number, name in enumerate(names)):
+        return [None] * len(labels)
+    found: list[int | None] = []
+    for label, value in zip(labels, distinct, strict=True):
+        number = int(value) if isinstance(value, bool | np.bool_) else whole_number(label)
+        found.append(number if number is not None and 0 <= number < task.num_classes else None)
+    return found
+
+
+def _wrong_labels(table: RawTable, task: TaskSpec, frame: pd.DataFrame, wrong: np.ndarray) -> str:
+    column = table.columns.label
+    first = frame[column].iloc[int(np.flatnonzero(wrong)[0])]
+    near = "" if task.classes is None else did_you_mean(class_label(first), task.classes)
+    return (
+        f"{table.origin}: column '{column}' has {int(wrong.sum())} of {len(frame)} labels that are not "
+        f"{allowed_labels(task)}: {table.places(frame, wrong, column)}{near}. Mend these rows, or the declaration of "
+        f"task '{task.name}'{_hint(frame[column], task)}"
+    )
+
+
+def _hint(held: pd.Series, task: TaskSpec) -> str:
+    """Return what the declaration should be, where the labels tell."""
+    if task.num_classes is None:
+        return ""
+    labels = {label for label in map(class_label, held.unique()) if label is not None}
+    numbers = {whole_number(label) for label in labels}
+    if None not in numbers and numbers and numbers <= set(range(1, task.num_classes + 1)):
+        if task.classes is not None:
+            return ": labels seem to count from 1; subtract 1, or write the names of the classes"
+        return (
+            ": labels seem to count from 1; leave num_classes out, then the classes are taken from the file, or "
+            "subtract 1"
+        )
+    if task.classes is None and len(labels) <= task.num_classes and numbers == {None}:
+        return ": leave num_classes out, then the names of the classes are taken from the file"
+    return ""
+
+
+def allowed_labels(task: TaskSpec) -> str:
+    """Return what a label can be, in words."""
+    if task.label_range is not None:
+        return f"a number from {task.label_range[0]:g} to {task.label_range[1]:g}"
+    assert task.num_classes is not None, "data.classes.with_classes has found the classes"
+    if task.classes is None:
+        return f"a class 0 to {task.num_classes - 1}"
+    return f"one of the classes {shown_names(task.classes)}"
+
+
+def shown_names(names: tuple[str, ...]) -> str:
+    """Return the names of classes in one line, cut where there are many."""
+    more = len(names) - _NAMES_SHOWN
+    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
