@@ -21,7 +21,8 @@ class AdapterConfig(FiniteSchema):
     dropout: float = Field(default=0.05, ge=0, lt=1)
     """Dropout in front of the update."""
     target_modules: tuple[str, ...] = ("query", "value")
-    """Names of the linear layers that get an adapter."""
+    """Linear layers that get an adapter: `query`, `key`, `value`, `output` for those projections of any encoder's
+    attention, or the ends of the encoder's own names."""
     rslora: bool = True
     """Rank-stabilised scaling (Kalajdzievski 2023). VeRA has none."""
     initialisation: Literal["default", "gaussian", "pissa", "olora"] = "default"

@@ -11,6 +11,7 @@ from typing import Literal, Self, final
 
 import numpy as np
 import torch
+from tokenizers import Encoding, Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from mtbert_ray.data.tokenise import TokenisedSplit
@@ -21,28 +22,101 @@ TokenBatch = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpecialIds:
-    """Ids of the tokens that frame a sequence."""
+class Frame:
+    """The special tokens around and between the sentences of a sequence."""
 
-    cls: int
-    sep: int
+    pieces: tuple[tuple[int, ...], ...]
+    """Ids before the first sentence, between two, and behind the last: one piece more than there are sentences."""
+    piece_types: tuple[tuple[int, ...], ...]
+    """Token types of the same."""
+    sentence_types: tuple[int, ...]
+    """Token type of each sentence."""
+
+    @property
+    def num_special(self) -> int:
+        """How many special tokens a sequence has."""
+        return sum(map(len, self.pieces))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpecialIds:
+    """What a tokenizer puts around one sentence and around a pair, and what it pads with."""
+
+    single: Frame
+    pair: Frame
     pad: int
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerFast) -> Self:
-        """Return the tokenizer's ids of [CLS], [SEP] and [PAD].
+        """Learn the frames from the tokenizer's own output.
+
+        Families differ: `[CLS] a [SEP] b [SEP]` with types 0 and 1 for BERT, `<s> a </s> </s> b </s>` without for
+        RoBERTa, others by other tokens.
 
         Raises:
-            EncoderError: it has not all three, so its encoder is not BERT-like.
+            EncoderError: it puts no token in front of a sentence, or has none for padding.
         """
-        ids = {"[CLS]": tokenizer.cls_token_id, "[SEP]": tokenizer.sep_token_id, "[PAD]": tokenizer.pad_token_id}
-        missing = [token for token, token_id in ids.items() if token_id is None]
-        if missing:
-            raise EncoderError(
-                f"the tokenizer of {tokenizer.name_or_path or 'this encoder'} has no {', '.join(missing)}; "
-                "a BERT-like encoder frames sentences with [CLS] and [SEP]: choose another encoder"
-            )
-        return cls(cls=ids["[CLS]"], sep=ids["[SEP]"], pad=ids["[PAD]"])
+        if tokenizer.pad_token_id is None:
+            raise _unframed(tokenizer, "has no padding token")
+        one, two = _frame_of(tokenizer, "a"), _frame_of(tokenizer, "a", "b")
+        if not one.pieces[0] or not two.pieces[0]:
+            raise _unframed(tokenizer, "puts no special token as [CLS] or <s> in front of a sentence")
+        return cls(single=one, pair=two, pad=tokenizer.pad_token_id)
+
+    @classmethod
+    def like_bert(cls, *, cls_id: int, sep_id: int, pad_id: int) -> Self:
+        """Return BERT's frames around these tokens."""
+        return cls(
+            single=Frame(pieces=((cls_id,), (sep_id,)), piece_types=((0,), (0,)), sentence_types=(0,)),
+            pair=Frame(pieces=((cls_id,), (sep_id,), (sep_id,)), piece_types=((0,), (0,), (1,)), sentence_types=(0, 1)),
+            pad=pad_id,
+        )
+
+
+def _frame_of(tokenizer: PreTrainedTokenizerFast, *texts: str) -> Frame:
+    """Return what the tokenizer puts around these texts, of which each gives a token at least."""
+    made = _uncut(tokenizer.backend_tokenizer, *texts)
+    pieces: list[list[tuple[int, int]]] = [[]]
+    sentence_types: list[int] = []
+    last: int | None = None
+    for token, token_type, sentence, real in zip(
+        made.ids, made.type_ids, made.sequence_ids, made.attention_mask, strict=True
+    ):
+        if not real:
+            continue
+        if sentence is None:
+            pieces[-1].append((token, token_type))
+        elif sentence != last:
+            if sentence != len(sentence_types):
+                raise _unframed(tokenizer, "does not keep the order of the sentences of a pair")
+            sentence_types.append(token_type)
+            pieces.append([])
+        last = sentence if sentence is not None else last
+    if len(sentence_types) != len(texts):
+        raise _unframed(tokenizer, "makes no token of a letter")
+    return Frame(
+        pieces=tuple(tuple(token for token, _ in piece) for piece in pieces),
+        piece_types=tuple(tuple(token_type for _, token_type in piece) for piece in pieces),
+        sentence_types=tuple(sentence_types),
+    )
+
+
+def _uncut(backend: Tokenizer, text: str, second: str | None = None) -> Encoding:
+    """Encode without the truncation that an earlier call may have left, and leave it there."""
+    truncation = backend.truncation
+    backend.no_truncation()
+    try:
+        return backend.encode(text, second)
+    finally:
+        if truncation is not None:
+            backend.enable_truncation(**truncation)
+
+
+def _unframed(tokenizer: PreTrainedTokenizerFast, what: str) -> EncoderError:
+    return EncoderError(
+        f"the tokenizer of {tokenizer.name_or_path or 'this encoder'} {what}, as a BERT-like encoder's does; "
+        "choose another encoder"
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,13 +135,14 @@ class _Segment:
 class EncodedSplit:
     """A split ready to be cut into batches.
 
-    A single sentence becomes `[CLS] a [SEP]`; a joint pair `[CLS] a [SEP] b [SEP]`, with token type 1 from b on; a
-    separate pair two single sequences. What is longer than `max_length` tokens, special ones included, is cut on the
-    right; of a joint pair the longer sentence first, as the tokenizer's `truncation="longest_first"` does.
+    A single sentence becomes `[CLS] a [SEP]`; a joint pair `[CLS] a [SEP] b [SEP]`, with token type 1 from b on, or
+    what the tokenizer has instead; a separate pair two single sequences. What is longer than `max_length` tokens,
+    special ones included, is cut on the right; of a joint pair the longer sentence first, as the tokenizer's
+    `truncation="longest_first"` does.
 
     Args:
         split: the tokens; not copied.
-        special: the tokenizer's framing ids.
+        special: the tokenizer's frames.
         pair_encoding: how a pair is encoded; has no effect on single sentences.
         max_length: longest sequence in tokens; each sequence of a separate pair may be as long.
     """
@@ -82,10 +157,15 @@ class EncodedSplit:
     ) -> None:
         self.ids = split.ids
         self.rows_read = split.rows_read
-        self._special = special
         self._labels = None if split.labels is None else torch.from_numpy(split.labels.astype(np.float32))
-        self._sequences = _sequences(split, joint=pair_encoding == "joint", max_length=max_length)
-        self.widths = [1 + np.sum([segment.kept + 1 for segment in sequence], axis=0) for sequence in self._sequences]
+        joint = pair_encoding == "joint" and split.tokens2 is not None
+        self._frame = special.pair if joint else special.single
+        self._pad = special.pad
+        self._sequences = _sequences(split, joint=joint, room=max_length - self._frame.num_special)
+        self.widths = [
+            self._frame.num_special + np.sum([segment.kept for segment in sequence], axis=0)
+            for sequence in self._sequences
+        ]
         """For each sequence of a row, (N,) int64: its tokens, special ones included."""
 
     def __len__(self) -> int:
@@ -105,21 +185,18 @@ class EncodedSplit:
     def sentences(self, rows: np.ndarray) -> tuple[TokenBatch, ...]:
         """Return the model inputs of the rows (B,): one batch of tokens, or two for a separate pair."""
         return tuple(
-            _assembled(sequence, width[rows], rows, self._special)
+            _assembled(sequence, width[rows], rows, self._frame, self._pad)
             for sequence, width in zip(self._sequences, self.widths, strict=True)
         )
 
 
-def _sequences(split: TokenisedSplit, *, joint: bool, max_length: int) -> list[list[_Segment]]:
-    """Return the sequences of a row, each with its segments, cut to `max_length`."""
+def _sequences(split: TokenisedSplit, *, joint: bool, room: int) -> list[list[_Segment]]:
+    """Return the sequences of a row, each with its segments, cut to `room` tokens beside the special ones."""
     columns = [(split.tokens1, split.offsets1)]
     if split.tokens2 is not None and split.offsets2 is not None:
         columns.append((split.tokens2, split.offsets2))
     lengths = [np.diff(offsets) for _, offsets in columns]
-    if joint and len(columns) == 2:
-        kept = _longest_first(lengths[0], lengths[1], room=max_length - 3)
-    else:
-        kept = [np.minimum(length, max_length - 2) for length in lengths]
+    kept = _longest_first(*lengths, room=room) if joint else [np.minimum(length, room) for length in lengths]
     # np.asarray drops np.memmap, whose indexing is slow; the pages stay shared.
     segments = [
         _Segment(np.asarray(tokens), np.asarray(offsets[:-1]), keep)
@@ -143,26 +220,35 @@ def _longest_first(first: np.ndarray, second: np.ndarray, *, room: int) -> list[
 
 
 def _assembled(
-    sequence: Sequence[_Segment], widths_B: np.ndarray, rows_B: np.ndarray, special: SpecialIds
+    sequence: Sequence[_Segment], widths_B: np.ndarray, rows_B: np.ndarray, frame: Frame, pad: int
 ) -> TokenBatch:
-    """Lay out [CLS], then each segment and its [SEP], and padding up to the widest row."""
+    """Lay out each segment between the special tokens of the frame, and padding up to the widest row."""
     row_of_B1 = np.arange(len(rows_B))[:, None]
     place_L = np.arange(widths_B.max())
-    ids_BL = np.full((len(rows_B), len(place_L)), special.pad, dtype=np.int64)
+    ids_BL = np.full((len(rows_B), len(place_L)), pad, dtype=np.int64)
     types_BL = np.zeros_like(ids_BL)
-    ids_BL[:, 0] = special.cls
-    begin_B1 = np.ones_like(row_of_B1)
-    for token_type, segment in enumerate(sequence):
+    first, *others = zip(frame.pieces, frame.piece_types, strict=True)
+    begin_B1 = _put(first, ids_BL, types_BL, np.zeros_like(row_of_B1))
+    for segment, token_type, piece in zip(sequence, frame.sentence_types, others, strict=True):
         end_B1 = begin_B1 + segment.kept[rows_B][:, None]
         inside_BL = (place_L >= begin_B1) & (place_L < end_B1)
         source_BL = segment.starts[rows_B][:, None] - begin_B1 + place_L
         ids_BL[inside_BL] = segment.tokens[source_BL[inside_BL]]
-        ids_BL[row_of_B1, end_B1] = special.sep
         types_BL[inside_BL] = token_type
-        types_BL[row_of_B1, end_B1] = token_type
-        begin_B1 = end_B1 + 1
+        begin_B1 = _put(piece, ids_BL, types_BL, end_B1)
     return {
         "input_ids": torch.from_numpy(ids_BL),
         "attention_mask": torch.from_numpy((place_L < widths_B[:, None]).astype(np.int64)),
         "token_type_ids": torch.from_numpy(types_BL),
     }
+
+
+def _put(
+    piece: tuple[tuple[int, ...], tuple[int, ...]], ids_BL: np.ndarray, types_BL: np.ndarray, at_B1: np.ndarray
+) -> np.ndarray:
+    """Write special tokens and their types from a place of each row on; return the places behind them."""
+    row_of_B1 = np.arange(len(at_B1))[:, None]
+    for offset, (token, token_type) in enumerate(zip(*piece, strict=True)):
+        ids_BL[row_of_B1, at_B1 + offset] = token
+        types_BL[row_of_B1, at_B1 + offset] = token_type
+    return at_B1 + len(piece[0])

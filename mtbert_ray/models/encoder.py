@@ -3,29 +3,30 @@
 # B batch, L tokens, T real tokens of all batches, D width, E width of a token's own embedding (D, but for ALBERT and
 # its like)
 
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from transformers import MODEL_MAPPING, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from mtbert_ray.errors import EncoderError
+from mtbert_ray.models.architecture import (
+    check_padding,
+    has_pooling_layer,
+    has_windows,
+    longest_sequence,
+    pooler_output,
+    position_padding,
+    set_dropout,
+    uses_token_types,
+    usual_pooling,
+)
 from mtbert_ray.models.initialisation import seeded
-from mtbert_ray.models.packing import Packing, can_pack, packed_attention
+from mtbert_ray.models.packing import Packing, attention_mask, can_pack, packed_attention, window_pattern
 from mtbert_ray.models.pretrained import TINY, Pooling, pooling_made_with, read_config, read_model, read_tokenizer
 from mtbert_ray.models.tiny import build_tiny, tiny_config, tiny_tokenizer
-
-_DROPOUT_KEYS = (
-    "hidden_dropout_prob",  # BERT and its near relatives
-    "attention_probs_dropout_prob",
-    "dropout",  # DistilBERT
-    "attention_dropout",  # DistilBERT, ModernBERT
-    "embedding_dropout",  # ModernBERT
-    "mlp_dropout",
-)
 
 
 class Encoder(nn.Module):
@@ -42,15 +43,10 @@ class Encoder(nn.Module):
         self.model = model
         self.pooling = pooling
         self.width: int = model.config.hidden_size
-        positions = _position_table(model)
-        # RoBERTa counts positions from behind the padding index.
-        padding = None if positions is None else positions.padding_idx
-        self._first_position = 0 if padding is None else padding + 1
-        self.max_length = None if positions is None else positions.num_embeddings - self._first_position
-        """Longest sequence the position embeddings allow, in tokens; none for relative positions."""
-        # RoBERTa accepts token types but has one only; DistilBERT and ModernBERT have none at all.
-        accepts = "token_type_ids" in inspect.signature(model.forward).parameters
-        self._has_token_types = accepts and getattr(model.config, "type_vocab_size", 0) > 1
+        self._position_padding = position_padding(model)
+        self.max_length = longest_sequence(model)
+        """Longest sequence that the encoder was made for, in tokens; none for DeBERTa's relative positions."""
+        self._has_token_types = uses_token_types(model)
 
     @property
     def word_embeddings(self) -> nn.Embedding:
@@ -108,23 +104,36 @@ class Encoder(nn.Module):
         inputs = {"input_ids": packing.pack([tokens["input_ids"] for tokens in batches])}
         if self._has_token_types:
             inputs["token_type_ids"] = packing.pack([tokens["token_type_ids"] for tokens in batches])
-        inputs["position_ids"] = packing.positions + self._first_position
+        inputs["position_ids"] = self._positions(packing, batches)
         with self._perturbed(None if noise is None else packing.pack(noise)), packed_attention(self.model):
             hidden_1TD = self.model(**inputs, packing=packing).last_hidden_state
         hidden = packing.unpack(hidden_1TD)
         if self.pooling == "pooler":
-            pooler = self.model.pooler
-            assert isinstance(pooler, nn.Module), "the encoder was built with it"
-            return tuple(pooler(hidden_BLD) for hidden_BLD in hidden)
+            return tuple(pooler_output(self.model, hidden_BLD) for hidden_BLD in hidden)
         return tuple(map(self._pooled, hidden, masks))
 
-    def _mask(self, attention_mask_BL: Tensor) -> Tensor:
-        """Return the mask as the attention takes it, where that is known.
+    def _positions(self, packing: Packing, batches: Sequence[Mapping[str, Tensor]]) -> Tensor:
+        """Return position_ids_1T."""
+        padding = self._position_padding
+        if padding is None:
+            return packing.positions
+        # As RoBERTa counts: behind the padding index, and not where a text itself names the padding token.
+        counted = [tokens["input_ids"] != padding for tokens in batches]
+        return packing.pack([padding + real_BL.cumsum(dim=1) * real_BL for real_BL in counted])
+
+    def _mask(self, attention_mask_BL: Tensor) -> Tensor | dict[str, Tensor]:
+        """Return the mask as the attention takes it, where that is known: by kind of layer where some have windows.
 
         From the plain one transformers makes it itself, but looks first whether there is any padding, for which the
-        CPU would have to wait for the GPU in each pass.
+        CPU would have to wait for the GPU in each pass; and with windows it leaves padding nothing to attend to.
         """
-        return attention_mask_BL.bool()[:, None, None, :] if self.can_pack else attention_mask_BL
+        if not self.can_pack:
+            return attention_mask_BL
+        real_BL = attention_mask_BL.bool()
+        if not has_windows(self.model.config):
+            return attention_mask(real_BL)
+        near = attention_mask(real_BL, window_pattern(self.model))
+        return {"full_attention": attention_mask(real_BL), "sliding_attention": near}
 
     def _pooled(self, hidden_BLD: Tensor, attention_mask_BL: Tensor) -> Tensor:
         if self.pooling == "cls":
@@ -167,8 +176,8 @@ def load_encoder(
 
     Args:
         name: `minilm`, `tiny`, a folder, or a name on the Hugging Face Hub.
-        pooling: `auto` takes what the encoder was made with: a sentence-transformers encoder's own, else the
-            pooling layer where the architecture has one and the files hold its weights, else the [CLS] state.
+        pooling: `auto` takes what the encoder was made with: a sentence-transformers encoder's own, else what
+            `architecture.usual_pooling` says.
         dropout: replaces every dropout rate inside the encoder; none keeps the encoder's own.
         seed: of the random weights of `tiny`.
 
@@ -177,52 +186,30 @@ def load_encoder(
             that was asked for.
     """
     config = tiny_config() if name == TINY else read_config(name)
-    has_pooler = "add_pooling_layer" in inspect.signature(_model_class(config).__init__).parameters
+    has_pooler = has_pooling_layer(config)
     if pooling == "pooler" and not has_pooler:
         raise EncoderError(f"encoder '{name}' ({config.model_type}) has no pooling layer; set pooling to cls or mean")
-    chosen = _made_with(name, has_pooler=has_pooler) if pooling == "auto" else pooling
-    if dropout is not None:
-        _set_dropout(name, config, dropout)
+    made_with = pooling_made_with(name) if pooling == "auto" and name != TINY else None
+    chosen = (made_with or usual_pooling(config)) if pooling == "auto" else pooling
+    if dropout is not None and not set_dropout(config, dropout):
+        raise EncoderError(
+            f"encoder '{name}' ({config.model_type}) has no dropout rate to set; leave encoder_dropout out"
+        )
     arguments = {"add_pooling_layer": chosen == "pooler"} if has_pooler else {}
     with seeded(seed, "encoder"):
         if name == TINY:
             return Encoder(build_tiny(config, **arguments), pooling=chosen)
         model, missing = read_model(name, config, **arguments)
+        if not missing and not can_pack(model):  # Those that can be packed are known to mask what is padded.
+            check_padding(name, model)
     if not missing:
         return Encoder(model, pooling=chosen)
     if pooling == "auto" and all(key.startswith("pooler.") for key in missing):
         # Some encoders, as RoBERTa's, were published without the pooling layer that their class would have.
-        return load_encoder(name, pooling="cls", dropout=dropout, seed=seed)
+        return load_encoder(name, pooling=usual_pooling(config, without_layer=True), dropout=dropout, seed=seed)
+    code = "; they are for code of their own (auto_map), which is not run here" if hasattr(config, "auto_map") else ""
     raise EncoderError(
         f"encoder '{name}': its files hold no weights for {len(missing)} of its parameters, which would stay random "
-        f"({', '.join(missing[:3])}); take a complete encoder{', or pooling cls or mean' if chosen == 'pooler' else ''}"
+        f"({', '.join(missing[:3])}){code}; take a complete encoder"
+        f"{', or pooling cls or mean' if chosen == 'pooler' else ''}"
     )
-
-
-def _made_with(name: str, *, has_pooler: bool) -> Pooling:
-    made_with = None if name == TINY else pooling_made_with(name)
-    return made_with or ("pooler" if has_pooler else "cls")
-
-
-def _model_class(config: PretrainedConfig) -> type[PreTrainedModel]:
-    mapped: Any = MODEL_MAPPING[type(config)]
-    # A few architectures map to several classes, the full one first.
-    model_class: type[PreTrainedModel] = mapped[0] if isinstance(mapped, tuple | list) else mapped
-    return model_class
-
-
-def _set_dropout(name: str, config: PretrainedConfig, dropout: float) -> None:
-    present = [key for key in _DROPOUT_KEYS if hasattr(config, key)]
-    if not present:
-        raise EncoderError(
-            f"encoder '{name}' ({config.model_type}) has no dropout rate to set; leave encoder_dropout out"
-        )
-    for key in present:
-        setattr(config, key, dropout)
-
-
-def _position_table(model: PreTrainedModel) -> nn.Embedding | None:
-    for module_name, module in model.named_modules():
-        if module_name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
-            return module
-    return None

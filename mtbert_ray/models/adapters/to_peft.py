@@ -14,7 +14,7 @@ from mtbert_ray.config import AdapterConfig
 from mtbert_ray.models.adapters.by_loralib import is_loralib_layer
 from mtbert_ray.models.adapters.by_peft import ADAPTER_NAME, FROM_WEIGHTS, lora_config, vera_config
 from mtbert_ray.models.adapters.count import is_of_adapter
-from mtbert_ray.models.adapters.targets import target_layers
+from mtbert_ray.models.adapters.targets import resolved_targets, target_layers
 from mtbert_ray.models.encoder import Encoder
 
 
@@ -31,7 +31,7 @@ def to_peft(encoder: Encoder, base: PreTrainedModel, adapter: AdapterConfig, *, 
         seed: that the adapter was drawn with.
     """
     # Names in full: where it is loaded, the pooling layer may be there too, whose name may end like a target's.
-    targets = list(target_layers(base, adapter.target_modules))
+    targets = list(target_layers(base, resolved_targets(base, adapter.target_modules)))
     if adapter.kind == "vera":
         config = vera_config(adapter, targets, seed=seed)
         tensors = _own_tensors(encoder.model)

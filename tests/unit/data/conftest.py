@@ -8,7 +8,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from mtbert_ray.data.batching import EncodedSplit, SpecialIds
 from mtbert_ray.data.tokenise import TokenisedSplit
 
-SPECIAL = SpecialIds(cls=101, sep=102, pad=0)
+SPECIAL = SpecialIds.like_bert(cls_id=101, sep_id=102, pad_id=0)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,8 @@
 import numpy as np
 import pytest
+from tiny_encoders import FAMILIES
+from tokenizers import processors
+from transformers import PreTrainedTokenizerFast
 
 from mtbert_ray.data.batching import EncodedSplit, SpecialIds
 from mtbert_ray.data.rows_read import RowsRead
@@ -33,7 +36,14 @@ def examples() -> Examples:
 
 def expected(tokenizer, *texts, max_length) -> dict[str, np.ndarray]:
     """What the tokenizer itself makes of the same texts."""
-    made = tokenizer(*texts, truncation="longest_first", max_length=max_length, padding="longest", return_tensors="np")
+    made = tokenizer(
+        *texts,
+        truncation="longest_first",
+        max_length=max_length,
+        padding="longest",
+        return_tensors="np",
+        return_token_type_ids=True,
+    )
     return dict(made)
 
 
@@ -90,10 +100,55 @@ def test_single_sentences_equal_the_tokenizers_whatever_the_pair_encoding(
     assert split.labels is None
 
 
-def test_a_tokenizer_without_the_framing_tokens_is_refused():
-    class Unframed:
-        name_or_path = "some/causal-model"
-        cls_token_id, sep_token_id, pad_token_id = None, None, 0
+class TestOtherFamilies:
+    """Each tokenizer has its own frame; token types too, which only some tokenizers give unasked."""
 
-    with pytest.raises(EncoderError, match=r"some/causal-model has no \[CLS\], \[SEP\]; a BERT-like encoder"):
-        SpecialIds.of(Unframed())
+    @pytest.mark.parametrize("family", FAMILIES)
+    @pytest.mark.parametrize("max_length", [9, 10, 33, 512])
+    def test_all_encodings_equal_the_tokenizers(self, examples, tmp_path, family, max_length):
+        tokenizer = FAMILIES[family].tokenizer()
+        rows = np.arange(0, 400, 5)
+        first, second = ([column[row] for row in rows] for column in (examples.sentence1, examples.sentence2))
+        for pair_encoding, texts in (("joint", [(first, second)]), ("separate", [(first,), (second,)])):
+            split = encoded(examples, tokenizer, tmp_path, pair_encoding=pair_encoding, max_length=max_length)
+            for tokens, given in zip(split.sentences(rows), texts, strict=True):
+                assert_same(tokens, expected(tokenizer, *given, max_length=max_length))
+
+    def test_a_tokenizer_that_marks_the_beginning_alone(self, examples, tmp_path):
+        tokenizer = framed_by(single="<s> $A", pair="<s> $A <s>:1 $B:1")
+        for pair_encoding, texts in (
+            ("joint", [(examples.sentence1, examples.sentence2)]),
+            ("separate", [(examples.sentence1,), (examples.sentence2,)]),
+        ):
+            split = encoded(examples, tokenizer, tmp_path, pair_encoding=pair_encoding, max_length=12)
+            for tokens, given in zip(split.sentences(np.arange(400)), texts, strict=True):
+                assert_same(tokens, expected(tokenizer, *given, max_length=12))
+
+    def test_a_truncation_that_the_tokenizer_was_left_with_does_not_matter(self):
+        tokenizer = FAMILIES["roberta"].tokenizer()
+        plain = SpecialIds.of(tokenizer)
+        tokenizer(["a"], truncation=True, max_length=4, padding="max_length")
+        assert SpecialIds.of(tokenizer) == plain
+
+
+@pytest.mark.parametrize(
+    ("templates", "message"),
+    [
+        ({"single": "$A", "pair": "$A $B"}, r"puts no special token as \[CLS\] or <s> in front of a sentence"),
+        ({"single": "$A </s>", "pair": "$A </s> $B </s>"}, "in front of a sentence"),
+        ({"single": "<s> $A", "pair": "<s> $B </s> $A"}, "the order of the sentences"),
+        ({"single": "<s> $A", "pair": "<s> $A $B", "pad_token": None}, "has no padding token"),
+    ],
+)
+def test_a_tokenizer_without_framing_tokens_is_refused(templates, message):
+    with pytest.raises(EncoderError, match=rf"the tokenizer of some/model .*{message}.*choose another encoder"):
+        SpecialIds.of(framed_by(**templates))
+
+
+def framed_by(*, single, pair, pad_token="<pad>"):
+    """A tokenizer of RoBERTa's tokens with other frames."""
+    tokenizer = FAMILIES["roberta"].tokenizer()
+    special = [(token, tokenizer.convert_tokens_to_ids(token)) for token in ("<s>", "</s>")]
+    backend = tokenizer.backend_tokenizer
+    backend.post_processor = processors.TemplateProcessing(single=single, pair=pair, special_tokens=special)
+    return PreTrainedTokenizerFast(tokenizer_object=backend, pad_token=pad_token, name_or_path="some/model")
