@@ -32,10 +32,19 @@ def test_merged_and_trained_on(trained, tmp_path):
     assert again.returncode == 0, again.stderr
 
 
+def test_for_onnxruntime(trained, tmp_path):
+    done = run("export", trained, "--out", tmp_path / "out", "--onnx")
+    assert done.returncode == 0, done.stderr
+    assert (done.stdout, done.stderr) == (f"{tmp_path / 'out'}: how to run it is in its README.md\n", "")
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"sst.onnx", "quora.onnx", "sts.onnx", "tasks.json", "tokenizer.json", "config.yaml", "README.md"} <= names
+
+
 def test_what_cannot_be_done_is_said_in_one_line(trained, tmp_path):
     for arguments, said in (
         ((trained, "--out", tmp_path / "out"), "give --merge"),
         ((trained, "--out", trained), "is not empty"),
+        ((trained, "--out", trained, "--onnx"), "is not empty"),
         ((tmp_path, "--out", tmp_path / "out"), "not a checkpoint"),
     ):
         done = run("export", *arguments)
