@@ -1,4 +1,4 @@
-"""Export a checkpoint for transformers or peft: `python -m mtbert_ray.export CHECKPOINT --out DIR`."""
+"""Export a checkpoint for transformers, peft or onnxruntime: `python -m mtbert_ray.export CHECKPOINT --out DIR`."""
 
 import warnings
 from pathlib import Path
@@ -16,24 +16,33 @@ def export(
     checkpoint: Annotated[Path, typer.Argument(help="Folder like reports/NAME/trials/ID/checkpoint.")],
     out: Annotated[Path, typer.Option(help="Folder to write; must be empty or not there yet.")],
     merge: Annotated[bool, typer.Option("--merge", help="Fold the adapter into the encoder's weights.")] = False,
+    onnx: Annotated[
+        bool, typer.Option("--onnx", help="Write encoder and head of each task as TASK.onnx, the adapter merged.")
+    ] = False,
 ) -> None:
     """Write a checkpoint's encoder as a folder that others load without this package, with a model card.
 
     A fine-tuned encoder becomes what AutoModel.from_pretrained loads, an adapter what PeftModel.from_pretrained loads
     on the encoder that it was trained on, or with --merge an encoder too. The task heads stay in the checkpoint.
+
+    With --onnx (pip install 'mtbert-ray[onnx]') the tasks too: one file a task for onnxruntime, for batches of any size
+    and length, compared with the model before it is put there. The model card has the code that runs it.
     """
     # Imported here: torch takes seconds, which --help need not wait for.
     from mtbert_ray.training.checkpoint import read_checkpoint_config
     from mtbert_ray.training.export import export_checkpoint
+    from mtbert_ray.training.onnx_export import export_onnx
 
     try:
-        if merge and read_checkpoint_config(checkpoint).adapter.kind == "none":
+        if merge and onnx:
+            warnings.warn("--merge has no effect: --onnx always merges", stacklevel=1)
+        elif merge and read_checkpoint_config(checkpoint).adapter.kind == "none":
             warnings.warn("--merge has no effect: the checkpoint has no adapter", stacklevel=1)
-        folder = export_checkpoint(checkpoint, out, merge=merge)
+        folder = export_onnx(checkpoint, out) if onnx else export_checkpoint(checkpoint, out, merge=merge)
     except UserError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(error.exit_code) from error
-    typer.echo(f"{folder}: how to load it is in its README.md")
+    typer.echo(f"{folder}: how to {'run' if onnx else 'load'} it is in its README.md")
 
 
 def main() -> None:

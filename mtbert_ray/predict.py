@@ -26,8 +26,14 @@ def predict(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the prediction files. Default: predictions beside the checkpoint.")
     ] = None,
+    with_text: Annotated[bool, typer.Option("--with-text", help="Write the texts too, under their own names.")] = False,
 ) -> None:
-    """Write a checkpoint's predictions for every task, dev and test, in the course's format.
+    """Write a checkpoint's predictions for every task, dev and test, as CSV: one row for each row, in order.
+
+    The columns are id, with --with-text the texts, label where the rows have any, prediction (the class by its name,
+    or the number of a regression) and probability_CLASS for each class. Beside labelled predictions of classes stands
+    their confusion table, NAME-confusion.csv: a row a label, a column predicted_CLASS a class. The course's tasks sst,
+    quora and sts have the course's format instead.
 
     Scores the dev predictions, on all dev rows whatever the training run was limited to. A task without test rows
     gets no test file. With --file, only the given files are predicted.
@@ -35,7 +41,7 @@ def predict(
     # Imported here: torch takes seconds, which --help need not wait for.
     from mtbert_ray.training.prediction_request import PredictionRequest, answer
 
-    request = PredictionRequest(checkpoint=checkpoint, data=data, files=tuple(file or ()), out=out)
+    request = PredictionRequest(checkpoint=checkpoint, data=data, files=tuple(file or ()), out=out, with_text=with_text)
     try:
         lines = answer(request, announce=lambda text: typer.echo(text, err=True))
     except UserError as error:

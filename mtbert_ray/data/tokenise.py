@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,7 +52,9 @@ class TokenisedSplit:
         return len(self.ids)
 
 
-def tokenise(examples: Examples, tokenizer: "PreTrainedTokenizerFast", *, cache: Path | None = None) -> TokenisedSplit:
+def tokenise(
+    examples: Examples, tokenizer: "PreTrainedTokenizerFast", *, cache: Path | None = None, keep: bool = True
+) -> TokenisedSplit:
     """Return the tokens of a split, from the cache where this machine has tokenised the same sentences before.
 
     Processes that start together wait for the first, which does the work for all.
@@ -60,17 +63,16 @@ def tokenise(examples: Examples, tokenizer: "PreTrainedTokenizerFast", *, cache:
         examples: the split.
         tokenizer: its truncation and padding are ignored, and it is left as it is.
         cache: folder of the cache; none takes the environment's MTBERT_RAY_CACHE or ~/.cache/mtbert_ray.
+        keep: whether to look into the cache and to write there. Rows that come once are not worth a folder.
 
     Raises:
         DataError: the cache folder cannot be written.
     """
-    bare = _bare(tokenizer)
-    fingerprint = bare.to_str()
-    folder = cache or default_cache()
-    tokens1, offsets1 = _cached(folder, examples.sentence1, bare, fingerprint)
+    column_of = _from_cache(tokenizer, cache or default_cache()) if keep else partial(_encode, _as_it_is(tokenizer))
+    tokens1, offsets1 = column_of(examples.sentence1)
     tokens2, offsets2 = None, None
     if examples.sentence2 is not None:
-        tokens2, offsets2 = _cached(folder, examples.sentence2, bare, fingerprint)
+        tokens2, offsets2 = column_of(examples.sentence2)
     return TokenisedSplit(
         ids=examples.ids,
         tokens1=tokens1,
@@ -87,12 +89,24 @@ def default_cache() -> Path:
     return Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "mtbert_ray")
 
 
+def _from_cache(tokenizer: "PreTrainedTokenizerFast", folder: Path) -> Callable[[Sequence[str]], Column]:
+    bare = _bare(tokenizer)
+    fingerprint = bare.to_str()
+    return lambda sentences: _cached(folder, sentences, bare, fingerprint)
+
+
 def _bare(tokenizer: "PreTrainedTokenizerFast") -> Tokenizer:
     """Copy the tokenizer without truncation and padding, which are state that any call of it may have left."""
     bare = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     bare.no_truncation()
     bare.no_padding()
     return bare
+
+
+def _as_it_is(tokenizer: "PreTrainedTokenizerFast") -> Tokenizer:
+    """Return the tokenizer itself where it neither truncates nor pads: a copy of a large vocabulary takes a second."""
+    backend = tokenizer.backend_tokenizer
+    return backend if backend.truncation is None and backend.padding is None else _bare(tokenizer)
 
 
 def _cached(folder: Path, sentences: Sequence[str], tokenizer: Tokenizer, fingerprint: str) -> Column:

@@ -58,6 +58,11 @@ class Encoder(nn.Module):
         assert isinstance(table, nn.Embedding), "a BERT-like encoder looks its tokens up in a table"
         return table
 
+    @property
+    def has_token_types(self) -> bool:
+        """Whether the type of a token, first or second segment, makes a difference."""
+        return self._has_token_types
+
     def forward(
         self,
         input_ids_BL: Tensor,

@@ -154,6 +154,13 @@ class Head(nn.Module):
         logits: Tensor = self.scorer(*embeddings_BD)
         return logits
 
+    def outputs(self, logits: Tensor) -> tuple[Tensor, ...]:
+        """Return probabilities_BC and the logits_BC that they are the softmax of, or the value_B of a regression."""
+        if self.objective.probabilities is None:
+            return (self.objective.predict(logits),)
+        class_logits_BC = _two_classes(_wide(logits)) if self.objective is BINARY else _wide(logits)
+        return self.objective.probabilities(logits), class_logits_BC
+
 
 def build_head(
     task: TaskSpec, *, width: int, pair_encoding: Literal["separate", "joint"], num_hidden: int, dropout: float

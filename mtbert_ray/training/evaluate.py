@@ -27,7 +27,9 @@ class Predicted:
 
 
 @torch.inference_mode()
-def predict(model: MultitaskModel, task: TaskSpec, split: Split, process: Process, *, bf16: bool) -> Predicted:
+def predict(
+    model: MultitaskModel, task: TaskSpec, split: Split, process: Process, *, bf16: bool, max_tokens: int = 8192
+) -> Predicted:
     """Return the predictions for every row of a split, in the order of its rows, on every rank.
 
     Args:
@@ -36,6 +38,7 @@ def predict(model: MultitaskModel, task: TaskSpec, split: Split, process: Proces
         split: N encoded rows.
         process: the ranks share the rows.
         bf16: whether the forward pass is autocast to bfloat16.
+        max_tokens: bounds the padded tokens of a batch.
 
     Raises:
         DivergedError: logits or probabilities are not finite; on every rank, whichever has them.
@@ -46,7 +49,10 @@ def predict(model: MultitaskModel, task: TaskSpec, split: Split, process: Proces
     # the value.
     width = 2 if task.kind.is_regression else 2 + (task.num_classes or 0)
     answers = torch.zeros(len(split), width, dtype=torch.float32, device=process.device)
-    for batch in eval_batches(split, task=task.name, rank=process.rank, world_size=process.world_size):
+    batches = eval_batches(
+        split, task=task.name, max_tokens=max_tokens, rank=process.rank, world_size=process.world_size
+    )
+    for batch in batches:
         on_device = batch.to(process.device)
         with torch.autocast(process.device.type, dtype=torch.bfloat16, enabled=bf16):
             logits = model(task.name, on_device.sentences)
@@ -65,15 +71,18 @@ def predict(model: MultitaskModel, task: TaskSpec, split: Split, process: Proces
 
 
 def score_all(task: TaskSpec, predicted: Predicted, labels: FloatArray) -> dict[str, Score]:
-    """Return the score by each of a task's `metric_names`.
+    """Return the score by each of a task's `metric_names`, over the rows that have a label.
 
     Args:
         task: decides the metrics.
         predicted: for N rows.
-        labels: (N,)
+        labels: (N,), NaN for a row without one.
     """
+    labelled = ~np.isnan(labels)
+    probabilities = None if predicted.probabilities is None else predicted.probabilities[labelled]
     return {
-        metric: score(task, metric, predicted.values, labels, predicted.probabilities) for metric in task.metric_names
+        metric: score(task, metric, predicted.values[labelled], labels[labelled], probabilities)
+        for metric in task.metric_names
     }
 
 

@@ -16,8 +16,9 @@ from mtbert_ray.models.adapters import merge_adapter, to_peft
 from mtbert_ray.models.adapters.by_peft import ADAPTER_NAME
 from mtbert_ray.models.encoder import Encoder, load_encoder, load_tokenizer
 from mtbert_ray.models.pretrained import PACKAGED, TINY
+from mtbert_ray.tasks import HubSource, TableSource, TaskSpec
 from mtbert_ray.training.checkpoint import load_checkpoint, read_metrics
-from mtbert_ray.training.model_card import EXPORTED_CONFIG_NAME, model_card
+from mtbert_ray.training.model_card import EXPORTED_CONFIG_NAME, Base, model_card
 
 PUBLISHED = {PACKAGED: "sentence-transformers/all-MiniLM-L6-v2"}
 """Encoders that the Hub knows by another name than we do."""
@@ -39,7 +40,7 @@ def export_checkpoint(checkpoint: Path, out: Path, *, merge: bool = False) -> Pa
         CheckpointError: the checkpoint is missing, damaged, or belongs to another encoder.
         EncoderError: the encoder that it was made from cannot be found.
     """
-    _refuse_used(out)
+    refuse_used(out)
     model, config = load_checkpoint(checkpoint)
     as_adapter = config.adapter.kind != "none" and not merge
     if as_adapter:
@@ -53,11 +54,11 @@ def export_checkpoint(checkpoint: Path, out: Path, *, merge: bool = False) -> Pa
         merge_adapter(model.encoder)
         model.encoder.model.save_pretrained(out)
         _save_pooling(model.encoder, config, out)
-    public = _without_local_paths(config)
+    public = without_local_paths(config)
     with (out / EXPORTED_CONFIG_NAME).open("w", encoding="utf-8") as file:
         YAML().dump(public.model_dump(mode="json"), file)
     card = model_card(
-        public, metrics, base=base_name(config), pooling=model.encoder.pooling, as_adapter=as_adapter, name=out.name
+        public, metrics, base=public_base(config), pooling=model.encoder.pooling, as_adapter=as_adapter, name=out.name
     )
     (out / "README.md").write_text(card, encoding="utf-8")
     for path in out.rglob("*"):
@@ -71,20 +72,48 @@ def base_name(config: TrialConfig) -> str:
     return PUBLISHED.get(config.encoder, config.encoder)
 
 
-def _without_local_paths(config: TrialConfig) -> TrialConfig:
+def public_base(config: TrialConfig) -> Base:
+    """Return the encoder as a card names it."""
+    name = base_name(config)
+    is_folder = Path(name).expanduser().is_dir()
+    # A folder, or random weights, are nothing that the Hub could link to.
+    return Base(name=Path(name).name if is_folder else name, is_on_hub=config.encoder != TINY and not is_folder)
+
+
+def without_local_paths(config: TrialConfig) -> TrialConfig:
     """Return the setting with files and folders by their last name: where they lie here is of use to nobody else."""
+    data = config.data.model_copy(
+        update={
+            "directory": _last_name(config.data.directory),
+            "train_files": {task: _last_name(file) for task, file in config.data.train_files.items()},
+        }
+    )
+    return config.model_copy(
+        update={
+            "data": data,
+            "encoder": _last_name(config.encoder),
+            "init_from": _last_name(config.init_from),
+            "tasks": tuple(_task_without_local_paths(task) for task in config.tasks),
+        }
+    )
 
-    def cleaned(value: Any) -> Any:  # noqa: ANN401
-        if isinstance(value, dict):
-            return {key: cleaned(part) for key, part in value.items()}
-        if isinstance(value, list):
-            return [cleaned(part) for part in value]
-        return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
-    return TrialConfig.model_validate(cleaned(config.model_dump(mode="json")))
+def _task_without_local_paths(task: TaskSpec) -> TaskSpec:
+    match task.source:
+        case TableSource(train=train, dev=dev, test=test) as table:
+            files = {"train": _last_name(train), "dev": _last_name(dev), "test": _last_name(test)}
+            return task.model_copy(update={"source": table.model_copy(update=files)})
+        case HubSource(dataset=dataset) as hub:
+            return task.model_copy(update={"source": hub.model_copy(update={"dataset": _last_name(dataset)})})
+    return task
 
 
-def _refuse_used(out: Path) -> None:
+def _last_name(path: str | None) -> str | None:
+    return Path(path).name if path is not None and Path(path).is_absolute() else path
+
+
+def refuse_used(out: Path) -> None:
+    """Raise a UserError for a folder that holds something already."""
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out}: is a file; give a folder")
     if out.exists() and any(out.iterdir()):

@@ -61,10 +61,14 @@ def encode(
     *,
     task: TaskSpec,
     cache: Path | None = None,
+    keep: bool = True,
 ) -> EncodedSplit:
-    """Return rows as the configuration encodes them, in their task's templates, with the encoder's own tokenizer."""
+    """Return rows as the configuration encodes them, in their task's templates, with the encoder's own tokenizer.
+
+    `cache` and `keep` are as for `tokenise`.
+    """
     return EncodedSplit(
-        tokenise(_in_templates(examples, task), tokenizer, cache=cache),
+        tokenise(_in_templates(examples, task), tokenizer, cache=cache, keep=keep),
         SpecialIds.of(tokenizer),
         pair_encoding=config.pair_encoding,
         max_length=config.data.max_length,

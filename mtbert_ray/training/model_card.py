@@ -3,14 +3,17 @@
 Knows no weights and writes no file.
 """
 
-from pathlib import Path
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mtbert_ray.config import TrialConfig, dotted
 from mtbert_ray.metrics import METRICS, Metrics
-from mtbert_ray.models.pretrained import TINY, Pooling
+from mtbert_ray.models.pretrained import Pooling
 from mtbert_ray.training.scoring import reported_as
 
 EXPORTED_CONFIG_NAME = "config.yaml"
@@ -21,19 +24,70 @@ _TOLD_ELSEWHERE = ("encoder", "tasks", "pooling", "experiment")
 _SCORES = ("dev_score", "leaderboard_score")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Base:
+    """The encoder that training began with, as others may know it."""
+
+    name: str
+    """On the Hub, or of its folder without the place of that."""
+    is_on_hub: bool
+
+
 def model_card(
-    config: TrialConfig, metrics: Metrics, *, base: str, pooling: Pooling, as_adapter: bool, name: str
+    config: TrialConfig, metrics: Metrics, *, base: Base, pooling: Pooling, as_adapter: bool, name: str
 ) -> str:
     """Return the card as Markdown with the Hub's front matter.
 
     Args:
         config: of the run.
         metrics: of the epoch that was kept; costs that are not known are left out.
-        base: name or folder of the encoder that training began with.
+        base: the encoder that training began with.
         pooling: how the encoder's token states become an embedding.
         as_adapter: whether the folder holds an adapter alone.
         name: title of the card.
     """
+    return _rendered("model_card.md.j2", config, metrics, base=base, pooling=pooling, as_adapter=as_adapter, name=name)
+
+
+def onnx_card(
+    config: TrialConfig, metrics: Metrics, *, base: Base, name: str, tasks: Mapping[str, Mapping[str, Any]]
+) -> str:
+    """Return the card of a folder of ONNX files.
+
+    Args:
+        config: of the run.
+        metrics: of the epoch that was kept.
+        base: the encoder that training began with.
+        name: title of the card.
+        tasks: what tasks.json tells of each task.
+    """
+    shown: dict[bool, dict[str, Any]] = {}
+    for task in config.tasks:
+        # Tasks of one form are run in one way: the first stands for all.
+        shown.setdefault(
+            task.kind.is_pair,
+            {
+                "classes": None,
+                **tasks[task.name],
+                "name": task.name,
+                "is_pair": task.kind.is_pair,
+                "is_separate": task.kind.is_pair and config.pair_encoding == "separate",
+                "has_templates": task.template is not None,
+            },
+        )
+    return _rendered(
+        "onnx_card.md.j2",
+        config,
+        metrics,
+        base=base,
+        name=name,
+        tasks=tasks,
+        shown=list(shown.values()),
+        max_length=config.data.max_length,
+    )
+
+
+def _rendered(template: str, config: TrialConfig, metrics: Metrics, *, base: Base, **values: object) -> str:
     environment = Environment(
         loader=PackageLoader("mtbert_ray.training", "templates"),
         undefined=StrictUndefined,
@@ -42,19 +96,36 @@ def model_card(
         autoescape=False,  # Markdown
         keep_trailing_newline=True,
     )
-    return environment.get_template("model_card.md.j2").render(
+    # As Python writes it too; jinja's own filter escapes what HTML would read.
+    environment.filters["tojson"] = partial(json.dumps, ensure_ascii=False)
+    return environment.get_template(template).render(
         config=config,
-        base=base,
-        # A folder, or random weights, are nothing that the Hub could link to.
-        base_on_hub=config.encoder != TINY and not Path(base).is_dir(),
-        pooling=pooling,
-        as_adapter=as_adapter,
-        name=name,
+        base=base.name,
+        base_on_hub=base.is_on_hub,
+        task_rows=_tasks(config),
         scores=_scores(config, metrics),
         costs=_costs(metrics),
         settings=_settings(config),
         config_name=EXPORTED_CONFIG_NAME,
+        **values,
     )
+
+
+def _tasks(config: TrialConfig) -> list[tuple[str, str, str, str]]:
+    """Return name, kind, classes or range, and metrics of each task, as cells of a Markdown table."""
+    return [
+        (
+            task.name,
+            str(task.kind),
+            _cell("{:g} to {:g}".format(*task.label_range) if task.label_range else ", ".join(task.class_names)),
+            _cell(", ".join(task.metric_names)),
+        )
+        for task in config.tasks
+    ]
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _scores(config: TrialConfig, metrics: Metrics) -> list[tuple[str, str, str]]:

@@ -10,8 +10,11 @@ from mtbert_ray.errors import ConfigError, did_you_mean
 from mtbert_ray.tasks import TaskSpec
 from mtbert_ray.training.checkpoint import load_checkpoint
 from mtbert_ray.training.file_predictions import FilePredictions, predict_files, predictions_name
+from mtbert_ray.training.prediction_files import is_of_course
 from mtbert_ray.training.predictions import predict_all
 from mtbert_ray.training.process import local_process
+from mtbert_ray.training.scoring import Scores
+from mtbert_ray.undefined import in_words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +28,8 @@ class PredictionRequest:
     """`TASK=PATH` texts; with any, only these are predicted."""
     out: Path | None = None
     """Folder for the predictions; none takes `predictions` beside the checkpoint."""
+    with_text: bool = False
+    """Whether plain CSV holds the sentences too."""
 
 
 def answer(request: PredictionRequest, *, announce: Callable[[str], None]) -> list[str]:
@@ -35,7 +40,7 @@ def answer(request: PredictionRequest, *, announce: Callable[[str], None]) -> li
         announce: told of each part of the work before it is done.
 
     Warns:
-        UserWarning: `data` has no effect.
+        UserWarning: `data` or `with_text` has no effect.
 
     Raises:
         CheckpointError: the checkpoint is missing or damaged.
@@ -45,19 +50,23 @@ def answer(request: PredictionRequest, *, announce: Callable[[str], None]) -> li
     model, config = load_checkpoint(request.checkpoint)
     folder = request.out or request.checkpoint.parent / "predictions"
     process = local_process(config.resources)
+    if request.with_text and all(map(is_of_course, config.tasks)):
+        warnings.warn("--with-text has no effect: the course's format has no place for texts", stacklevel=2)
     if request.files:
         if request.data is not None:
             warnings.warn("--data has no effect: --file names the rows", stacklevel=2)
         files = parse_files(request.files, config)
-        done = predict_files(model, config, files, folder, process=process, announce=announce)
+        done = predict_files(
+            model, config, files, folder, process=process, with_text=request.with_text, announce=announce
+        )
         return [line for one in done for line in lines_of(one)]
     if request.data is not None:
         if all(task.source is not None for task in config.tasks):
             why = "every task of this checkpoint has a source of its own"
             warnings.warn(f"--data has no effect: {why}", stacklevel=2)
         config = config.model_copy(update={"data": config.data.on_course_files(request.data)})
-    written = predict_all(model, config, folder, process=process, announce=announce)
-    return [*map(str, written.files), ", ".join(f"{name} {score:.4f}" for name, score in written.scores.items())]
+    written = predict_all(model, config, folder, process=process, with_text=request.with_text, announce=announce)
+    return [*map(str, written.files), *_score_lines(written.scores)]
 
 
 def parse_files(texts: Sequence[str], config: TrialConfig) -> list[tuple[TaskSpec, Path]]:
@@ -89,11 +98,20 @@ def parse_files(texts: Sequence[str], config: TrialConfig) -> list[tuple[TaskSpe
 
 def lines_of(done: FilePredictions) -> list[str]:
     """Return what to tell of one file's predictions."""
-    lines = [str(done.written)]
-    if done.score is not None:
-        rows = f"{done.num_scored} row{'' if done.num_scored == 1 else 's'}"
-        rows += "" if done.num_scored == done.num_rows else " with a label"
-        lines.append(f"{done.file}: {done.metric} {done.score:.4f} ({rows})")
+    lines = [str(path) for path in (done.written, done.confusion) if path is not None]
+    if done.scores:
+        rows = f"{done.num_rows} rows" if done.num_scored == done.num_rows else f"{done.num_scored} rows with a label"
+        scores = [
+            f"no {metric}: {one.reason}" if one.value is None else f"{metric} {one.value:.4f}"
+            for metric, one in done.scores.items()
+        ]
+        lines.append(f"{done.file}: {', '.join(scores)} ({rows})")
     if done.said is not None:
         lines.append(f"{done.file}: {done.said}")
     return lines
+
+
+def _score_lines(scores: Scores) -> list[str]:
+    """Return the scores in one line, and a line for each that has no value."""
+    known = ", ".join(f"{name} {value:.4f}" for name, value in scores.values.items() if value is not None)
+    return [*filter(None, [known]), *in_words(scores.undefined)]

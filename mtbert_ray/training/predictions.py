@@ -1,25 +1,22 @@
-"""Prediction files of every task's dev and test rows in the course's format, and the scores they get."""
+"""Prediction files of every task's dev and test rows, and the scores they get."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from mtbert_ray.config import TrialConfig
-from mtbert_ray.data.sources import Split
+from mtbert_ray.data.examples import Examples
+from mtbert_ray.data.sources import Split, load_examples
 from mtbert_ray.files import make_folder
-from mtbert_ray.metrics import task_scores
+from mtbert_ray.models.encoder import load_tokenizer
 from mtbert_ray.models.multitask import MultitaskModel
 from mtbert_ray.tasks import TaskSpec
-from mtbert_ray.training.evaluate import FloatArray, predict, score
-from mtbert_ray.training.inputs import load_inputs, said_of
+from mtbert_ray.training.evaluate import predict, score_all
+from mtbert_ray.training.inputs import encode
 from mtbert_ray.training.loop import uses_bf16
+from mtbert_ray.training.prediction_files import output_name, write_predictions
 from mtbert_ray.training.process import Process
-
-# The course's own names and headers, its spelling included; other tasks follow the same pattern.
-_FILE_STEMS = {"quora": "para"}
-_HEADERS = {"sst": "Predicted_Sentiment", "quora": "Predicted_Is_Duplicate", "sts": "Predicted_Similiary"}
+from mtbert_ray.training.scoring import Score, Scores, scores_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +24,8 @@ class Predictions:
     """What was written, and what the dev predictions score."""
 
     files: tuple[Path, ...]
-    scores: dict[str, float]
-    """Each task's dev score over the rows that have a label, and, unless a task has no such row, dev_score and
-    leaderboard_score."""
+    scores: Scores
+    """Over the dev rows that have a label."""
 
 
 def predict_all(
@@ -38,15 +34,17 @@ def predict_all(
     folder: Path,
     *,
     process: Process,
+    with_text: bool = False,
     announce: Callable[[str], None] = lambda text: None,
 ) -> Predictions:
-    """Predict every task's dev and test rows and write one file each.
+    """Predict every task's dev and test rows and write one file each, and the confusion tables.
 
     Args:
         model: as loaded from a checkpoint.
         config: its configuration, with the data to predict; row limits are lifted.
         folder: for the files, as sst-dev-output.csv.
         process: a run of one process.
+        with_text: whether plain CSV holds the sentences too.
         announce: told of each task's split before it is predicted, which can take minutes.
 
     Raises:
@@ -57,42 +55,28 @@ def predict_all(
     config = config.model_copy(update={"data": unlimited})
     model = model.to(process.device)
     bf16 = uses_bf16(config, process.device)
-    tasks = {task.name: task for task in config.tasks}
+    tokenizer = load_tokenizer(config.encoder)
     make_folder(folder, f"--out {folder}")
     files: list[Path] = []
-    scores: dict[str, float] = {}
+    scored: dict[str, dict[str, Score]] = {}
     splits: tuple[Split, ...] = ("dev", "test")
     for split in splits:
-        inputs = load_inputs(config, split, every_row=True)
-        for line in said_of(inputs, split):
-            announce(line)
-        for name, rows in inputs.items():
-            announce(f"predicting {name} {split}: {len(rows)} rows")
-            predictions = predict(model, tasks[name], rows, process, bf16=bf16).values
-            files.append(folder / f"{_FILE_STEMS.get(name, name)}-{split}-output.csv")
-            write_predictions(files[-1], tasks[name], rows.ids, predictions)
-            if rows.labels is not None:
-                labels = rows.labels.numpy().astype(np.float64)
-                labelled = ~np.isnan(labels)
-                if labelled.any():
-                    scores[name] = score(tasks[name], predictions[labelled], labels[labelled])
-    if len(scores) == len(tasks):
-        scores = task_scores(config.tasks, scores)
-    return Predictions(files=tuple(files), scores=scores)
+        read = _read(config, split)
+        for task, examples in read:
+            if said := examples.rows_read.said():
+                announce(f"{task.name} {split}: {said}")
+        for task, examples in read:
+            announce(f"predicting {task.name} {split}: {len(examples)} rows")
+            rows = encode(examples, config, tokenizer, task=task)
+            predicted = predict(model, task, rows, process, bf16=bf16)
+            path = folder / output_name(task, split)
+            files += write_predictions(path, task, examples, predicted, with_text=with_text)
+            if examples.labels is not None:
+                scored[task.name] = score_all(task, predicted, examples.labels)
+    return Predictions(files=tuple(files), scores=scores_of(config.tasks, scored))
 
 
-def write_predictions(path: Path, task: TaskSpec, ids: Sequence[str], predictions: FloatArray) -> None:
-    """Write one file: a header, then `id , prediction` a row.
-
-    Args:
-        path: the file.
-        task: decides the header, and whether predictions are classes or numbers.
-        ids: (N,) as in the data.
-        predictions: (N,)
-    """
-    is_number = task.kind.is_regression
-    lines = [f"id \t {_HEADERS.get(task.name, f'Predicted_{task.name}')} \n"]
-    for row_id, prediction in zip(ids, predictions, strict=True):
-        value = float(prediction) if is_number else int(prediction)
-        lines.append(f"{row_id} , {value} \n")
-    path.write_text("".join(lines), encoding="utf-8")
+def _read(config: TrialConfig, split: Split) -> list[tuple[TaskSpec, Examples]]:
+    """Read the rows of every task that has them before any is predicted."""
+    read = [(task, load_examples(task, config.data, split, seed=config.seed, every_row=True)) for task in config.tasks]
+    return [(task, examples) for task, examples in read if examples is not None]

@@ -32,10 +32,22 @@ def test_merged_and_trained_on(trained, tmp_path):
     assert again.returncode == 0, again.stderr
 
 
+def test_for_onnxruntime(tmp_path):
+    done = run("train", *TRAIN, "--set", "tasks=[sst]", "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    done = run("export", tmp_path / "run" / "checkpoint", "--out", tmp_path / "out", "--onnx", "--merge")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{tmp_path / 'out'}: how to run it is in its README.md\n"
+    assert done.stderr == "warning: --merge has no effect: --onnx always merges\n"
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"sst.onnx", "tasks.json", "tokenizer.json", "config.yaml", "README.md"} <= names
+
+
 def test_what_cannot_be_done_is_said_in_one_line(trained, tmp_path):
     for arguments, said in (
         ((trained, "--out", tmp_path / "out"), "give --merge"),
         ((trained, "--out", trained), "is not empty"),
+        ((trained, "--out", trained, "--onnx"), "is not empty"),
         ((tmp_path, "--out", tmp_path / "out"), "not a checkpoint"),
     ):
         done = run("export", *arguments)

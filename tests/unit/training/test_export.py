@@ -63,13 +63,16 @@ def snippet_of(folder):
     return code
 
 
-def by_the_card(folder, monkeypatch, replace=("", "")):
-    """Run the card's own code where it stands; return its sentences and embeddings."""
+def by_the_card(folder, monkeypatch, base=None):
+    """Run the card's own code where it stands, with the base's place; return its sentences and embeddings."""
     monkeypatch.chdir(folder)
     code = snippet_of(folder)
-    assert "mtbert_ray" not in code and replace[0] in code
+    assert "mtbert_ray" not in code
+    if base is not None:
+        code, count = re.subn(r'^base = ".*$', f"base = {str(base)!r}", code, flags=re.MULTILINE)
+        assert count == 1
     names = {}
-    exec(code.replace(*replace), names)
+    exec(code, names)
     return names["sentences"], names["embeddings"]
 
 
@@ -79,8 +82,8 @@ def embed(encoder, name, sentences):
     return encoder(tokens["input_ids"], tokens["attention_mask"], tokens["token_type_ids"])
 
 
-def assert_same(model, folder, monkeypatch):
-    sentences, embeddings = by_the_card(folder, monkeypatch)
+def assert_same(model, folder, monkeypatch, base=None):
+    sentences, embeddings = by_the_card(folder, monkeypatch, base)
     torch.testing.assert_close(embeddings, embed(model.encoder, "tiny", sentences), atol=1e-5, rtol=1e-4)
 
 
@@ -103,8 +106,9 @@ def test_an_encoder(finetune, pooling, tmp_path, monkeypatch):
 def test_an_adapter(settings, pooling, base, tmp_path, monkeypatch):
     model = trained(tmp_path / "checkpoint", encoder=base, pooling=pooling, **settings)
     out = export_checkpoint(tmp_path / "checkpoint", tmp_path / "out")
-    assert_same(model, out, monkeypatch)
+    assert_same(model, out, monkeypatch, base)
     assert not (out / "model.safetensors").exists()
+    assert base not in (out / "README.md").read_text(), "where the base lies here is of use to nobody else"
 
 
 @every_adapter
@@ -120,8 +124,9 @@ def test_the_packaged_encoder_goes_by_its_published_name(tmp_path, monkeypatch, 
     out = export_checkpoint(tmp_path / "checkpoint", tmp_path / "out")
     card = (out / "README.md").read_text()
     assert "base_model: sentence-transformers/all-MiniLM-L6-v2\n" in card
-    published = '"sentence-transformers/all-MiniLM-L6-v2"'  # what a test without the Hub has to replace
-    sentences, embeddings = by_the_card(out, monkeypatch, (published, repr(str(packaged_folder()))))
+    assert '\nbase = "sentence-transformers/all-MiniLM-L6-v2"\n' in card
+    # Without the Hub, the same from its package.
+    sentences, embeddings = by_the_card(out, monkeypatch, packaged_folder())
     torch.testing.assert_close(embeddings, embed(model.encoder, "minilm", sentences), atol=1e-5, rtol=1e-4)
     # The published encoder has a pooling layer, ours has none: an adapter on it would not have been trained.
     assert not [warning for warning in recwarn if "missing adapter keys" in str(warning.message)]
@@ -167,7 +172,7 @@ class TestCard:
             "python -m mtbert_ray.train --config config.yaml",
         ):
             assert f"\n{line}\n" in card
-        assert "gpu_seconds" not in card and "quora |" not in card
+        assert "gpu_seconds" not in card and "| quora | accuracy |" not in card
         assert "base_model" not in card  # a random encoder is on no hub
         assert load_config(out / "config.yaml") == config_of(learning_rate=3e-4, **{"smart.tasks": ["sst"]})
 
@@ -178,6 +183,24 @@ class TestCard:
         for path in (out / "README.md", out / "config.yaml"):
             assert str(tmp_path) not in path.read_text() and "mine.csv" in path.read_text()
         assert "--config config.yaml --data DIR\n" in (out / "README.md").read_text()
+
+    def test_a_task_of_ones_own_is_told_with_classes_and_metrics_and_stays_whole(self, tmp_path):
+        source = {"train": str(tmp_path / "train.csv"), "dev": str(tmp_path / "dev.csv"), "separator": "/"}
+        topic = {
+            "name": "topic",
+            "kind": "classification",
+            "classes": ["/bills", "a|b\nc"],
+            "template": "/t {sentence}",
+        }
+        topic |= {"metrics": ["f1_macro", "f1./bills"], "source": {**source, "columns": {"sentence1": "text"}}}
+        trained(tmp_path / "checkpoint", tasks=[topic])
+        out = export_checkpoint(tmp_path / "checkpoint", tmp_path / "out")
+        card = (out / "README.md").read_text()
+        assert "\n| topic | classification | /bills, a\\|b c | f1_macro, f1./bills |\n" in card
+        assert str(tmp_path) not in card + (out / "config.yaml").read_text()
+        again = load_config(out / "config.yaml").tasks[0]
+        assert (again.classes, again.template, again.source.separator) == (("/bills", "a|b\nc"), "/t {sentence}", "/")
+        assert "\n    train: train.csv\n" in (out / "config.yaml").read_text()
 
     def test_front_matter_is_yaml(self, tmp_path):
         trained(tmp_path / "checkpoint", pair_encoding="separate")

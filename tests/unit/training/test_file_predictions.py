@@ -1,5 +1,6 @@
 """Predictions for files of the user's: the same as for dev rows, under other names, and every mistake told."""
 
+import pandas as pd
 import pytest
 from course_files import COURSE, write_course
 from saved import save_checkpoint
@@ -151,3 +152,45 @@ def test_a_data_folder_without_effect_is_told(tmp_path, files, why):
     )
     with pytest.warns(UserWarning, match=f"^--data has no effect: {why}"):
         answer(request, announce=lambda text: None)
+
+
+@pytest.fixture
+def mood(tmp_path):
+    """A task of a user's, with classes by name."""
+    rows = "text,mood\n" + "".join(f"day {n},{n % 2}\n" for n in range(6))
+    (tmp_path / "rows.csv").write_text(rows)
+    source = {"train": str(tmp_path / "rows.csv"), "dev": str(tmp_path / "rows.csv")}
+    columns = {"sentence1": "text", "label": "mood"}
+    classes = ["so, so", "good"]
+    return {"name": "mood", "kind": "classification", "classes": classes, "source": {**source, "columns": columns}}
+
+
+def test_a_user_s_own_task_gets_names_probabilities_and_a_confusion_table(tmp_path, mood):
+    config = config_of(tasks=[mood])
+    (tmp_path / "new.csv").write_text("text\nday 5\nday 1\n")
+    labelled, new = of_files(config, tmp_path / "out", f"mood={tmp_path / 'rows.csv'}", f"mood={tmp_path / 'new.csv'}")
+    table = pd.read_csv(labelled.written)
+    assert list(table) == ["id", "label", "prediction", "probability_so, so", "probability_good"]
+    assert table["label"].tolist() == ["so, so", "good"] * 3
+    assert labelled.score == (table["label"] == table["prediction"]).mean()
+    assert labelled.confusion == tmp_path / "out" / "mood-rows-predictions-confusion.csv"
+    assert lines_of(labelled)[:2] == [str(labelled.written), str(labelled.confusion)]
+    assert (new.confusion, lines_of(new)) == (None, [str(new.written)])
+    # Row for row: the same texts get the same answers, whatever else is in the file.
+    again = pd.read_csv(new.written).drop(columns="id")
+    pd.testing.assert_frame_equal(again, table.loc[[5, 1], list(again)].reset_index(drop=True), rtol=1e-4)
+
+
+def test_a_confusion_table_of_other_rows_is_not_left_beside_new_predictions(tmp_path, mood):
+    config = config_of(tasks=[mood])
+    (first,) = of_files(config, tmp_path / "out", f"mood={tmp_path / 'rows.csv'}")
+    first.written.unlink()
+    with pytest.raises(UserError, match=rf"{first.confusion} is there already; give another --out, or delete it"):
+        of_files(config, tmp_path / "out", f"mood={tmp_path / 'rows.csv'}")
+
+
+def test_texts_without_effect_are_told(tmp_path, mood):
+    config = config_of(tasks=["sst"])
+    save_checkpoint(tmp_path / "checkpoint", build_model(config), config, {})
+    with pytest.warns(UserWarning, match="^--with-text has no effect: the course's format has no place"):
+        answer(PredictionRequest(checkpoint=tmp_path / "checkpoint", with_text=True), announce=lambda text: None)

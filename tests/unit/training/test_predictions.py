@@ -1,8 +1,9 @@
-"""Prediction files in the course's format, and the scores that they would get."""
+"""Prediction files of dev and test rows, and the scores that they would get."""
 
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from course_files import write_course
 
@@ -10,10 +11,10 @@ from mtbert_ray.config import TrialConfig, nest
 from mtbert_ray.data.sources import load_examples
 from mtbert_ray.errors import DataError, UserError
 from mtbert_ray.models.build import build_model
-from mtbert_ray.tasks import QUORA, SST, STS, TaskSpec
+from mtbert_ray.tasks import QUORA, SST, TaskSpec
 from mtbert_ray.training.evaluate import evaluate
 from mtbert_ray.training.inputs import load_inputs
-from mtbert_ray.training.predictions import predict_all, write_predictions
+from mtbert_ray.training.predictions import predict_all
 from mtbert_ray.training.process import Process
 
 
@@ -26,29 +27,8 @@ def course(tmp_path):
     return write_course(tmp_path)
 
 
-def predicted(config, folder):
-    return predict_all(build_model(config), config, folder, process=Process())
-
-
-@pytest.mark.parametrize(
-    ("task", "predictions", "content"),
-    [
-        (SST, [4.0, 0.0], "id \t Predicted_Sentiment \na1 , 4 \nb, 2 , 0 \n"),
-        (QUORA, [1.0, 0.0], "id \t Predicted_Is_Duplicate \na1 , 1 \nb, 2 , 0 \n"),
-        (STS, [3.25, 5.0], "id \t Predicted_Similiary \na1 , 3.25 \nb, 2 , 5.0 \n"),
-    ],
-)
-def test_a_file_is_the_course_s_to_the_last_space(tmp_path, task, predictions, content):
-    path = tmp_path / "out.csv"
-    write_predictions(path, task, ["a1", "b, 2"], np.array(predictions))
-    assert path.read_bytes() == content.encode()
-
-
-def test_a_number_is_written_without_loss(tmp_path):
-    values = np.array([0.1, 1 / 3, float(np.float32(2.345678)), 1e-9])
-    write_predictions(tmp_path / "out.csv", STS, ["a", "b", "c", "d"], values)
-    written = [line.split(" , ")[1] for line in (tmp_path / "out.csv").read_text().splitlines()[1:]]
-    assert [float(text) for text in written] == values.tolist()
+def predicted(config, folder, **options):
+    return predict_all(build_model(config), config, folder, process=Process(), **options)
 
 
 def test_the_course_s_files_get_the_course_s_names_and_every_row_its_line(course, tmp_path):
@@ -113,10 +93,17 @@ def test_a_task_of_the_user_s_own_has_files_of_its_own_name(tmp_path, monkeypatc
     source = {"train": "train.csv", "dev": "dev.csv", "test": "test.csv", "columns": columns}
     mood = TaskSpec.model_validate({"name": "mood", "kind": "classification", "num_classes": 3, "source": source})
     written = predicted(config_of(tasks=[mood]), tmp_path / "out")
-    dev, test = (path.read_text().splitlines() for path in written.files)
-    assert [path.name for path in written.files] == ["mood-dev-output.csv", "mood-test-output.csv"]
-    assert dev[0] == "id \t Predicted_mood " and len(dev) == 10
-    assert [re.fullmatch(r"(day 9\d) , [0-2] ", line)[1] for line in test[1:]] == ["day 90", "day 91"]
+    names = ["mood-dev-output.csv", "mood-dev-output-confusion.csv", "mood-test-output.csv"]
+    assert [path.name for path in written.files] == names
+    dev, confusion, test = map(pd.read_csv, written.files)
+    assert list(test) == ["id", "prediction", "probability_0", "probability_1", "probability_2"]
+    assert list(dev) == ["id", "label", *list(test)[1:]]
+    assert dev["id"].tolist() == [f"day {n}" for n in range(9)] and test["id"].tolist() == ["day 90", "day 91"]
+    assert dev["label"].tolist() == [0, 1, 2] * 3
+    assert written.scores["mood"] == np.mean(dev["label"] == dev["prediction"])
+    assert confusion.set_index("label").to_numpy().sum() == 9
+    texts = predicted(config_of(tasks=[mood]), tmp_path / "texts", with_text=True)
+    assert pd.read_csv(texts.files[0])["text"].tolist() == [f"the weather of day {n}" for n in range(9)]
     assert written.scores["dev_score"] == written.scores["mood"] == written.scores["leaderboard_score"]
 
 
