@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
+from mtbert_ray.names import TaskName
 from mtbert_ray.schema import Schema
 from mtbert_ray.task_metrics import problem_with_metric, task_metric
 
@@ -143,7 +144,7 @@ def _as_names(value: object) -> object:
 class TaskSpec(Schema):
     """One task of the multitask model."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    name: TaskName
     """Names the head, the metric and the columns of the report."""
     kind: TaskKind
     classes: Annotated[tuple[str, ...] | None, BeforeValidator(_as_names)] = Field(default=None, min_length=2)
@@ -299,6 +300,8 @@ def _by_name(value: object) -> object:
         if value not in KNOWN_TASKS:
             raise ValueError(f"unknown task '{value}' (known by name: {', '.join(KNOWN_TASKS)}; others need a mapping)")
         return KNOWN_TASKS[value]
+    if not isinstance(value, Mapping | TaskSpec):
+        raise ValueError(f"must be a known name ({', '.join(KNOWN_TASKS)}) or a mapping with name, kind and source")
     return value
 
 

@@ -137,7 +137,8 @@ def _read(task: TaskSpec, data: DataConfig, split: Split) -> RawTable | None:
 def _require_known(task: TaskSpec) -> None:
     """Refuse a task that has the name of a known data set but asks something else of it."""
     known = KNOWN_TASKS[task.name]
-    if task != known:
+    # How it is scored and what stands around its texts is the user's choice; what its rows are is not.
+    if task.model_copy(update={"metrics": (), "weight": 1.0, "template": None}) != known:
         raise DataError(
             f"task '{task.name}': the data set known by this name is a {known.kind} with "
             f"{f'{known.num_classes} classes' if known.num_classes else f'labels {list(known.label_range or ())}'}, "

@@ -137,7 +137,7 @@ def _asked_to_go_on(request: SweepRequest, folder: Path) -> _Asked:
         space = SearchSpace.model_validate(sweep.started.space)
     except ValidationError as error:
         where = f"{folder}: the search space of another version of this program"
-        raise ConfigError(problems_of(error, where, SearchSpace)) from error
+        raise ConfigError(problems_of(error, where, SearchSpace, sweep.started.space)) from error
     space = space.model_copy(update={"trials": request.num_trials or sweep.num_trials})
     num_left = num_to_run(sweep, space)
     if num_left == 0:

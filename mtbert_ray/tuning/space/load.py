@@ -7,12 +7,14 @@ from itertools import islice
 from pathlib import Path
 
 from mtbert_ray.config import ProbeConfig
+from mtbert_ray.config.file import problem_with_data_directory
+from mtbert_ray.config.places import Problems
+from mtbert_ray.config.yaml_lines import read_yaml_mapping
 from mtbert_ray.schema import Schema
 from mtbert_ray.tuning.rungs import HalvingConfig
 from mtbert_ray.tuning.space.checks import (
     OPEN_KEYS,
     check_fixed,
-    check_objectives,
     check_plain_keys,
     check_section,
     tasks_of,
@@ -28,9 +30,9 @@ from mtbert_ray.tuning.space.experiments import (
     with_experiment_first,
 )
 from mtbert_ray.tuning.space.fields import normalised
-from mtbert_ray.tuning.space.file import Problems, read_space_file
 from mtbert_ray.tuning.space.learn_from import check_learn_from
 from mtbert_ray.tuning.space.model import SearchSpace, SweepResources
+from mtbert_ray.tuning.space.objectives import check_objectives, completed_tasks, with_tasks
 from mtbert_ray.tuning.space.overrides import apply_overrides, fix, flatten_sections
 from mtbert_ray.tuning.space.parameters import FloatRange, Parameter, YamlValue
 from mtbert_ray.tuning.space.read_parameters import read_parameters
@@ -63,7 +65,7 @@ def load_search_space(
     Raises:
         ConfigError: every mistake there is, each with its line or option.
     """
-    content, problems = read_space_file(path)
+    content, problems = read_yaml_mapping(path, needed="a search space needs name, objectives, search and trials")
     if content.get("search") == {} and "experiments" not in content:
         problems.add(("search",), "search is empty; it needs at least one parameter")
     flatten_sections(content, problems)
@@ -72,6 +74,8 @@ def load_search_space(
         option = f"--data {data_directory}"
         fix(content, "data.source", "course", option, problems)
         fix(content, "data.directory", os.fspath(data_directory), option, problems)
+        if text := problem_with_data_directory(Path(data_directory)):
+            problems.add_option(option, text)
     if num_trials is not None:
         content["trials"] = num_trials
         problems.place_on_command_line(("trials",), f"--trials {num_trials}")
@@ -93,7 +97,10 @@ def _checked(content: dict[str, YamlValue], problems: Problems) -> tuple[SearchS
     check_plain_keys(content, SearchSpace, problems)
     raw_search = content.get("search", {})
     fixed = check_fixed(content.get("fixed") or {}, raw_search, problems)
-    objectives = check_objectives(content["objectives"], tasks_of(fixed), problems) if "objectives" in content else {}
+    tasks = tasks_of(fixed)
+    completed = completed_tasks(content.get("objectives"), tasks)
+    objectives = check_objectives(content["objectives"], completed, problems) if "objectives" in content else {}
+    fixed = with_tasks(fixed, tasks, completed)
     sections = {
         name: check_section(content.get(name, {}), model, (name,), problems) for name, model in _SECTIONS.items()
     }
