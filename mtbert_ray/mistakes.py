@@ -27,6 +27,8 @@ class Mistake:
     kind: Literal["value", "missing", "unknown", "sentence"]
     text: str
     """Behind the name of the key: `has 0; must be greater than or equal to 1`. Of a `sentence` all there is to say."""
+    allowed: tuple[str, ...] = ()
+    """Of an unknown key: the right ones in its place."""
 
     @property
     def place(self) -> Keys:
@@ -47,7 +49,8 @@ class Mistake:
             case "missing":
                 return f"{section} has no {self.keys[-1]}{self.text}" if section else f"missing key '{key}'{self.text}"
             case "unknown":
-                return f"unknown key '{key}'{self.text}"
+                hint = unknown_key(str(self.keys[-1]), self.allowed, prefix=f"{section}." if section else "")
+                return f"unknown key '{key}'{hint}"
             case "sentence":
                 return f"{key}: {self.text}" if key else self.text
 
@@ -145,7 +148,9 @@ def _keys_in(content: object, detail: ErrorDetails) -> Keys:
         return loc
     last: Keys = loc[-1:] if kind in ("missing", "invalid_key") else ()
     paths = list(_paths(content, loc[: len(loc) - len(last)]))
-    if kind == "missing":
+    if kind == "missing" and isinstance(loc[-1], int):  # An item of a list that must have so many.
+        fitting = [keys for keys, reached in paths if isinstance(reached, list | tuple)]
+    elif kind == "missing":
         fitting = [keys for keys, reached in paths if isinstance(reached, Mapping) and loc[-1] not in reached]
     elif kind == "extra_forbidden":
         fitting = [keys for keys, _ in paths if keys[-1:] == loc[-1:]]
@@ -181,23 +186,20 @@ def _below(content: object, part: int | str) -> Iterator[tuple[int | str, object
         yield part, getattr(content, str(part))
 
 
-def _model_at(annotation: object, content: object, keys: Keys) -> type[BaseModel] | None:
-    """Return the model that holds the keys below a place, or none where there is no such."""
-    for model in _models(annotation, content):
-        if not keys:
-            return model
-        field = model.model_fields.get(str(keys[0]))
-        if field is not None:
-            below = next((value for _, value in _below(content, keys[0])), None)
-            return _model_at(field.annotation, below, keys[1:])
-    if keys and not isinstance(annotation, type):
-        for argument in get_args(annotation):
-            is_item = get_origin(annotation) not in (Annotated, Union, types.UnionType)
-            below = next((value for _, value in _below(content, keys[0])), None)
-            found = _model_at(argument, below if is_item else content, keys[1:] if is_item else keys)
-            if found is not None:
-                return found
-    return None
+def _models_at(annotation: object, content: object, keys: Keys) -> list[type[BaseModel]]:
+    """Return the models that may hold the keys below a place, the one first that has most of those given."""
+    models = _models(annotation, content)
+    if not keys:
+        return models
+    below = next((value for _, value in _below(content, keys[0])), None)
+    fields = [model.model_fields[str(keys[0])] for model in models if str(keys[0]) in model.model_fields]
+    found = [model for field in fields for model in _models_at(field.annotation, below, keys[1:])]
+    if found or isinstance(annotation, type):
+        return found
+    is_item = get_origin(annotation) not in (Annotated, Union, types.UnionType)
+    for argument in get_args(annotation):
+        found += _models_at(argument, below, keys[1:]) if is_item else _models_at(argument, content, keys)
+    return found
 
 
 def _models(annotation: object, content: object) -> list[type[BaseModel]]:
@@ -217,9 +219,9 @@ def _models(annotation: object, content: object) -> list[type[BaseModel]]:
 def _mistake(keys: Keys, details: Sequence[ErrorDetails], annotation: object, content: object) -> Mistake:
     first = details[0]
     if first["type"] == "extra_forbidden":
-        model = _model_at(annotation, content, keys[:-1])
-        text = unknown_key(str(keys[-1]), list(model.model_fields) if model else [], prefix=_dotted(keys[:-1]))
-        return Mistake(keys=keys, kind="unknown", text=text)
+        models = _models_at(annotation, content, keys[:-1])
+        allowed = next((tuple(model.model_fields) for model in models if keys[-1] not in model.model_fields), ())
+        return Mistake(keys=keys, kind="unknown", text="", allowed=allowed)
     if first["type"] == "json_invalid":
         return Mistake(keys=keys, kind="sentence", text=_sentence(first))
     if first["type"] == "missing":
@@ -230,7 +232,9 @@ def _mistake(keys: Keys, details: Sequence[ErrorDetails], annotation: object, co
         return Mistake(keys=keys, kind="missing", text="")
     got = first["input"]
     if first["type"] in ("kind_of_source", "union_tag_invalid") and isinstance(got, Mapping) and "kind" in got:
-        return Mistake(keys=(*keys, "kind"), kind="value", text=f"has {shown_briefly(got['kind'])}; {_sentence(first)}")
+        kinds = [str(model.model_fields["kind"].default) for model in _models_at(annotation, content, keys)]
+        text = f"has {shown_briefly(got['kind'])}{did_you_mean(got['kind'], kinds)} ({', '.join(kinds)})"
+        return Mistake(keys=(*keys, "kind"), kind="value", text=text)
     sentences = [_sentence(detail) for detail in details if detail["type"] in ("value_error", "assertion_error")]
     if sentences and not sentences[0].startswith(("must ", "has ")):
         return _of_a_rule(keys, sentences[0], annotation, got, content)
@@ -250,14 +254,12 @@ def _of_a_rule(keys: Keys, sentence: str, annotation: object, got: object, conte
     subject, space, rest = sentence.partition(" ")
     if keys and subject == keys[-1]:
         return Mistake(keys=keys, kind="value", text=rest)
-    model = _model_at(annotation, content, keys)
-    parts = subject.split(".")
-    if space and model is not None and parts[0] in model.model_fields:
-        # A rule of an item of a list is said at the item, whose keys stand together.
-        below: Keys = (*keys, *parts)
-        if not any(isinstance(key, int) for key in keys):
-            return Mistake(keys=below, kind="value", text=rest)
-        return Mistake(keys=keys, kind="sentence", text=sentence)
+    fields = [name for model in _models_at(annotation, content, keys) for name in model.model_fields]
+    parts = tuple(int(part) if part.isdecimal() else part for part in subject.split("."))
+    is_key = space and parts[0] in fields
+    # A rule between keys of an item of a list is said of the item, where they stand together.
+    if is_key and not any(isinstance(key, int) for key in keys):
+        return Mistake(keys=(*keys, *parts), kind="value", text=rest)
     return Mistake(keys=keys, kind="sentence", text=sentence)
 
 
@@ -272,19 +274,20 @@ def _wrong_value(got: object, details: Sequence[ErrorDetails]) -> str:
     others = list(dict.fromkeys(wanted(detail) for detail in details if detail not in named))
     if names:
         if not isinstance(got, str) and others:
-            return f"has {shown_briefly(got)}; {' or '.join((*others, ' or '.join(map(repr, names))))}"
+            return f"has {shown_briefly(got)}; {_joined([*others, ' or '.join(map(repr, names))])}"
         near = did_you_mean(got, names)
         return f"has {shown_briefly(got)}{near} ({', '.join((*names, *(o.removeprefix('must be ') for o in others)))})"
-    return f"has {shown_briefly(got)}; {' or '.join(others)}"
+    return f"has {shown_briefly(got)}; {_joined(others)}"
+
+
+def _joined(wants: Sequence[str]) -> str:
+    """Return `must be a number or a mapping` of `must be a number` and `must be a mapping`."""
+    return " or ".join([wants[0], *(want.removeprefix("must be ") for want in wants[1:])])
 
 
 def _names(expected: str) -> list[str]:
     """Return the names in pydantic's `'a', 'b' or 'c'`."""
     return [name.strip("'") for name in expected.replace(" or ", ", ").split(", ")]
-
-
-def _dotted(keys: Keys) -> str:
-    return "".join(f"{key}." for key in keys)
 
 
 def wanted(detail: ErrorDetails) -> str:

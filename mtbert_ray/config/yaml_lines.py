@@ -71,8 +71,11 @@ def _parsed(text: str, where: str, problems: Problems, *, is_option: bool = Fals
             return _yaml().load(text)
     except (YAMLError, RecursionError) as error:
         mistake = syntax_mistake(text, error)
-        place = where if is_option else f"{where}:{mistake.line}:{mistake.column}"
-        raise ConfigError([f"{place}: {mistake.message}"]) from error
+        if is_option or not mistake.quoted:  # An option is quoted as its own place.
+            place, text = where, mistake.message
+        else:
+            place, text = f"{where}:{mistake.line}:{mistake.column}", f"{mistake.message}, in {mistake.quoted}"
+        raise ConfigError([f"{place}: {text}"]) from error
     except (ValueError, TypeError, OverflowError) as error:
         node = next((node for node in _scalars(root) if not _can_be_read(node)), root)
         line = "" if is_option or node is None else f":{node.start_mark.line + 1}"

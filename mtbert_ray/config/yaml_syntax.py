@@ -21,6 +21,8 @@ class SyntaxMistake:
     line: int
     column: int
     message: str
+    quoted: str
+    """The line, in backticks; empty where it has nothing to show."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ _Said = tuple[int, int, str]
 
 
 def syntax_mistake(text: str, error: Exception) -> SyntaxMistake:
-    """Return what a person would say of an error of the YAML parser, with the line quoted.
+    """Return what a person would say of an error of the YAML parser, and the line.
 
     Args:
         text: that was parsed.
@@ -60,7 +62,7 @@ def syntax_mistake(text: str, error: Exception) -> SyntaxMistake:
     quoted = lines[line].strip() if lines else ""
     quoted = quoted if len(quoted) <= _MAX_QUOTED else f"{quoted[:_MAX_QUOTED]}..."
     shown = "".join(char if char.isprintable() else " " if char == "\t" else "?" for char in quoted)
-    return SyntaxMistake(line=line + 1, column=column + 1, message=f"{message}, in `{shown}`" if shown else message)
+    return SyntaxMistake(line=line + 1, column=column + 1, message=message, quoted=f"`{shown}`" if shown else "")
 
 
 def _said(lines: list[str], text: str, error: Exception) -> _Said:
@@ -92,7 +94,7 @@ def _cannot_start(spot: _Spot) -> _Said:
     if spot.char != "\t":
         return spot.line, spot.column, f"a value that begins with '{spot.char}' must stand in quotes"
     if spot.text[: spot.column].strip():
-        return spot.line, spot.column, "a tab stands between key and value; use spaces"
+        return spot.line, spot.column, "a tab stands inside the line; use spaces"
     return spot.line, spot.column, "the line is indented with a tab; use spaces"
 
 
@@ -195,6 +197,25 @@ def _alias(spot: _Spot) -> _Said:
     return spot.line, spot.column, f"{message} (it is read as an alias, and there is no anchor of this name)"
 
 
+def _no_value(spot: _Spot) -> _Said:
+    """Nothing where a value is due: two commas, or a bracket at the end of the text."""
+    if "<stream end>" not in spot.problem:
+        return spot.line, spot.column, f"a value is missing in front of '{spot.char}'"
+    for number in range(len(spot.lines) - 1, -1, -1):
+        for column in range(len(spot.lines[number]) - 1, -1, -1):
+            if spot.lines[number][column] in "[{":
+                opening = spot.lines[number][column]
+                closing = "}" if opening == "{" else "]"
+                return number, column, f"the '{opening}' that opens here is not closed by a '{closing}'"
+    return spot.line, spot.column, "a value is missing at the end"
+
+
+def _needs_quotes(spot: _Spot) -> _Said:
+    line, column = spot.context or (spot.line, spot.column)
+    char = spot.lines[line][column : column + 1] if line < len(spot.lines) else ""
+    return line, column, f"a value that begins with '{char}' must stand in quotes"
+
+
 def _saying(message: str) -> Callable[[_Spot], _Said]:
     return lambda spot: (spot.line, spot.column, message)
 
@@ -229,10 +250,8 @@ _SAYINGS: tuple[tuple[str, Callable[[_Spot], _Said]], ...] = (
     ),
     ("unhashable|hashable key", _unhashable),
     ("for merging", _saying("'<<' needs a mapping, as an alias (*) of one")),
-    (
-        "alphabetic or numeric character|chomping or indentation|keys are not allowed",
-        _saying("a value that begins with one of & * ? | > must stand in quotes"),
-    ),
+    ("node content", _no_value),
+    ("alphabetic or numeric character|chomping or indentation|keys are not allowed|directive", _needs_quotes),
 )
 """What the parser says -> what a person would."""
 

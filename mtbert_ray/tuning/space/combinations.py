@@ -71,7 +71,7 @@ def _failure_of(values: Values, build: Build) -> _Failure | None:
 
 
 def _report_fixed(failure: _Failure, problems: Problems) -> None:
-    if failure.keys[:1] == ("data",):  # Nothing that is searched is to do with it.
+    if failure.keys[:1] in (("data",), ("tasks",)):  # Nothing that is searched is to do with it.
         problems.add(("fixed", *failure.keys), f"fixed.{failure.reason}")
         return
     path = failure.keys if failure.keys[:1] == ("resources",) else ("fixed", *failure.keys)

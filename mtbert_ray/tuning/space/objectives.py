@@ -48,12 +48,13 @@ def check_objectives(raw: YamlValue, tasks: tuple[TaskSpec, ...], problems: Prob
 
 def completed_tasks(raw: YamlValue, tasks: Iterable[TaskSpec]) -> tuple[TaskSpec, ...]:
     """Return the tasks, each scored by the metrics that the objectives name as well, as `topic.f1_macro`."""
-    completed = {task.name: task for task in tasks}
+    completed = tuple(tasks)
     for name in raw if isinstance(raw, dict) else ():
-        found = metric_of_task(str(name), completed.values())
+        found = metric_of_task(str(name), completed)
         if found is not None:
-            completed[found[0].name] = completed_with(*found)
-    return tuple(completed.values())
+            task, metric = found
+            completed = tuple(completed_with(other, metric) if other is task else other for other in completed)
+    return completed
 
 
 def with_tasks(
@@ -110,7 +111,7 @@ def _check_bounds(name: str, objective: Objective, metric: Metric, problems: Pro
         return bound is not None and (sign * value > sign * bound or (with_bound and value == bound))
 
     def add(key: str, value: float, text: str) -> None:
-        hint = f"; {shown(value)}% is {value / 100:g}" if best == 1 and 1 < value <= 100 else ""
+        hint = f"; {shown(value)}% is {value / 100:g}" if best == 1 and 2 <= value <= 100 else ""
         problems.add(("objectives", name, key), f"objectives.{name}.{key} has {shown(value)}; {text}{hint}")
 
     never_better = f"{name} is never {'above' if sign > 0 else 'below'} {_number(best)}"
