@@ -3,7 +3,7 @@
 A task's own score has the task's name (`sst`, `quora`, `sts` or a user's), so it is added to these per sweep.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -199,15 +199,16 @@ RESERVED_NAMES = frozenset(METRICS) | {
 
 
 def known_metrics(tasks: Iterable[TaskSpec]) -> dict[str, Metric]:
-    """Return `METRICS` with the tasks' own in front: of each its score (`topic`) and what else it can be scored by.
+    """Return `METRICS` with one score a task in front (`topic`), and behind them what else a task can be scored by.
 
-    The others are named `topic.f1_macro`, `topic.f1.CLASS`; a trial reports those that the task's `metrics` name.
+    These are named `topic.f1_macro`, `topic.f1.CLASS`; a trial reports those that the task's `metrics` name.
     """
     tasks = tuple(tasks)
-    own = {name: metric for task in tasks for name, metric in _metrics_of(task)}
+    scores = {task.name: _as_metric(task, task.metric) for task in tasks}
+    others = {f"{task.name}.{metric}": _as_metric(task, metric) for task in tasks for metric in _metrics_of(task)}
     has_correlation = any(task_metric(task.metric).worst == -1 for task in tasks)
     dev_score = replace(METRICS["dev_score"], worst=-1.0 if has_correlation else 0.0)
-    return own | METRICS | {"dev_score": dev_score}
+    return scores | METRICS | {"dev_score": dev_score} | others
 
 
 def metric_of_task(name: str, tasks: Iterable[TaskSpec]) -> tuple[TaskSpec, str] | None:
@@ -226,17 +227,15 @@ def completed_with(task: TaskSpec, metric: str) -> TaskSpec:
     return task.model_copy(update={"metrics": (*task.metric_names, *({metric} - {*task.metric_names}))})
 
 
-def _metrics_of(task: TaskSpec) -> Iterator[tuple[str, Metric]]:
-    yield task.name, _as_metric(task, task.metric)
+def _metrics_of(task: TaskSpec) -> list[str]:
     listed = REGRESSION_METRICS if task.kind.is_regression else CLASSIFICATION_METRICS
     of_classes = () if task.kind.is_regression else tuple(f"{F1_OF_CLASS}{name}" for name in task.class_names)
-    for metric in dict.fromkeys((*task.metric_names, *listed, *of_classes)):
-        yield f"{task.name}.{metric}", _as_metric(task, metric)
+    return list(dict.fromkeys((*task.metric_names, *listed, *of_classes)))
 
 
 def _as_metric(task: TaskSpec, name: str) -> Metric:
     metric = task_metric(name)
-    of_class = f" {name.removeprefix(F1_OF_CLASS)}" if name.startswith(F1_OF_CLASS) else ""
+    of_class = f", {name.removeprefix(F1_OF_CLASS)}," if name.startswith(F1_OF_CLASS) else ""
     return Metric(
         unit="",
         direction=metric.direction,

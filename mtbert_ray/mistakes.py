@@ -273,8 +273,9 @@ def _wrong_value(got: object, details: Sequence[ErrorDetails]) -> str:
     names = [name for detail in named for name in _names(detail["ctx"]["expected"])]
     others = list(dict.fromkeys(wanted(detail) for detail in details if detail not in named))
     if names:
-        if not isinstance(got, str) and others:
-            return f"has {shown_briefly(got)}; {_joined([*others, ' or '.join(map(repr, names))])}"
+        if not isinstance(got, str):
+            expected = [f"must be {detail['ctx']['expected']}" for detail in named]
+            return f"has {shown_briefly(got)}; {_joined([*others, *expected])}"
         near = did_you_mean(got, names)
         return f"has {shown_briefly(got)}{near} ({', '.join((*names, *(o.removeprefix('must be ') for o in others)))})"
     return f"has {shown_briefly(got)}; {_joined(others)}"

@@ -136,7 +136,7 @@ def _as_names(value: object) -> object:
     """Read numbers among the names of classes as text."""
     if isinstance(value, list | tuple):
         if wrong := [item for item in value if isinstance(item, bool) or not isinstance(item, str | int)]:
-            raise ValueError(f"has {wrong[0]!r} among the names; each must be a text (in quotes) or a whole number")
+            raise ValueError(f"has {wrong[0]!r}; a name must be a text (in quotes) or a whole number")
         return tuple(str(item).strip() for item in value)
     return value
 

@@ -76,7 +76,7 @@ def _parsed(text: str, where: str, problems: Problems, *, is_option: bool = Fals
         else:
             place, text = f"{where}:{mistake.line}:{mistake.column}", f"{mistake.message}, in {mistake.quoted}"
         raise ConfigError([f"{place}: {text}"]) from error
-    except (ValueError, TypeError, OverflowError) as error:
+    except Exception as error:  # The parser raises anything for what looks like a number or a date.
         node = next((node for node in _scalars(root) if not _can_be_read(node)), root)
         line = "" if is_option or node is None else f":{node.start_mark.line + 1}"
         got = f"{node.value!r} looks like" if isinstance(node, ScalarNode) else "a value looks like"
@@ -102,7 +102,7 @@ def _parts(node: Node) -> Sequence[Node]:
 def _can_be_read(node: ScalarNode) -> bool:
     try:
         _yaml().constructor.construct_object(node)
-    except (ValueError, TypeError, OverflowError):
+    except Exception:
         return False
     return True
 
@@ -183,6 +183,8 @@ class _LineReader:
         for key_node, value_node in node.value:
             if key_node.value == "<<":
                 continue
+            if not isinstance(key_node, ScalarNode):
+                self.read(key_node, (*path, "?"), (*above, node))
             key, line = str(key_node.value), key_node.start_mark.line + 1
             below = (*path, key)
             if key in first_lines:

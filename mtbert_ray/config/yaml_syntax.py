@@ -85,7 +85,7 @@ def _said(lines: list[str], text: str, error: Exception) -> _Said:
         (context.line, context.column) if isinstance(context, StringMark) else None,
     )
     for pattern, say in _SAYINGS:
-        if re.search(pattern, spot.problem):
+        if re.search(pattern, f"{spot.problem} {error.context or ''}"):
             return say(spot)
     return spot.line, spot.column, "this cannot be read as YAML"
 
@@ -251,7 +251,10 @@ _SAYINGS: tuple[tuple[str, Callable[[_Spot], _Said]], ...] = (
     ("unhashable|hashable key", _unhashable),
     ("for merging", _saying("'<<' needs a mapping, as an alias (*) of one")),
     ("node content", _no_value),
-    ("alphabetic or numeric character|chomping or indentation|keys are not allowed|directive", _needs_quotes),
+    (
+        "alphabetic or numeric|chomping or indentation|keys are not allowed|directive|block scalar|an anchor|an alias",
+        _needs_quotes,
+    ),
 )
 """What the parser says -> what a person would."""
 

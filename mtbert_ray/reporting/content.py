@@ -14,6 +14,7 @@ from mtbert_ray.reporting.facts import facts_of, notes_of
 from mtbert_ray.reporting.front_points import FrontPoint, front_points, front_values
 from mtbert_ray.reporting.outcome import Outcome, setting_of
 from mtbert_ray.reporting.wording import counted, duration, joined, plain_name, quantity
+from mtbert_ray.task_metrics import task_metric
 
 _ENDS = {
     None: "still running",
@@ -168,7 +169,9 @@ def _why_no_front(outcome: Outcome) -> str:
 
 def _asked(outcome: Outcome, place: int) -> AskedObjective:
     name, objective = list(outcome.objectives.items())[place]
-    meaning = METRICS[name].meaning if name in METRICS else f"dev score of the task {name}"
+    task, dot, metric = name.partition(".")
+    own = f"{task_metric(metric).meaning} on the dev set of {task}" if dot else f"dev score of the task {name}"
+    meaning = METRICS[name].meaning if name in METRICS else own
     return AskedObjective(
         name=name,
         meaning=meaning,

@@ -7,7 +7,6 @@ from itertools import islice
 from pathlib import Path
 
 from mtbert_ray.config import ProbeConfig
-from mtbert_ray.config.file import problem_with_data_directory
 from mtbert_ray.config.places import Problems
 from mtbert_ray.config.yaml_lines import read_yaml_mapping
 from mtbert_ray.schema import Schema
@@ -74,8 +73,6 @@ def load_search_space(
         option = f"--data {data_directory}"
         fix(content, "data.source", "course", option, problems)
         fix(content, "data.directory", os.fspath(data_directory), option, problems)
-        if text := problem_with_data_directory(Path(data_directory)):
-            problems.add_option(option, text)
     if num_trials is not None:
         content["trials"] = num_trials
         problems.place_on_command_line(("trials",), f"--trials {num_trials}")

@@ -82,7 +82,9 @@ def _nearest(name: str, tasks: tuple[TaskSpec, ...]) -> str:
     listed = REGRESSION_METRICS if task.kind.is_regression else CLASSIFICATION_METRICS
     of_class = () if task.kind.is_regression else (f"{F1_OF_CLASS}CLASS",)
     allowed = ", ".join(f"{task.name}.{metric}" for metric in (*listed, *of_class))
-    near = did_you_mean(name, [known for known in metrics if known.startswith(f"{task.name}.")])
+    prefix = f"{task.name}."
+    own = [known.removeprefix(prefix) for known in metrics if known.startswith(prefix)]
+    near = did_you_mean(name.removeprefix(prefix), own, prefix=prefix)
     classes = f" with CLASS one of {', '.join(task.class_names)}" if of_class and task.class_names else ""
     return f"{near} ({task.name}, {allowed}{classes})"
 
