@@ -64,6 +64,9 @@ def problem_with_data_directory(directory: Path) -> str | None:
 
 def _load(model: type[Model], path: Path | None, overrides: Mapping[str, Any], data_directory: Path | None) -> Model:
     content, problems = ({}, Problems("--set")) if path is None else read_yaml_mapping(path)
+    if {"objectives", "search"} <= set(content):
+        command = f"`python -m mtbert_ray.sweep {path}`"
+        raise ConfigError([f"{path}: is a search space, with objectives and search; run it with {command}"])
     if data_directory is not None:
         overrides = {**overrides, "data.source": "course", "data.directory": str(data_directory)}
     at_sections = partial(_at_sections, model)

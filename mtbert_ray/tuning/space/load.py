@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
-from mtbert_ray.config import ProbeConfig
+from mtbert_ray.config import ProbeConfig, TrialConfig
 from mtbert_ray.config.places import Problems
 from mtbert_ray.config.yaml_lines import read_yaml_mapping
+from mtbert_ray.errors import ConfigError
 from mtbert_ray.schema import Schema
 from mtbert_ray.tuning.rungs import HalvingConfig
 from mtbert_ray.tuning.space.checks import (
@@ -39,6 +40,7 @@ from mtbert_ray.tuning.space.start_with import KeysOfSpace, check_start_points, 
 
 MAX_GRID = 10_000
 """Settings of the largest grid; more are better drawn than listed."""
+_OF_A_SPACE = {"name", "objectives", "search", "experiments", "fixed", "trials"}
 _SECTIONS: dict[str, type[Schema]] = {"resources": SweepResources, "halving": HalvingConfig, "probe": ProbeConfig}
 
 
@@ -65,6 +67,9 @@ def load_search_space(
         ConfigError: every mistake there is, each with its line or option.
     """
     content, problems = read_yaml_mapping(path, needed="a search space needs name, objectives, search and trials")
+    if not _OF_A_SPACE & content.keys() and (TrialConfig.model_fields.keys() - {"seed", "resources"}) & content.keys():
+        command = f"`python -m mtbert_ray.train --config {path}`"
+        raise ConfigError([f"{path}: is the configuration of one trial and no search space; run it with {command}"])
     if content.get("search") == {} and "experiments" not in content:
         problems.add(("search",), "search is empty; it needs at least one parameter")
     flatten_sections(content, problems)

@@ -148,3 +148,19 @@ def test_no_message_shows_a_regular_expression_or_pydantic_s_words(tmp_path, key
             assert not [
                 word for word in ("^[", "]*$", "Input should", "Field required", "permitted") if word in problem
             ]
+
+
+def test_a_space_given_to_train_and_a_trial_given_to_a_sweep(tmp_path):
+    space, config = tmp_path / "space.yaml", tmp_path / "config.yaml"
+    space.write_text("name: a\n" + REST)
+    config.write_text(CONFIG)
+    with pytest.raises(ConfigError) as caught:
+        load_config(space)
+    command = f"`python -m mtbert_ray.sweep {space}`"
+    assert str(caught.value) == f"{space}: is a search space, with objectives and search; run it with {command}"
+    with pytest.raises(ConfigError) as caught:
+        load_search_space(config)
+    command = f"`python -m mtbert_ray.train --config {config}`"
+    assert str(caught.value) == (
+        f"{config}: is the configuration of one trial and no search space; run it with {command}"
+    )
