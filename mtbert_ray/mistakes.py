@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from mtbert_ray.errors import did_you_mean
+from mtbert_ray.wanted import sentence_of, wanted
 
 Keys = tuple[int | str, ...]
 """From the top of what was checked down: `("tasks", 1, "source", "dev")`."""
@@ -223,7 +224,7 @@ def _mistake(keys: Keys, details: Sequence[ErrorDetails], annotation: object, co
         allowed = next((tuple(model.model_fields) for model in models if keys[-1] not in model.model_fields), ())
         return Mistake(keys=keys, kind="unknown", text="", allowed=allowed)
     if first["type"] == "json_invalid":
-        return Mistake(keys=keys, kind="sentence", text=_sentence(first))
+        return Mistake(keys=keys, kind="sentence", text=sentence_of(first))
     if first["type"] == "missing":
         if isinstance(keys[-1], int):  # Of a list that must have so many items.
             return Mistake(
@@ -235,7 +236,7 @@ def _mistake(keys: Keys, details: Sequence[ErrorDetails], annotation: object, co
         kinds = [str(model.model_fields["kind"].default) for model in _models_at(annotation, content, keys)]
         text = f"has {shown_briefly(got['kind'])}{did_you_mean(got['kind'], kinds)} ({', '.join(kinds)})"
         return Mistake(keys=(*keys, "kind"), kind="value", text=text)
-    sentences = [_sentence(detail) for detail in details if detail["type"] in ("value_error", "assertion_error")]
+    sentences = [sentence_of(detail) for detail in details if detail["type"] in ("value_error", "assertion_error")]
     if sentences and not sentences[0].startswith(("must ", "has ")):
         return _of_a_rule(keys, sentences[0], annotation, got, content)
     if sentences and sentences[0].startswith("has "):
@@ -263,10 +264,6 @@ def _of_a_rule(keys: Keys, sentence: str, annotation: object, got: object, conte
     return Mistake(keys=keys, kind="sentence", text=sentence)
 
 
-def _sentence(detail: ErrorDetails) -> str:
-    return detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-
-
 def _wrong_value(got: object, details: Sequence[ErrorDetails]) -> str:
     """Return what is wrong with one value; of a union there is one detail a member."""
     named = [detail for detail in details if detail["type"] in ("literal_error", "enum")]
@@ -289,50 +286,3 @@ def _joined(wants: Sequence[str]) -> str:
 def _names(expected: str) -> list[str]:
     """Return the names in pydantic's `'a', 'b' or 'c'`."""
     return [name.strip("'") for name in expected.replace(" or ", ", ").split(", ")]
-
-
-def wanted(detail: ErrorDetails) -> str:
-    """Return what a value must be, as `must be a whole number`, in the place of pydantic's words."""
-    if detail["type"] in _WANTED:
-        return _WANTED[detail["type"]]
-    if detail["type"] in _COUNTED:
-        key, bound, unit = _COUNTED[detail["type"]]
-        count = detail["ctx"][key]
-        if count == 1 and bound == "at least" and unit == "character":
-            return "must not be empty"
-        return f"must have {bound} {count} {unit}{'' if count == 1 else 's'}"
-    if detail["type"] in _BOUNDS:
-        key, words = _BOUNDS[detail["type"]]
-        return f"must be {words} {detail['ctx'][key]:g}"
-    return _sentence(detail).replace("Input should be", "must be")
-
-
-_WANTED = {
-    **dict.fromkeys(("int_type", "int_parsing", "int_from_float", "int_parsing_size"), "must be a whole number"),
-    **dict.fromkeys(("float_type", "float_parsing"), "must be a number"),
-    "finite_number": "must be a finite number",
-    **dict.fromkeys(("string_type", "string_sub_type"), "must be a text"),
-    "string_unicode": "must be a text",
-    **dict.fromkeys(("bool_type", "bool_parsing"), "must be true or false"),
-    **dict.fromkeys(("tuple_type", "list_type", "set_type", "frozen_set_type"), "must be a list"),
-    **dict.fromkeys(
-        ("dict_type", "model_type", "model_attributes_type", "mapping_type", "dataclass_type"), "must be a mapping"
-    ),
-    "none_required": "must be null",
-    "recursion_loop": "must not contain itself",
-}
-"""Type of pydantic's error -> what the value must be."""
-
-_COUNTED = {
-    "too_short": ("min_length", "at least", "item"),
-    "too_long": ("max_length", "at most", "item"),
-    "string_too_short": ("min_length", "at least", "character"),
-    "string_too_long": ("max_length", "at most", "character"),
-}
-
-_BOUNDS = {
-    "greater_than": ("gt", "greater than"),
-    "greater_than_equal": ("ge", "greater than or equal to"),
-    "less_than": ("lt", "less than"),
-    "less_than_equal": ("le", "less than or equal to"),
-}
