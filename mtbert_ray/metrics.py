@@ -4,13 +4,20 @@ A task's own score has the task's name (`sst`, `quora`, `sts` or a user's), so i
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pydantic import model_validator
 
 from mtbert_ray.schema import Schema
-from mtbert_ray.task_metrics import Direction, task_metric
+from mtbert_ray.task_metrics import (
+    CLASSIFICATION_METRICS,
+    F1_OF_CLASS,
+    REGRESSION_METRICS,
+    Direction,
+    problem_with_metric,
+    task_metric,
+)
 from mtbert_ray.tasks import TaskSpec
 
 OverTime = Literal["varies", "fixed", "peak", "total"]
@@ -28,22 +35,38 @@ class Metric:
     meaning: str
     needs_gpu: bool = False
     over_time: OverTime = "varies"
+    worst: float | None = None
+    """What no trial can be worse than; none where there is no such value."""
     best: float | None = None
     """What no trial can be better than; none where there is no such value."""
+    reaches_best: bool = True
+    """Whether a trial can have the best value itself: no training takes 0 seconds."""
+    is_a_matter_of_taste: bool = False
+    """Whether it makes sense to want it the other way round as well."""
+
+    def bounds(self, direction: Direction) -> tuple[float | None, float | None]:
+        """Return the worst and the best value, for whoever wants it in this direction."""
+        return (self.worst, self.best) if direction == self.direction else (self.best, self.worst)
 
 
 METRICS: dict[str, Metric] = {
-    "dev_score": Metric(unit="", direction="maximise", meaning="plain mean of the tasks' dev scores", best=1.0),
-    "leaderboard_score": Metric(
-        unit="", direction="maximise", meaning="mean with (r + 1) / 2 in place of a correlation r", best=1.0
+    "dev_score": Metric(
+        unit="", direction="maximise", meaning="plain mean of the tasks' dev scores", worst=-1.0, best=1.0
     ),
-    "train_loss": Metric(unit="", direction="minimise", meaning="mean training loss of the epoch"),
+    "leaderboard_score": Metric(
+        unit="", direction="maximise", meaning="mean with (r + 1) / 2 in place of a correlation r", worst=0.0, best=1.0
+    ),
+    "train_loss": Metric(
+        unit="", direction="minimise", meaning="mean training loss of the epoch", best=0.0, reaches_best=False
+    ),
     "peak_memory_gib": Metric(
         unit="GiB",
         direction="minimise",
         meaning="largest over ranks of what this trial's process held on its GPU",
         needs_gpu=True,
         over_time="peak",
+        best=0.0,
+        reaches_best=False,
     ),
     "peak_allocated_gib": Metric(
         unit="GiB",
@@ -51,18 +74,26 @@ METRICS: dict[str, Metric] = {
         meaning="largest over ranks of the allocator's own peak",
         needs_gpu=True,
         over_time="peak",
+        best=0.0,
+        reaches_best=False,
     ),
     "gpu_utilisation_mean": Metric(
         unit="%",
         direction="maximise",
         meaning="GPU utilisation while training, mean over time and ranks",
         needs_gpu=True,
+        worst=0.0,
+        best=100.0,
+        is_a_matter_of_taste=True,
     ),
     "gpu_utilisation_peak": Metric(
         unit="%",
         direction="maximise",
         meaning="GPU utilisation while training, highest over time and ranks",
         needs_gpu=True,
+        worst=0.0,
+        best=100.0,
+        is_a_matter_of_taste=True,
     ),
     "energy_kj": Metric(
         unit="kJ",
@@ -70,37 +101,80 @@ METRICS: dict[str, Metric] = {
         meaning="integral of GPU power over all ranks while training",
         needs_gpu=True,
         over_time="total",
+        best=0.0,
+        reaches_best=False,
     ),
     "gpu_seconds": Metric(
-        unit="s", direction="minimise", meaning="training time times the GPUs held", needs_gpu=True, over_time="total"
+        unit="s",
+        direction="minimise",
+        meaning="training time times the GPUs held",
+        needs_gpu=True,
+        over_time="total",
+        best=0.0,
+        reaches_best=False,
     ),
     "peak_rss_gib": Metric(
         unit="GiB",
         direction="minimise",
         meaning="largest over ranks of the process's resident memory",
         over_time="peak",
+        best=0.0,
+        reaches_best=False,
     ),
-    "cpu_seconds": Metric(unit="s", direction="minimise", meaning="processor time of all ranks", over_time="total"),
+    "cpu_seconds": Metric(
+        unit="s",
+        direction="minimise",
+        meaning="processor time of all ranks",
+        over_time="total",
+        best=0.0,
+        reaches_best=False,
+    ),
     "train_seconds": Metric(
-        unit="s", direction="minimise", meaning="wall time spent in training steps", over_time="total"
+        unit="s",
+        direction="minimise",
+        meaning="wall time spent in training steps",
+        over_time="total",
+        best=0.0,
+        reaches_best=False,
     ),
     "eval_seconds": Metric(
-        unit="s", direction="minimise", meaning="wall time spent scoring the dev sets", over_time="total"
+        unit="s",
+        direction="minimise",
+        meaning="wall time spent scoring the dev sets",
+        over_time="total",
+        best=0.0,
+        reaches_best=False,
     ),
     "train_once_seconds": Metric(
         unit="s",
         direction="minimise",
         meaning="of train_seconds, what is done once and not in every epoch: a frozen encoder's work on the rows",
         over_time="fixed",
+        best=0.0,
     ),
     "eval_once_seconds": Metric(
-        unit="s", direction="minimise", meaning="of eval_seconds, the same for the dev rows", over_time="fixed"
+        unit="s",
+        direction="minimise",
+        meaning="of eval_seconds, the same for the dev rows",
+        over_time="fixed",
+        best=0.0,
     ),
     "trainable_parameters": Metric(
-        unit="", direction="minimise", meaning="parameters that the optimiser changes", over_time="fixed"
+        unit="",
+        direction="minimise",
+        meaning="parameters that the optimiser changes",
+        over_time="fixed",
+        best=0.0,
+        reaches_best=False,
     ),
     "trainable_percent": Metric(
-        unit="%", direction="minimise", meaning="their share of all parameters", over_time="fixed"
+        unit="%",
+        direction="minimise",
+        meaning="their share of all parameters",
+        over_time="fixed",
+        worst=100.0,
+        best=0.0,
+        reaches_best=False,
     ),
 }
 """What every trial reports, beside one score a task. Metrics that need a GPU are null without one."""
@@ -125,14 +199,55 @@ RESERVED_NAMES = frozenset(METRICS) | {
 
 
 def known_metrics(tasks: Iterable[TaskSpec]) -> dict[str, Metric]:
-    """Return `METRICS` with one score a task in front."""
-    scores = {
-        task.name: Metric(
-            unit="", direction="maximise", meaning=f"{task.metric} on the dev set of {task.name}", best=1.0
-        )
-        for task in tasks
-    }
-    return scores | METRICS
+    """Return `METRICS` with one score a task in front (`topic`), and behind them what else a task can be scored by.
+
+    These are named `topic.f1_macro`, `topic.f1.CLASS`; a trial reports those that the task's `metrics` name.
+    """
+    tasks = tuple(tasks)
+    scores = {task.name: _as_metric(task, task.metric) for task in tasks}
+    others = {f"{task.name}.{metric}": _as_metric(task, metric) for task in tasks for metric in _metrics_of(task)}
+    has_correlation = any(task_metric(task.metric).worst == -1 for task in tasks)
+    dev_score = replace(METRICS["dev_score"], worst=-1.0 if has_correlation else 0.0)
+    return scores | METRICS | {"dev_score": dev_score} | others
+
+
+def metric_of_task(name: str, tasks: Iterable[TaskSpec]) -> tuple[TaskSpec, str] | None:
+    """Return the task and the metric that `topic.f1_macro` names, or none where it names no task and metric."""
+    task_name, dot, metric = name.partition(".")
+    for task in tasks:
+        if dot and task.name == task_name and _problem_with(task, metric) is None:
+            return task, metric
+    return None
+
+
+def completed_with(task: TaskSpec, metric: str) -> TaskSpec:
+    """Return the same task, scored by one metric more; the metric of its score stays the first."""
+    if metric in task.metrics:
+        return task
+    return task.model_copy(update={"metrics": (*task.metric_names, *({metric} - {*task.metric_names}))})
+
+
+def _metrics_of(task: TaskSpec) -> list[str]:
+    listed = REGRESSION_METRICS if task.kind.is_regression else CLASSIFICATION_METRICS
+    of_classes = () if task.kind.is_regression else tuple(f"{F1_OF_CLASS}{name}" for name in task.class_names)
+    return list(dict.fromkeys((*task.metric_names, *listed, *of_classes)))
+
+
+def _as_metric(task: TaskSpec, name: str) -> Metric:
+    metric = task_metric(name)
+    of_class = f", {name.removeprefix(F1_OF_CLASS)}," if name.startswith(F1_OF_CLASS) else ""
+    return Metric(
+        unit="",
+        direction=metric.direction,
+        meaning=f"{metric.meaning}{of_class} on the dev set of {task.name}",
+        worst=metric.worst,
+        best=metric.best,
+    )
+
+
+def _problem_with(task: TaskSpec, metric: str) -> str | None:
+    classes = task.class_names if task.knows_its_classes else None
+    return problem_with_metric(metric, is_regression=task.kind.is_regression, classes=classes)
 
 
 def whole_run(metrics: Metrics, *, share: float) -> dict[str, MetricValue]:

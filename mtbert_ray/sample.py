@@ -36,9 +36,7 @@ def sample(
 
     try:
         overrides = dict(parse_assignment(text) for text in set_ or [])
-        if data is not None:
-            overrides |= {"data.source": "course", "data.directory": str(data)}
-        config = load_sample_config(topics, overrides)
+        config = load_sample_config(topics, overrides, data_directory=data)
         check_target(out, config.task)
         with Progress(console=Console(stderr=True), transient=True) as progress:
             bar = progress.add_task("loading data and model", total=None)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
+from mtbert_ray.names import TaskName
 from mtbert_ray.schema import Schema
 from mtbert_ray.task_metrics import problem_with_metric, task_metric
 
@@ -141,7 +142,7 @@ def _as_names(value: object) -> object:
     """Read numbers among the names of classes as text."""
     if isinstance(value, list | tuple):
         if wrong := [item for item in value if isinstance(item, bool) or not isinstance(item, str | int)]:
-            raise ValueError(f"classes has {wrong[0]!r}; a name must be a text (in quotes) or a whole number")
+            raise ValueError(f"has {wrong[0]!r}; a name must be a text (in quotes) or a whole number")
         return tuple(str(item).strip() for item in value)
     return value
 
@@ -149,7 +150,7 @@ def _as_names(value: object) -> object:
 class TaskSpec(Schema):
     """One task of the multitask model."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    name: TaskName
     """Names the head, the metric and the columns of the report."""
     kind: TaskKind
     classes: Annotated[tuple[str, ...] | None, BeforeValidator(_as_names)] = Field(default=None, min_length=2)
@@ -305,6 +306,8 @@ def _by_name(value: object) -> object:
         if value not in KNOWN_TASKS:
             raise ValueError(f"unknown task '{value}' (known by name: {', '.join(KNOWN_TASKS)}; others need a mapping)")
         return KNOWN_TASKS[value]
+    if not isinstance(value, Mapping | TaskSpec):
+        raise ValueError(f"must be a known name ({', '.join(KNOWN_TASKS)}) or a mapping with name, kind and source")
     return value
 
 

@@ -38,9 +38,7 @@ def train(
     folder = out or Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}"
     try:
         overrides = dict(parse_assignment(text) for text in set_ or [])
-        if data is not None:
-            overrides |= {"data.source": "course", "data.directory": str(data)}
-        trial = load_config(config, overrides)
+        trial = load_config(config, overrides, data_directory=data)
         for key, reason in without_effect(trial).items():
             warnings.warn(f"{key} has no effect: {reason}", stacklevel=1)
         with Progress(console=Console(stderr=True), transient=True) as progress:

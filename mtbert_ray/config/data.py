@@ -32,7 +32,7 @@ class DataConfig(Schema):
     @model_validator(mode="after")
     def _course_has_a_directory(self) -> Self:
         if self.source == "course" and self.directory is None:
-            raise ValueError("source 'course' needs directory: the folder of the course's files (or --data DIR)")
+            raise ValueError("source 'course' needs directory; give --data DIR, the folder of the course's files")
         return self
 
     def max_train_rows_of(self, task_name: str) -> int | None:

@@ -7,6 +7,8 @@ from mtbert_ray.errors import ConfigError
 
 KeyPath = tuple[str, ...]
 """Keys from the top down."""
+PlaceOf = Callable[[KeyPath], str]
+"""Keys from the top down -> `file:line`, for a message."""
 Split = Callable[[KeyPath, str], Sequence[str]]
 """(where a mapping stands, one of its keys) -> the parts of the key: a dot may belong to a name, as in `Web 2.0`."""
 
@@ -16,7 +18,7 @@ def at_every_dot(path: KeyPath, key: str) -> list[str]:
     return key.split(".")
 
 
-def nest(dotted: Mapping[str, Any], where: str | None = None, *, split: Split = at_every_dot) -> dict[str, Any]:
+def nest(dotted: Mapping[str, Any], place_of: PlaceOf | None = None, *, split: Split = at_every_dot) -> dict[str, Any]:
     """Turn dotted keys into nested dicts: `{"adapter.rank": 8}` into `{"adapter": {"rank": 8}}`.
 
     Plain keys with mappings are merged with dotted ones: `{"adapter": {"kind": "lora"}, "adapter.rank": 8}`. Of the
@@ -24,30 +26,32 @@ def nest(dotted: Mapping[str, Any], where: str | None = None, *, split: Split = 
 
     Args:
         dotted: as read.
-        where: the file, for a message.
+        place_of: tells where a key stands, for a message.
         split: takes keys apart.
 
     Raises:
         ConfigError: a key has a value and keys below it: `{"adapter": 3, "adapter.rank": 8}`.
     """
-    return lay_over({}, dotted, where, split=split)
+    return lay_over({}, dotted, place_of, split=split)
 
 
 def lay_over(
-    nested: dict[str, Any], dotted: Mapping[str, Any], where: str | None, *, split: Split = at_every_dot
+    nested: dict[str, Any], dotted: Mapping[str, Any], place_of: PlaceOf | None, *, split: Split = at_every_dot
 ) -> dict[str, Any]:
     """Put dotted keys into nested dicts, in place, and return these. Arguments and errors as of `nest`."""
-    conflicts: dict[str, object] = {}
+    conflicts: dict[KeyPath, object] = {}
     _put_all(nested, dotted, (), split, conflicts)
     if conflicts:
-        place = "" if where is None else f"{where}: "
-        text = "{}'{}' has the value {!r} and keys below it; keep one of the two"
-        raise ConfigError([text.format(place, key, value) for key, value in conflicts.items()])
+        problems = []
+        for path, value in conflicts.items():
+            place = "" if place_of is None else f"{place_of(path)}: "
+            problems.append(f"{place}'{'.'.join(path)}' has the value {value!r} and keys below it; keep one of the two")
+        raise ConfigError(problems)
     return nested
 
 
 def _put_all(
-    target: dict[str, Any], dotted: Mapping[Any, Any], path: KeyPath, split: Split, conflicts: dict[str, object]
+    target: dict[str, Any], dotted: Mapping[Any, Any], path: KeyPath, split: Split, conflicts: dict[KeyPath, object]
 ) -> None:
     for key, value in dotted.items():
         # A key that is no text, as 3, is none of ours: as a text it is refused like other unknown ones.
@@ -60,16 +64,16 @@ def _put_all(
         if isinstance(value, Mapping):
             _put_all(_section(below, place, conflicts), value, place, split, conflicts)
         elif isinstance(below.get(leaf), dict):
-            conflicts[".".join(place)] = value
+            conflicts[place] = value
         else:
             below[leaf] = value
 
 
-def _section(target: dict[str, Any], place: KeyPath, conflicts: dict[str, object]) -> dict[str, Any]:
+def _section(target: dict[str, Any], place: KeyPath, conflicts: dict[KeyPath, object]) -> dict[str, Any]:
     section = target.setdefault(place[-1], {})
     if isinstance(section, dict):
         return section
-    conflicts[".".join(place)] = section
+    conflicts[place] = section
     return {}
 
 

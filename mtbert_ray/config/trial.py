@@ -76,12 +76,13 @@ class TrialConfig(FiniteSchema):
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
         names = [task.name for task in self.tasks]
-        if len(set(names)) < len(names):
-            raise ValueError(f"tasks {names} must have different names")
-        if taken := sorted({*names} & RESERVED_NAMES):
-            raise ValueError(
-                f"tasks cannot be named {', '.join(taken)}: a report or a prediction file has that name already"
-            )
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                first = names.index(name)
+                raise ValueError(f"tasks.{index} has the name '{name}', as tasks.{first} has; names must be different")
+            if name in RESERVED_NAMES:
+                taken = "a report or a prediction file has that name already"
+                raise ValueError(f"tasks.{index} cannot be named {name}: {taken}; choose another")
         if isinstance(self.hidden_layers, dict):
             if set(self.hidden_layers) != set(names):
                 raise ValueError(f"hidden_layers names {sorted(self.hidden_layers)}, the tasks are {sorted(names)}")

@@ -6,10 +6,11 @@ Knows nothing of HTML, Markdown and files.
 from collections.abc import Iterator
 
 from mtbert_ray.pareto.objectives import reference_losses
+from mtbert_ray.pareto.reference import unreached_references
 from mtbert_ray.records import SweepRecord
 from mtbert_ray.reporting.outcome import Outcome, status_of
 from mtbert_ray.reporting.sessions import last_heard_of, moment, seconds_run, session_notes
-from mtbert_ray.reporting.wording import counted, duration
+from mtbert_ray.reporting.wording import counted, duration, plain_name, quantity
 
 
 def facts_of(sweep: SweepRecord) -> tuple[tuple[str, str], ...]:
@@ -61,7 +62,10 @@ def notes_of(outcome: Outcome) -> tuple[str, ...]:
     )
     if outcome.objectives and unmeasured:
         notes.append(f"{counted(unmeasured, 'finished trial')} could not be compared: an objective was not measured.")
-    if outcome.front and not (outcome.front_losses < reference_losses(outcome.objectives)).all(axis=1).any():
+    if gaps := _gaps_to_reference(outcome):
+        yet = "" if outcome.sweep.finished else " yet"
+        notes.append(f"No trial is better than the reference{yet}, so the hypervolume is 0: {'; '.join(gaps)}.")
+    elif outcome.front and not (outcome.front_losses < reference_losses(outcome.objectives)).all(axis=1).any():
         notes.append("No trial on the front is better than the reference in every objective.")
     return tuple(notes)
 
@@ -80,6 +84,14 @@ def _without_value(sweep: SweepRecord) -> Iterator[str]:
             trials.setdefault(words, []).append(trial.trial_id)
     for words, trial_ids in trials.items():
         yield f"{', '.join(trial_ids)}: {words}."
+
+
+def _gaps_to_reference(outcome: Outcome) -> list[str]:
+    objectives = outcome.objectives
+    return [
+        f"best {plain_name(name)} {quantity(name, best)}, reference {quantity(name, objectives[name].reference)}"
+        for name, best in unreached_references(objectives, outcome.sweep.trials).items()
+    ]
 
 
 def _wall_time(sweep: SweepRecord) -> str:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
-from ruamel.yaml.error import YAMLError
 
 from mtbert_ray.config import ProbeConfig
+from mtbert_ray.config.yaml_lines import read_value
 from mtbert_ray.errors import ConfigError, did_you_mean
 from mtbert_ray.metrics import Objectives
 from mtbert_ray.mistakes import problems_of
@@ -23,7 +23,6 @@ from mtbert_ray.simulation.recorded import Recorded, read_recorded
 from mtbert_ray.simulation.rules import Costs, rules_of
 from mtbert_ray.tuning.rungs import HalvingConfig, rung_levels
 from mtbert_ray.tuning.space import SearchSpace
-from mtbert_ray.tuning.space.file import read_value
 
 DEFAULT_RULES = ("fifo", "pareto")
 OUTPUTS = (".csv", ".json")
@@ -146,13 +145,13 @@ def _halving(overrides: Sequence[str]) -> tuple[HalvingConfig, list[str]]:
             mistakes.append(f"--set {text}: must be KEY=VALUE, as in --set grace=2")
             continue
         try:
-            values[key.strip()] = read_value(value)
-        except YAMLError:
-            mistakes.append(f"--set {text}: {value!r} is not YAML")
+            values[key.strip()] = read_value(value, f"--set {text}")
+        except ConfigError as error:
+            mistakes += error.problems
     try:
         return HalvingConfig.model_validate(values), mistakes
     except ValidationError as error:
-        return HalvingConfig(), [*mistakes, *problems_of(error, "--set", HalvingConfig)]
+        return HalvingConfig(), [*mistakes, *problems_of(error, "--set", HalvingConfig, values)]
 
 
 def _setups(

@@ -133,8 +133,10 @@ def read_checkpoint_config(folder: Path) -> TrialConfig:
         CheckpointError: the folder is not a checkpoint.
     """
     path = folder / CHECKPOINT_CONFIG_NAME
+    text = ""
     try:
-        return TrialConfig.model_validate_json(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        return TrialConfig.model_validate_json(text)
     except OSError as error:
         below = folder / "checkpoint"
         if (below / CHECKPOINT_CONFIG_NAME).exists():
@@ -142,7 +144,8 @@ def read_checkpoint_config(folder: Path) -> TrialConfig:
         what = f"not a checkpoint (no {CHECKPOINT_CONFIG_NAME})" if folder.exists() else "no such folder"
         raise CheckpointError(f"{folder}: {what}; give a folder like reports/NAME/trials/ID/checkpoint") from error
     except ValidationError as error:
-        problems = problems_of(error, str(path), TrialConfig)
+        is_json = all(detail["type"] != "json_invalid" for detail in error.errors())
+        problems = problems_of(error, str(path), TrialConfig, json.loads(text) if is_json else text)
         raise CheckpointError("\n".join([f"{path}: not the configuration of a checkpoint:", *problems])) from error
     except UnicodeDecodeError as error:
         raise CheckpointError(f"{path}: not the configuration of a checkpoint: {error}") from error

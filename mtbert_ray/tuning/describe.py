@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping
 
 from mtbert_ray.metrics import Objective
+from mtbert_ray.mistakes import shown
 from mtbert_ray.tuning.inputs import RowCounts
 from mtbert_ray.tuning.plan import Plan
 from mtbert_ray.tuning.rungs import Rungs
 from mtbert_ray.tuning.space import SearchSpace
 from mtbert_ray.tuning.space.experiments import EXPERIMENT
-from mtbert_ray.tuning.space.fields import shown
 from mtbert_ray.tuning.space.parameters import Choice, FloatRange, IntRange, Parameter
 
 

@@ -162,7 +162,7 @@ class Foresight:
         """Return the best that an open objective can come to; none where nothing bounds it."""
         objective, metric = self._objectives[name], self._metrics.get(name)
         best = objective.attainable
-        if best is None and metric is not None and metric.direction == objective.direction:
+        if best is None and metric is not None and metric.reaches_best and metric.direction == objective.direction:
             best = metric.best
         now = metrics.get(name)
         if best is None or now is None or not math.isfinite(now):

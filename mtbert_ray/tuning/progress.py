@@ -14,6 +14,7 @@ from rich.text import Text
 from mtbert_ray.metrics import Metrics, Objectives
 from mtbert_ray.pareto.hypervolume import hypervolume
 from mtbert_ray.pareto.objectives import is_feasible, reference_losses, to_losses
+from mtbert_ray.pareto.reference import unreached_references
 from mtbert_ray.records import TrialRecord, as_scalar
 
 
@@ -41,6 +42,8 @@ class SweepProgress:
     stopped: int = 0
     failed: int = 0
     _losses: list[npt.NDArray[np.float64]] = field(default_factory=list)
+    _ended: list[TrialRecord] = field(default_factory=list)
+    _said_unreached: str | None = None
     _started: float = field(default_factory=time.monotonic)
     _live: Live | None = None
 
@@ -74,6 +77,10 @@ class SweepProgress:
     def epoch_finished(self, trial_id: str, metrics: Metrics) -> None:
         """Show an epoch that has been appended to the trial's record."""
         self._say(f"{trial_id} epoch {_epoch_of(self.running[trial_id])}: {self._scores(metrics)}")
+        unreached = self.unreached()
+        if unreached not in (None, self._said_unreached):
+            self._say(f"{unreached}")
+        self._said_unreached = unreached
 
     def trial_ended(self, trial_id: str) -> None:
         """Count a trial whose record says that it finished, was stopped or failed."""
@@ -89,6 +96,7 @@ class SweepProgress:
 
     def _count(self, trial: TrialRecord) -> None:
         self.done += 1
+        self._ended.append(trial)
         self.failed += trial.status == "failed"
         self.stopped += trial.status == "stopped" and trial.stop_kind not in (None, "sweep")
         losses = to_losses(trial.metrics, self.objectives)
@@ -107,7 +115,18 @@ class SweepProgress:
         if left is not None:
             parts.append(f"about {_duration(left)} left")
         parts.append(f"hypervolume {self.hypervolume():.4g}")
-        return ", ".join(parts)
+        self._said_unreached = self.unreached()
+        unreached = f"; {self._said_unreached}" if self._said_unreached else ""
+        return f"{', '.join(parts)}{unreached}"
+
+    def unreached(self) -> str | None:
+        """Return that no trial is better than the reference yet, and in what; none where one is, or without scores."""
+        unreached = unreached_references(self.objectives, [*self._ended, *self.running.values()])
+        gaps = [
+            f"best {name} {_number(best)}, reference {self.objectives[name].reference:g}"
+            for name, best in unreached.items()
+        ]
+        return f"no trial is better than the reference yet: {'; '.join(gaps)}" if gaps else None
 
     def hypervolume(self) -> float:
         """Return the hypervolume of the finished, feasible trials, in the product of the objectives' units."""

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from mtbert_ray.cluster.inventory import cluster_capacity, local_capacity
 from mtbert_ray.cluster.session import cluster_address, ray_session
+from mtbert_ray.config.file import problem_with_data_directory
 from mtbert_ray.config.without_effect import never_with_effect
 from mtbert_ray.errors import ConfigError, JournalError
 from mtbert_ray.journal import read_journal, refuse_used_folder, writing_alone
@@ -116,12 +117,7 @@ def _asked(request: SweepRequest) -> _Asked:
         return _asked_to_go_on(request, request.resume_folder)
     if request.space_file is None:
         raise ConfigError(["give the YAML of a search space, or --resume FOLDER to go on with a sweep"])
-    space = load_search_space(
-        request.space_file,
-        overrides=request.overrides,
-        data_directory=None if request.data is None else str(request.data),
-        num_trials=request.num_trials,
-    )
+    space = _loaded(request, request.space_file)
     # Whoever goes on with this sweep may do so from another folder.
     space, found = with_classes_found(with_absolute_paths(space))
     for key, reason in never_with_effect(space.example_configs()).items():
@@ -129,6 +125,24 @@ def _asked(request: SweepRequest) -> _Asked:
     folder = request.out or Path("reports") / f"{space.name}-{datetime.now():%Y%m%d-%H%M%S}"
     refuse_used_folder(folder)
     return _Asked(space=space, folder=folder, earlier=None, num_left=space.num_trials, found=found)
+
+
+def _loaded(request: SweepRequest, space_file: Path) -> SearchSpace:
+    """Read the search space; a `--data` that is no folder is told with the mistakes in the file."""
+    text = None if request.data is None else problem_with_data_directory(request.data)
+    of_data = [] if text is None else [f"--data {request.data}: {text}"]
+    try:
+        space = load_search_space(
+            space_file,
+            overrides=request.overrides,
+            data_directory=None if request.data is None else str(request.data),
+            num_trials=request.num_trials,
+        )
+    except ConfigError as error:
+        raise ConfigError([*error.problems, *of_data]) from error
+    if of_data:
+        raise ConfigError(of_data)
+    return space
 
 
 def _asked_to_go_on(request: SweepRequest, folder: Path) -> _Asked:
@@ -147,7 +161,7 @@ def _asked_to_go_on(request: SweepRequest, folder: Path) -> _Asked:
         space = SearchSpace.model_validate(sweep.started.space)
     except ValidationError as error:
         where = f"{folder}: the search space of another version of this program"
-        raise ConfigError(problems_of(error, where, SearchSpace)) from error
+        raise ConfigError(problems_of(error, where, SearchSpace, sweep.started.space)) from error
     space = space.model_copy(update={"trials": request.num_trials or sweep.num_trials})
     num_left = num_to_run(sweep, space)
     if num_left == 0:

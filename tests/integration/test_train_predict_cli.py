@@ -123,12 +123,12 @@ def test_the_module_is_a_command(tmp_path):
     ("changes", "expected"),
     [
         ({"epoch": 3, "adapter.kind": "lroa"}, ["unknown key 'epoch'; did you mean 'epochs'?", "did you mean 'lora'?"]),
-        ({"epochs": "many"}, ["--set: epochs: Input should be a valid integer"]),
-        ({"epochs": "["}, ["--set epochs=[: the value is not YAML"]),
-        ({"adapter": 3}, ["--set: adapter: Input should be a valid dictionary"]),
+        ({"epochs": "many"}, ["--set: epochs has 'many'; must be a whole number"]),
+        ({"epochs": "["}, ["--set epochs=[: the '[' that opens here is not closed"]),
+        ({"adapter": 3}, ["--set: adapter has 3; must be a mapping"]),
         ({"encoder": "no/such-encoder"}, ["no/such-encoder"]),
         ({"adapter.kind": "lora", "adapter.target_modules": "[qeury]"}, ["qeury"]),
-        ({"data.source": "course"}, ["source 'course' needs directory"]),
+        ({"data.source": "course"}, ["source 'course' needs directory; give --data DIR"]),
     ],
 )
 def test_a_wrong_option_is_refused(tmp_path, changes, expected):
@@ -144,9 +144,9 @@ def test_an_option_without_a_value_is_refused(tmp_path, option):
 
 def test_a_config_that_is_not_there_or_holds_a_conflict_is_refused(tmp_path):
     path = tmp_path / "config.yaml"
-    refused(invoke(train_app, "--config", path, "--out", tmp_path / "run"), f"{path}: cannot be read")
+    refused(invoke(train_app, "--config", path, "--out", tmp_path / "run"), f"{path}: no such file")
     path.write_text("adapter: 3\nadapter.rank: 4\n")
-    conflict = f"{path}: 'adapter' has the value 3 and keys below it; keep one of the two"
+    conflict = f"{path}:1: 'adapter' has the value 3 and keys below it; keep one of the two"
     refused(invoke(train_app, "--config", path, "--out", tmp_path / "run"), conflict)
     assert not (tmp_path / "run").exists()
 

@@ -5,7 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from mtbert_ray.metrics import METRICS, RESERVED_NAMES, Objective, known_metrics, task_scores
+from mtbert_ray.metrics import (
+    METRICS,
+    RESERVED_NAMES,
+    Objective,
+    completed_with,
+    known_metrics,
+    metric_of_task,
+    task_scores,
+)
 from mtbert_ray.tasks import QUORA, SST, STS
 
 TASKS = (SST, QUORA, STS)
@@ -27,8 +35,39 @@ def test_the_mean_is_over_the_tasks_that_are_trained():
 
 def test_the_tasks_scores_stand_before_the_other_metrics():
     known = known_metrics(TASKS)
-    assert list(known)[:3] == ["sst", "quora", "sts"] and list(known)[3:] == list(METRICS)
-    assert known["sts"].meaning == "pearson on the dev set of sts" and known["sts"].direction == "maximise"
+    assert list(known)[:3] == ["sst", "quora", "sts"] and list(known)[3 : 3 + len(METRICS)] == list(METRICS)
+    assert known["sts"].meaning == "Pearson correlation on the dev set of sts"
+    assert known["sts"].direction == "maximise"
+
+
+def test_what_else_a_task_can_be_scored_by_stands_behind_them_with_direction_and_bounds():
+    known = known_metrics(TASKS)
+    assert list(known)[3 + len(METRICS) :][:4] == ["sst.accuracy", "sst.f1_macro", "sst.mcc", "sst.auroc"]
+    assert [(known[name].worst, known[name].best) for name in ("sst", "sst.f1.4", "sts", "sts.spearman")] == [
+        *((0.0, 1.0), (0.0, 1.0), (-1.0, 1.0), (-1.0, 1.0))
+    ]
+    assert (known["sts.mae"].direction, known["sts.mae"].worst, known["sts.mae"].best) == ("minimise", None, 0.0)
+    assert not {"sst.pearson", "sts.accuracy", "sst.f1.5", "quora.mae"} & set(known)
+    assert known["sst.f1.4"].meaning == "F1 of one class, 4, on the dev set of sst"
+
+
+def test_dev_score_is_never_below_zero_where_no_task_is_scored_by_a_correlation():
+    by_mcc = QUORA.model_copy(update={"metrics": ("mcc", "accuracy")})
+    assert [known_metrics(tasks)["dev_score"].worst for tasks in ((SST, QUORA), (SST, STS), (SST, by_mcc))] == [
+        0,
+        -1,
+        -1,
+    ]
+    assert {(metric.worst is None or metric.worst != metric.best) for metric in known_metrics(TASKS).values()} == {True}
+
+
+def test_a_task_is_completed_with_a_metric_behind_that_of_its_score():
+    assert completed_with(SST, "f1_macro").metrics == ("accuracy", "f1_macro")
+    assert completed_with(SST, "accuracy").metrics == ("accuracy",)
+    by_f1 = SST.model_copy(update={"metrics": ("f1_macro",)})
+    assert completed_with(by_f1, "mcc").metrics == ("f1_macro", "mcc") and completed_with(by_f1, "f1_macro") is by_f1
+    assert metric_of_task("sst.f1.3", TASKS) == (SST, "f1.3")
+    assert [metric_of_task(name, TASKS) for name in ("sst", "sst.", "sst.mae", "sst.f1.9", "no.mcc")] == [None] * 5
 
 
 def test_no_known_task_has_a_reserved_name_and_every_metric_has_one():

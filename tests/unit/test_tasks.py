@@ -34,9 +34,9 @@ def test_a_source_is_of_the_kind_that_its_keys_say():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"name": "Topic"}, "string_pattern_mismatch"),
-        ({"name": "a.b"}, "string_pattern_mismatch"),
-        ({"name": ""}, "string_pattern_mismatch"),
+        ({"name": "Topic"}, "must begin with a small letter .*, as topic"),
+        ({"name": "a.b"}, "hold only small letters, digits and _, as a_b"),
+        ({"name": ""}, "must begin with a small letter"),
         ({"classes": ["a", "b"]}, "num_classes is 3, but classes names 2"),
         ({"classes": ["a", "b", "a"]}, "classes names a twice"),
         ({"classes": ["a", "b", True]}, "a name must be a text"),

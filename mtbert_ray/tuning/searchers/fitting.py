@@ -6,9 +6,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from mtbert_ray.config import TrialConfig
+from mtbert_ray.mistakes import shown
 from mtbert_ray.records import TrialRecord
 from mtbert_ray.tuning.space.experiments import EXPERIMENT
-from mtbert_ray.tuning.space.fields import leaf_keys, shown
+from mtbert_ray.tuning.space.fields import leaf_keys
 from mtbert_ray.tuning.space.model import SearchSpace
 from mtbert_ray.tuning.space.parameters import YamlValue
 

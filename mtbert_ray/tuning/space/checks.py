@@ -1,16 +1,16 @@
-"""Checks every part of a search space but `search`: the plain keys, `resources`, `objectives` and `fixed`."""
+"""Checks parts of a search space: the plain keys, `resources` and the like, and `fixed`."""
 
 from collections.abc import Mapping
 
 from pydantic import ValidationError
 
 from mtbert_ray.config import TrialConfig
+from mtbert_ray.config.places import KeyPath, Problems
 from mtbert_ray.errors import did_you_mean
-from mtbert_ray.metrics import Metric, Objective, known_metrics
+from mtbert_ray.mistakes import mistakes_in, shown_briefly
 from mtbert_ray.schema import Schema
 from mtbert_ray.tasks import TaskSpec
-from mtbert_ray.tuning.space.fields import field_of, is_section, normalised, problem_with, shown, unknown_key
-from mtbert_ray.tuning.space.file import KeyPath, Problems
+from mtbert_ray.tuning.space.fields import add_problems, field_of, is_section, normalised, problem_with, unknown_key
 from mtbert_ray.tuning.space.parameters import YamlValue
 
 _NEEDED = {
@@ -31,8 +31,8 @@ def check_plain_keys(content: Mapping[str, YamlValue], model: type[Schema], prob
         if key not in model.model_fields:
             near = did_you_mean(key, model.model_fields)
             problems.add((key,), f"unknown key '{key}'{near} ({', '.join(model.model_fields)})")
-        elif key not in OPEN_KEYS and (text := problem_with(model, key, value)) is not None:
-            problems.add((key,), f"{key} {text}")
+        elif key not in OPEN_KEYS:
+            add_problems(model, key, value, (key,), problems)
     for key, meaning in _NEEDED.items():
         if key not in content and not (key == "search" and "experiments" in content):
             problems.add((), f"missing key '{key}': {meaning}")
@@ -47,15 +47,14 @@ def check_section(raw: YamlValue, model: type[Schema], path: KeyPath, problems: 
     """Return a group of keys as its model, or None with its mistakes in `problems`."""
     name = ".".join(path)
     if not isinstance(raw, dict):
-        problems.add(path, f"{name} has {shown(raw)}; must be a mapping with {', '.join(model.model_fields)}")
+        problems.add(path, f"{name} has {shown_briefly(raw)}; must be a mapping with {', '.join(model.model_fields)}")
         return None
     right = True
     for key, value in raw.items():
         if key not in model.model_fields:
             problems.add((*path, str(key)), unknown_key(model, str(key), f"{name}."))
             right = False
-        elif (text := problem_with(model, key, value)) is not None:
-            problems.add((*path, key), f"{name}.{key} {text}")
+        elif add_problems(model, key, value, (*path, key), problems):
             right = False
     for key, field in model.model_fields.items():
         if field.is_required() and key not in raw:
@@ -66,56 +65,8 @@ def check_section(raw: YamlValue, model: type[Schema], path: KeyPath, problems: 
     try:
         return model.model_validate(raw)
     except ValidationError as error:
-        for detail in error.errors():
-            problems.add(path, f"{name}: {detail['msg'].removeprefix('Value error, ')}")
+        problems.add_all(((part.place, part.said(name)) for part in mistakes_in(error, model, raw)), below=path)
         return None
-
-
-def check_objectives(raw: YamlValue, tasks: tuple[TaskSpec, ...], problems: Problems) -> dict[str, Objective]:
-    """Return the objectives that are right; the mistakes of the others go to `problems`."""
-    if not isinstance(raw, dict) or not raw:
-        problems.add(("objectives",), f"objectives has {shown(raw)}; must be a mapping of at least one metric")
-        return {}
-    metrics = known_metrics(tasks)
-    objectives = {}
-    for name, entry in raw.items():
-        path = ("objectives", str(name))
-        if name not in metrics:
-            near = did_you_mean(name, metrics)
-            problems.add(path, f"objectives has the unknown metric '{name}'{near} ({', '.join(metrics)})")
-            continue
-        objective = check_section(entry, Objective, path, problems)
-        if objective is not None:
-            assert isinstance(objective, Objective)
-            _check_stand_in(name, objective.without_gpu, metrics, problems)
-            _check_unique(name, objective.without_gpu, raw, problems)
-            objectives[name] = objective
-    return objectives
-
-
-def _check_stand_in(name: str, stand_in: str | None, metrics: Mapping[str, Metric], problems: Problems) -> None:
-    if stand_in is None:
-        return
-    path, place = ("objectives", name, "without_gpu"), f"objectives.{name}.without_gpu"
-    if stand_in not in metrics:
-        near = did_you_mean(stand_in, metrics)
-        problems.add(path, f"{place} has the unknown metric '{stand_in}'{near} ({', '.join(metrics)})")
-    elif not metrics[name].needs_gpu:
-        problems.add(path, f"{place}: {name} needs no GPU, so nothing stands in for it")
-    elif metrics[stand_in].needs_gpu:
-        problems.add(path, f"{place}: {stand_in} needs a GPU itself")
-    elif metrics[stand_in].unit != metrics[name].unit:
-        units = f"{name} is in {metrics[name].unit or 'no unit'}, {stand_in} in {metrics[stand_in].unit or 'no unit'}"
-        problems.add(path, f"{place}: {units}; a stand-in needs the same unit")
-
-
-def _check_unique(name: str, stand_in: str | None, raw: Mapping[str, YamlValue], problems: Problems) -> None:
-    others = {other: entry for other, entry in raw.items() if other != name}
-    taken = {entry.get("without_gpu") for entry in others.values() if isinstance(entry, dict)} | set(others)
-    if stand_in is not None and stand_in in taken:
-        place = f"objectives.{name}.without_gpu"
-        text = f"{place}: {stand_in} is another objective already; without a GPU there would be one axis fewer"
-        problems.add(("objectives", name, "without_gpu"), text)
 
 
 def check_fixed(
@@ -130,10 +81,8 @@ def check_fixed(
         elif field_of(TrialConfig, key) is None:
             problems.add(path, unknown_key(TrialConfig, key, "fixed."))
         elif is_section(TrialConfig, key):
-            problems.add(path, f"{name} has {shown(value)}; must be a mapping")
-        elif (text := problem_with(TrialConfig, key, value)) is not None:
-            problems.add(path, f"{name} {text}")
-        else:
+            problems.add(path, f"{name} has {shown_briefly(value)}; must be a mapping")
+        elif not add_problems(TrialConfig, key, value, path, problems):
             fixed[key] = value if key == "tasks" else normalised(TrialConfig, key, value)
         if key in searched:
             problems.add(

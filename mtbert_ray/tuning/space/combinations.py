@@ -9,9 +9,10 @@ from itertools import combinations
 
 from pydantic import ValidationError
 
+from mtbert_ray.config import TrialConfig
+from mtbert_ray.config.places import KeyPath, Problems
+from mtbert_ray.mistakes import mistakes_in, shown
 from mtbert_ray.tuning.space.experiments import EXPERIMENT
-from mtbert_ray.tuning.space.fields import shown
-from mtbert_ray.tuning.space.file import KeyPath, Problems
 from mtbert_ray.tuning.space.parameters import YamlValue
 
 Values = Mapping[str, YamlValue]
@@ -23,7 +24,8 @@ Build = Callable[[Values], object]
 class _Failure:
     values: Values
     reason: str
-    loc: tuple[str, ...]
+    keys: KeyPath
+    """What it is said of."""
 
 
 def check_combinations(draws: Sequence[Values], build: Build, problems: Problems) -> None:
@@ -36,7 +38,7 @@ def check_combinations(draws: Sequence[Values], build: Build, problems: Problems
         else:
             failures.append(failure)
     if failures and not passed and _is_fixed_wrong(failures, build):
-        problems.add(_fixed_place(failures[0].loc), f"no setting is valid: {failures[0].reason}")
+        _report_fixed(failures[0], problems)
         return
     for name in dict.fromkeys(values[EXPERIMENT] for values in draws if EXPERIMENT in values):
         alone = _failure_of({EXPERIMENT: name}, build)
@@ -63,17 +65,17 @@ def _failure_of(values: Values, build: Build) -> _Failure | None:
     try:
         build(values)
     except ValidationError as error:
-        detail = error.errors()[0]
-        loc = tuple(str(part) for part in detail["loc"])
-        message = detail["msg"].removeprefix("Value error, ")
-        return _Failure(values=values, reason=f"{'.'.join(loc)}: {message}" if loc else message, loc=loc)
+        mistake = mistakes_in(error, TrialConfig)[0]
+        return _Failure(values=values, reason=mistake.said(), keys=tuple(map(str, mistake.keys)))
     return None
 
 
-def _fixed_place(loc: tuple[str, ...]) -> KeyPath:
-    if loc[:1] == ("resources",):
-        return loc
-    return ("fixed", f"{loc[0]}.source") if loc == ("data",) else ("fixed", ".".join(loc))
+def _report_fixed(failure: _Failure, problems: Problems) -> None:
+    if failure.keys[:1] in (("data",), ("tasks",)):  # Nothing that is searched is to do with it.
+        problems.add(("fixed", *failure.keys), f"fixed.{failure.reason}")
+        return
+    path = failure.keys if failure.keys[:1] == ("resources",) else ("fixed", *failure.keys)
+    problems.add(path, f"no setting is valid: {failure.reason}")
 
 
 def _has(values: Values, part: Values) -> bool:

@@ -5,10 +5,11 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
 
 from mtbert_ray.config import TrialConfig
+from mtbert_ray.config.places import Problems
 from mtbert_ray.errors import did_you_mean
+from mtbert_ray.mistakes import shown, shown_briefly
 from mtbert_ray.tuning.space.experiments import EXPERIMENT, SettledKeys
-from mtbert_ray.tuning.space.fields import field_of, problem_with, shown
-from mtbert_ray.tuning.space.file import Problems
+from mtbert_ray.tuning.space.fields import field_of, problem_with
 from mtbert_ray.tuning.space.parameters import FloatRange, Parameter, YamlValue
 
 
@@ -109,7 +110,7 @@ def _check_searched(
             listed = list(parameter.listed())
             near = did_you_mean(value, [item for item in listed if isinstance(item, str)])
             few = shown(listed)[1:-1].replace("'", "") if len(listed) <= 10 else f"{listed[0]} to {listed[-1]}"
-            problems.add(path, f"{name}.{other} has {shown(value)}, which {other} never takes{near} ({few})")
+            problems.add(path, f"{name}.{other} has {shown_briefly(value)}, which {other} never takes{near} ({few})")
 
 
 def _check_settled(

@@ -3,13 +3,14 @@
 Knows what an experiment may set; what its keys do together is for others.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 
 from mtbert_ray.config import TrialConfig
+from mtbert_ray.config.places import KeyPath, Problems
 from mtbert_ray.errors import did_you_mean
-from mtbert_ray.tuning.space.fields import field_of, is_section, normalised, problem_with, shown, unknown_key
-from mtbert_ray.tuning.space.file import KeyPath, Problems
+from mtbert_ray.mistakes import shown_briefly
+from mtbert_ray.names import problem_with_name
+from mtbert_ray.tuning.space.fields import add_problems, field_of, is_section, normalised, unknown_key
 from mtbert_ray.tuning.space.parameters import Choice, Parameter, YamlValue
 
 EXPERIMENT = "experiment"
@@ -20,8 +21,6 @@ Experiments = dict[str, dict[str, YamlValue]]
 
 SettledKeys = Sequence[Mapping[str, YamlValue]]
 """What is settled before a value is searched, dotted key -> value: one mapping an experiment, or the fixed ones."""
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
 
 
 def add_choice(content: dict[str, YamlValue]) -> None:
@@ -37,9 +36,8 @@ def check_experiments(
     """Return what is right in flattened experiments; the mistakes go to `problems`."""
     experiments: Experiments = {}
     for name, section in raw.items():
-        if not _NAME.fullmatch(name):
-            text = f"experiments has the name {shown(name)}; must be letters, digits, '_', '.' and '-', at most 80"
-            problems.add(("experiments", name), text)
+        if problem := problem_with_name(name):
+            problems.add(("experiments", name), f"experiments has the name {shown_briefly(name)}; {problem}")
         experiments[name] = _check_one(name, section, problems)
     for key in searched:
         places = [f"'{name}' ({problems.place_of(('experiments', name, key))})" for name in raw if key in raw[name]]
@@ -64,10 +62,8 @@ def _check_one(name: str, section: Mapping[str, YamlValue], problems: Problems) 
         elif field_of(TrialConfig, key) is None:
             problems.add(path, f"{place}: {unknown_key(TrialConfig, key)}")
         elif is_section(TrialConfig, key):
-            problems.add(path, f"{place}.{key} has {shown(value)}; must be a mapping")
-        elif (text := problem_with(TrialConfig, key, value)) is not None:
-            problems.add(path, f"{place}.{key} {text}")
-        else:
+            problems.add(path, f"{place}.{key} has {shown_briefly(value)}; must be a mapping")
+        elif not add_problems(TrialConfig, key, value, path, problems):
             right[key] = normalised(TrialConfig, key, value)
     return right
 
@@ -92,7 +88,7 @@ def check_chosen(
     for path, place, value in chosen:
         if value not in experiments:
             names = ", ".join(experiments) or "there is no top-level key 'experiments'"
-            problems.add(path, f"{place} has {shown(value)}{did_you_mean(value, experiments)} ({names})")
+            problems.add(path, f"{place} has {shown_briefly(value)}{did_you_mean(value, experiments)} ({names})")
 
 
 def with_experiment_first(parameters: Mapping[str, Parameter]) -> dict[str, Parameter]:

@@ -6,13 +6,15 @@ A value is held against the field's own type, so that a search space can never a
 import functools
 import json
 import math
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
 
-from mtbert_ray.errors import did_you_mean
+from mtbert_ray.config.places import KeyPath, Problems
+from mtbert_ray.mistakes import Mistake, mistakes_in, shown_briefly
+from mtbert_ray.mistakes import unknown_key as beside
 from mtbert_ray.schema import Schema
 from mtbert_ray.tuning.space.parameters import YamlValue
 
@@ -49,30 +51,50 @@ def unknown_key(model: type[Schema], key: str, prefix: str = "") -> str:
     parent = key.rpartition(".")[0]
     field = field_of(model, parent) if parent else None
     section = _section(field) if field is not None else model
-    beside = list((section or model).model_fields)
-    near = did_you_mean(prefix + key, [prefix + leaf for leaf in (*leaf_keys(model), *model.model_fields)])
-    return f"unknown key '{prefix}{key}'{near} ({', '.join(beside)})"
+    allowed = list((section or model).model_fields)
+    near = [*leaf_keys(model), *model.model_fields]
+    return f"unknown key '{prefix}{key}'{beside(key, allowed, prefix=prefix, near=near)}"
+
+
+def add_problems(
+    model: type[Schema], key: str, value: YamlValue, path: KeyPath, problems: Problems, *, name: str | None = None
+) -> bool:
+    """Add what is wrong with a value for a key, each mistake at its own line; return whether anything is.
+
+    Args:
+        model: that has the key.
+        key: dotted.
+        value: as read from YAML.
+        path: of the value in the file.
+        problems: where mistakes go.
+        name: what the value is called in messages; none takes the path.
+    """
+    name = ".".join(path) if name is None else name
+    mistakes = _mistakes_of(model, key, value)
+    problems.add_all(((mistake.place, mistake.said(name)) for mistake in mistakes), below=path)
+    return bool(mistakes)
 
 
 def problem_with(model: type[Schema], key: str, value: YamlValue) -> str | None:
-    """Return what is wrong with a value, as `has 0; must be greater than or equal to 1`, or None."""
+    """Return what is wrong with a plain value, as `has 0; must be greater than or equal to 1`, or None."""
+    mistakes = _mistakes_of(model, key, value)
+    if not mistakes:
+        return None
+    below = ".".join(map(str, mistakes[0].keys))
+    return mistakes[0].said().removeprefix(below).lstrip(": ") if below else mistakes[0].text
+
+
+def _mistakes_of(model: type[Schema], key: str, value: YamlValue) -> Sequence[Mistake]:
     if not _is_finite(value):
-        return f"has {shown(value)}; must be a finite number"
+        return [Mistake(keys=(), kind="value", text=f"has {shown_briefly(value)}; must be a finite number")]
     if isinstance(value, dict) and not all(isinstance(name, str) for name in value):
-        return f"has {shown(value)}; its keys must be texts"  # JSON would turn 1 into '1' unseen.
+        # JSON would turn 1 into '1' unseen.
+        return [Mistake(keys=(), kind="value", text=f"has {shown_briefly(value)}; its keys must be texts")]
     try:
         _validate(model, key, value)
     except ValidationError as error:
-        details = error.errors()
-        # A string where a union of a number and names is due was meant as a name.
-        literals = [detail for detail in details if detail["type"] == "literal_error"]
-        if literals and isinstance(value, str):
-            return _misspelt(value, literals)
-        if key == "tasks":
-            return f"has {shown(value)}; {_in_tasks(details)}"
-        wanted = list(dict.fromkeys(_wanted(detail) for detail in details))
-        return f"has {shown(value)}; {' or '.join(wanted)}"
-    return None
+        return mistakes_in(error, _annotation(model, key), value if key == "tasks" else json.loads(_json(value)))
+    return ()
 
 
 def normalised(model: type[Schema], key: str, value: YamlValue) -> YamlValue:
@@ -82,74 +104,34 @@ def normalised(model: type[Schema], key: str, value: YamlValue) -> YamlValue:
     return _validate(model, key, value)
 
 
-def shown(value: object) -> str:
-    """Return a value as YAML would have it."""
-    if isinstance(value, str):
-        return f"'{value}'"
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(shown(item) for item in value)}]"
-    if isinstance(value, dict):
-        return f"{{{', '.join(f'{key}: {shown(item)}' for key, item in value.items())}}}"
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
 def _section(field: FieldInfo) -> type[Schema] | None:
     annotation = field.annotation
     return annotation if isinstance(annotation, type) and issubclass(annotation, Schema) else None
 
 
-@functools.cache
-def _adapter(model: type[Schema], key: str) -> TypeAdapter[YamlValue]:
+def _annotation(model: type[Schema], key: str) -> object:
     field = field_of(model, key)
     assert field is not None, f"{key} is looked up before it is checked"
-    constrained = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
-    return TypeAdapter(constrained)  # type: ignore[arg-type]  # A type that only pydantic knows.
+    return Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+
+
+@functools.cache
+def _adapter(model: type[Schema], key: str) -> TypeAdapter[YamlValue]:
+    return TypeAdapter(_annotation(model, key))  # type: ignore[arg-type]  # A type that only pydantic knows.
 
 
 def _validate(model: type[Schema], key: str, value: YamlValue) -> YamlValue:
     if key == "tasks":  # Names stand for whole specifications, which strict JSON does not let through.
         return _adapter(model, key).validate_python(value)
     # Strict, so that "16" and true are no numbers; as JSON, so that a list is a tuple. YAML's dates become strings.
-    return _adapter(model, key).validate_json(json.dumps(value, default=str), strict=True)
+    return _adapter(model, key).validate_json(_json(value), strict=True)
+
+
+def _json(value: YamlValue) -> str:
+    return json.dumps(value, default=str)
 
 
 def _is_finite(value: object) -> bool:
     if isinstance(value, list | dict):
         return all(_is_finite(item) for item in (value.values() if isinstance(value, dict) else value))
     return not isinstance(value, float) or math.isfinite(value)
-
-
-def _misspelt(value: str, literals: list[ErrorDetails]) -> str:
-    expected = ", ".join(detail["ctx"]["expected"] for detail in literals)
-    allowed = [name.strip("'") for name in expected.replace(" or ", ", ").split(", ")]
-    return f"has {shown(value)}{did_you_mean(value, allowed)} ({', '.join(allowed)})"
-
-
-_TYPE_NAMES = {
-    "int_type": "must be a whole number",
-    "float_type": "must be a number",
-    "string_type": "must be a text",
-    "bool_type": "must be true or false",
-    "tuple_type": "must be a list",
-    "dict_type": "must be a mapping",
-    "none_required": "must be null",
-    "missing": "is missing",
-    "extra_forbidden": "unknown key",
-}
-
-
-def _in_tasks(details: list[ErrorDetails]) -> str:
-    """Return what is wrong inside the list of tasks, each with its place, as `0.source.dev: Field required`."""
-    # Where a task is wrong, pydantic adds that the list has become too short.
-    places = [detail for detail in details if detail["type"] != "too_short"] or details
-    return "; ".join(": ".join(filter(None, [".".join(map(str, d["loc"])), _wanted(d)])) for d in places)
-
-
-def _wanted(detail: ErrorDetails) -> str:
-    if detail["type"] in _TYPE_NAMES:
-        return _TYPE_NAMES[detail["type"]]
-    if detail["type"] == "string_pattern_mismatch":
-        return f"must be of the form {detail['ctx']['pattern']}"
-    return detail["msg"].removeprefix("Value error, ").replace("Input should be", "must be")

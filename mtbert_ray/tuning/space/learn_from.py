@@ -2,25 +2,27 @@
 
 from pathlib import Path
 
+from mtbert_ray.config.places import Problems
 from mtbert_ray.errors import JournalError
 from mtbert_ray.journal import read_journal
+from mtbert_ray.mistakes import shown_briefly
 from mtbert_ray.tasks import absolute
-from mtbert_ray.tuning.space.fields import shown
-from mtbert_ray.tuning.space.file import Problems
 from mtbert_ray.tuning.space.parameters import YamlValue
 
 
 def check_learn_from(raw: YamlValue, problems: Problems) -> tuple[str, ...]:
     """Return the folders by their absolute paths; the mistakes go to `problems`."""
     if not isinstance(raw, list):
-        text = f"learn_from has {shown(raw)}; must be a list of the folders of earlier sweeps, as [reports/first]"
+        text = (
+            f"learn_from has {shown_briefly(raw)}; must be a list of the folders of earlier sweeps, as [reports/first]"
+        )
         problems.add(("learn_from",), text)
         return ()
     folders: dict[str, int] = {}
     for index, name in enumerate(raw):
         path, place = ("learn_from", str(index)), f"learn_from.{index}"
         if not isinstance(name, str):
-            problems.add(path, f"{place} has {shown(name)}; must be a text, the folder of an earlier sweep")
+            problems.add(path, f"{place} has {shown_briefly(name)}; must be a text, the folder of an earlier sweep")
             continue
         folder = absolute(name)
         if folder in folders:

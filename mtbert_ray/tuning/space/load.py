@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
-from mtbert_ray.config import ProbeConfig
+from mtbert_ray.config import ProbeConfig, TrialConfig
+from mtbert_ray.config.places import Problems
+from mtbert_ray.config.yaml_lines import read_yaml_mapping
+from mtbert_ray.errors import ConfigError
 from mtbert_ray.schema import Schema
 from mtbert_ray.tuning.rungs import HalvingConfig
 from mtbert_ray.tuning.space.checks import (
     OPEN_KEYS,
     check_fixed,
-    check_objectives,
     check_plain_keys,
     check_section,
     tasks_of,
@@ -28,9 +30,9 @@ from mtbert_ray.tuning.space.experiments import (
     with_experiment_first,
 )
 from mtbert_ray.tuning.space.fields import normalised
-from mtbert_ray.tuning.space.file import Problems, read_space_file
 from mtbert_ray.tuning.space.learn_from import check_learn_from
 from mtbert_ray.tuning.space.model import SearchSpace, SweepResources
+from mtbert_ray.tuning.space.objectives import check_objectives, completed_tasks, with_tasks
 from mtbert_ray.tuning.space.overrides import apply_overrides, fix, flatten_sections
 from mtbert_ray.tuning.space.parameters import FloatRange, Parameter, YamlValue
 from mtbert_ray.tuning.space.read_parameters import read_parameters
@@ -38,6 +40,7 @@ from mtbert_ray.tuning.space.start_with import KeysOfSpace, check_start_points, 
 
 MAX_GRID = 10_000
 """Settings of the largest grid; more are better drawn than listed."""
+_OF_A_SPACE = {"name", "objectives", "search", "experiments", "fixed", "trials"}
 _SECTIONS: dict[str, type[Schema]] = {"resources": SweepResources, "halving": HalvingConfig, "probe": ProbeConfig}
 
 
@@ -63,7 +66,10 @@ def load_search_space(
     Raises:
         ConfigError: every mistake there is, each with its line or option.
     """
-    content, problems = read_space_file(path)
+    content, problems = read_yaml_mapping(path, needed="a search space needs name, objectives, search and trials")
+    if not _OF_A_SPACE & content.keys() and (TrialConfig.model_fields.keys() - {"seed", "resources"}) & content.keys():
+        command = f"`python -m mtbert_ray.train --config {path}`"
+        raise ConfigError([f"{path}: is the configuration of one trial and no search space; run it with {command}"])
     if content.get("search") == {} and "experiments" not in content:
         problems.add(("search",), "search is empty; it needs at least one parameter")
     flatten_sections(content, problems)
@@ -93,7 +99,10 @@ def _checked(content: dict[str, YamlValue], problems: Problems) -> tuple[SearchS
     check_plain_keys(content, SearchSpace, problems)
     raw_search = content.get("search", {})
     fixed = check_fixed(content.get("fixed") or {}, raw_search, problems)
-    objectives = check_objectives(content["objectives"], tasks_of(fixed), problems) if "objectives" in content else {}
+    tasks = tasks_of(fixed)
+    completed = completed_tasks(content.get("objectives"), tasks)
+    objectives = check_objectives(content["objectives"], completed, problems) if "objectives" in content else {}
+    fixed = with_tasks(fixed, tasks, completed)
     sections = {
         name: check_section(content.get(name, {}), model, (name,), problems) for name, model in _SECTIONS.items()
     }

@@ -16,6 +16,7 @@ from mtbert_ray.config import ProbeConfig, ResourceConfig, TrialConfig, nest
 from mtbert_ray.errors import ConfigError
 from mtbert_ray.metrics import Objective
 from mtbert_ray.mistakes import problems_of
+from mtbert_ray.names import PlainName
 from mtbert_ray.schema import Schema
 from mtbert_ray.tasks import TaskSpec
 from mtbert_ray.tuning.rungs import HalvingConfig, default_grace
@@ -39,7 +40,7 @@ class SweepResources(ResourceConfig):
 class SearchSpace(Schema):
     """A sweep as its YAML asks for it. `load_search_space` makes one and checks what lies between the fields."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80)
+    name: PlainName
     """Names the folder of the sweep, so letters, digits, `_`, `.` and `-`."""
     question: str | None = None
     """What the sweep is to answer, in one line; shown in the report."""
@@ -86,13 +87,15 @@ class SearchSpace(Schema):
             return self.build(values)
         except ValidationError as error:
             where = f"{self.name}: a trial with {dict(values)}"
-            raise ConfigError(problems_of(error, where, TrialConfig)) from error
+            raise ConfigError(problems_of(error, where, TrialConfig, self._content(values))) from error
 
     def build(self, values: Mapping[str, Any]) -> TrialConfig:
         """Return the same with pydantic's own ValidationError."""
+        return TrialConfig.model_validate(self._content(values)).with_absolute_paths()
+
+    def _content(self, values: Mapping[str, Any]) -> dict[str, Any]:
         resources = self.resources.model_dump(exclude={"concurrent_trials"})
-        keys = {"seed": self.seed, **self._known(values), "resources": resources}
-        return TrialConfig.model_validate(nest(keys)).with_absolute_paths()
+        return nest({"seed": self.seed, **self._known(values), "resources": resources})
 
     def _known(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return these searched values over the keys of their experiment, over what is fixed."""

@@ -6,12 +6,13 @@ first, so that a key has one name however it was written.
 
 from collections.abc import Collection, Iterator, Sequence
 
-from ruamel.yaml.error import YAMLError
-
 from mtbert_ray.config import TrialConfig
-from mtbert_ray.errors import did_you_mean
-from mtbert_ray.tuning.space.fields import field_of, is_section, leaf_keys, shown
-from mtbert_ray.tuning.space.file import KeyPath, Problems, read_value
+from mtbert_ray.config.places import KeyPath, Problems
+from mtbert_ray.config.yaml_lines import read_value
+from mtbert_ray.errors import ConfigError, did_you_mean
+from mtbert_ray.metrics import Objective
+from mtbert_ray.mistakes import shown_briefly
+from mtbert_ray.tuning.space.fields import field_of, is_section, leaf_keys
 from mtbert_ray.tuning.space.parameters import YamlValue
 
 
@@ -29,7 +30,7 @@ def flatten_sections(content: dict[str, YamlValue], problems: Problems) -> None:
         return
     experiments = content["experiments"]
     if not isinstance(experiments, dict) or not experiments:
-        text = f"experiments has {shown(experiments)}; must be a mapping of names to a trial's keys"
+        text = f"experiments has {shown_briefly(experiments)}; must be a mapping of names to a trial's keys"
         problems.add(("experiments",), text)
         experiments = {}
     # One without keys is what is fixed alone.
@@ -42,14 +43,13 @@ def flatten_sections(content: dict[str, YamlValue], problems: Problems) -> None:
 def _flat(section: YamlValue, path: KeyPath, problems: Problems) -> dict[str, YamlValue]:
     name = ".".join(path)
     if not isinstance(section, dict):
-        problems.add(path, f"{name} has {shown(section)}; must be a mapping of a trial's keys")
+        problems.add(path, f"{name} has {shown_briefly(section)}; must be a mapping of a trial's keys")
         return {}
     flat: dict[str, YamlValue] = {}
     for key, below, value in _leaves(section, "", path):
         if key in flat:
             problems.add(below, f"duplicate key '{name}.{key}', once dotted and once nested")
         flat[key] = value
-        problems.move(below, (*path, key))
     return flat
 
 
@@ -65,9 +65,10 @@ def apply_overrides(
             problems.add_option(option, "must be KEY=VALUE, as in --set epochs=3")
             continue
         try:
-            value = read_value(value_text)
-        except YAMLError as error:
-            problems.add_option(option, f"{value_text!r} is not YAML: {getattr(error, 'problem', None) or error}")
+            value = read_value(value_text, option)
+        except ConfigError as error:
+            for text in error.problems:
+                problems.add_option(option, text.removeprefix(f"{option}: "))
             continue
         head, _, rest = key.partition(".")
         if head == "fixed" and rest:
@@ -77,6 +78,8 @@ def apply_overrides(
         elif head == "experiments" and rest:
             _set_below(content, _path_in_experiments(rest, content), value, option, problems)
             flatten_sections(content, problems)
+        elif head == "objectives" and rest:
+            _set_below(content, _path_in_objectives(rest, content), value, option, problems)
         elif head in top_keys:
             _set_below(content, tuple(key.split(".")), value, option, problems)
             flatten_sections(content, problems)
@@ -107,6 +110,19 @@ def _path_in_experiments(dotted: str, content: dict[str, YamlValue]) -> KeyPath:
     name = max(known, key=len, default=dotted.split(".")[0])
     key = dotted[len(name) + 1 :]
     return ("experiments", name, key) if key else ("experiments", name)
+
+
+def _path_in_objectives(dotted: str, content: dict[str, YamlValue]) -> KeyPath:
+    """Return `("objectives", name)`, with the key below it where there is one. A metric of a task has a dot itself."""
+    known = content.get("objectives")
+    names = [name for name in (known if isinstance(known, dict) else {}) if f"{dotted}.".startswith(f"{name}.")]
+    name, _, key = dotted.rpartition(".")
+    if names:
+        name = max(map(str, names), key=len)
+        key = dotted[len(name) + 1 :]
+    elif key not in Objective.model_fields:
+        name, key = dotted, ""
+    return ("objectives", name, key) if key else ("objectives", name)
 
 
 def _search(content: dict[str, YamlValue], dotted: str, value: YamlValue, option: str, problems: Problems) -> None:

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from pydantic import TypeAdapter
 
 from mtbert_ray.config import TrialConfig
+from mtbert_ray.config.places import Problems
 from mtbert_ray.errors import did_you_mean
-from mtbert_ray.tuning.space.fields import field_of, is_section, normalised, problem_with, shown, unknown_key
-from mtbert_ray.tuning.space.file import Problems
+from mtbert_ray.mistakes import shown, shown_briefly
+from mtbert_ray.tuning.space.fields import add_problems, field_of, is_section, normalised, problem_with, unknown_key
 from mtbert_ray.tuning.space.parameters import PARAMETER_KINDS, Choice, FloatRange, IntRange, Parameter, YamlValue
 
 _KINDS_TEXT = ", ".join(PARAMETER_KINDS)
@@ -40,8 +41,8 @@ def _read(key: str, entry: YamlValue, problems: Problems) -> Parameter | None:
     if not isinstance(entry, dict):
         problems.add(
             path,
-            f"{name} has {shown(entry)}; must be a mapping with one of {_KINDS_TEXT}, as {{choice: [..]}}; a value "
-            "that never changes belongs under fixed",
+            f"{name} has {shown_briefly(entry)}; must be a mapping with one of {_KINDS_TEXT}, as {{choice: [..]}}; a "
+            "value that never changes belongs under fixed",
         )
         return None
     kind = _kind(key, entry, problems)
@@ -74,18 +75,17 @@ def _kind(key: str, entry: Mapping[str, YamlValue], problems: Problems) -> str |
 def _read_choice(key: str, kind: str, values: YamlValue, when: YamlValue, problems: Problems) -> Choice | None:
     path, name = ("search", key, kind), f"search.{key}"
     if not isinstance(values, list):
-        problems.add(path, f"{name}.{kind} has {shown(values)}; must be a list of values")
+        problems.add(path, f"{name}.{kind} has {shown_briefly(values)}; must be a list of values")
         return None
     if not values:
         problems.add(path, f"{name}.{kind} is empty; list at least one value")
         return None
     right: list[YamlValue] = []
     for index, value in enumerate(values):
-        wrong = problem_with(TrialConfig, key, value)
-        if wrong is not None:
-            problems.add((*path, str(index)), f"{name} {wrong}")
-        elif (value_held := normalised(TrialConfig, key, value)) in right:
-            problems.add((*path, str(index)), f"{name} has {shown(value)} twice")
+        if add_problems(TrialConfig, key, value, (*path, str(index)), problems, name=name):
+            continue
+        if (value_held := normalised(TrialConfig, key, value)) in right:
+            problems.add((*path, str(index)), f"{name} has {shown_briefly(value)} twice")
         else:
             right.append(value_held)
     return Choice(values=tuple(right), when=when) if len(right) == len(values) else None
@@ -97,11 +97,11 @@ def _read_range(
     path, name, bounds = ("search", key, kind), f"search.{key}", entry[kind]
     number = int if kind == "int" else int | float
     if not isinstance(bounds, list) or len(bounds) != 2:
-        problems.add(path, f"{name}.{kind} has {shown(bounds)}; must be [lowest, highest]")
+        problems.add(path, f"{name}.{kind} has {shown_briefly(bounds)}; must be [lowest, highest]")
         return None
     if any(isinstance(bound, bool) or not isinstance(bound, number) for bound in bounds):
         wanted = "whole numbers" if kind == "int" else "numbers"
-        problems.add(path, f"{name}.{kind} has {shown(bounds)}; must be two {wanted}, [lowest, highest]")
+        problems.add(path, f"{name}.{kind} has {shown_briefly(bounds)}; must be two {wanted}, [lowest, highest]")
         return None
     log, step = entry.get("log", False), entry.get("step", 1)
     wrong = [
@@ -123,9 +123,9 @@ def _wrong_bounds(key: str, kind: str, low: YamlValue, high: YamlValue, *, log: 
     wrong = []
     if not low < high:
         shape = "equal" if low == high else "reversed"
-        wrong.append(f"has {shown([low, high])}: the bounds are {shape}; must be [lowest, highest]")
+        wrong.append(f"has {shown_briefly([low, high])}: the bounds are {shape}; must be [lowest, highest]")
     if (kind == "loguniform" or log is True) and low <= 0:
-        wrong.append(f"has {shown(low)} as its lowest; a logarithmic scale needs more than 0")
+        wrong.append(f"has {shown_briefly(low)} as its lowest; a logarithmic scale needs more than 0")
     if kind != "int" and problem_with(TrialConfig, key, 1) is None and problem_with(TrialConfig, key, 1.5) is not None:
         return [*wrong, f"draws fractions, but {key} is a whole number; use {{int: {shown([int(low), int(high)])}}}"]
     for bound in (low, high):
@@ -152,7 +152,7 @@ def _read_when(key: str, raw: YamlValue, problems: Problems) -> dict[str, tuple[
         return {}
     path, name = ("search", key, "when"), f"search.{key}.when"
     if not isinstance(raw, dict):
-        problems.add(path, f"{name} has {shown(raw)}; must be a mapping, as {{adapter.kind: [lora, dora]}}")
+        problems.add(path, f"{name} has {shown_briefly(raw)}; must be a mapping, as {{adapter.kind: [lora, dora]}}")
         return {}
     when = {}
     for other, values in raw.items():

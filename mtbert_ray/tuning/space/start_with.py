@@ -7,11 +7,12 @@ import numpy as np
 from pydantic import ValidationError
 
 from mtbert_ray.config import TrialConfig
+from mtbert_ray.config.places import Problems
 from mtbert_ray.errors import did_you_mean
+from mtbert_ray.mistakes import mistakes_in, shown, shown_briefly
 from mtbert_ray.tuning.space.completing import Given, complete
 from mtbert_ray.tuning.space.experiments import EXPERIMENT, Experiments
-from mtbert_ray.tuning.space.fields import field_of, normalised, problem_with, shown
-from mtbert_ray.tuning.space.file import Problems
+from mtbert_ray.tuning.space.fields import add_problems, field_of, normalised
 from mtbert_ray.tuning.space.model import SearchSpace, setting_key
 from mtbert_ray.tuning.space.parameters import Choice, FloatRange, IntRange, Parameter, YamlValue
 from mtbert_ray.tuning.space.random_suggest import RandomSuggest
@@ -32,13 +33,17 @@ class KeysOfSpace:
 def check_start_with(raw: YamlValue, keys: KeysOfSpace, problems: Problems) -> dict[int, Given]:
     """Return place in the list -> an entry, flattened before; the mistakes go to `problems`."""
     if not isinstance(raw, list):
-        problems.add(("start_with",), f"start_with has {shown(raw)}; must be a list of settings, as [{{dropout: 0.1}}]")
+        problems.add(
+            ("start_with",), f"start_with has {shown_briefly(raw)}; must be a list of settings, as [{{dropout: 0.1}}]"
+        )
         return {}
     entries: dict[int, Given] = {}
     for index, entry in enumerate(raw):
         path, name = ("start_with", str(index)), f"start_with.{index}"
         if not isinstance(entry, dict):
-            problems.add(path, f"{name} has {shown(entry)}; must be a mapping of searched keys, as {{dropout: 0.1}}")
+            problems.add(
+                path, f"{name} has {shown_briefly(entry)}; must be a mapping of searched keys, as {{dropout: 0.1}}"
+            )
         elif not entry:
             problems.add(path, f"{name} is empty; give at least one searched key")
         else:
@@ -69,10 +74,10 @@ def _is_right(path: tuple[str, str], key: str, value: YamlValue, keys: KeysOfSpa
     name = f"{'.'.join(path)}.{key}"
     if key not in keys.searched:
         text: str | None = _not_searched(name, key, keys, problems)
-    elif (problem := problem_with(TrialConfig, key, value)) is not None:
-        text = f"{name} {problem}"
+    elif add_problems(TrialConfig, key, value, (*path, key), problems, name=name):
+        return False
     elif not keys.parameters[key].takes(normalised(TrialConfig, key, value)):
-        text = f"{name} has {shown(value)}, which is not searched{_allowed(keys.parameters[key], value)}"
+        text = f"{name} has {shown_briefly(value)}, which is not searched{_allowed(keys.parameters[key], value)}"
     else:
         text = None
     if text is not None:
@@ -143,7 +148,7 @@ def check_start_points(space: SearchSpace, indices: Sequence[int], problems: Pro
         try:
             space.build(values)
         except ValidationError as error:
-            problems.add(path, f"{name}: {error.errors()[0]['msg'].removeprefix('Value error, ')}")
+            problems.add(path, f"{name}: {mistakes_in(error, TrialConfig, values)[0].said()}")
         first = first_at.setdefault(setting_key(values), index) if is_only_one else index
         if first != index:
             where = problems.place_of(("start_with", str(first)))

@@ -43,7 +43,8 @@ paper_table: 12
     found = mistakes(text, tmp_path)
     assert [line.split(" (experiment,")[0] for line in found] == [
         "F:3: fixed.experiment has 'lorra'; did you mean 'lora'? (a b, lora, full, odd)",
-        "F:5: experiments has the name 'a b'; must be letters, digits, '_', '.' and '-', at most 80",
+        "F:5: experiments has the name 'a b'; must begin with a letter or a digit and hold only letters, digits, '_', "
+        "'.' and '-', at most 80, as a-b",
         "F:7: experiments.lora: unknown key 'adapter.knd'; did you mean 'adapter.kind'? (kind, library, rank, alpha, "
         "dropout, target_modules, rslora, initialisation, learning_rate_ratio)",
         "F:8: experiments.lora.adapter.rank has 0; must be greater than or equal to 1",
@@ -172,10 +173,10 @@ class TestCombinations:
         text = (
             NO_SEARCH.split("  plain:")[0] + "  a: {data.source: course}\n  b: {data.source: course}\nalgorithm: grid"
         )
-        needs = "data: source 'course' needs directory: the folder of the course's files (or --data DIR)"
+        needs = "data.source 'course' needs directory; give --data DIR, the folder of the course's files"
         assert mistakes(text, tmp_path) == [f"F:7: experiments.a: {needs}", f"F:8: experiments.b: {needs}"]
         fixed = NO_SEARCH.replace("epochs: 4", "data.source: course")
-        assert mistakes(fixed, tmp_path) == [f"F:5: no setting is valid: {needs}"]
+        assert mistakes(fixed, tmp_path) == [f"F:5: fixed.{needs}"]
 
     def test_an_experiment_that_clashes_with_a_searched_value(self, tmp_path: Path):
         text = PAPER_LIKE.replace("  seed: {grid: [0, 1]}", "  finetune: {grid: [full, heads_only]}")

@@ -60,6 +60,54 @@ def log() -> Console:
     return Console(file=io.StringIO(), width=20, force_terminal=False)
 
 
+# References that no trial has reached
+
+
+def test_a_reference_that_no_trial_has_reached_is_said_and_updated_until_one_has(log):
+    trial = record(epochs=3)
+    with progress_on(log) as progress:
+        progress.trial_started(trial)
+        for score in (0.3, 0.3, 0.391):
+            trial.epochs.append(epoch(score))
+            progress.epoch_finished("t1", trial.epochs[-1])
+        trial.status = "finished"
+        progress.trial_ended("t1")
+        assert progress.hypervolume() == 0.0
+        run_trial(progress, "t2", epoch(0.51))
+    said = [line for line in lines_of(log) if "reference" in line]
+    yet = "no trial is better than the reference yet: best dev_score {}, reference 0.5"
+    assert said[:2] == [yet.format("0.300"), yet.format("0.391")]
+    assert said[2].endswith(f"hypervolume 0; {yet.format('0.391')}") and said[2].startswith("t1 finished")
+    assert len(said) == 3 and "hypervolume 0.5" in lines_of(log)[-1]
+
+
+def test_every_objective_concerned_is_named_and_seconds_only_of_trials_that_finished(log):
+    with progress_on(log) as progress:
+        running = record("t0", epochs=4)
+        progress.trial_started(running)
+        running.epochs.append(epoch(0.6, seconds=30.0))
+        assert progress.unreached() is None
+        run_trial(progress, "t1", epoch(0.4, seconds=200.0))
+        assert progress.unreached() == (
+            "no trial is better than the reference yet: best train_seconds 200.000, reference 100"
+        )
+        run_trial(progress, "t2", epoch(0.2, seconds=1.0), failed=True, reason="broken")
+        assert "train_seconds 200" in progress.unreached()
+        running.epochs[-1] = epoch(0.5, seconds=30.0)
+        assert progress.unreached() == (
+            "no trial is better than the reference yet: best dev_score 0.500, reference 0.5; "
+            "best train_seconds 200.000, reference 100"
+        )
+
+
+def test_trials_of_earlier_sessions_count_for_the_reference_too(log):
+    earlier = record("t0", epochs=1)
+    earlier.epochs, earlier.status = [epoch(0.45)], "finished"
+    with progress_on(log) as progress:
+        progress.count_earlier([earlier])
+        assert "best dev_score 0.450, reference 0.5" in progress.summary()
+
+
 # Lines
 
 

@@ -201,8 +201,8 @@ class TestOverrides:
         assert caught.value.problems == (
             "--set adapter.rnk=4: unknown key 'adapter.rnk'; did you mean 'adapter.rank'?",
             "--set =3: must be KEY=VALUE, as in --set epochs=3",
-            "--set epochs=[1: '[1' is not YAML: expected ',' or ']', but got '<stream end>'",
-            "--set dropout=&a [*a]: '&a [*a]' is not YAML: 0 contains itself",
+            "--set epochs=[1: the '[' that opens here is not closed by a ']'",
+            "--set dropout=&a [*a]: an alias (*) stands inside what it is an alias of",
             "--trials 0: trials has 0; must be greater than or equal to 1",
             "--set epochs=0: fixed.epochs has 0; must be greater than or equal to 1",
             "--set finetune=heads: fixed.finetune has 'heads'; did you mean 'heads_only'? (full, heads_only)",

@@ -1,0 +1,204 @@
+"""Reads YAML and remembers on which line each key and each item of a list stands.
+
+Knows YAML and lines; what the keys mean is for others. Everything wrong is collected in a `Problems`, so that a
+user sees all mistakes at once.
+"""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.composer import ComposerError
+from ruamel.yaml.error import ReusedAnchorWarning, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from mtbert_ray.config.places import KeyPath, Problems
+from mtbert_ray.config.yaml_syntax import syntax_mistake
+from mtbert_ray.errors import ConfigError, did_you_mean
+
+MAX_FILE_BYTES = 1 << 20
+"""Of a configuration. What is larger is a data file by mistake, and would take minutes to be parsed."""
+MAX_VALUES = 100_000
+"""Keys and values of a configuration with all aliases (*) written out: a few lines of them can stand for billions."""
+MAX_DEPTH = 100
+"""Of lists and mappings inside each other."""
+
+
+def read_yaml_mapping(path: Path, *, needed: str = "") -> tuple[dict[str, Any], Problems]:
+    """Return a file's keys and values and the places of the keys, with duplicate keys among the mistakes found.
+
+    Args:
+        path: the file.
+        needed: what it must hold, for the message about an empty one.
+
+    Raises:
+        ConfigError: the file cannot be read, is not YAML, is empty, or is not a mapping.
+    """
+    text = _text_of(path)
+    problems = Problems(str(path))
+    content = _parsed(text, str(path), problems)
+    if content is None:
+        raise ConfigError([f"{path}: is empty{f'; {needed}' if needed else ''}"])
+    if not isinstance(content, dict):
+        raise ConfigError([f"{path}:1: must be a mapping of keys to values, got {_yaml_type(content)}"])
+    return {str(key): value for key, value in content.items()}, problems
+
+
+def read_value(text: str, option: str) -> Any:  # noqa: ANN401  # Any value of YAML.
+    """Return a YAML value given on the command line.
+
+    Args:
+        text: the value.
+        option: as typed, for messages.
+
+    Raises:
+        ConfigError: not YAML, a mapping with a duplicate key, or a value that contains itself.
+    """
+    problems = Problems(option)
+    value = _parsed(text, option, problems, is_option=True)
+    problems.raise_if_any()
+    return value
+
+
+def _parsed(text: str, where: str, problems: Problems, *, is_option: bool = False) -> Any:  # noqa: ANN401
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ReusedAnchorWarning)  # The later one counts; that is YAML.
+            root = _yaml().compose(text)
+            _LineReader(problems, is_option=is_option).read(root, (), ())
+            return _yaml().load(text)
+    except (YAMLError, RecursionError) as error:
+        mistake = syntax_mistake(text, error)
+        if is_option or not mistake.quoted:  # An option is quoted as its own place.
+            place, text = where, mistake.message
+        else:
+            place, text = f"{where}:{mistake.line}:{mistake.column}", f"{mistake.message}, in {mistake.quoted}"
+        raise ConfigError([f"{place}: {text}"]) from error
+    except Exception as error:  # The parser raises anything for what looks like a number or a date.
+        node = next((node for node in _scalars(root) if not _can_be_read(node)), root)
+        line = "" if is_option or node is None else f":{node.start_mark.line + 1}"
+        got = f"{node.value!r} looks like" if isinstance(node, ScalarNode) else "a value looks like"
+        raise ConfigError([f"{where}{line}: {got} a date or a number and is none; put it into quotes"]) from error
+
+
+def _scalars(node: Node | None) -> Iterator[ScalarNode]:
+    if isinstance(node, ScalarNode):
+        yield node
+    elif isinstance(node, MappingNode):
+        for key_node, value_node in node.value:
+            yield from _scalars(key_node)
+            yield from _scalars(value_node)
+    elif isinstance(node, SequenceNode):
+        for item_node in node.value:
+            yield from _scalars(item_node)
+
+
+def _parts(node: Node) -> Sequence[Node]:
+    return node.value if isinstance(node, SequenceNode) else (node,)
+
+
+def _can_be_read(node: ScalarNode) -> bool:
+    try:
+        _yaml().constructor.construct_object(node)
+    except Exception:
+        return False
+    return True
+
+
+def _text_of(path: Path) -> str:
+    try:
+        if path.is_dir():
+            names = ", ".join(_yaml_names(path)) or "it has none"
+            raise ConfigError([f"{path}: is a folder; give one of its YAML files ({names})"])
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise ConfigError([f"{path}: has {size / 1e6:.0f} MB, so it is no configuration; give a YAML file"])
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        near = did_you_mean(path.name, _yaml_names(path.parent))
+        raise ConfigError([f"{path}: no such file{near}"]) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"{path}: not a text file (byte {error.object[error.start]:#04x} is not UTF-8)"]) from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError([f"{path}: cannot be read: {reason}"]) from error
+
+
+def _yaml_names(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.glob("*.yaml")) if folder.is_dir() else []
+
+
+def _yaml() -> YAML:
+    # YAML 1.2, in which 1e-5 is a number. Duplicate keys are looked for by `_LineReader`, which names all of them;
+    # the loader would stop at the first.
+    yaml = YAML(typ="safe", pure=True)
+    yaml.allow_duplicate_keys = True
+    return yaml
+
+
+def _yaml_type(content: object) -> str:
+    if isinstance(content, list):
+        return "a list; take out the '- ' in front of the keys"
+    text = str(content)
+    shown = repr(text if len(text) <= 60 else f"{text[:60]}...") if isinstance(content, str) else repr(content)
+    return f"the single value {shown}; between a key and its value stand a colon and a space, as in 'epochs: 3'"
+
+
+class _LineReader:
+    """Walks what the parser has made of a text, before aliases become shared objects."""
+
+    def __init__(self, problems: Problems, *, is_option: bool) -> None:
+        self._problems = problems
+        self._is_option = is_option
+        self._num_values = 0
+
+    def read(self, node: Node | None, path: KeyPath, above: Sequence[Node]) -> None:
+        """Remember the lines of everything below a node; raises a ComposerError for what goes on without an end."""
+        if node is None:
+            return
+        if any(node is ancestor for ancestor in above):  # An alias to its own parent.
+            raise ComposerError(None, None, "contains itself", node.start_mark)
+        self._num_values += 1
+        if self._num_values > MAX_VALUES:
+            self._refuse(node, f"it has more than {MAX_VALUES} values, its aliases (*) written out")
+        if len(above) > MAX_DEPTH:
+            self._refuse(node, f"lists and mappings stand inside each other more than {MAX_DEPTH} deep")
+        if isinstance(node, MappingNode):
+            self._read_mapping(node, path, above)
+        elif isinstance(node, SequenceNode):
+            for index, item_node in enumerate(node.value):
+                below = (*path, str(index))
+                self._problems.place_on_line(below, item_node.start_mark.line + 1)
+                self.read(item_node, below, (*above, node))
+
+    def _read_mapping(self, node: MappingNode, path: KeyPath, above: Sequence[Node]) -> None:
+        first_lines: dict[str, int] = {}
+        merged = [value for key, value in node.value if key.value == "<<"]
+        for value_node in (
+            part for value in merged for part in _parts(value)
+        ):  # First, so that the mapping's own keys have their own lines.
+            self.read(value_node, path, (*above, node))
+        for key_node, value_node in node.value:
+            if key_node.value == "<<":
+                continue
+            if not isinstance(key_node, ScalarNode):
+                self.read(key_node, (*path, "?"), (*above, node))
+            key, line = str(key_node.value), key_node.start_mark.line + 1
+            below = (*path, key)
+            if key in first_lines:
+                self._add_duplicate(".".join(below), line, first_lines[key])
+            else:
+                first_lines[key] = line
+                self._problems.place_on_line(below, line)
+            self.read(value_node, below, (*above, node))
+
+    def _add_duplicate(self, key: str, line: int, first_line: int) -> None:
+        if self._is_option:
+            self._problems.add((), f"duplicate key '{key}'")
+        else:
+            self._problems.add_line(line, f"duplicate key '{key}'; it stands on line {first_line} already")
+
+    def _refuse(self, node: Node, text: str) -> None:
+        raise ComposerError(None, None, text, node.start_mark)
