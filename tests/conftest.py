@@ -32,18 +32,6 @@ def one_thread() -> None:
 
 
 @pytest.fixture(scope="session")
-def cases() -> Path:
-    """Small inputs, each of a kind that once came out wrong. A test skips where they are absent, and fails in CI."""
-    folder = Path(os.environ.get("CASES_DIR", ROOT.parent / "shared" / "cases"))
-    if (folder / "README.md").exists():
-        return folder
-    message = f"the shared cases are not in {folder}; set CASES_DIR to their folder"
-    if os.environ.get("CI") == "true":
-        pytest.fail(message)
-    pytest.skip(message)
-
-
-@pytest.fixture(scope="session")
 def real_data_dir() -> Path:
     """The course's files. A test that needs them skips where they are absent, and fails in CI."""
     return shared_folder("DATA_DIR", "data", "ids-sst-train.csv", "the course's data files")

@@ -84,10 +84,11 @@ def _found(task: TaskSpec) -> str:
 
 def _with_names(task: TaskSpec, names: tuple[str, ...]) -> TaskSpec:
     """Return the task with these classes, checked again: its metrics may name one."""
+    content = {**dict(task), "classes": list(names), "num_classes": len(names)}
     try:
-        TaskSpec.model_validate({**dict(task), "classes": list(names), "num_classes": len(names)})
+        TaskSpec.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(problems_of(error, f"task '{task.name}'", TaskSpec)) from error
+        raise ConfigError(problems_of(error, f"task '{task.name}'", TaskSpec, content)) from error
     # A copy knows which keys the YAML has.
     return task.model_copy(update={"classes": names, "num_classes": len(names)})
 

@@ -76,8 +76,8 @@ def run_alone(
         epochs = []
         for epoch in metered_epochs(run):
             assert isinstance(epoch, MeteredEpoch), "no probe was asked for"
-            line = {**epoch.metrics, "undefined": epoch.undefined} if epoch.undefined else epoch.metrics
-            log.write(json.dumps(line, allow_nan=False) + "\n")
+            logged = {**epoch.metrics, "undefined": epoch.undefined} if epoch.undefined else epoch.metrics
+            log.write(json.dumps(logged, allow_nan=False) + "\n")
             log.flush()
             scalars.add_epoch(epoch.metrics)
             warn_once(epoch.undefined)
