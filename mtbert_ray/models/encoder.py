@@ -53,9 +53,17 @@ class Encoder(nn.Module):
 
     @property
     def word_embeddings(self) -> nn.Embedding:
-        """The token embedding table, whose output SMART perturbs."""
+        """The token embedding table, whose output SMART perturbs.
+
+        Raises:
+            EncoderError: the encoder looks its tokens up in another way, as I-BERT's whole numbers.
+        """
         table = self.model.get_input_embeddings()
-        assert isinstance(table, nn.Embedding), "a BERT-like encoder looks its tokens up in a table"
+        if not isinstance(table, nn.Embedding):
+            raise EncoderError(
+                f"an encoder of type '{self.model.config.model_type}' has no plain table of token embeddings, which "
+                "SMART perturbs; leave smart.tasks empty, or take another encoder"
+            )
         return table
 
     @property

@@ -26,7 +26,6 @@ _ROBERTA_SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 
 def _word_pieces(special: tuple[str, ...]) -> Tokenizer:
     unknown = next(token for token in special if "unk" in token.lower())
-    # Sorted, as the trainers write it; a repeated character would shift the ids.
     pieces = (*special, *_CHARACTERS, *(f"##{letter}" for letter in string.ascii_lowercase + string.digits))
     tokenizer = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token=unknown))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
