@@ -123,14 +123,20 @@ def _collect(reader: _Reader, records: Records, form: TextFormat, path: Path) ->
 
 
 def _refuse_swallowed(record: list[str], first: int, last: int, num_columns: int, form: TextFormat, path: Path) -> None:
-    """Refuse a field with a separator and a line break, or with either of them in a row that lacks fields."""
-    is_short = len(record) < num_columns
+    """Refuse a field with a separator and a line break, or with either of them in a row that lacks fields.
+
+    Rows of one column have no separators, so that there a line break is enough.
+    """
+    is_short, is_only = len(record) < num_columns, num_columns == 1
     for content in record:
         has_break, has_separator = "\n" in content or "\r" in content, form.separator in content
-        if not ((has_break and has_separator) or (is_short and (has_break or has_separator))):
+        is_suspicious = has_break and (has_separator or is_only)
+        if not (is_suspicious or (is_short and (has_break or has_separator))):
             continue
         if has_break:
-            also = "which also holds separators" if has_separator else f"and has {len(record)} of {num_columns} fields"
+            also = f"and has {len(record)} of {num_columns} fields"
+            if has_separator or is_only:
+                also = "which also holds separators" if has_separator else "in a file of one column"
             what = f"the row that begins on line {first} goes on to line {last} inside one quoted field, {also}"
         else:
             what = f"line {first} has {len(record)} of {num_columns} fields, and one in quotes holds separators"

@@ -226,3 +226,11 @@ def test_wary_reading_joins_no_lines_that_may_be_rows(lines, width, escapechar):
     joined = sum(text.count("\n") for row in records.rows for text in row)
     assert len(records.rows) + records.num_blank_lines + joined == len(lines)
     assert not any("\n" in text and "," in text for row in records.rows for text in row)
+
+
+def test_a_line_break_in_a_file_of_one_column_may_be_two_rows():
+    """There is no separator to tell by."""
+    text = 'text\n"the tram\nsnow"\na goat\n'
+    assert "the row that begins on line 2 goes on to line 3 inside one quoted field, in a file of" in refusal_of(text)
+    assert rows_of(text, quoting="minimal") == [["the tram\nsnow"], ["a goat"]]
+    assert rows_of(text, quoting="none") == [['"the tram'], ['snow"'], ["a goat"]]
