@@ -182,7 +182,9 @@ def test_whatever_csv_writes_is_read_again(rows, separator, line_break):
     try:
         assert rows_of(written.getvalue(), separator=separator) == rows
     except DataError:
-        assert any(separator in text and ("\n" in text or "\r" in text) for row in rows for text in row)
+        assert any(
+            (separator in text or len(row) == 1) and ("\n" in text or "\r" in text) for row in rows for text in row
+        )
 
 
 @given(rows=TABLES, separator=SEPARATORS)
