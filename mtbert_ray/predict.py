@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from mtbert_ray.errors import UserError
+from mtbert_ray.tasks import Quoting
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -26,6 +27,10 @@ def predict(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the prediction files. Default: predictions beside the checkpoint.")
     ] = None,
+    quoting: Annotated[
+        Quoting | None,
+        typer.Option(help="How quotes in --file are read. Default: as the task's source says (docs/tasks.md)."),
+    ] = None,
     with_text: Annotated[bool, typer.Option("--with-text", help="Write the texts too, under their own names.")] = False,
 ) -> None:
     """Write a checkpoint's predictions for every task, dev and test, as CSV: one row for each row, in order.
@@ -41,7 +46,9 @@ def predict(
     # Imported here: torch takes seconds, which --help need not wait for.
     from mtbert_ray.training.prediction_request import PredictionRequest, answer
 
-    request = PredictionRequest(checkpoint=checkpoint, data=data, files=tuple(file or ()), out=out, with_text=with_text)
+    request = PredictionRequest(
+        checkpoint=checkpoint, data=data, files=tuple(file or ()), out=out, with_text=with_text, quoting=quoting
+    )
     try:
         lines = answer(request, announce=lambda text: typer.echo(text, err=True))
     except UserError as error:

@@ -66,6 +66,10 @@ def _as_separator(value: object) -> object:
     return value
 
 
+Quoting = Literal["auto", "minimal", "none"]
+"""How quotes in a text file are read; `TableSource.quoting` has the meanings."""
+
+
 class TableSource(Schema):
     """Files of one row an example: .csv, .tsv or .parquet."""
 
@@ -79,7 +83,7 @@ class TableSource(Schema):
     columns: Columns
     separator: Annotated[str | None, BeforeValidator(_as_separator)] = None
     """Between fields, one character or `\\t` for a tab; none means a tab for .tsv and a comma for .csv."""
-    quoting: Literal["auto", "minimal", "none"] = "auto"
+    quoting: Quoting = "auto"
     """Of text files. `minimal`: a field in double quotes may hold separators, line breaks and, doubled, quotes
     (RFC 4180). `none`: quotes are a part of the text, and each line is a row, as in GLUE's files. `auto`: as
     `minimal`, but a field that holds both a line break and a separator is refused: mostly a stray quote has swallowed

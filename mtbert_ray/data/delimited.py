@@ -12,16 +12,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 from mtbert_ray.errors import DataError
-
-Quoting = Literal["auto", "minimal", "none"]
-"""As `TableSource.quoting`."""
+from mtbert_ray.tasks import Quoting
 
 _NO_LIMIT = 2**31 - 1
 """Characters of a field; what fits a C long everywhere."""
-_AS_TEXT = "set `quoting: none` in the task's source if quotes are a part of the text and each line is a row"
+_AS_TEXT = (
+    "set `quoting: none` in the task's source (`predict --quoting none`) if quotes are a part of the text and each "
+    "line is a row"
+)
 _AS_MEANT = "`quoting: minimal` if the field is meant like this"
 _DOUBLED = "a quote inside a quoted field must be doubled"
 _ESCAPED = "set `escapechar: '\\'` in the task's source if a backslash stands before the quotes inside a field"

@@ -17,7 +17,7 @@ from mtbert_ray.data.rows_read import Gaps
 from mtbert_ray.data.table import read_table, separator_in
 from mtbert_ray.data.toy import toy_examples
 from mtbert_ray.errors import DataError
-from mtbert_ray.tasks import KNOWN_TASKS, Columns, DevSplit, HubSource, TableSource, TaskSpec
+from mtbert_ray.tasks import KNOWN_TASKS, Columns, DevSplit, HubSource, Quoting, TableSource, TaskSpec
 
 __all__ = ["Examples", "Split", "columns_of", "load_examples", "load_file", "read_train_table"]
 
@@ -97,7 +97,7 @@ def columns_of(task: TaskSpec) -> Columns:
     return COURSE_FILES[task.name].columns if task.source is None else task.source.columns
 
 
-def load_file(task: TaskSpec, path: Path) -> Examples:
+def load_file(task: TaskSpec, path: Path, *, quoting: Quoting | None = None) -> Examples:
     """Read and check all rows of a file with a task's own columns, as those of its source or of the course's files.
 
     Every row is there, in the order of the file: one without a text has an empty one, one without a label has NaN.
@@ -107,12 +107,13 @@ def load_file(task: TaskSpec, path: Path) -> Examples:
     Args:
         task: whose rows they are.
         path: .csv, .tsv or .parquet; a text file is separated by tabs where its header line has one.
+        quoting: how its quotes are read; none as those of the task's source.
 
     Raises:
         DataError: the file cannot be read, or its rows are not what the task needs.
     """
     _require_known(task)
-    table = _read_file(task, path)
+    table = _read_file(task, path, quoting=quoting)
     if table.columns.id not in table.frame.columns:
         # The course's files have one; a file of somebody's own need not.
         table = replace(table, columns=table.columns.model_copy(update={"id": None}))
@@ -146,13 +147,13 @@ def _read_train_file(task: TaskSpec, path: Path) -> RawTable:
     return _read_file(task, path)
 
 
-def _read_file(task: TaskSpec, path: Path) -> RawTable:
+def _read_file(task: TaskSpec, path: Path, *, quoting: Quoting | None = None) -> RawTable:
     own = task.source if isinstance(task.source, TableSource) else None
     separator = separator_in(path, otherwise=None if own is None else own.separator)
     columns_from = f"source.columns of task '{task.name}'"
     if task.source is None:
         columns_from = f"the course's format of task '{task.name}'"
-    return _table_of(path, str(path), own, columns_of(task), columns_from, separator=separator)
+    return _table_of(path, str(path), own, columns_of(task), columns_from, separator=separator, quoting=quoting)
 
 
 def _read(task: TaskSpec, data: DataConfig, split: Split) -> RawTable | None:
@@ -174,14 +175,19 @@ def _read(task: TaskSpec, data: DataConfig, split: Split) -> RawTable | None:
 
 
 def _table_of(
-    path: Path, origin: str, source: TableSource | None, columns: Columns, columns_from: str, *, separator: str | None
+    path: Path,
+    origin: str,
+    source: TableSource | None,
+    columns: Columns,
+    columns_from: str,
+    *,
+    separator: str | None,
+    quoting: Quoting | None = None,
 ) -> RawTable:
-    """Read a file as its task's source says that text is written."""
-    table = (
-        read_table(path, separator=separator)
-        if source is None
-        else read_table(path, separator=separator, quoting=source.quoting, escapechar=source.escapechar)
-    )
+    """Read a file as its task's source says that text is written, unless `quoting` says otherwise."""
+    own_quoting: Quoting = "auto" if source is None else source.quoting
+    escapechar = None if source is None or quoting == "none" else source.escapechar
+    table = read_table(path, separator=separator, quoting=quoting or own_quoting, escapechar=escapechar)
     return RawTable(
         frame=table.frame,
         columns=columns,

@@ -7,8 +7,9 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
-from mtbert_ray.data.delimited import Quoting, TextFormat, read_records
+from mtbert_ray.data.delimited import TextFormat, read_records
 from mtbert_ray.errors import DataError
+from mtbert_ray.tasks import Quoting
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 FORMATS = (*SEPARATORS, ".parquet")

@@ -13,7 +13,7 @@ from mtbert_ray.errors import UserError
 from mtbert_ray.files import make_folder
 from mtbert_ray.models.encoder import load_tokenizer
 from mtbert_ray.models.multitask import MultitaskModel
-from mtbert_ray.tasks import TaskSpec
+from mtbert_ray.tasks import Quoting, TaskSpec
 from mtbert_ray.training.evaluate import Predicted, predict, score_all
 from mtbert_ray.training.inputs import encode
 from mtbert_ray.training.loop import uses_bf16
@@ -53,6 +53,7 @@ def predict_files(
     *,
     process: Process,
     with_text: bool = False,
+    quoting: Quoting | None = None,
     announce: Callable[[str], None] = lambda text: None,
 ) -> list[FilePredictions]:
     """Predict files of the user's, each with its task's own columns, and score those that have labels.
@@ -66,6 +67,7 @@ def predict_files(
         folder: for the predictions, as sst-STEM-predictions.csv.
         process: a run of one process.
         with_text: whether plain CSV holds the sentences too.
+        quoting: how quotes in the files are read; none as in each task's source.
         announce: told of each file before it is predicted, which can take minutes.
 
     Raises:
@@ -73,7 +75,7 @@ def predict_files(
         UserError: predictions of that name are there already, or the folder cannot be made.
     """
     _refuse_overwriting(files, folder)
-    read = [(task, path, load_file(task, path)) for task, path in files]
+    read = [(task, path, load_file(task, path, quoting=quoting)) for task, path in files]
     make_folder(folder, f"--out {folder}")
     model = model.to(process.device)
     bf16 = uses_bf16(config, process.device)

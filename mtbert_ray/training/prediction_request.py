@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.errors import ConfigError, did_you_mean
-from mtbert_ray.tasks import TaskSpec
+from mtbert_ray.tasks import Quoting, TaskSpec
 from mtbert_ray.training.checkpoint import load_checkpoint
 from mtbert_ray.training.file_predictions import FilePredictions, predict_files, predictions_name
 from mtbert_ray.training.prediction_files import is_of_course
@@ -30,6 +30,8 @@ class PredictionRequest:
     """Folder for the predictions; none takes `predictions` beside the checkpoint."""
     with_text: bool = False
     """Whether plain CSV holds the sentences too."""
+    quoting: Quoting | None = None
+    """How quotes in `files` are read; none as in each task's source."""
 
 
 def answer(request: PredictionRequest, *, announce: Callable[[str], None]) -> list[str]:
@@ -57,9 +59,18 @@ def answer(request: PredictionRequest, *, announce: Callable[[str], None]) -> li
             warnings.warn("--data has no effect: --file names the rows", stacklevel=2)
         files = parse_files(request.files, config)
         done = predict_files(
-            model, config, files, folder, process=process, with_text=request.with_text, announce=announce
+            model,
+            config,
+            files,
+            folder,
+            process=process,
+            with_text=request.with_text,
+            quoting=request.quoting,
+            announce=announce,
         )
         return [line for one in done for line in lines_of(one)]
+    if request.quoting is not None:
+        warnings.warn("--quoting has no effect without --file", stacklevel=2)
     if request.data is not None:
         if all(task.source is not None for task in config.tasks):
             why = "every task of this checkpoint has a source of its own"

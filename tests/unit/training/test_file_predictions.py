@@ -41,15 +41,16 @@ def test_a_labelled_file_gets_the_predictions_and_the_score_of_the_same_dev_rows
     ]
     for one, old, task in zip(done, as_dev.files, ("sst", "quora", "sts"), strict=False):
         assert one.written.read_bytes() == old.read_bytes()
-        assert one.score == as_dev.scores[task]
-        assert lines_of(one) == [str(one.written), f"{one.file}: {one.metric} {one.score:.4f} (12 rows)"]
-    assert [one.metric for one in done] == ["accuracy", "accuracy", "pearson"]
+        ((metric, score),) = one.scores.items()
+        assert score.value == as_dev.scores.values[task]
+        assert lines_of(one) == [str(one.written), f"{one.file}: {metric} {score.value:.4f} (12 rows)"]
+    assert [list(one.scores) for one in done] == [["accuracy"], ["accuracy"], ["pearson"]]
 
 
 def test_a_file_without_labels_gets_predictions_alone(course, tmp_path):
     config = config_of(tasks=["sst"])
     (one,) = of_files(config, tmp_path / "out", f"sst={course / 'ids-sst-test-student.csv'}")
-    assert (one.score, one.num_rows, lines_of(one)) == (None, 5, [str(one.written)])
+    assert (one.scores, one.num_rows, lines_of(one)) == ({}, 5, [str(one.written)])
     assert len(one.written.read_text().splitlines()) == 6
 
 
@@ -87,9 +88,21 @@ def test_every_row_has_its_prediction_in_order_with_or_without_text_and_label(
     (tmp_path / "mine.csv").write_text("\n".join(["text,mood", *rows, ""]))
     config = config_of(tasks=[messy_task(tmp_path, **source)])
     (one,) = of_files(config, tmp_path / "out", f"mood={tmp_path / 'mine.csv'}")
-    lines = one.written.read_text().splitlines()[1:]
-    assert [line.split(" , ")[0] for line in lines] == [str(number) for number in range(num_rows)]
-    assert (one.num_rows, one.num_scored, one.score is None) == (num_rows, num_scored, num_scored == 0)
+    assert pd.read_csv(one.written)["id"].tolist() == list(range(num_rows))
+    assert (one.num_rows, one.num_scored, not one.scores) == (num_rows, num_scored, num_scored == 0)
+
+
+def test_how_a_file_s_quotes_are_read_may_differ_from_the_task_s_source(tmp_path):
+    """What predict itself has written with the texts is meant as it stands."""
+    (tmp_path / "mine.csv").write_text('text,mood\n"a,\nb",dull\n"c",fine\n')
+    config, file = config_of(tasks=[messy_task(tmp_path)]), f"mood={tmp_path / 'mine.csv'}"
+    with pytest.raises(DataError, match=r"predict --quoting none.*quoting: minimal"):
+        of_files(config, tmp_path / "refused", file)
+    files = parse_files([file], config)
+    (one,) = predict_files(
+        build_model(config), config, files, tmp_path / "out", process=Process(), quoting="minimal", with_text=True
+    )
+    assert pd.read_csv(one.written)["text"].tolist() == ["a,\nb", "c"]
 
 
 def test_a_file_that_is_not_there_stops_before_anything_is_written(course, tmp_path):
@@ -172,7 +185,7 @@ def test_a_user_s_own_task_gets_names_probabilities_and_a_confusion_table(tmp_pa
     table = pd.read_csv(labelled.written)
     assert list(table) == ["id", "label", "prediction", "probability_so, so", "probability_good"]
     assert table["label"].tolist() == ["so, so", "good"] * 3
-    assert labelled.score == (table["label"] == table["prediction"]).mean()
+    assert labelled.scores["accuracy"].value == (table["label"] == table["prediction"]).mean()
     assert labelled.confusion == tmp_path / "out" / "mood-rows-predictions-confusion.csv"
     assert lines_of(labelled)[:2] == [str(labelled.written), str(labelled.confusion)]
     assert (new.confusion, lines_of(new)) == (None, [str(new.written)])

@@ -55,8 +55,8 @@ def test_the_scores_are_those_of_the_evaluation_on_every_dev_row(course, tmp_pat
     model = build_model(config)
     scores = predict_all(model, config, tmp_path / "out", process=Process()).scores
     everything = config.model_copy(update={"data": config.data.model_copy(update={"max_dev_rows": None})})
-    assert scores == evaluate(model, config.tasks, load_inputs(everything, "dev"), Process(), bf16=False).values
-    assert set(scores) == {"sst", "quora", "sts", "dev_score", "leaderboard_score"}
+    assert scores == evaluate(model, config.tasks, load_inputs(everything, "dev"), Process(), bf16=False)
+    assert set(scores.values) == {"sst", "quora", "sts", "dev_score", "leaderboard_score"}
 
 
 def test_the_scores_are_those_of_the_files_that_were_written(tmp_path):
@@ -69,7 +69,7 @@ def test_the_scores_are_those_of_the_files_that_were_written(tmp_path):
             line == f"{row_id} , {int(label)} "
             for line, row_id, label in zip(files[name], rows.ids, rows.labels, strict=True)
         ]
-        assert written.scores[task.name] == pytest.approx(np.mean(correct))
+        assert written.scores.values[task.name] == pytest.approx(np.mean(correct))
 
 
 def test_predicting_twice_gives_the_same_files(tmp_path):
@@ -100,11 +100,11 @@ def test_a_task_of_the_user_s_own_has_files_of_its_own_name(tmp_path, monkeypatc
     assert list(dev) == ["id", "label", *list(test)[1:]]
     assert dev["id"].tolist() == [f"day {n}" for n in range(9)] and test["id"].tolist() == ["day 90", "day 91"]
     assert dev["label"].tolist() == [0, 1, 2] * 3
-    assert written.scores["mood"] == np.mean(dev["label"] == dev["prediction"])
+    assert written.scores.values["mood"] == np.mean(dev["label"] == dev["prediction"])
     assert confusion.set_index("label").to_numpy().sum() == 9
     texts = predicted(config_of(tasks=[mood]), tmp_path / "texts", with_text=True)
     assert pd.read_csv(texts.files[0])["text"].tolist() == [f"the weather of day {n}" for n in range(9)]
-    assert written.scores["dev_score"] == written.scores["mood"] == written.scores["leaderboard_score"]
+    assert len(set(written.scores.values.values())) == 1, "of one task, dev_score and leaderboard_score are its score"
 
 
 def test_a_folder_that_cannot_be_made_is_the_user_s_mistake(tmp_path):
@@ -135,10 +135,9 @@ def test_dev_and_test_rows_without_text_or_label_have_their_predictions_too(tmp_
     config, said = config_of(tasks=[mood]), []
     model = build_model(config)
     written = predict_all(model, config, tmp_path / "out", process=Process(), announce=said.append)
-    dev, test = (path.read_text().splitlines()[1:] for path in written.files)
+    dev, _, test = map(pd.read_csv, written.files)
     assert [len(dev), len(test)] == [4, 3]
-    scored = [line.split(" , ")[1].strip() for line in dev[:2]]
-    assert written.scores["mood"] == np.mean([scored[0] == "1", scored[1] == "0"])
+    assert written.scores.values["mood"] == np.mean(dev["prediction"][:2] == [1, 0])
     assert (
         "mood dev: 4 rows; 2 not scored (no label: row 3, row 4); 1 with an empty text (row 2); 1 blank line "
         in said[0]
@@ -156,4 +155,6 @@ def test_without_any_dev_label_there_is_no_score(tmp_path):
     }
     mood = TaskSpec.model_validate({"name": "mood", "kind": "classification", "num_classes": 2, "source": source})
     written = predicted(config_of(tasks=[mood]), tmp_path / "out")
-    assert (written.scores, len(written.files[0].read_text().splitlines())) == ({}, 3)
+    assert len(written.files[0].read_text().splitlines()) == 3
+    assert written.scores.values == {"mood": None, "dev_score": None, "leaderboard_score": None}
+    assert written.scores.undefined["mood"] == "no row has a label"
