@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from mtbert_ray.errors import UserError
-from mtbert_ray.tasks import Quoting
+from mtbert_ray.task_source import Quoting
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from mtbert_ray.metrics import Metrics, MetricValue, Objective, whole_run
+from mtbert_ray.metrics import Metrics, MetricValue, whole_run
+from mtbert_ray.objective import Objective
 from mtbert_ray.schema import Schema
 from mtbert_ray.undefined import in_words
 

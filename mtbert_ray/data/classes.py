@@ -14,7 +14,8 @@ from mtbert_ray.data.raw_table import RawTable, require_columns
 from mtbert_ray.data.sources import read_train_table
 from mtbert_ray.errors import ConfigError, DataError
 from mtbert_ray.mistakes import problems_of
-from mtbert_ray.tasks import HubSource, TableSource, TaskSpec
+from mtbert_ray.task_source import HubSource, TableSource
+from mtbert_ray.tasks import TaskSpec
 
 MAX_CLASSES = 1000
 """More distinct labels than these are hardly classes: mostly another column."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from mtbert_ray.data.raw_table import RawTable, Split
 from mtbert_ray.data.table import read_table
 from mtbert_ray.errors import DataError
-from mtbert_ray.tasks import Columns
+from mtbert_ray.task_source import Columns
 
 COURSE_SEPARATOR = "\t"
 FILE_ENDINGS: dict[Split, str] = {"train": "train", "dev": "dev", "test": "test-student"}

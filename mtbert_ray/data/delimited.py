@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mtbert_ray.errors import DataError
-from mtbert_ray.tasks import Quoting
+from mtbert_ray.task_source import Quoting
 
 _NO_LIMIT = 2**31 - 1
 """Characters of a field; what fits a C long everywhere."""

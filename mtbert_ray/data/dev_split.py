@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from mtbert_ray.tasks import DevSplit
+from mtbert_ray.task_source import DevSplit
 
 NUM_BINS = 10
 """Equally filled ranges of a regression's labels, each of which gives its share; fewer where there are few dev rows."""

@@ -8,7 +8,8 @@ import pandas as pd
 
 from mtbert_ray.data.raw_table import RawTable
 from mtbert_ray.errors import DataError
-from mtbert_ray.tasks import HubSource, TaskSpec
+from mtbert_ray.task_source import HubSource
+from mtbert_ray.tasks import TaskSpec
 
 if TYPE_CHECKING:
     from datasets import Dataset

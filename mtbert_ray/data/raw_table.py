@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from mtbert_ray.errors import DataError, did_you_mean
-from mtbert_ray.tasks import Columns
+from mtbert_ray.task_source import Columns
 
 Split = Literal["train", "dev", "test"]
 

@@ -17,7 +17,8 @@ from mtbert_ray.data.rows_read import Gaps
 from mtbert_ray.data.table import read_table, separator_in
 from mtbert_ray.data.toy import toy_examples
 from mtbert_ray.errors import DataError
-from mtbert_ray.tasks import KNOWN_TASKS, Columns, DevSplit, HubSource, Quoting, TableSource, TaskSpec
+from mtbert_ray.task_source import Columns, DevSplit, HubSource, Quoting, TableSource
+from mtbert_ray.tasks import KNOWN_TASKS, TaskSpec
 
 __all__ = ["Examples", "Split", "columns_of", "load_examples", "load_file", "read_train_table"]
 

@@ -9,7 +9,7 @@ from pyarrow import parquet
 
 from mtbert_ray.data.delimited import TextFormat, read_records
 from mtbert_ray.errors import DataError
-from mtbert_ray.tasks import Quoting
+from mtbert_ray.task_source import Quoting
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 FORMATS = (*SEPARATORS, ".parquet")

@@ -8,7 +8,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from mtbert_ray.metrics import Metrics, Objectives
+from mtbert_ray.metrics import Metrics
+from mtbert_ray.objective import Objectives
 from mtbert_ray.task_metrics import Direction
 
 # M objectives, N points

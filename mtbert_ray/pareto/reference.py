@@ -3,7 +3,8 @@
 import math
 from collections.abc import Iterable
 
-from mtbert_ray.metrics import METRICS, Objectives
+from mtbert_ray.metrics import METRICS
+from mtbert_ray.objective import Objectives
 from mtbert_ray.pareto.objectives import loss_of
 from mtbert_ray.records import TrialRecord
 

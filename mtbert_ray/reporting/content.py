@@ -6,7 +6,8 @@ Knows nothing of HTML, Markdown and files.
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtbert_ray.metrics import METRICS, Objective
+from mtbert_ray.metrics import METRICS
+from mtbert_ray.objective import Objective
 from mtbert_ray.pareto.hypervolume import hypervolume
 from mtbert_ray.pareto.objectives import reference_losses
 from mtbert_ray.records import StopKind, SweepRecord

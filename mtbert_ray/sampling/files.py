@@ -15,7 +15,8 @@ from mtbert_ray.data.table import FORMATS, SEPARATORS
 from mtbert_ray.errors import ConfigError, UserError
 from mtbert_ray.files import make_folder, put_file
 from mtbert_ray.sampling.sample import Sample
-from mtbert_ray.tasks import TableSource, TaskSpec
+from mtbert_ray.task_source import TableSource
+from mtbert_ray.tasks import TaskSpec
 
 TOPIC_COLUMN = "topic"
 CONFIDENCE_COLUMN = "confidence"

@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from mtbert_ray.config import ProbeConfig
 from mtbert_ray.config.yaml_lines import read_value
 from mtbert_ray.errors import ConfigError, did_you_mean
-from mtbert_ray.metrics import Objectives
 from mtbert_ray.mistakes import problems_of
+from mtbert_ray.objective import Objectives
 from mtbert_ray.simulation.compare import Problem, Run, Setup, compare, setups_of
 from mtbert_ray.simulation.lcbench import NUM_EPOCHS, OBJECTIVES, Benchmark, Task
 from mtbert_ray.simulation.next_trial import RECORDED, SUGGESTING, recorded_problem

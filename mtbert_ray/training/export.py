@@ -16,7 +16,8 @@ from mtbert_ray.models.adapters import merge_adapter, to_peft
 from mtbert_ray.models.adapters.by_peft import ADAPTER_NAME
 from mtbert_ray.models.encoder import Encoder, load_encoder, load_tokenizer
 from mtbert_ray.models.pretrained import PACKAGED, TINY
-from mtbert_ray.tasks import HubSource, TableSource, TaskSpec
+from mtbert_ray.task_source import HubSource, TableSource
+from mtbert_ray.tasks import TaskSpec
 from mtbert_ray.training.checkpoint import load_checkpoint, read_metrics
 from mtbert_ray.training.model_card import EXPORTED_CONFIG_NAME, Base, model_card
 

@@ -13,7 +13,8 @@ from mtbert_ray.errors import UserError
 from mtbert_ray.files import make_folder
 from mtbert_ray.models.encoder import load_tokenizer
 from mtbert_ray.models.multitask import MultitaskModel
-from mtbert_ray.tasks import Quoting, TaskSpec
+from mtbert_ray.task_source import Quoting
+from mtbert_ray.tasks import TaskSpec
 from mtbert_ray.training.evaluate import Predicted, predict, score_all
 from mtbert_ray.training.inputs import encode
 from mtbert_ray.training.loop import uses_bf16

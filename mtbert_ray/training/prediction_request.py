@@ -7,7 +7,8 @@ from pathlib import Path
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.errors import ConfigError, did_you_mean
-from mtbert_ray.tasks import Quoting, TaskSpec
+from mtbert_ray.task_source import Quoting
+from mtbert_ray.tasks import TaskSpec
 from mtbert_ray.training.checkpoint import load_checkpoint
 from mtbert_ray.training.file_predictions import FilePredictions, predict_files, predictions_name
 from mtbert_ray.training.prediction_files import is_of_course

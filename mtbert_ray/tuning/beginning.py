@@ -14,7 +14,8 @@ from typing import Any
 
 from mtbert_ray.errors import ConfigError, JournalError
 from mtbert_ray.journal import Journal, read_journal, writing_alone
-from mtbert_ray.metrics import Objectives, known_metrics
+from mtbert_ray.metrics import known_metrics
+from mtbert_ray.objective import Objectives
 from mtbert_ray.records import SweepRecord, SweepResumed, SweepStarted, TrialRecord, outlook
 from mtbert_ray.tuning.plan import Plan
 from mtbert_ray.tuning.provenance import git_revision, hardware, package_versions

@@ -11,7 +11,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from mtbert_ray.metrics import Metrics, Objectives
+from mtbert_ray.metrics import Metrics
+from mtbert_ray.objective import Objectives
 from mtbert_ray.pareto.hypervolume import hypervolume
 from mtbert_ray.pareto.objectives import is_feasible, reference_losses, to_losses
 from mtbert_ray.pareto.reference import unreached_references

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mtbert_ray.errors import JournalError
 from mtbert_ray.journal import read_journal
-from mtbert_ray.metrics import Objectives
+from mtbert_ray.objective import Objectives
 from mtbert_ray.records import SweepRecord, TrialRecord
 from mtbert_ray.tuning.searchers.learning import learn_from_sweep
 from mtbert_ray.tuning.searchers.starting_points import starting_points

@@ -14,7 +14,8 @@ from ray.tune.schedulers import FIFOScheduler
 
 from mtbert_ray.errors import ConfigError
 from mtbert_ray.files import put_file
-from mtbert_ray.metrics import METRICS, Metric, Metrics, Objective
+from mtbert_ray.metrics import METRICS, Metric, Metrics
+from mtbert_ray.objective import Objective
 from mtbert_ray.tuning.axes import Axes, Goal
 from mtbert_ray.tuning.decision import Decision
 from mtbert_ray.tuning.rule import ParetoRule

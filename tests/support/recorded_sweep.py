@@ -4,7 +4,8 @@ from pathlib import Path
 
 from mtbert_ray.config import TrialConfig, nest
 from mtbert_ray.journal import Journal
-from mtbert_ray.metrics import Objective, task_scores
+from mtbert_ray.metrics import task_scores
+from mtbert_ray.objective import Objective
 from mtbert_ray.records import (
     EpochFinished,
     SweepFinished,

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.journal import Journal, read_journal
-from mtbert_ray.metrics import Objective
+from mtbert_ray.objective import Objective
 from mtbert_ray.records import SweepStarted
 from mtbert_ray.tuning.listener import SweepListener
 from mtbert_ray.tuning.progress import SweepProgress

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.errors import JournalError
 from mtbert_ray.journal import JOURNAL_NAME, Journal, read_journal
-from mtbert_ray.metrics import Objective
+from mtbert_ray.objective import Objective
 from mtbert_ray.records import (
     EpochFinished,
     SweepFinished,

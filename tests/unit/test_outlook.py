@@ -2,7 +2,8 @@
 
 import pytest
 
-from mtbert_ray.metrics import METRICS, Objective, known_metrics, whole_run
+from mtbert_ray.metrics import METRICS, known_metrics, whole_run
+from mtbert_ray.objective import Objective
 from mtbert_ray.records import final_metrics, outlook
 from mtbert_ray.tasks import SST
 
@@ -61,10 +62,11 @@ def test_trials_of_different_lengths_are_compared_by_what_their_whole_runs_cost(
     assert short["train_seconds"] < long["train_seconds"]
 
 
-def test_no_score_can_pass_one_and_costs_have_no_bound():
+def test_no_score_can_pass_one_and_no_trial_reaches_costs_of_nothing():
     metrics = known_metrics([SST])
     assert {metrics[name].best for name in ("sst", "dev_score", "leaderboard_score")} == {1.0}
-    assert metrics["train_seconds"].best is None
+    assert all(metrics[name].reaches_best for name in ("sst", "dev_score", "leaderboard_score"))
+    assert (metrics["train_seconds"].best, metrics["train_seconds"].reaches_best) == (0.0, False)
 
 
 @pytest.mark.parametrize(("direction", "attainable"), [("maximise", 0.4), ("maximise", 0.3), ("minimise", 0.5)])

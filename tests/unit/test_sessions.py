@@ -9,7 +9,7 @@ import pytest
 
 from mtbert_ray.errors import JournalError
 from mtbert_ray.journal import Journal, read_journal, writing_alone
-from mtbert_ray.metrics import Objective
+from mtbert_ray.objective import Objective
 from mtbert_ray.records import (
     EpochFinished,
     SweepFinished,

@@ -3,7 +3,8 @@
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from mtbert_ray.tasks import KNOWN_TASKS, QUORA, SST, STS, HubSource, TableSource, TaskKind, TaskOrName, TaskSpec
+from mtbert_ray.task_source import HubSource, TableSource
+from mtbert_ray.tasks import KNOWN_TASKS, QUORA, SST, STS, TaskKind, TaskOrName, TaskSpec
 
 TASK = TypeAdapter(TaskOrName)
 TABLE = {"train": "a.csv", "dev": "b.csv", "columns": {"sentence1": "text"}}

@@ -8,7 +8,8 @@ from typing import Any
 
 from ray.tune.search import Searcher as RaySearcher
 
-from mtbert_ray.metrics import Metrics, Objectives
+from mtbert_ray.metrics import Metrics
+from mtbert_ray.objective import Objectives
 from mtbert_ray.records import StopKind
 from mtbert_ray.tuning.decision import Decision
 from mtbert_ray.tuning.searchers.base import Searcher

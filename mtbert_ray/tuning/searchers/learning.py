@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mtbert_ray.metrics import Metrics, Objectives
+from mtbert_ray.metrics import Metrics
+from mtbert_ray.objective import Objectives
 from mtbert_ray.pareto.objectives import to_losses
 from mtbert_ray.records import SweepRecord, TrialRecord, outlook
 from mtbert_ray.tuning.searchers.base import Searcher

@@ -8,7 +8,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from mtbert_ray.metrics import Metrics, Objectives, known_metrics
+from mtbert_ray.metrics import Metrics, known_metrics
+from mtbert_ray.objective import Objectives
 from mtbert_ray.pareto.objectives import constraint_violation, to_losses
 from mtbert_ray.records import StopKind
 from mtbert_ray.tuning.foresight import Foresight

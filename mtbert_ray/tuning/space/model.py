@@ -14,9 +14,9 @@ from pydantic import Field, ValidationError
 
 from mtbert_ray.config import ProbeConfig, ResourceConfig, TrialConfig, nest
 from mtbert_ray.errors import ConfigError
-from mtbert_ray.metrics import Objective
 from mtbert_ray.mistakes import problems_of
 from mtbert_ray.names import PlainName
+from mtbert_ray.objective import Objective
 from mtbert_ray.schema import Schema
 from mtbert_ray.tasks import TaskSpec
 from mtbert_ray.tuning.rungs import HalvingConfig, default_grace

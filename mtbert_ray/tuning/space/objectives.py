@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 
 from mtbert_ray.config.places import Problems
 from mtbert_ray.errors import did_you_mean
-from mtbert_ray.metrics import Metric, Objective, completed_with, known_metrics, metric_of_task
+from mtbert_ray.metrics import Metric, completed_with, known_metrics, metric_of_task
 from mtbert_ray.mistakes import shown, shown_briefly
+from mtbert_ray.objective import Objective
 from mtbert_ray.task_metrics import CLASSIFICATION_METRICS, F1_OF_CLASS, REGRESSION_METRICS, Direction
 from mtbert_ray.tasks import TaskSpec
 from mtbert_ray.tuning.space.checks import check_section

@@ -10,8 +10,8 @@ from mtbert_ray.config import TrialConfig
 from mtbert_ray.config.places import KeyPath, Problems
 from mtbert_ray.config.yaml_lines import read_value
 from mtbert_ray.errors import ConfigError, did_you_mean
-from mtbert_ray.metrics import Objective
 from mtbert_ray.mistakes import shown_briefly
+from mtbert_ray.objective import Objective
 from mtbert_ray.tuning.space.fields import field_of, is_section, leaf_keys
 from mtbert_ray.tuning.space.parameters import YamlValue
 

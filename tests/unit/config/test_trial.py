@@ -11,7 +11,8 @@ from ruamel.yaml import YAML
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.config.file import load_config
 from mtbert_ray.metrics import RESERVED_NAMES
-from mtbert_ray.tasks import Columns, HubSource, TableSource, TaskKind, TaskSpec
+from mtbert_ray.task_source import Columns, HubSource, TableSource
+from mtbert_ray.tasks import TaskKind, TaskSpec
 
 HEADS_OF_ALL = {"sst": 1, "quora": 2, "sts": 0}
 OWN = "{name: topic, kind: classification, num_classes: 3, source: {train: a.csv, dev: b.csv, columns: {}}}"

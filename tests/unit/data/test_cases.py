@@ -13,7 +13,8 @@ from mtbert_ray.config import DataConfig, TrialConfig
 from mtbert_ray.config.file import load_config
 from mtbert_ray.data.sources import Examples, load_examples, load_file
 from mtbert_ray.errors import DataError
-from mtbert_ray.tasks import Columns, TableSource, TaskKind, TaskSpec
+from mtbert_ray.task_source import Columns, TableSource
+from mtbert_ray.tasks import TaskKind, TaskSpec
 
 
 def case(cases: Path, name: str, monkeypatch) -> TrialConfig:

@@ -10,7 +10,8 @@ from mtbert_ray.data.classes import with_classes
 from mtbert_ray.data.dev_split import dev_rows
 from mtbert_ray.data.sources import load_examples
 from mtbert_ray.errors import DataError
-from mtbert_ray.tasks import Columns, DevSplit, TableSource, TaskKind, TaskSpec
+from mtbert_ray.task_source import Columns, DevSplit, TableSource
+from mtbert_ray.tasks import TaskKind, TaskSpec
 
 
 @given(

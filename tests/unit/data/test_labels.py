@@ -8,7 +8,8 @@ from mtbert_ray.config import DataConfig, TrialConfig
 from mtbert_ray.data.classes import find_classes, with_classes
 from mtbert_ray.data.sources import load_examples, load_file
 from mtbert_ray.errors import ConfigError, DataError
-from mtbert_ray.tasks import Columns, HubSource, TableSource, TaskKind, TaskSpec
+from mtbert_ray.task_source import Columns, HubSource, TableSource
+from mtbert_ray.tasks import TaskKind, TaskSpec
 
 COLUMNS = Columns(sentence1="text", label="label")
 

@@ -7,7 +7,8 @@ import pytest
 from mtbert_ray.config import DataConfig
 from mtbert_ray.data.sources import load_examples
 from mtbert_ray.errors import DataError
-from mtbert_ray.tasks import QUORA, SST, STS, Columns, HubSource, TableSource, TaskKind, TaskSpec
+from mtbert_ray.task_source import Columns, HubSource, TableSource
+from mtbert_ray.tasks import QUORA, SST, STS, TaskKind, TaskSpec
 
 
 def review_task(source) -> TaskSpec:

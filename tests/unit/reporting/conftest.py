@@ -5,7 +5,8 @@ import pytest
 
 from mtbert_ray.config import TrialConfig, nest
 from mtbert_ray.journal import Journal
-from mtbert_ray.metrics import Objective, task_scores
+from mtbert_ray.metrics import task_scores
+from mtbert_ray.objective import Objective
 from mtbert_ray.records import (
     EpochFinished,
     SweepFinished,

@@ -54,7 +54,7 @@ def load():
 
     def encoded(config, split):
         tokenizer = load_tokenizer(config.encoder)
-        return {task.name: encode(rows[task.name, split], config, tokenizer) for task in config.tasks}
+        return {task.name: encode(rows[task.name, split], config, tokenizer, task=task) for task in config.tasks}
 
     return encoded
 

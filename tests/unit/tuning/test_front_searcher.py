@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtbert_ray.metrics import Objective
+from mtbert_ray.objective import Objective
 from mtbert_ray.pareto.hypervolume import hypervolume
 from mtbert_ray.tuning.searchers.by_front import FrontSearcher
 from mtbert_ray.tuning.searchers.offspring import OffspringSuggest

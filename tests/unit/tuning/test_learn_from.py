@@ -12,7 +12,7 @@ import pytest
 from mtbert_ray.config import TrialConfig, nest
 from mtbert_ray.errors import ConfigError
 from mtbert_ray.journal import Journal
-from mtbert_ray.metrics import Objective
+from mtbert_ray.objective import Objective
 from mtbert_ray.records import ProbeFinished, SweepRecord, SweepStarted, TrialRecord
 from mtbert_ray.tuning.searchers import SEARCHERS
 from mtbert_ray.tuning.searchers.learning import learn_from_sweep

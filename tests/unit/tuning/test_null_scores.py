@@ -11,7 +11,7 @@ from told_sweep import Sweep
 
 from mtbert_ray.errors import DivergedError
 from mtbert_ray.journal import read_journal
-from mtbert_ray.metrics import Objective
+from mtbert_ray.objective import Objective
 from mtbert_ray.records import final_metrics
 from mtbert_ray.tuning.failure import failure_kind_of, reason_of
 from mtbert_ray.tuning.remaining import was_cut_off

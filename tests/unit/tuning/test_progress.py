@@ -7,7 +7,7 @@ import time
 import pytest
 from rich.console import Console
 
-from mtbert_ray.metrics import Objective
+from mtbert_ray.objective import Objective
 from mtbert_ray.records import TrialRecord
 from mtbert_ray.tuning.progress import SweepProgress, setting_of
 

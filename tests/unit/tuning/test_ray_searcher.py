@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mtbert_ray.config import TrialConfig
-from mtbert_ray.metrics import Objective
+from mtbert_ray.objective import Objective
 from mtbert_ray.tuning.decision import Decision
 from mtbert_ray.tuning.searchers import SEARCHERS
 from mtbert_ray.tuning.searchers.for_ray import FirstTrial, SpaceSearcher

@@ -4,7 +4,8 @@ import math
 
 from fake_tune import run
 
-from mtbert_ray.metrics import METRICS, Metric, Objective
+from mtbert_ray.metrics import METRICS, Metric
+from mtbert_ray.objective import Objective
 
 
 class TestConstraintsAtRungs:

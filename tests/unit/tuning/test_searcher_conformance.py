@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 
-from mtbert_ray.metrics import Objective
+from mtbert_ray.objective import Objective
 from mtbert_ray.tuning.searchers import SEARCHERS, Searcher
 from mtbert_ray.tuning.space.model import SearchSpace, setting_key
 from mtbert_ray.tuning.space.parameters import Choice, FloatRange, IntRange

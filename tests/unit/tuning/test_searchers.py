@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from mtbert_ray.metrics import Objective
+from mtbert_ray.objective import Objective
 from mtbert_ray.pareto.hypervolume import hypervolume
 from mtbert_ray.tuning.searchers import SEARCHERS, Searcher
 from mtbert_ray.tuning.searchers.early_results import FULL, EarlyResults

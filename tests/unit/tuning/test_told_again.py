@@ -7,7 +7,8 @@ from fake_tune import FakeTrial, Run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtbert_ray.metrics import Objective, known_metrics
+from mtbert_ray.metrics import known_metrics
+from mtbert_ray.objective import Objective
 from mtbert_ray.records import ProbeFinished, SweepRecord, SweepStarted, TrialRecord, outlook
 from mtbert_ray.tuning.rungs import HalvingConfig
 from mtbert_ray.tuning.scheduler import ParetoScheduler
