@@ -258,8 +258,9 @@ def _of_a_rule(keys: Keys, sentence: str, annotation: object, got: object, conte
     fields = [name for model in _models_at(annotation, content, keys) for name in model.model_fields]
     parts = tuple(int(part) if part.isdecimal() else part for part in subject.split("."))
     is_key = space and parts[0] in fields
-    # A rule between keys of an item of a list is said of the item, where they stand together.
-    if is_key and not any(isinstance(key, int) for key in keys):
+    # In an item of a list, a rule about a key that is not given is said of the item.
+    is_given = isinstance(got, Mapping) and parts[0] in got
+    if is_key and (is_given or not any(isinstance(key, int) for key in keys)):
         return Mistake(keys=(*keys, *parts), kind="value", text=rest)
     return Mistake(keys=keys, kind="sentence", text=sentence)
 

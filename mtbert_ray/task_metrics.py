@@ -54,7 +54,7 @@ def task_metric(name: str) -> TaskMetric:
 
 
 def problem_with_metric(name: str, *, is_regression: bool, classes: Sequence[str] | None) -> str | None:
-    """Return why a task cannot be scored by a metric, or none when it can.
+    """Return why a task cannot be scored by a metric, to be said behind its key, or none when it can.
 
     Args:
         name: as a user has written it.
@@ -67,8 +67,10 @@ def problem_with_metric(name: str, *, is_regression: bool, classes: Sequence[str
     of_class = "" if is_regression else f", {F1_OF_CLASS}CLASS"
     if not is_regression and name.startswith(F1_OF_CLASS):
         label = name.removeprefix(F1_OF_CLASS)
-        if label and (classes is None or label in classes):
+        if not label:
+            return f"has '{name}', which names no class; write {F1_OF_CLASS}CLASS"
+        if classes is None or label in classes:
             return None
-        return f"metric '{name}' names no class{did_you_mean(label, classes or ())} ({', '.join(classes or ())})"
+        return f"has '{name}', but there is no class '{label}'{did_you_mean(label, classes)} ({', '.join(classes)})"
     what = "a regression" if is_regression else "a classification"
-    return f"metric '{name}' is none of {what}{did_you_mean(name, allowed)} ({', '.join(allowed)}{of_class})"
+    return f"has '{name}', no metric of {what}{did_you_mean(name, allowed)} ({', '.join(allowed)}{of_class})"

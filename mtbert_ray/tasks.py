@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 
 from mtbert_ray.names import TaskName
 from mtbert_ray.schema import Schema
@@ -39,8 +39,12 @@ def _as_names(value: object) -> object:
     """Read numbers among the names of classes as text."""
     if isinstance(value, list | tuple):
         if wrong := [item for item in value if isinstance(item, bool) or not isinstance(item, str | int)]:
-            raise ValueError(f"has {wrong[0]!r}; a name must be a text (in quotes) or a whole number")
-        return tuple(str(item).strip() for item in value)
+            got = str(wrong[0]).lower() if isinstance(wrong[0], bool) else repr(wrong[0])
+            raise ValueError(f"has {got}; a class's name must be a text (in quotes) or a whole number")
+        names = tuple(str(item).strip() for item in value)
+        if "" in names:
+            raise ValueError("has an empty name; every class needs one")
+        return names
     return value
 
 
@@ -55,7 +59,7 @@ class TaskSpec(Schema):
     None without: the labels of the training rows, sorted (`data.classes.with_classes` finds them)."""
     num_classes: int | None = Field(default=None, ge=2)
     """Number of classes; follows from `classes`. None for a regression."""
-    label_range: tuple[float, float] | None = None
+    label_range: tuple[FiniteFloat, FiniteFloat] | None = None
     """Lowest and highest label of a regression; none for a classification."""
     metrics: tuple[str, ...] = ()
     """What it is scored by; the first one is the task's score, which counts in `dev_score`. Of a classification any of
@@ -121,31 +125,30 @@ class TaskSpec(Schema):
             if self.num_classes is not None or self.label_range is None:
                 raise ValueError(f"a {self.kind} needs label_range: [lowest, highest] and no classes or num_classes")
             if not self.label_range[0] < self.label_range[1]:
-                raise ValueError(f"label_range {list(self.label_range)} must rise")
+                raise ValueError(f"label_range has {list(self.label_range)}; must be [lowest, highest]")
         elif self.label_range is not None:
             raise ValueError(f"a {self.kind} has classes and no label_range")
         elif self.num_classes is None and self.source is None:
             raise ValueError(f"a {self.kind} without a source needs num_classes")
         if self.classes is not None:
             if len(self.classes) != self.num_classes:
-                raise ValueError(f"num_classes is {self.num_classes}, but classes names {len(self.classes)}")
+                raise ValueError(f"num_classes has {self.num_classes}, but classes names {len(self.classes)}")
             if twice := sorted({name for name in self.classes if self.classes.count(name) > 1}):
-                raise ValueError(f"classes names {', '.join(twice)} twice")
+                raise ValueError(f"classes has {', '.join(twice)} twice")
         return self
 
     @model_validator(mode="after")
     def _metrics_fit_the_kind(self) -> Self:
         known = self.class_names if self.knows_its_classes else None
-        problems = [
-            problem_with_metric(name, is_regression=self.kind.is_regression, classes=known) for name in self.metrics
-        ]
-        if wrong := [problem for problem in problems if problem is not None]:
-            raise ValueError("; ".join(wrong))
-        if len(set(self.metrics)) < len(self.metrics):
-            raise ValueError(f"metrics {list(self.metrics)} names one twice")
+        for place, name in enumerate(self.metrics):
+            problem = problem_with_metric(name, is_regression=self.kind.is_regression, classes=known)
+            if problem is not None:
+                raise ValueError(f"metrics.{place} {problem}")
+            if name in self.metrics[:place]:
+                raise ValueError(f"metrics.{place} has '{name}' twice")
         if task_metric(self.metric).direction == "minimise":
             raise ValueError(
-                f"metrics begins with {self.metric}, of which less is better, so it cannot count in dev_score; "
+                f"metrics.0 has '{self.metric}', of which less is better, so it cannot count in dev_score; "
                 "put pearson or spearman first"
             )
         return self
@@ -153,10 +156,10 @@ class TaskSpec(Schema):
     @model_validator(mode="after")
     def _templates_hold_the_sentence(self) -> Self:
         if isinstance(self.template, tuple) and not self.kind.is_pair:
-            raise ValueError(f"a {self.kind} has one sentence, so template must be one text")
+            raise ValueError(f"template has two texts, but a {self.kind} has one sentence; give one text")
         for template in self.templates:
             if template.count("{sentence}") != 1:
-                raise ValueError(f"template '{template}' must hold {{sentence}} once, as 'query: {{sentence}}'")
+                raise ValueError(f"template has '{template}'; must hold {{sentence}} once, as 'query: {{sentence}}'")
         return self
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from mtbert_ray.config import DataConfig, TrialConfig
+from mtbert_ray.config import TrialConfig
 from mtbert_ray.data.labels import UNLABELLED, class_label, shown_names, whole_number
 from mtbert_ray.data.raw_table import RawTable, require_columns
 from mtbert_ray.data.sources import read_train_table
@@ -23,22 +23,21 @@ _FEW_CLASSES = 20
 """So many classes may have fewer than two rows each."""
 
 
-def with_classes(task: TaskSpec, data: DataConfig) -> TaskSpec:
+def with_classes(task: TaskSpec) -> TaskSpec:
     """Return a task with `classes` filled in where it leaves them to its training rows.
 
     They are the names of the data set's own ClassLabel, or else the distinct labels of all training rows of its source,
     sorted (numbers by their size). A task of a data set on the hub that gives only the number of its classes has their
-    names filled in if there are as many.
+    names filled in if there are as many. Row limits and `train_files` make no difference: trials with others of them must
+    number their classes alike.
 
     Args:
         task: returned as it is where nothing is to be found.
-        data: of the same configuration; row limits and `train_files` make no difference.
 
     Raises:
         DataError: the rows cannot be read, or their labels are hardly classes.
         ConfigError: the task's metrics name a class that there is not.
     """
-    del data  # A task without a source knows its classes, and what a limit or a sample leaves must not change them.
     if task.source is None or task.classes is not None or task.kind.is_regression:
         return task
     if task.num_classes is not None and not isinstance(task.source, HubSource):
@@ -57,17 +56,17 @@ def find_classes(config: TrialConfig) -> tuple[TrialConfig, list[str]]:
     Raises:
         DataError, ConfigError: as for `with_classes`.
     """
-    tasks, found = find_classes_of(config.tasks, config.data)
+    tasks, found = find_classes_of(config.tasks)
     return (config.model_copy(update={"tasks": tasks}) if found else config), found
 
 
-def find_classes_of(tasks: Sequence[TaskSpec], data: DataConfig) -> tuple[tuple[TaskSpec, ...], list[str]]:
+def find_classes_of(tasks: Sequence[TaskSpec]) -> tuple[tuple[TaskSpec, ...], list[str]]:
     """Return tasks that know their classes, and a line for each of those where these were found.
 
     The lines are like `topic: 4 classes from topics-train.csv: billing, cancel, outage, other`. Raises what
     `with_classes` does.
     """
-    known = tuple(with_classes(task, data) for task in tasks)
+    known = tuple(with_classes(task) for task in tasks)
     return known, [_found(new) for old, new in zip(tasks, known, strict=True) if new != old]
 
 
@@ -103,6 +102,9 @@ def _labels_in(table: RawTable, task: TaskSpec) -> tuple[str, ...]:
     """
     held = table.frame[table.columns.label]
     every_label = [label for label in map(class_label, held) if label is not None]
+    if any(whole_number(label) is None for label in every_label):
+        # Where classes are names, -1 is none of them: it means that there is no label.
+        every_label = [label for label in every_label if whole_number(label) != UNLABELLED]
     labels = set(every_label)
     origin = f"{table.origin}: column '{table.columns.label}'"
     numbers = {label: number for label in labels if (number := whole_number(label)) is not None}

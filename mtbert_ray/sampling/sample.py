@@ -90,7 +90,7 @@ def draw_sample(
         DataError: the rows cannot be read, or the cache cannot be written.
         EncoderError: the model cannot be had, or gives no numbers.
     """
-    task = with_classes(config.task, config.data)
+    task = with_classes(config.task)
     examples = load_examples(task, config.data, "train", seed=config.seed)
     assert examples is not None, "only test rows may be absent"
     reader, text_of_row_NS = _reader_of(config, examples, cache)

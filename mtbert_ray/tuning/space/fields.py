@@ -6,14 +6,14 @@ A value is held against the field's own type, so that a search space can never a
 import functools
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from mtbert_ray.config.places import KeyPath, Problems
-from mtbert_ray.mistakes import Mistake, mistakes_in, shown_briefly
+from mtbert_ray.mistakes import Keys, Mistake, mistakes_in, shown, shown_briefly
 from mtbert_ray.mistakes import unknown_key as beside
 from mtbert_ray.schema import Schema
 from mtbert_ray.tuning.space.parameters import YamlValue
@@ -85,8 +85,9 @@ def problem_with(model: type[Schema], key: str, value: YamlValue) -> str | None:
 
 
 def _mistakes_of(model: type[Schema], key: str, value: YamlValue) -> Sequence[Mistake]:
-    if not _is_finite(value):
-        return [Mistake(keys=(), kind="value", text=f"has {shown_briefly(value)}; must be a finite number")]
+    if infinite := list(_infinite_in(value)):
+        wanted = "must be a finite number"
+        return [Mistake(keys=keys, kind="value", text=f"has {shown(got)}; {wanted}") for keys, got in infinite]
     if isinstance(value, dict) and not all(isinstance(name, str) for name in value):
         # JSON would turn 1 into '1' unseen.
         return [Mistake(keys=(), kind="value", text=f"has {shown_briefly(value)}; its keys must be texts")]
@@ -131,7 +132,11 @@ def _json(value: YamlValue) -> str:
     return json.dumps(value, default=str)
 
 
-def _is_finite(value: object) -> bool:
+def _infinite_in(value: object) -> Iterator[tuple[Keys, float]]:
+    """Yield the numbers below a value that are not finite, each with its place."""
     if isinstance(value, list | dict):
-        return all(_is_finite(item) for item in (value.values() if isinstance(value, dict) else value))
-    return not isinstance(value, float) or math.isfinite(value)
+        for key, below in value.items() if isinstance(value, dict) else enumerate(value):
+            for keys, number in _infinite_in(below):
+                yield (key, *keys), number
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield (), value

@@ -58,7 +58,7 @@ def task(tmp_path) -> TaskSpec:
         split=DevSplit(dev=0.1),
         columns=Columns(id="key", sentence1="text", label="label"),
     )
-    return with_classes(TaskSpec(name="topic", kind=TaskKind.CLASSIFICATION, source=source), DataConfig())
+    return with_classes(TaskSpec(name="topic", kind=TaskKind.CLASSIFICATION, source=source))
 
 
 def test_dev_rows_are_the_same_in_every_trial_and_never_trained_on(task):

@@ -137,12 +137,12 @@ def test_minus_one_is_a_label_where_it_is_a_valid_one(tmp_path):
     ],
 )
 def test_classes_are_the_labels_of_the_training_rows_in_order(tmp_path, held, classes):
-    task = with_classes(task_of(write(tmp_path / "a.csv", held)), DataConfig(max_train_rows=1))
+    task = with_classes(task_of(write(tmp_path / "a.csv", held)))
     assert (task.classes, task.num_classes) == (classes, len(classes))
 
 
 def test_booleans_are_classes_of_their_own_names(tmp_path):
-    task = with_classes(task_of(write(tmp_path / "a.parquet", [True, False, True])), DataConfig())
+    task = with_classes(task_of(write(tmp_path / "a.parquet", [True, False, True])))
     assert (task.classes, labels_read(task)) == (("false", "true"), [1, 0, 1])
 
 
@@ -157,7 +157,7 @@ def test_what_was_found_is_said_and_the_rest_stays_as_it_is(tmp_path):
 
 def test_dev_labels_that_no_training_row_has_are_named(tmp_path):
     dev = write(tmp_path / "dev.csv", ["outage", "billing", "refund", "outage"])
-    task = with_classes(task_of(write(tmp_path / "a.csv", ["outage", "billing", "outage"]), dev), DataConfig())
+    task = with_classes(task_of(write(tmp_path / "a.csv", ["outage", "billing", "outage"]), dev))
     message = refusal_of(task, "dev")
     assert message.startswith(f"{dev}: column 'label' has 1 of 4 labels") and "row 3 has 'refund'" in message
 
@@ -176,14 +176,14 @@ def test_dev_labels_that_no_training_row_has_are_named(tmp_path):
 )
 def test_labels_that_are_hardly_classes_are_refused(tmp_path, held, expected):
     with pytest.raises(DataError) as caught:
-        with_classes(task_of(write(tmp_path / "a.csv", held)), DataConfig())
+        with_classes(task_of(write(tmp_path / "a.csv", held)))
     assert str(caught.value).startswith(f"{tmp_path / 'a.csv'}: column 'label' ") and expected in str(caught.value)
 
 
 def test_a_metric_of_a_class_that_there_is_not_is_told_once_the_classes_are_known(tmp_path):
     task = task_of(write(tmp_path / "a.csv", ["outage", "billing", "billing"]), metrics=["f1.outtage"])
     with pytest.raises(ConfigError, match=r"task 'topic': .*did you mean 'outage'"):
-        with_classes(task, DataConfig())
+        with_classes(task)
 
 
 # Of a data set that names its classes
@@ -221,11 +221,11 @@ def test_a_data_set_on_the_hub_names_its_classes(named_folder, fields):
 
 def test_names_that_the_user_gives_win_over_the_data_set_s(named_folder):
     renamed = hub_task(named_folder, classes=["bad", "good"])
-    assert with_classes(renamed, DataConfig()) == renamed
+    assert with_classes(renamed) == renamed
     assert labels_read(renamed) == [1, 0, 1]
     assert labels_read(hub_task(named_folder, classes=["pos", "neg"])) == [0, 1, 0]
     more = hub_task(named_folder, num_classes=3)
-    assert with_classes(more, DataConfig()) == more and labels_read(more) == [1, 0, 1]
+    assert with_classes(more) == more and labels_read(more) == [1, 0, 1]
 
 
 def test_labels_in_lists_are_refused(tmp_path):
