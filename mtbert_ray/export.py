@@ -20,13 +20,13 @@ def export(
         bool, typer.Option("--onnx", help="Write encoder and head of each task as TASK.onnx, the adapter merged.")
     ] = False,
 ) -> None:
-    """Write a checkpoint's encoder as a folder that others load without this package, with a model card.
+    r"""Write a checkpoint's encoder as a folder that others load without this package, with a model card.
 
     A fine-tuned encoder becomes what AutoModel.from_pretrained loads, an adapter what PeftModel.from_pretrained loads
     on the encoder that it was trained on, or with --merge an encoder too. The task heads stay in the checkpoint.
 
-    With --onnx (pip install 'mtbert-ray[onnx]') the tasks too: one file a task for onnxruntime, for batches of any size
-    and length, compared with the model before it is put there. The model card has the code that runs it.
+    With --onnx (pip install 'mtbert-ray\[onnx]') the tasks too: one file a task for onnxruntime, for batches of any
+    size and length, compared with the model before it is put there. The model card has the code that runs it.
     """
     # Imported here: torch takes seconds, which --help need not wait for.
     from mtbert_ray.training.checkpoint import read_checkpoint_config

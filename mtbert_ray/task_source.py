@@ -21,6 +21,15 @@ class Columns(Schema):
     id: str | None = None
     """An identifier carried into the prediction files; none numbers the rows."""
 
+    @model_validator(mode="after")
+    def _each_column_has_one_role(self) -> Self:
+        roles = {"sentence1": self.sentence1, "sentence2": self.sentence2, "label": self.label, "id": self.id}
+        names = [name for name in roles.values() if name is not None]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            of = " and ".join(role for role, name in roles.items() if name == twice)
+            raise ValueError(f"column '{twice}' is given for {of}; each needs a column of its own")
+        return self
+
 
 class DevSplit(Schema):
     """Dev rows cut from the training rows: the same ones in every trial, in proportion to the labels."""

@@ -3,6 +3,7 @@
 A user's own task of any of the four kinds is declared in YAML alone; `sst`, `quora` and `sts` are known by name.
 """
 
+import math
 import os
 from collections.abc import Mapping
 from enum import StrEnum
@@ -48,6 +49,14 @@ def _as_names(value: object) -> object:
     return value
 
 
+MAX_NUM_CLASSES = 100_000
+"""More are no classes: mostly a number of rows."""
+_MAX_LABEL = 1e15
+"""The squared error of larger labels leaves little room in float32."""
+_STEPS_OF_RANGE = 1000
+"""So many float32 numbers at least must lie in a regression's range, since models compute in float32."""
+
+
 class TaskSpec(Schema):
     """One task of the multitask model."""
 
@@ -57,7 +66,7 @@ class TaskSpec(Schema):
     classes: Annotated[tuple[str, ...] | None, BeforeValidator(_as_names)] = Field(default=None, min_length=2)
     """Names of the classes, in the order of their numbers from 0. None with `num_classes`: the labels are numbers.
     None without: the labels of the training rows, sorted (`data.classes.with_classes` finds them)."""
-    num_classes: int | None = Field(default=None, ge=2)
+    num_classes: int | None = Field(default=None, ge=2, le=MAX_NUM_CLASSES)
     """Number of classes; follows from `classes`. None for a regression."""
     label_range: tuple[FiniteFloat, FiniteFloat] | None = None
     """Lowest and highest label of a regression; none for a classification."""
@@ -126,6 +135,7 @@ class TaskSpec(Schema):
                 raise ValueError(f"a {self.kind} needs label_range: [lowest, highest] and no classes or num_classes")
             if not self.label_range[0] < self.label_range[1]:
                 raise ValueError(f"label_range has {list(self.label_range)}; must be [lowest, highest]")
+            _check_precision(*self.label_range)
         elif self.label_range is not None:
             raise ValueError(f"a {self.kind} has classes and no label_range")
         elif self.num_classes is None and self.source is None:
@@ -174,6 +184,21 @@ class TaskSpec(Schema):
         if self.source is None and self.name not in KNOWN_TASK_NAMES:
             raise ValueError(f"task '{self.name}' needs a source; only {', '.join(KNOWN_TASK_NAMES)} are known by name")
         return self
+
+
+def _check_precision(lowest: float, highest: float) -> None:
+    """Refuse a range in which float32 cannot tell labels apart, or whose errors it cannot hold."""
+    size = max(abs(lowest), abs(highest))
+    if size > _MAX_LABEL:
+        raise ValueError(
+            f"label_range has [{lowest:g}, {highest:g}]; must stay within {_MAX_LABEL:g}: rescale the labels"
+        )
+    step = math.ldexp(1.0, math.frexp(size)[1] - 24)
+    if highest - lowest < _STEPS_OF_RANGE * step:
+        raise ValueError(
+            f"label_range has [{lowest:.15g}, {highest:.15g}], too narrow for its size: float32 has steps of {step:g} "
+            f"there; subtract {lowest:.15g} from the labels"
+        )
 
 
 def absolute(path: str) -> str:

@@ -28,8 +28,8 @@ def with_classes(task: TaskSpec) -> TaskSpec:
 
     They are the names of the data set's own ClassLabel, or else the distinct labels of all training rows of its source,
     sorted (numbers by their size). A task of a data set on the hub that gives only the number of its classes has their
-    names filled in if there are as many. Row limits and `train_files` make no difference: trials that differ in them must
-    number their classes alike.
+    names filled in if there are as many. Row limits and `train_files` make no difference: trials that differ in them
+    must number their classes alike.
 
     Args:
         task: returned as it is where nothing is to be found.

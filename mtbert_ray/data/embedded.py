@@ -26,6 +26,7 @@ class EmbeddedSplit:
         assert all(len(embedding_ND) == len(split) for embedding_ND in embeddings)
         self.ids: list[str] = split.ids
         self.labels: torch.Tensor | None = split.labels
+        self.exact_labels: np.ndarray | None = split.exact_labels
         self.lengths: np.ndarray = split.lengths
         self.widths: list[np.ndarray] = split.widths
         self._embeddings = embeddings

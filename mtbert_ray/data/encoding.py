@@ -157,6 +157,8 @@ class EncodedSplit:
     ) -> None:
         self.ids = split.ids
         self.rows_read = split.rows_read
+        self.exact_labels: np.ndarray | None = split.labels
+        """(N,) float64, which scores are computed with, or None for a test split."""
         self._labels = None if split.labels is None else torch.from_numpy(split.labels.astype(np.float32))
         joint = pair_encoding == "joint" and split.tokens2 is not None
         self._frame = special.pair if joint else special.single
@@ -173,7 +175,7 @@ class EncodedSplit:
 
     @property
     def labels(self) -> torch.Tensor | None:
-        """(N,) float32, or None for a test split."""
+        """(N,) float32, which models are trained with, or None for a test split."""
         return self._labels
 
     @property

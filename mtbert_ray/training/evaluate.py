@@ -113,6 +113,6 @@ def labels_of(splits: Mapping[str, Split]) -> dict[str, FloatArray]:
     """Return (N,) labels of labelled splits, by task name."""
     labels: dict[str, FloatArray] = {}
     for name, split in splits.items():
-        assert split.labels is not None, f"the rows of {name} have no labels"
-        labels[name] = np.asarray(split.labels, dtype=np.float64)
+        assert split.exact_labels is not None, f"the rows of {name} have no labels"
+        labels[name] = split.exact_labels
     return labels

@@ -59,7 +59,8 @@ def _of_frame(task: TaskSpec, frame: pd.DataFrame) -> list[Any]:
     wanted = [name for name in (names.sentence1, names.sentence2 if task.kind.is_pair else None) if name is not None]
     there = list(frame.columns)
     if missing := [name for name in wanted if there.count(name) != 1]:
-        if len(there) != len(wanted):
+        # By their places only where no name is the task's: else a label or the other sentence could be taken for one.
+        if len(there) != len(wanted) or any(name in there for name in (*wanted, names.label, names.id)):
             raise DataError(
                 f"{task.name}: the DataFrame needs the column{'s' if len(wanted) > 1 else ''} {', '.join(wanted)}, "
                 f"and has {', '.join(map(str, there)) or 'none'}{did_you_mean(missing[0], map(str, there))}"

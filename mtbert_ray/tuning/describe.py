@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from mtbert_ray.mistakes import shown
 from mtbert_ray.objective import Objective
+from mtbert_ray.tasks import TaskSpec
 from mtbert_ray.tuning.inputs import RowCounts
 from mtbert_ray.tuning.plan import Plan
 from mtbert_ray.tuning.rungs import Rungs
@@ -26,13 +27,24 @@ def describe(plan: Plan) -> list[str]:
         *(f"objective: {name} ({bound}{limits.get(name, '')})" for name, bound in bounds.items()),
         *(f"experiment: {name} ({_keys_in_words(space.experiments[name])})" for name in space.experiment_names),
         *(f"search: {key} = {_in_words(value)}" for key, value in space.search.items() if key != EXPERIMENT),
-        *(f"fixed: {key} = {value}" for key, value in space.fixed.items()),
+        *(f"fixed: {key} = {value}" for key, value in space.fixed.items() if key != "tasks"),
+        *(f"task: {_task_in_words(task)}" for task in space.tasks),
         f"trials: {trials}{budget}, {plan.concurrent_trials} at once, chosen by {space.algorithm}, seed {space.seed}",
         f"stopping early: {_stopping(space)}",
         f"a trial needs: {plan.request.description}",
         f"the cluster has: {plan.capacity.description}",
         *(f"note: {note}" for note in plan.notes),
     ]
+
+
+def _task_in_words(task: TaskSpec) -> str:
+    """Return a task, as `topic, classification (4 classes), scored by f1_macro, accuracy`."""
+    if task.label_range is None:
+        labels = f"{task.num_classes} classes" if task.num_classes else "classes of its training rows"
+    else:
+        labels = "{:g} to {:g}".format(*task.label_range)
+    weight = f", weight {task.weight:g}" if task.weight != 1 else ""
+    return f"{task.name}, {task.kind} ({labels}), scored by {', '.join(task.metric_names)}{weight}"
 
 
 def _stopping(space: SearchSpace) -> str:

@@ -8,6 +8,7 @@ from mtbert_ray.tasks import KNOWN_TASKS, QUORA, SST, STS, TaskKind, TaskOrName,
 
 TASK = TypeAdapter(TaskOrName)
 TABLE = {"train": "a.csv", "dev": "b.csv", "columns": {"sentence1": "text"}}
+REGRESSION = {"kind": "regression", "num_classes": None}
 PAIRS = {"dataset": "x/y", "columns": {"sentence2": "other"}}
 
 
@@ -53,6 +54,11 @@ def test_a_source_is_of_the_kind_that_its_keys_say():
         ({"template": "query:"}, "must hold {sentence} once"),
         ({"template": ["{sentence}", "{sentence}"]}, "a classification has one sentence"),
         ({"weight": 0}, "greater than 0"),
+        ({"num_classes": 10**12}, "less than or equal to 100000"),
+        ({"source": {**TABLE, "columns": {"sentence1": "text", "label": "text"}}}, "'text' is given for sentence1 and"),
+        ({**REGRESSION, "label_range": [0, float("inf")]}, "finite number"),
+        ({**REGRESSION, "label_range": [0, 1e39]}, "must stay within 1e"),
+        ({**REGRESSION, "label_range": [1e9, 1e9 + 10]}, "too narrow for its size: float32 has steps of 64 there"),
         ({"num_classes": 1}, "greater than or equal to 2"),
         ({"label_range": (0, 1)}, "a classification has classes and no label_range"),
         ({"kind": "pair_regression"}, r"a pair_regression needs label_range: \[lowest, highest\] and no classes"),

@@ -101,7 +101,14 @@ def _checked(content: dict[str, YamlValue], problems: Problems) -> tuple[SearchS
     fixed = check_fixed(content.get("fixed") or {}, raw_search, problems)
     tasks = tasks_of(fixed)
     completed = completed_tasks(content.get("objectives"), tasks)
-    objectives = check_objectives(content["objectives"], completed, problems) if "objectives" in content else {}
+    given_tasks = isinstance(content.get("fixed"), dict) and "tasks" in content["fixed"]
+    objectives = (
+        check_objectives(
+            content["objectives"], completed, problems, tasks_are_right=not given_tasks or "tasks" in fixed
+        )
+        if "objectives" in content
+        else {}
+    )
     fixed = with_tasks(fixed, tasks, completed)
     sections = {
         name: check_section(content.get(name, {}), model, (name,), problems) for name, model in _SECTIONS.items()

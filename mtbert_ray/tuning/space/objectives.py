@@ -18,13 +18,16 @@ from mtbert_ray.tuning.space.parameters import YamlValue
 _OTHER: dict[str, Direction] = {"maximise": "minimise", "minimise": "maximise"}
 
 
-def check_objectives(raw: YamlValue, tasks: tuple[TaskSpec, ...], problems: Problems) -> dict[str, Objective]:
+def check_objectives(
+    raw: YamlValue, tasks: tuple[TaskSpec, ...], problems: Problems, *, tasks_are_right: bool = True
+) -> dict[str, Objective]:
     """Return the objectives that are right; the mistakes of the others go to `problems`.
 
     Args:
         raw: as read from YAML.
         tasks: completed with the metrics that the objectives name.
         problems: where mistakes go.
+        tasks_are_right: whether the file's own tasks could be read; else a metric of theirs is no mistake by itself.
     """
     if not isinstance(raw, dict) or not raw:
         problems.add(("objectives",), f"objectives has {shown_briefly(raw)}; must be a mapping of at least one metric")
@@ -34,6 +37,8 @@ def check_objectives(raw: YamlValue, tasks: tuple[TaskSpec, ...], problems: Prob
     for name, entry in raw.items():
         path = ("objectives", str(name))
         if name not in metrics:
+            if not tasks_are_right:
+                continue
             problems.add(path, f"objectives has the unknown metric '{name}'{_nearest(str(name), tasks)}")
             continue
         entry = _in_right_direction(name, entry, metrics[name], problems)

@@ -32,8 +32,12 @@ positive = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
 @st.composite
 def own_tasks(draw):
     kind = draw(st.sampled_from(TaskKind))
+    first, second, row_id, label = draw(st.lists(texts, min_size=4, max_size=4, unique=True))
     columns = Columns(
-        sentence1=draw(texts), sentence2=draw(texts) if kind.is_pair else None, id=draw(st.none() | texts)
+        sentence1=first,
+        sentence2=second if kind.is_pair else None,
+        id=draw(st.sampled_from([None, row_id])),
+        label=label,
     )
     if draw(st.booleans()):
         source = TableSource(
@@ -48,7 +52,7 @@ def own_tasks(draw):
         name=name,
         kind=kind,
         num_classes=None if is_regression else draw(st.integers(2, 1000)),
-        label_range=(low, low + draw(st.floats(0.1, 1e6))) if is_regression else None,
+        label_range=(low, low + draw(st.floats(1000, 1e6))) if is_regression else None,
         source=source,
     )
 
