@@ -17,7 +17,7 @@ pytestmark = pytest.mark.ray
 SPACE = """\
 name: diverged
 objectives:
-  dev_score: {direction: maximise, reference: -1.0}
+  dev_score: {direction: maximise, reference: %s}
   train_seconds: {direction: minimise, reference: 600}
 fixed:
   encoder: tiny
@@ -30,10 +30,11 @@ search:
 algorithm: grid
 scheduler: fifo
 """
-TASKS = {
-    "classification": "num_classes: 3",
-    "regression": "label_range: [0, 5]",
+KINDS = {
+    "classification": ("0.0", "num_classes: 3"),
+    "regression": ("-1.0", "label_range: [0, 5]"),
 }
+"""Kind of the task -> the worst score that it can have, and what its labels are."""
 
 
 @pytest.mark.parametrize(("kind", "workers"), [("classification", 1), ("regression", 1), ("regression", 2)])
@@ -42,8 +43,9 @@ def test_the_trial_that_diverged_has_failed_and_is_on_no_front(tmp_path, kind, w
         rows = [f"row {number} of the {name} file,{number % 3}" for number in range(count)]
         (tmp_path / f"{name}.csv").write_text("\n".join(["text,label", *rows]) + "\n")
     source = f"{{train: {tmp_path}/train.csv, dev: {tmp_path}/dev.csv, columns: {{sentence1: text, label: label}}}}"
-    task = f"{{name: topic, kind: {kind}, {TASKS[kind]}, source: {source}}}"
-    (tmp_path / "space.yaml").write_text(SPACE % task)
+    worst, labels = KINDS[kind]
+    task = f"{{name: topic, kind: {kind}, {labels}, source: {source}}}"
+    (tmp_path / "space.yaml").write_text(SPACE % (worst, task))
     out = tmp_path / "out"
     done = run("sweep", tmp_path / "space.yaml", "--out", out, "--set", f"resources.num_workers={workers}")
     assert done.returncode == 0, done.stderr

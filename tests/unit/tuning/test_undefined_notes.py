@@ -6,6 +6,8 @@ import pytest
 from rich.console import Console
 from space_text import space_text
 
+from mtbert_ray.config import DataConfig
+from mtbert_ray.data.sources import load_examples
 from mtbert_ray.tuning import request
 from mtbert_ray.tuning.request import SweepRequest, dry_run, launch
 from mtbert_ray.tuning.space.load import load_search_space
@@ -64,14 +66,24 @@ def test_nothing_is_said_of_labels_that_differ(folder):
 
 def test_the_experiments_are_named_unless_it_is_so_in_all(folder):
     path = write_space(TASKS.replace("DEV", "various"))
-    experiments = "experiments: {all: {epochs: 2}, one: {data.max_dev_rows: 1}, more: {data.max_dev_rows: 12}}\n"
+    # The two rows that a limit keeps are the same for all; only another one has other labels.
+    grade, _ = load_search_space(path).tasks
+    kept = load_examples(grade, DataConfig(max_dev_rows=2), "dev", seed=0).ids
+    rows = [f"row {n},2.5,1" for n in range(12)]
+    other = next(n for n in range(12) if str(n) not in kept)
+    rows[other] = f"row {other},1.5,0"
+    Path("various.csv").write_text("\n".join(["text,grade,topic", *rows, ""]))
+    experiments = "experiments: {all: {epochs: 2}, few: {data.max_dev_rows: 2}, most: {data.max_dev_rows: 12}}\n"
     path.write_text(path.read_text() + experiments)
-    first, second = undefined_notes(load_search_space(path))
-    expected = "Whatever is learnt, trials of one will have no dev_score: grade has no pearson: there is one row only."
-    assert first == expected
-    assert second.startswith("Whatever is learnt, trials of one will have no topic.mcc: every label is of class '")
-    path.write_text(path.read_text().replace("epochs: 2", "data.max_dev_rows: 1").replace("12}", "1}"))
-    assert next(undefined_notes(load_search_space(path))) == expected.replace(" of one", "")
+    assert list(undefined_notes(load_search_space(path))) == [
+        f"Whatever is learnt, trials of few will have {NO_SCORE}.",
+        f"Whatever is learnt, trials of few will have {NO_MCC}.",
+    ]
+    path.write_text(path.read_text().replace("epochs: 2", "data.max_dev_rows: 2").replace("12}", "2}"))
+    assert list(undefined_notes(load_search_space(path))) == [
+        f"Whatever is learnt, trials will have {NO_SCORE}.",
+        f"Whatever is learnt, trials will have {NO_MCC}.",
+    ]
 
 
 def test_a_dry_run_and_a_sweep_s_notes_say_it(folder, monkeypatch):
