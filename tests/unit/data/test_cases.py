@@ -105,6 +105,12 @@ def test_a_separator_of_more_or_less_is_refused(separator):
         TableSource(train="a", dev="a", columns=Columns(), separator=separator)
 
 
+@pytest.mark.parametrize("line_break", ["\n", "\r\n", "\r"])
+def test_only_a_tab_of_the_header_line_makes_a_file_to_predict_one_of_tabs(tmp_path, line_break):
+    path = write(tmp_path / "a.csv", line_break.join(["text,label", "a\tdoor,1", ""]))
+    assert load_file(text_task(path), path).sentence1 == ["a\tdoor"]
+
+
 # 07: rows that are left out
 
 
