@@ -75,7 +75,7 @@ def separator_in(path: Path, *, otherwise: str | None) -> str | None:
         return otherwise
     try:
         with path.open("rb") as file:
-            return "\t" if b"\t" in file.readline() else otherwise
+            return "\t" if b"\t" in file.readline().split(b"\r")[0] else otherwise
     except OSError:
         return otherwise
 

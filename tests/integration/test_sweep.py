@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from command_line import ROOT, command, run
 
+from mtbert_ray.config.file import load_config
 from mtbert_ray.journal import read_journal
 from mtbert_ray.training.checkpoint import load_checkpoint
 
@@ -172,20 +173,30 @@ def test_the_peft_space_runs_on_the_course_s_files(real_data_dir, tmp_path):
     assert any("at most 100 rows a task" in note for note in sweep.started.notes)
 
 
-def test_a_task_of_the_user_s_own_runs_from_relative_files(tmp_path):
-    """Its classes and dev rows are found in its one file, once for all trials, and said in journal and report."""
+def test_tasks_of_the_user_s_own_run_from_relative_files(tmp_path):
+    """One's classes and dev rows are found in its one file, once for all trials, and said in journal and report; a
+    regression beside it has dev rows of its own. A metric that is an objective is computed by every trial."""
     moods = ["dull", "fair", "fine"]
     rows = "text,mood\n" + "".join(f"a {moods[day % 3]} day {day},{moods[day % 3]}\n" for day in range(120))
     (tmp_path / "rows.csv").write_text(rows + "a day without a mood\n")
+    for name, num_rows in (("train", 48), ("dev", 15)):
+        grades = "".join(f"walk {walk} of {name},{walk % 7 / 2}\n" for walk in range(num_rows))
+        (tmp_path / f"grades-{name}.csv").write_text("text,grade\n" + grades)
     (tmp_path / "own.yaml").write_text(
         "name: own\n"
-        "objectives: {dev_score: {direction: maximise, reference: 0}}\n"
+        "objectives:\n"
+        "  dev_score: {direction: maximise, reference: -1}\n"
+        "  mood.f1_macro: {direction: maximise, reference: 0}\n"
         "fixed:\n"
         "  encoder: tiny\n"
         "  epochs: 1\n"
-        "  tasks: [{name: mood, kind: classification, template: 'mood of {sentence}',\n"
-        "           source: {train: rows.csv, split: {dev: 0.2}, columns: {sentence1: text, label: mood}}}]\n"
-        "search: {learning_rate: {grid: [1e-3]}}\n"
+        "  tasks:\n"
+        "    - {name: mood, kind: classification, template: 'mood of {sentence}',\n"
+        "       source: {train: rows.csv, split: {dev: 0.2}, columns: {sentence1: text, label: mood}}}\n"
+        "    - {name: walk, kind: regression, label_range: [0, 3],\n"
+        "       source: {train: grades-train.csv, dev: grades-dev.csv,\n"
+        "                columns: {sentence1: text, label: grade}}}\n"
+        "search: {learning_rate: {grid: [1e-3, 3e-3]}}\n"
         "algorithm: grid\n"
     )
     said = [
@@ -199,9 +210,18 @@ def test_a_task_of_the_user_s_own_runs_from_relative_files(tmp_path):
     done = run("sweep", "own.yaml", "--out", "out", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     sweep = read_journal(tmp_path / "out")
-    (trial,) = sweep.trials
-    assert trial.status == "finished" and 0 <= trial.metrics["mood"] <= 1
-    assert trial.config["tasks"][0]["classes"] == sweep.started.space["fixed"]["tasks"][0]["classes"] == moods
+    assert len(sweep.trials) == 2
+    table = pd.read_csv(tmp_path / "out" / "trials.csv").set_index("trial_id")
+    for trial in sweep.trials:
+        assert trial.status == "finished" and 0 <= trial.metrics["mood"] <= 1
+        assert trial.config["tasks"][0]["classes"] == sweep.started.space["fixed"]["tasks"][0]["classes"] == moods
+        assert 0 <= trial.metrics["mood.f1_macro"] <= 1
+        assert all(0 <= epoch["mood.f1_macro"] <= 1 for epoch in trial.epochs)
+        assert table.loc[trial.trial_id, "mood.f1_macro"] == pytest.approx(trial.metrics["mood.f1_macro"])
+        assert -1 <= trial.metrics["walk"] <= 1, "a correlation over the dev rows of its own file"
+        assert table.loc[trial.trial_id, "walk"] == pytest.approx(trial.metrics["walk"])
+        config = load_config(tmp_path / "out" / "trials" / trial.trial_id / "config.yaml")
+        assert {task.name: task.metrics for task in config.tasks} == {"mood": ("accuracy", "f1_macro"), "walk": ()}
     assert [note.rstrip(".") for note in sweep.started.notes if note.startswith("mood")] == said
     report = (tmp_path / "out" / "report.md").read_text()
     assert all(line in report for line in said)

@@ -1,13 +1,18 @@
 """One run without Ray leaves all that it knows in its folder."""
 
 import json
+import math
+import shutil
+from pathlib import Path
 
 import pytest
 from event_files import hparams_in, scalars_in
 
 from mtbert_ray.config import TrialConfig, nest
+from mtbert_ray.config.file import load_config
 from mtbert_ray.errors import UserError
 from mtbert_ray.training.alone import run_alone
+from mtbert_ray.training.checkpoint import read_metrics
 
 SETTING = {
     "encoder": "tiny",
@@ -88,3 +93,21 @@ def test_classes_that_were_found_and_rows_left_out_are_announced(tmp_path):
     ]
     (task,) = json.loads((tmp_path / "run" / "checkpoint" / "config.json").read_text())["tasks"]
     assert task["classes"] == ["billing", "outage"], "a checkpoint names its classes by itself"
+
+
+def test_case_09_scores_of_constant_dev_labels_are_null_with_the_reason(cases, tmp_path, monkeypatch):
+    shutil.copytree(cases, tmp_path / "cases")
+    monkeypatch.chdir(tmp_path / "cases")
+    config, warned = load_config(Path("09-constant-dev.yaml")), []
+    (epoch,) = run_alone(config, tmp_path / "run", on_step=lambda step, total: None, warn=warned.append)
+    reason = "every label is 2.5"
+    assert warned == [f"no dev_score: sim has no pearson: {reason}"], "once, though it is known before training too"
+    (logged,) = map(json.loads, (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
+    kept = read_metrics(tmp_path / "run" / "checkpoint")
+    for metrics in (epoch, logged, kept):
+        assert [metrics[name] for name in ("sim", "dev_score", "leaderboard_score")] == [None] * 3
+        assert math.isfinite(metrics["train_loss"])
+    because = f"sim has no pearson: {reason}"
+    assert logged["undefined"] == {"sim": reason, "dev_score": because, "leaderboard_score": because}
+    scalars = scalars_in(tmp_path / "run" / "tensorboard")
+    assert "train_loss/all" in scalars and not [tag for tag in scalars if tag.startswith("score/")]

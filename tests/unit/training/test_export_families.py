@@ -9,13 +9,12 @@ import onnxruntime
 import pytest
 import torch
 from peft import PeftModel
-from saved import save_checkpoint
+from saved import save_shifted_checkpoint
 from tiny_encoders import NAMED, save_tiny_encoder
 from transformers import AutoModel, AutoTokenizer
 
 import mtbert_ray
 from mtbert_ray.config import TrialConfig, nest
-from mtbert_ray.models.build import build_model
 from mtbert_ray.training import onnx_graph
 from mtbert_ray.training.export import export_checkpoint
 from mtbert_ray.training.onnx_export import export_onnx
@@ -40,14 +39,7 @@ def checkpoint_of(folder: Path, base: Path, **settings) -> Path:
     config = TrialConfig.model_validate(
         nest({"encoder": str(base), "tasks": [TASK], "data.max_length": 64, "pooling": "mean", **settings})
     )
-    model = build_model(config)
-    generator = torch.Generator().manual_seed(7)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.1)
-    save_checkpoint(folder, model, config, {"epoch": 1, "same": 0.25, "dev_score": 0.25})
-    return folder
+    return save_shifted_checkpoint(folder, config, {"epoch": 1, "same": 0.25, "dev_score": 0.25})
 
 
 @pytest.mark.parametrize("pair_encoding", ["joint", "separate"])

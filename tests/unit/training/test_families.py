@@ -107,7 +107,9 @@ def test_smart_runs(family, encoder_folder, load):
         config_of(encoder_folder(family), pair_encoding="separate", **smart), process=Process(), load=load
     )
     (epoch,) = run.epochs()
-    assert epoch.scores["dev_score"] >= 0
+    assert math.isfinite(epoch.losses.all)
+    # A correlation of what so short a run predicts may be undefined.
+    assert epoch.dev_score is None or math.isfinite(epoch.dev_score)
 
 
 @pytest.mark.parametrize("family", ["roberta", "eurobert", "modernbert", "roformer"])

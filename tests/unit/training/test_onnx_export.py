@@ -8,12 +8,11 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from saved import save_checkpoint
+from saved import save_shifted_checkpoint
 
 import mtbert_ray
 from mtbert_ray.config import TrialConfig, nest
 from mtbert_ray.errors import EncoderError, UserError
-from mtbert_ray.models.build import build_model
 from mtbert_ray.training import onnx_export, onnx_graph
 from mtbert_ray.training.onnx_export import export_onnx
 
@@ -35,16 +34,8 @@ TASKS = [TOPIC, STARS, *({**task, "source": source(sentence1="a", sentence2="b")
 
 
 def checkpoint_of(folder: Path, **settings) -> Path:
-    """Write a checkpoint whose trained weights are far enough from the start that every part of them counts."""
     config = TrialConfig.model_validate(nest({"encoder": "tiny", "tasks": TASKS, "data.max_length": 48, **settings}))
-    model = build_model(config)
-    generator = torch.Generator().manual_seed(7)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.1)
-    save_checkpoint(folder, model, config, {"epoch": 1, "topic": 0.25, "dev_score": 0.5})
-    return folder
+    return save_shifted_checkpoint(folder, config, {"epoch": 1, "topic": 0.25, "dev_score": 0.5})
 
 
 def run_file(out: Path, name: str, *texts: list[str], joint: bool) -> list[np.ndarray]:

@@ -79,8 +79,8 @@ def test_what_an_encoder_cannot_have_is_found_in_whichever_experiment_it_stands(
     monkeypatch, wrong, expected, error, order
 ):
     if error is EncoderError:
-        # An encoder without dropout, of which transformers has none small enough.
-        monkeypatch.setattr("mtbert_ray.models.encoder._DROPOUT_KEYS", ())
+        # An encoder without dropout: of those that read text alone, transformers 5 has none.
+        monkeypatch.setattr("mtbert_ray.models.architecture._DROPOUT_KEYS", ())
     experiments = {"right": {}, "wrong": wrong}
     with pytest.raises(error, match=expected):
         check_inputs(space_of(**experiments_of(**{name: experiments[name] for name in order})))

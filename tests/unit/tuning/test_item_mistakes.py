@@ -4,24 +4,16 @@
 The same in a search space and in the configuration of one trial.
 """
 
-import textwrap
 from pathlib import Path
 
 import pytest
+from space_text import space_text
 
 from mtbert_ray.config.file import load_config
 from mtbert_ray.errors import ConfigError
 from mtbert_ray.tuning.space.load import load_search_space
 
-SPACE = """\
-name: own
-objectives:
-  dev_score: {direction: maximise, reference: 0.2}
-search:
-  learning_rate: {loguniform: [1e-5, 1e-3]}
-trials: 4
-fixed:
-"""
+OBJECTIVE = "dev_score: {direction: maximise, reference: 0.2}"
 CONFIG = """\
 encoder: tiny
 tasks:
@@ -35,7 +27,7 @@ tasks:
       columns: {sentence1: text}
   - {name: same, kind: pair_classification, num_classes: 2, source: {dataset: x/y, columns: {sentence2: b}}}
 """
-BELOW = SPACE.count("\n")
+BELOW = space_text(OBJECTIVE, CONFIG).count("\n") - CONFIG.count("\n")
 TABLE_KEYS = "kind, train, dev, split, test, columns, separator, quoting, escapechar"
 
 
@@ -80,7 +72,7 @@ def test_a_mistake_stands_at_its_own_line(tmp_path, monkeypatch, old, new, line,
     with pytest.raises(ConfigError) as of_config:
         load_config(Path("config.yaml"))
     assert of_config.value.problems == (f"config.yaml:{line}: {expected.replace('{}', '')}",)
-    Path("space.yaml").write_text(SPACE + textwrap.indent(text, "  "))
+    Path("space.yaml").write_text(space_text(OBJECTIVE, text))
     with pytest.raises(ConfigError) as of_space:
         load_search_space(Path("space.yaml"))
     assert of_space.value.problems == (f"space.yaml:{line + BELOW}: {expected.replace('{}', 'fixed.')}",)

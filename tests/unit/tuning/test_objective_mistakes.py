@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from space_text import space_text
 
 from mtbert_ray.errors import ConfigError
 from mtbert_ray.metrics import known_metrics
@@ -10,34 +11,30 @@ from mtbert_ray.tuning.space.absolute_paths import with_absolute_paths
 from mtbert_ray.tuning.space.load import load_search_space
 from mtbert_ray.tuning.space.model import SearchSpace
 
-SPACE = """\
-name: own
-objectives:
-  {objective}
-  train_seconds: {{direction: minimise, reference: 100}}
-fixed:
-  encoder: tiny
-  tasks:
-    - sst
-    - name: topic
-      kind: classification
-      num_classes: 3
-      source: {{train: a.csv, dev: b.csv, columns: {{sentence1: text}}}}
-    - name: grade
-      kind: regression
-      label_range: [0, 5]
-      source: {{train: a.csv, dev: b.csv, columns: {{sentence1: text}}}}
-search:
-  learning_rate: {{loguniform: [1e-5, 1e-3]}}
-trials: 4
+SECONDS = "train_seconds: {direction: minimise, reference: 100}"
+TASKS = """\
+tasks:
+  - sst
+  - name: topic
+    kind: classification
+    num_classes: 3
+    source: {train: a.csv, dev: b.csv, columns: {sentence1: text}}
+  - name: grade
+    kind: regression
+    label_range: [0, 5]
+    source: {train: a.csv, dev: b.csv, columns: {sentence1: text}}
 """
 OF_TOPIC = "(topic, topic.accuracy, topic.f1_macro, topic.mcc, topic.auroc, topic.f1.CLASS with CLASS one of 0, 1, 2)"
 OF_GRADE = "(grade, grade.pearson, grade.spearman, grade.mae, grade.rmse)"
 
 
+def text_of(objective: str, tasks: str = TASKS) -> str:
+    return space_text(f"{objective}\n{SECONDS}", f"encoder: tiny\n{tasks}")
+
+
 def load(objective: str, folder: Path, **options) -> SearchSpace:
     path = folder / "space.yaml"
-    path.write_text(SPACE.format(objective=objective))
+    path.write_text(text_of(objective))
     return load_search_space(path, **options)
 
 
@@ -73,7 +70,7 @@ def test_case_14_a_score_minimised_and_seconds_maximised(cases: Path):
 )
 def test_a_direction_that_contradicts_the_metric(tmp_path: Path, name: str, reference: float, wrong: str, better: str):
     right = {"minimise": "maximise", "maximise": "minimise"}[wrong]
-    lines = f"{name}:\n    reference: {reference}\n    direction: {wrong}"
+    lines = f"{name}:\n  reference: {reference}\n  direction: {wrong}"
     assert mistakes(lines, tmp_path) == [
         f"F:5: objectives.{name}.direction has '{wrong}', but of {name} {better} is better; write direction: {right}"
     ]
@@ -167,8 +164,7 @@ def test_a_metric_that_an_objective_names_is_one_that_the_trials_compute(tmp_pat
 def test_of_the_tasks_by_default_one_can_be_completed_too(tmp_path: Path):
     objective = "quora.f1_macro: {direction: maximise, reference: 0.3}"
     path = tmp_path / "space.yaml"
-    text = SPACE.format(objective=objective)
-    path.write_text(text[: text.index("  tasks:")] + text[text.index("search:") :])
+    path.write_text(text_of(objective, tasks=""))
     space = load_search_space(path)
     assert [(task.name, task.metrics) for task in space.tasks] == [
         *(("sst", ()), ("quora", ("accuracy", "f1_macro")), ("sts", ()))
@@ -194,13 +190,13 @@ def test_a_misspelt_metric_of_a_task_gets_the_nearest_right_name(tmp_path: Path,
 def test_a_class_by_name_and_one_that_only_the_rows_will_tell(tmp_path: Path):
     objective = "topic.f1.outage: {direction: maximise, reference: 0.2}"
     path = tmp_path / "space.yaml"
-    named = SPACE.format(objective=objective).replace("num_classes: 3", "classes: [billing, outage]")
+    named = text_of(objective, TASKS.replace("num_classes: 3", "classes: [billing, outage]"))
     path.write_text(named)
     assert load_search_space(path).tasks[1].metrics == ("accuracy", "f1.outage")
     path.write_text(named.replace("outage:", "outgae:"))
     with pytest.raises(ConfigError, match=r"did you mean 'topic\.f1\.outage'\?.*CLASS one of billing, outage"):
         load_search_space(path)
-    path.write_text(SPACE.format(objective=objective).replace("      num_classes: 3\n", ""))
+    path.write_text(text_of(objective, TASKS.replace("    num_classes: 3\n", "")))
     assert load_search_space(path).tasks[1].metrics == ("accuracy", "f1.outage")
 
 
