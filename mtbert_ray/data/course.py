@@ -7,6 +7,7 @@ are ignored. There is no test file of quora in the public set, so a missing test
 from dataclasses import dataclass
 from pathlib import Path
 
+from mtbert_ray.data.delimited import BY_COURSE
 from mtbert_ray.data.raw_table import RawTable, Split
 from mtbert_ray.data.table import read_table
 from mtbert_ray.errors import DataError
@@ -50,7 +51,7 @@ def read_course(task_name: str, directory: Path, split: Split) -> RawTable | Non
             f"{path}: no such file; data.directory (or --data) must be the folder of the course's files, here with "
             f"{files.name('train')} and {files.name('dev')}"
         )
-    table = read_table(path, separator=COURSE_SEPARATOR)
+    table = read_table(path, separator=COURSE_SEPARATOR, remedies=BY_COURSE)
     return RawTable(
         frame=table.frame,
         num_blank_lines=table.num_blank_lines,

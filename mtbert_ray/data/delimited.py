@@ -19,14 +19,42 @@ from mtbert_ray.task_source import Quoting
 
 _NO_LIMIT = 2**31 - 1
 """Characters of a field; what fits a C long everywhere."""
-_AS_TEXT = (
-    "set `quoting: none` in the task's source (`predict --quoting none`) if quotes are a part of the text and each "
-    "line is a row"
-)
-_AS_MEANT = "`quoting: minimal` if the field is meant like this"
 _DOUBLED = "a quote inside a quoted field must be doubled"
-_ESCAPED = "set `escapechar: '\\'` in the task's source if a backslash stands before the quotes inside a field"
 _SWALLOWED = "probably a quote at the start of a field has swallowed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remedies:
+    """What to do about quotes, for messages: what can be set differs between tasks."""
+
+    as_text: str
+    """Where quotes are a part of the text."""
+    as_meant: str
+    """Where a field that looks like swallowed rows is meant so."""
+    escaped: str
+    """Where backslashes stand before quotes."""
+
+
+BY_SOURCE = Remedies(
+    as_text="set `quoting: none` in the task's source (`predict --quoting none`) if quotes are a part of the text and "
+    "each line is a row",
+    as_meant="`quoting: minimal` if the field is meant like this",
+    escaped="set `escapechar: '\\'` in the task's source if a backslash stands before the quotes inside a field",
+)
+"""For a task with files of its own."""
+BY_FILE = Remedies(
+    as_text="if quotes are a part of the text, put its field in quotes and double those inside, or give the rows as "
+    ".parquet (`predict --quoting none` reads each line as a row)",
+    as_meant="give them as .parquet if the field is meant like this (`predict --quoting minimal` reads it so)",
+    escaped="double the quotes inside a field in place of the backslashes before them, or give the rows as .parquet",
+)
+"""For a file with rows of a task that has no such keys: of the course or the Hub."""
+BY_COURSE = Remedies(
+    as_text="get the file anew; if quotes are a part of the text, put its field in quotes and double those inside",
+    as_meant="give the task a source of its own with `quoting: minimal` if the field is meant like this",
+    escaped="get the file anew, or double the quotes inside a field in place of the backslashes before them",
+)
+"""For the course's own files."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +66,7 @@ class TextFormat:
     quoting: Quoting = "auto"
     escapechar: str | None = None
     """A backslash, or none."""
+    remedies: Remedies = BY_SOURCE
 
 
 @dataclass(kw_only=True)
@@ -82,7 +111,9 @@ def read_records(text: str, form: TextFormat, path: Path) -> Records:
     except csv.Error as error:
         lines_read = islice(io.StringIO(text, newline=""), records.next_line - 1, reader.line_num)
         has_backslash = form.escapechar is None and any('\\"' in line for line in lines_read)
-        problem = _problem_with_quote(error, records.next_line, reader.line_num, has_backslash=has_backslash)
+        problem = _problem_with_quote(
+            error, records.next_line, reader.line_num, form.remedies, has_backslash=has_backslash
+        )
         raise DataError(f"{path}: {problem}") from error
     if not records.header:
         raise DataError(f"{path}: is empty; give a header row and one row an example")
@@ -144,7 +175,7 @@ def _refuse_swallowed(record: list[str], first: int, last: int, num_columns: int
         swallowed = "rows" if has_break else "fields"
         raise DataError(
             f"{path}: {what} ({form.separator!r}): {_SWALLOWED} the {swallowed} up to the next quote. "
-            f"{_sentence(_AS_TEXT)}, or {_AS_MEANT}"
+            f"{_sentence(form.remedies.as_text)}, or {form.remedies.as_meant}"
         )
 
 
@@ -161,9 +192,9 @@ def _too_long(too_long: list[tuple[int, int]], records: Records, form: TextForma
     )
 
 
-def _problem_with_quote(error: csv.Error, first: int, last: int, *, has_backslash: bool) -> str:
+def _problem_with_quote(error: csv.Error, first: int, last: int, remedies: Remedies, *, has_backslash: bool) -> str:
     """Return what is wrong with a record that `csv` refuses, and what to do."""
-    remedy = _ESCAPED if has_backslash else _AS_TEXT
+    remedy = remedies.escaped if has_backslash else remedies.as_text
     if "end of data" in str(error):
         what = f"the quote that opens a field in the row that begins on line {first} is never closed"
     elif last > first:

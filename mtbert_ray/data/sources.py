@@ -10,6 +10,7 @@ import numpy as np
 
 from mtbert_ray.config import DataConfig
 from mtbert_ray.data.course import COURSE_FILES, read_course
+from mtbert_ray.data.delimited import BY_FILE, BY_SOURCE
 from mtbert_ray.data.dev_split import dev_rows
 from mtbert_ray.data.examples import Examples, RawTable, Split, examples_of
 from mtbert_ray.data.hub import read_hub
@@ -188,7 +189,13 @@ def _table_of(
     """Read a file as its task's source says that text is written, unless `quoting` says otherwise."""
     own_quoting: Quoting = "auto" if source is None else source.quoting
     escapechar = None if source is None or quoting == "none" else source.escapechar
-    table = read_table(path, separator=separator, quoting=quoting or own_quoting, escapechar=escapechar)
+    table = read_table(
+        path,
+        separator=separator,
+        quoting=quoting or own_quoting,
+        escapechar=escapechar,
+        remedies=BY_FILE if source is None else BY_SOURCE,
+    )
     return RawTable(
         frame=table.frame,
         columns=columns,

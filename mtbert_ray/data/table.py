@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
-from mtbert_ray.data.delimited import TextFormat, read_records
+from mtbert_ray.data.delimited import BY_SOURCE, Remedies, TextFormat, read_records
 from mtbert_ray.errors import DataError
 from mtbert_ray.task_source import Quoting
 
@@ -27,7 +27,12 @@ class Table:
 
 
 def read_table(
-    path: Path, *, separator: str | None = None, quoting: Quoting = "auto", escapechar: str | None = None
+    path: Path,
+    *,
+    separator: str | None = None,
+    quoting: Quoting = "auto",
+    escapechar: str | None = None,
+    remedies: Remedies = BY_SOURCE,
 ) -> Table:
     """Read a file by its extension, every field of a text file as text.
 
@@ -39,6 +44,7 @@ def read_table(
         separator: between the fields of a text file; none means a tab for .tsv and a comma for .csv.
         quoting: of a text file, as `TableSource.quoting`.
         escapechar: of a text file, as `TableSource.escapechar`.
+        remedies: what messages say to do about quotes.
 
     Raises:
         DataError: no such file, an unknown extension, not text or not Parquet, empty, rows that cannot be told apart,
@@ -52,7 +58,9 @@ def read_table(
     try:
         if suffix == ".parquet":
             return Table(frame=_with_index(_parquet(path)))
-        form = TextFormat(separator=separator or SEPARATORS[suffix], quoting=quoting, escapechar=escapechar)
+        form = TextFormat(
+            separator=separator or SEPARATORS[suffix], quoting=quoting, escapechar=escapechar, remedies=remedies
+        )
         records = read_records(_text_of(path), form, path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error}") from error

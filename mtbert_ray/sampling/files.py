@@ -3,6 +3,7 @@
 import csv
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,9 @@ import pandas as pd
 
 from mtbert_ray.config.sample import SampleConfig
 from mtbert_ray.data.course import COURSE_SEPARATOR
-from mtbert_ray.data.sources import columns_of
+from mtbert_ray.data.sources import Examples, columns_of, load_file
 from mtbert_ray.data.table import FORMATS, SEPARATORS
-from mtbert_ray.errors import ConfigError, UserError
+from mtbert_ray.errors import ConfigError, DataError, UserError
 from mtbert_ray.files import make_folder, put_file
 from mtbert_ray.sampling.sample import Sample
 from mtbert_ray.task_source import TableSource
@@ -27,8 +28,17 @@ def check_target(path: Path, task: TaskSpec) -> None:
 
     Raises:
         UserError: its extension is not known, it is there already, or its folder cannot be made.
-        ConfigError: the task has a column of a name that the sample needs for its own.
+        ConfigError: the task has a column of a name that the sample needs for its own, or dev rows that are cut from
+            its training rows.
     """
+    if task.source is not None and task.source.split is not None:
+        own = "dev: FILE" if isinstance(task.source, TableSource) else "dev_split: NAME"
+        raise ConfigError(
+            [
+                f"task '{task.name}': source.split cuts its dev rows from the training rows, so its sample could hold "
+                f"dev rows and data.train_files refuses it; give the source {own} in place of split"
+            ]
+        )
     if path.suffix.lower() not in FORMATS:
         raise UserError(f"--out {path}: the extension '{path.suffix}' is not known; allowed are {', '.join(FORMATS)}")
     for target in (path, about_path(path)):
@@ -51,29 +61,73 @@ def about_path(path: Path) -> Path:
 def write_sample(sample: Sample, config: SampleConfig, path: Path) -> None:
     """Write the rows, topic by topic and the most confident first, and then the JSON beside them.
 
-    A text file is separated as the task's own files are, so that `data.train_files` can name it.
+    A text file is separated and quoted as the task's own files are, so that `data.train_files` can name it. It is read
+    back before it is put into its place.
 
     Raises:
-        UserError: the disk refuses.
+        UserError: the disk refuses, or reading gives other rows than those of the sample.
     """
     frame = sample_frame(sample)
-    separator = _separator(config.task, path.suffix.lower())
     try:
         if path.suffix.lower() == ".parquet":
             put_file(path, lambda new: frame.reset_index(drop=True).to_parquet(new))
         else:
-            has_index = config.task.source is None
-            form = {"sep": separator, "index": has_index, "lineterminator": "\n", **_quoting(config.task)}
-            put_file(path, lambda new: frame.to_csv(new, **form))
-        text = json.dumps(about(sample, config), indent=2, ensure_ascii=False) + "\n"
-        put_file(about_path(path), lambda new: new.write_text(text, encoding="utf-8"))
+            text = _checked_text(sample, frame, config.task, path)
+            put_file(path, lambda new: new.write_text(text, encoding="utf-8", newline=""))
+        about_sample = json.dumps(about(sample, config), indent=2, ensure_ascii=False) + "\n"
+        put_file(about_path(path), lambda new: new.write_text(about_sample, encoding="utf-8"))
     except OSError as error:
         raise UserError(f"--out {path}: cannot be written: {error}") from error
-    except csv.Error as error:
-        raise UserError(
-            f"--out {path}: a text holds the separator or a line break, which quoting none cannot write; give a "
-            ".parquet file"
-        ) from error
+
+
+def _checked_text(sample: Sample, frame: pd.DataFrame, task: TaskSpec, path: Path) -> str:
+    """Return the sample as delimited text that `data.train_files` reads as the same rows; refuse what it would not."""
+    separator = _separator(task, path.suffix.lower())
+    form = {"sep": separator, "index": task.source is None, "lineterminator": "\n", **_quoting(task)}
+    try:
+        text: str = frame.to_csv(None, **form)
+        with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
+            written = Path(folder) / path.name
+            written.write_text(text, encoding="utf-8", newline="")
+            is_same = frame.empty or _is_same(load_file(sample.task, written), sample, frame)
+    except (csv.Error, DataError):
+        # Quoting none cannot write every text, and quoting auto does not read every one.
+        is_same = False
+    if is_same:
+        return text
+    raise UserError(
+        f"--out {path}: as text its rows would not be read back as they are{_hardest(sample, frame, separator)}; "
+        f"give --out {path.with_suffix('.parquet')} (what was classified is not classified again)"
+    )
+
+
+def _hardest(sample: Sample, frame: pd.DataFrame, separator: str) -> str:
+    """Return which row of a sample has the most of what text files have trouble with, and that, for a message."""
+    names = {"a line break": "\r\n", f"the separator {separator!r}": separator, "a zero byte": "\0"}
+    examples = sample.examples.only(frame.index.to_numpy())
+    rows = zip(examples.ids, examples.sentence1, examples.sentence2 or examples.sentence1, strict=True)
+    found = [
+        [name for name, characters in names.items() if any(c in text for text in row for c in characters)]
+        for row in rows
+    ]
+    number = max(range(len(found)), key=lambda row: len(found[row]), default=None)
+    if number is None or not found[number]:
+        return ""
+    return f" (the one with the id '{examples.ids[number]}' holds {' and '.join(found[number])})"
+
+
+def _is_same(read: Examples, sample: Sample, frame: pd.DataFrame) -> bool:
+    """Return whether rows as read are those of a sample's frame, in its order."""
+    expected = sample.examples.only(frame.index.to_numpy())
+    has_ids = columns_of(sample.task).id is not None
+    return (
+        len(read) == len(expected)
+        and (not has_ids or read.ids == expected.ids)
+        and (read.sentence1, read.sentence2) == (expected.sentence1, expected.sentence2)
+        and read.labels is not None
+        and expected.labels is not None
+        and np.allclose(read.labels, expected.labels, rtol=1e-12, atol=0)
+    )
 
 
 def sample_frame(sample: Sample) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 The task heads are ours alone and stay in the checkpoint.
 """
 
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ def export_checkpoint(checkpoint: Path, out: Path, *, merge: bool = False) -> Pa
     if as_adapter:
         _check_has_base(checkpoint, config)
     metrics = read_metrics(checkpoint)
+    leaves_pooler_out = model.encoder.pooling == "pooler" and _leaves_pooler_out(model.encoder)
     make_folder(out, f"--out {out}")
     load_tokenizer(config.encoder).save_pretrained(out)
     if as_adapter:
@@ -59,7 +61,13 @@ def export_checkpoint(checkpoint: Path, out: Path, *, merge: bool = False) -> Pa
     with (out / EXPORTED_CONFIG_NAME).open("w", encoding="utf-8") as file:
         YAML().dump(public.model_dump(mode="json"), file)
     card = model_card(
-        public, metrics, base=public_base(config), pooling=model.encoder.pooling, as_adapter=as_adapter, name=out.name
+        public,
+        metrics,
+        base=public_base(config),
+        pooling=model.encoder.pooling,
+        leaves_pooler_out=leaves_pooler_out,
+        as_adapter=as_adapter,
+        name=out.name,
     )
     (out / "README.md").write_text(card, encoding="utf-8")
     for path in out.rglob("*"):
@@ -68,14 +76,9 @@ def export_checkpoint(checkpoint: Path, out: Path, *, merge: bool = False) -> Pa
     return out
 
 
-def base_name(config: TrialConfig) -> str:
-    """Return the encoder by the name that transformers loads it by."""
-    return PUBLISHED.get(config.encoder, config.encoder)
-
-
 def public_base(config: TrialConfig) -> Base:
-    """Return the encoder as a card names it."""
-    name = base_name(config)
+    """Return the encoder as others may know it: by its name on the Hub, or a folder by its last name."""
+    name = PUBLISHED.get(config.encoder, config.encoder)
     is_folder = Path(name).expanduser().is_dir()
     # A folder, or random weights, are nothing that the Hub could link to.
     return Base(name=Path(name).name if is_folder else name, is_on_hub=config.encoder != TINY and not is_folder)
@@ -139,9 +142,15 @@ def _save_adapter(encoder: Encoder, config: TrialConfig, out: Path) -> None:
     # Its own pooling, and no other dropout: only the weights that the adapter was put on matter here.
     base = load_encoder(config.encoder, pooling=encoder.pooling, dropout=None, seed=config.seed).model
     adapted = to_peft(encoder, base, config.adapter, seed=config.seed)
-    adapted.peft_config[ADAPTER_NAME].base_model_name_or_path = base_name(config)
+    adapted.peft_config[ADAPTER_NAME].base_model_name_or_path = public_base(config).name
     # Told that embeddings are not adapted, peft need not ask the Hub for the size of the vocabulary.
     adapted.save_pretrained(str(out), save_embedding_layers=False)
+
+
+def _leaves_pooler_out(encoder: Encoder) -> bool:
+    """Return whether AutoModel builds the pooling layer only where it is asked to, as for gte."""
+    parameter = inspect.signature(type(encoder.model).__init__).parameters.get("add_pooling_layer")
+    return parameter is not None and parameter.default is False
 
 
 def _save_pooling(encoder: Encoder, config: TrialConfig, out: Path) -> None:

@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from mtbert_ray.config import TrialConfig, dotted
 from mtbert_ray.metrics import METRICS, Metrics
 from mtbert_ray.models.pretrained import Pooling
+from mtbert_ray.tasks import TaskKind, TaskSpec
 from mtbert_ray.training.scoring import reported_as
 
 EXPORTED_CONFIG_NAME = "config.yaml"
@@ -34,7 +35,14 @@ class Base:
 
 
 def model_card(
-    config: TrialConfig, metrics: Metrics, *, base: Base, pooling: Pooling, as_adapter: bool, name: str
+    config: TrialConfig,
+    metrics: Metrics,
+    *,
+    base: Base,
+    pooling: Pooling,
+    leaves_pooler_out: bool,
+    as_adapter: bool,
+    name: str,
 ) -> str:
     """Return the card as Markdown with the Hub's front matter.
 
@@ -43,10 +51,26 @@ def model_card(
         metrics: of the epoch that was kept; costs that are not known are left out.
         base: the encoder that training began with.
         pooling: how the encoder's token states become an embedding.
+        leaves_pooler_out: whether AutoModel must be asked for the pooling layer that the embedding comes from.
         as_adapter: whether the folder holds an adapter alone.
         name: title of the card.
     """
-    return _rendered("model_card.md.j2", config, metrics, base=base, pooling=pooling, as_adapter=as_adapter, name=name)
+    templates = {
+        text for task in config.tasks for text in (task.templates if task.kind.is_pair else task.templates[:1])
+    }
+    return _rendered(
+        "model_card.md.j2",
+        config,
+        metrics,
+        base=base,
+        pooling=pooling,
+        load_option=", add_pooling_layer=True" if leaves_pooler_out else "",
+        as_adapter=as_adapter,
+        name=name,
+        has_pairs=any(task.kind.is_pair for task in config.tasks),
+        templated=next((task for task in config.tasks if task.template is not None), None),
+        num_templates=len(templates),
+    )
 
 
 def onnx_card(
@@ -59,22 +83,11 @@ def onnx_card(
         metrics: of the epoch that was kept.
         base: the encoder that training began with.
         name: title of the card.
-        tasks: what tasks.json tells of each task.
+        tasks: what tasks.json says of each task.
     """
-    shown: dict[bool, dict[str, Any]] = {}
+    by_kind: dict[TaskKind, list[TaskSpec]] = {}
     for task in config.tasks:
-        # Tasks of one form are run in one way: the first stands for all.
-        shown.setdefault(
-            task.kind.is_pair,
-            {
-                "classes": None,
-                **tasks[task.name],
-                "name": task.name,
-                "is_pair": task.kind.is_pair,
-                "is_separate": task.kind.is_pair and config.pair_encoding == "separate",
-                "has_templates": task.template is not None,
-            },
-        )
+        by_kind.setdefault(task.kind, []).append(task)
     return _rendered(
         "onnx_card.md.j2",
         config,
@@ -82,7 +95,7 @@ def onnx_card(
         base=base,
         name=name,
         tasks=tasks,
-        shown=list(shown.values()),
+        groups=list(by_kind.values()),
         max_length=config.data.max_length,
     )
 
@@ -103,6 +116,7 @@ def _rendered(template: str, config: TrialConfig, metrics: Metrics, *, base: Bas
         base=base.name,
         base_on_hub=base.is_on_hub,
         task_rows=_tasks(config),
+        has_templates=any(task.template is not None for task in config.tasks),
         scores=_scores(config, metrics),
         costs=_costs(metrics),
         settings=_settings(config),
@@ -111,17 +125,23 @@ def _rendered(template: str, config: TrialConfig, metrics: Metrics, *, base: Bas
     )
 
 
-def _tasks(config: TrialConfig) -> list[tuple[str, str, str, str]]:
-    """Return name, kind, classes or range, and metrics of each task, as cells of a Markdown table."""
+def _tasks(config: TrialConfig) -> list[tuple[str, ...]]:
+    """Return name, kind, classes or range, metrics and template of each task, as cells of a Markdown table."""
     return [
         (
             task.name,
             str(task.kind),
             _cell("{:g} to {:g}".format(*task.label_range) if task.label_range else ", ".join(task.class_names)),
             _cell(", ".join(task.metric_names)),
+            "" if task.template is None else _cell(_template(task)),
         )
         for task in config.tasks
     ]
+
+
+def _template(task: TaskSpec) -> str:
+    """Return what the encoder reads in place of a task's sentences; in quotes, so that spaces at the ends show."""
+    return ", ".join(json.dumps(text, ensure_ascii=False) for text in dict.fromkeys(task.templates))
 
 
 def _cell(text: str) -> str:

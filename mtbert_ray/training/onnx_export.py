@@ -69,11 +69,11 @@ def export_onnx(checkpoint: Path, out: Path) -> Path:
     make_folder(out, f"--out {out}")
     try:
         with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
-            told = _write_files(Path(folder), model, config)
+            tasks = _write_files(Path(folder), model, config)
             public = without_local_paths(config)
             with (Path(folder) / EXPORTED_CONFIG_NAME).open("w", encoding="utf-8") as file:
                 YAML().dump(public.model_dump(mode="json"), file)
-            card = onnx_card(public, metrics, base=public_base(config), name=out.name, tasks=told)
+            card = onnx_card(public, metrics, base=public_base(config), name=out.name, tasks=tasks)
             (Path(folder) / "README.md").write_text(card, encoding="utf-8")
             for path in Path(folder).iterdir():
                 open_to_others(path)
@@ -86,9 +86,9 @@ def export_onnx(checkpoint: Path, out: Path) -> Path:
 
 
 def _write_files(folder: Path, model: MultitaskModel, config: TrialConfig) -> dict[str, dict[str, Any]]:
-    """Write the tokenizer, each task's file, and what tasks.json tells of them, which is returned."""
+    """Write the tokenizer, each task's file, and what tasks.json says of them, which is returned."""
     tokenizer = load_tokenizer(config.encoder)
-    told: dict[str, dict[str, Any]] = {}
+    about_tasks: dict[str, dict[str, Any]] = {}
     for task in config.tasks:
         path = folder / f"{task.name}.onnx"
         try:
@@ -99,13 +99,13 @@ def _write_files(folder: Path, model: MultitaskModel, config: TrialConfig) -> di
                 f"--onnx: encoder '{config.encoder}' ({kind}) cannot be exported for task '{task.name}': {error}. "
                 "Nothing was written; export without --onnx"
             ) from error
-        told[task.name] = _about(task, config, path, graph)
+        about_tasks[task.name] = _about(task, config, path, graph)
     # As rows are encoded in training, whatever the encoder's files say.
     tokenizer.padding_side = tokenizer.truncation_side = "right"
     tokenizer.save_pretrained(folder)
-    content = {"max_length": config.data.max_length, "pair_encoding": config.pair_encoding, "tasks": told}
+    content = {"max_length": config.data.max_length, "pair_encoding": config.pair_encoding, "tasks": about_tasks}
     (folder / TASKS_NAME).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    return told
+    return about_tasks
 
 
 def _about(task: TaskSpec, config: TrialConfig, path: Path, graph: TaskGraph) -> dict[str, Any]:

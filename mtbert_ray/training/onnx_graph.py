@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -114,28 +115,20 @@ def _by_export(graph: TaskGraph, example: tuple[Tensor, ...], path: Path) -> Non
         example,
         str(path),
         dynamo=True,
-        input_names=graph.input_names,
-        output_names=graph.output_names,
         dynamic_shapes=(tuple(graph.axes),),
         external_data=False,
         verbose=False,
+        **_names(graph),
     )
 
 
 def _by_tracing(graph: TaskGraph, example: tuple[Tensor, ...], path: Path) -> None:
-    torch.onnx.export(
-        graph,
-        example,
-        str(path),
-        dynamo=False,
-        input_names=graph.input_names,
-        output_names=graph.output_names,
-        dynamic_axes={
-            **dict(zip(graph.input_names, graph.axes, strict=True)),
-            **{name: {0: "batch"} for name in graph.output_names},
-        },
-        opset_version=18,
-    )
+    axes = dict(zip(graph.input_names, graph.axes, strict=True)) | {name: {0: "batch"} for name in graph.output_names}
+    torch.onnx.export(graph, example, str(path), dynamo=False, dynamic_axes=axes, opset_version=18, **_names(graph))
+
+
+def _names(graph: TaskGraph) -> dict[str, Any]:
+    return {"input_names": graph.input_names, "output_names": graph.output_names}
 
 
 EXPORTERS: dict[str, Callable[[TaskGraph, tuple[Tensor, ...], Path], None]] = {

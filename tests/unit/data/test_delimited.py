@@ -13,9 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtbert_ray.data.delimited import TextFormat, read_records
+from mtbert_ray.config import DataConfig
+from mtbert_ray.data.delimited import BY_COURSE, BY_FILE, TextFormat, read_records
+from mtbert_ray.data.sources import load_examples
 from mtbert_ray.data.table import read_table
 from mtbert_ray.errors import DataError
+from mtbert_ray.tasks import SST
 
 PATH = Path("a.csv")
 
@@ -60,6 +63,27 @@ def test_text_behind_a_closing_quote_is_refused(text):
     message = refusal_of(f"id,text,label\n0,{text},x\n")
     assert "line 2 has a quoted field whose closing quote is not followed by a separator" in message
     assert "`quoting: none`" in message and "escapechar" not in message
+
+
+@pytest.mark.parametrize("text", [TWO_STRAY_QUOTES, 'id,text,label\n0,"a \\"b\\"",x\n'])
+def test_where_no_key_could_be_set_a_message_says_what_helps(text):
+    assert "in the task's source" in refusal_of(text)
+    for remedies, helps in ((BY_FILE, "give the rows as .parquet"), (BY_COURSE, "get the file anew")):
+        message = refusal_of(text, remedies=remedies)
+        assert "in the task's source" not in message and "escapechar" not in message
+        assert helps in message.lower()
+
+
+@pytest.mark.parametrize("where", ["course", "train_files"])
+def test_the_course_s_tasks_have_no_key_to_set(where, tmp_path):
+    stray = tmp_path / ("ids-sst-train.csv" if where == "course" else "mine.csv")
+    stray.write_text('\tid\tsentence\tsentiment\n0\ta\t"one\t1\n1\tb\t"two\t2\n')
+    train_files = {"sst": str(stray)} if where == "train_files" else {}
+    data = DataConfig(source="course", directory=str(tmp_path), train_files=train_files)
+    with pytest.raises(DataError) as caught:
+        load_examples(SST, data, "train", seed=0)
+    helps = "get the file anew" if where == "course" else "give the rows as .parquet"
+    assert "in the task's source" not in str(caught.value) and helps in str(caught.value).lower()
 
 
 def test_unquoted_every_line_is_a_row_and_quotes_are_text():

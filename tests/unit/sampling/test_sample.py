@@ -152,6 +152,70 @@ def test_named_classes_and_other_ways_of_quoting_are_read_back_too(tmp_path, for
     np.testing.assert_array_equal(back.labels, sample.examples.labels[drawn])
 
 
+HARD = ["the soup, cold\nand salty", "a\ttab, and\r\na break", "one\rreturn", 'a "quote", and one', "fine", "\\"]
+
+
+def hub_task(folder) -> TaskSpec:
+    folder.mkdir()
+    rows = {"text": [f"{HARD[n % 6]} {n}" for n in range(24)], "label": [n % 2 for n in range(24)]}
+    pd.DataFrame(rows).to_parquet(folder / "train.parquet")
+    source = {"dataset": str(folder), "columns": {"sentence1": "text"}}
+    return TaskSpec.model_validate({"name": "dish", "kind": "classification", "num_classes": 2, "source": source})
+
+
+def course_task(folder) -> TaskSpec:
+    folder.mkdir()
+    lines = [f'{n}\tq{n}\t"soup, {n}\nand more"\t"a ""car"" {n}"\t{n % 2}' for n in range(12)]
+    (folder / "quora-train.csv").write_text("\n".join(["\tid\tsentence1\tsentence2\tis_duplicate", *lines, ""]))
+    return QUORA
+
+
+def table_task(folder) -> TaskSpec:
+    task = hub_task(folder)
+    source = {"train": str(folder / "train.parquet"), "dev": "dev.csv", "columns": {"sentence1": "text"}}
+    return TaskSpec.model_validate({**task.model_dump(), "source": source})
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
+@pytest.mark.parametrize("make_task", [hub_task, course_task, table_task])
+def test_what_is_written_is_read_back_whole_or_nothing_is(make_task, suffix, tmp_path):
+    """Other kinds of files and data sets hold texts that delimited text could not give back."""
+    task, path = make_task(tmp_path / "data"), tmp_path / f"out{suffix}"
+    data = DataConfig(source="course", directory=str(tmp_path / "data"))
+    config = SampleConfig(
+        task=task, data=data, topics={"Soup": 0.5, "Cars": 0.5}, method="embeddings", encoder="tiny", rows=40
+    )
+    sample = draw_sample(config, cache=tmp_path / "cache")
+    is_taken = suffix == ".parquet" or make_task is course_task
+    if not is_taken:
+        with pytest.raises(UserError) as raised:
+            write_sample(sample, config, path)
+        message = str(raised.value)
+        assert message.startswith(
+            f"--out {path}: as text its rows would not be read back as they are (the one with the"
+        )
+        assert "holds a line break and the separator" in message and f"give --out {tmp_path / 'out.parquet'}" in message
+        assert {each.name for each in tmp_path.iterdir()} == {"data", "cache"}, "nothing is left behind"
+        return
+    write_sample(sample, config, path)
+    train_files = {task.name: str(path)}
+    back = load_examples(task, data.model_copy(update={"train_files": train_files}), "train", seed=0)
+    drawn = np.concatenate([topic.rows for topic in sample.topics])
+    assert len(back) == len(drawn) > 0
+    assert back.sentence1 == [sample.examples.sentence1[row] for row in drawn]
+    np.testing.assert_array_equal(back.labels, sample.examples.labels[drawn])
+
+
+def test_a_task_whose_dev_rows_are_cut_from_the_training_rows_is_refused(tmp_path):
+    columns = {"sentence1": "text"}
+    for source, own in (({"train": "a.csv"}, "dev: FILE"), ({"dataset": "a/b"}, "dev_split: NAME")):
+        cut = {**source, "split": {"dev": 0.1}, "columns": columns}
+        task = TaskSpec.model_validate({"name": "mood", "kind": "classification", "num_classes": 3, "source": cut})
+        with pytest.raises(ConfigError, match=rf"task 'mood': source.split cuts its dev rows .* give the source {own}"):
+            check_target(tmp_path / "new" / "a.csv", task)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_file_that_is_there_or_cannot_be_made_is_refused_before_the_work(tmp_path):
     (tmp_path / "mine.csv").write_text("mine")
     (tmp_path / "b.json").write_text("mine")

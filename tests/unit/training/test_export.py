@@ -1,21 +1,27 @@
 """Each exported folder is loaded with transformers and peft alone, by the snippet of its own model card."""
 
+import json
 import re
+from pathlib import Path
 
 import pytest
 import torch
 from ruamel.yaml import YAML
 from safetensors.torch import load_file
 from saved import save_checkpoint
+from tiny_encoders import FAMILIES, tiny_model
+from transformers import AutoModel
 
 from mtbert_ray.config import TrialConfig, nest
 from mtbert_ray.config.file import load_config
 from mtbert_ray.errors import CheckpointError, UserError
 from mtbert_ray.models.encoder import load_encoder, load_tokenizer
 from mtbert_ray.models.pretrained import packaged_folder
+from mtbert_ray.training import onnx_graph
 from mtbert_ray.training.checkpoint import write_metrics
 from mtbert_ray.training.export import export_checkpoint
 from mtbert_ray.training.init_from import starting_model
+from mtbert_ray.training.onnx_export import export_onnx
 
 ADAPTERS = {
     "lora": {"adapter.kind": "lora"},
@@ -78,7 +84,7 @@ def by_the_card(folder, monkeypatch, base=None):
 
 @torch.no_grad()
 def embed(encoder, name, sentences):
-    tokens = load_tokenizer(name)(sentences, padding=True, return_tensors="pt")
+    tokens = load_tokenizer(name)(sentences, padding=True, return_token_type_ids=True, return_tensors="pt")
     return encoder(tokens["input_ids"], tokens["attention_mask"], tokens["token_type_ids"])
 
 
@@ -108,7 +114,30 @@ def test_an_adapter(settings, pooling, base, tmp_path, monkeypatch):
     out = export_checkpoint(tmp_path / "checkpoint", tmp_path / "out")
     assert_same(model, out, monkeypatch, base)
     assert not (out / "model.safetensors").exists()
-    assert base not in (out / "README.md").read_text(), "where the base lies here is of use to nobody else"
+    assert json.loads((out / "adapter_config.json").read_text())["base_model_name_or_path"] == Path(base).name
+    assert f"`{Path(base).name}` is a local folder that is not a part of this one" in (out / "README.md").read_text()
+
+
+@pytest.mark.parametrize("family", ["gte", "nomic_bert", "bert"])
+def test_a_pooling_layer_that_transformers_builds_only_when_asked(family, tmp_path, monkeypatch):
+    base = tmp_path / "base"
+    torch.manual_seed(0)
+    model = AutoModel.from_config(tiny_model(family).config, **{"add_pooling_layer": True})
+    model.save_pretrained(base)
+    FAMILIES[family].tokenizer().save_pretrained(base)
+    must_ask = family != "bert"
+    for name, settings in {"plain": {}, **dict.fromkeys(("adapter", "merged"), ADAPTERS["lora"])}.items():
+        checkpoint = tmp_path / f"checkpoint-{name}"
+        trained_model = trained(checkpoint, encoder=str(base), pooling="pooler", **settings)
+        out = export_checkpoint(checkpoint, tmp_path / name, merge=name == "merged")
+        sentences, embeddings = by_the_card(out, monkeypatch, base if name == "adapter" else None)
+        expected = embed(trained_model.encoder, str(base), sentences)
+        torch.testing.assert_close(embeddings, expected, atol=1e-5, rtol=1e-4)
+        assert ("add_pooling_layer=True" in snippet_of(out)) == must_ask
+        if name != "adapter":
+            again = load_encoder(str(out))
+            assert again.pooling == "pooler"
+            torch.testing.assert_close(embed(again, str(base), sentences), expected, atol=1e-6, rtol=1e-5)
 
 
 @every_adapter
@@ -176,13 +205,35 @@ class TestCard:
         assert "base_model" not in card  # a random encoder is on no hub
         assert load_config(out / "config.yaml") == config_of(learning_rate=3e-4, **{"smart.tasks": ["sst"]})
 
-    def test_nothing_tells_where_files_lie_on_this_machine(self, tmp_path):
+    @pytest.mark.parametrize("form", ["plain", "adapter", "merged", "onnx"])
+    def test_no_file_says_where_files_lie_on_this_machine(self, form, base, tmp_path, monkeypatch):
         data = {"data.source": "course", "data.directory": str(tmp_path / "course")}
-        trained(tmp_path / "checkpoint", **data, **{"data.train_files": {"sst": str(tmp_path / "mine.csv")}})
-        out = export_checkpoint(tmp_path / "checkpoint", tmp_path / "out")
-        for path in (out / "README.md", out / "config.yaml"):
-            assert str(tmp_path) not in path.read_text() and "mine.csv" in path.read_text()
-        assert "--config config.yaml --data DIR\n" in (out / "README.md").read_text()
+        data["data.train_files"] = {"sst": str(tmp_path / "mine.csv")}
+        columns = {"sentence1": "text", "label": "label"}
+        table = {"train": str(tmp_path / "train.csv"), "dev": str(tmp_path / "dev.csv"), "columns": columns}
+        hub = {"dataset": str(tmp_path / "cards"), "columns": columns}
+        tasks = ["sst"]
+        for name, source in {"one": table, "two": hub}.items():
+            tasks.append({"name": name, "kind": "classification", "classes": ["a", "b"], "source": source})
+        adapter = {} if form == "plain" else ADAPTERS["lora"]
+        trained(tmp_path / "checkpoint", encoder=base, tasks=tasks, **data, **adapter)
+        if form == "onnx":
+            tracing = {"torch.jit.trace": onnx_graph.EXPORTERS["torch.jit.trace"]}
+            monkeypatch.setattr(onnx_graph, "EXPORTERS", tracing)
+            out = export_onnx(tmp_path / "checkpoint", tmp_path / "out")
+        else:
+            out = export_checkpoint(tmp_path / "checkpoint", tmp_path / "out", merge=form == "merged")
+        files = [path for path in out.rglob("*") if path.is_file()]
+        assert {"README.md", "config.yaml", "tokenizer_config.json"} <= {path.name for path in files}
+        assert ("adapter_config.json" in {path.name for path in files}) == (form == "adapter")
+        # The roots too, in case that a path is written in another form.
+        places = {str(place) for path in (tmp_path, Path(base), Path.home()) for place in (path, path.resolve())}
+        for path in files:
+            found = [place for place in places if place.encode() in path.read_bytes()]
+            assert not found, f"{path.name} has {found}"
+        assert "mine.csv" in (out / "config.yaml").read_text()
+        if form != "onnx":
+            assert "--config config.yaml --data DIR\n" in (out / "README.md").read_text()
 
     def test_a_task_of_ones_own_is_told_with_classes_and_metrics_and_stays_whole(self, tmp_path):
         source = {"train": str(tmp_path / "train.csv"), "dev": str(tmp_path / "dev.csv"), "separator": "/"}
@@ -196,11 +247,40 @@ class TestCard:
         trained(tmp_path / "checkpoint", tasks=[topic])
         out = export_checkpoint(tmp_path / "checkpoint", tmp_path / "out")
         card = (out / "README.md").read_text()
-        assert "\n| topic | classification | /bills, a\\|b c | f1_macro, f1./bills |\n" in card
+        assert '\n| topic | classification | /bills, a\\|b c | f1_macro, f1./bills | "/t {sentence}" |\n' in card
         assert str(tmp_path) not in card + (out / "config.yaml").read_text()
         again = load_config(out / "config.yaml").tasks[0]
         assert (again.classes, again.template, again.source.separator) == (("/bills", "a|b\nc"), "/t {sentence}", "/")
         assert "\n    train: train.csv\n" in (out / "config.yaml").read_text()
+
+    @pytest.mark.parametrize(
+        ("templates", "cells", "line"),
+        [
+            (["query: {sentence}"], ['"query: {sentence}"'], 'template = "query: {sentence}"'),
+            (
+                [None, 'say "|" {sentence}'],
+                ["", '"say \\\\"\\|\\\\" {sentence}"'.replace("\\\\", "\\")],
+                'template = "say \\"|\\" {sentence}"  # of task1; the table has the others',
+            ),
+        ],
+    )
+    def test_templates_are_in_the_table_and_in_the_code(self, templates, cells, line, tmp_path, monkeypatch):
+        source = {"train": "train.csv", "dev": "dev.csv", "columns": {"sentence1": "text"}}
+        tasks = [
+            {"name": f"task{n}", "kind": "classification", "classes": ["a", "b"], "template": text, "source": source}
+            for n, text in enumerate(templates)
+        ]
+        model = trained(tmp_path / "checkpoint", tasks=tasks)
+        out = export_checkpoint(tmp_path / "checkpoint", tmp_path / "out")
+        card = (out / "README.md").read_text()
+        assert " scored by | what the encoder reads |\n|---|---|---|---|---|\n" in card
+        for n, cell in enumerate(cells):
+            assert f"\n| task{n} | classification | a, b | accuracy | {cell} |\n" in card
+        assert f"\n{line}\n" in card
+        assert "of a pair" not in card, "no task is a pair"
+        sentences, embeddings = by_the_card(out, monkeypatch)
+        read = [templates[-1].replace("{sentence}", sentence) for sentence in sentences]
+        torch.testing.assert_close(embeddings, embed(model.encoder, "tiny", read), atol=1e-5, rtol=1e-4)
 
     def test_front_matter_is_yaml(self, tmp_path):
         trained(tmp_path / "checkpoint", pair_encoding="separate")
@@ -208,6 +288,7 @@ class TestCard:
         _, front, text = (out / "README.md").read_text().split("---\n", 2)
         assert YAML(typ="safe").load(front)["library_name"] == "transformers"
         assert "embedded one by one" in text and "None were measured" in text
+        assert "what the encoder reads" not in text and "template" not in text
 
 
 class TestRefusals:

@@ -43,7 +43,7 @@ def checkpoint_of(folder: Path, base: Path, **settings) -> Path:
 
 
 @pytest.mark.parametrize("pair_encoding", ["joint", "separate"])
-def test_onnxruntime_answers_as_the_model_does(base, pair_encoding, tmp_path, monkeypatch):
+def test_onnxruntime_answers_as_the_model_does(base, family, pair_encoding, tmp_path, monkeypatch):
     # The quicker exporter; docs/export.md has what was tried with the other one.
     tracing = {"torch.jit.trace": onnx_graph.EXPORTERS["torch.jit.trace"]}
     monkeypatch.setattr(onnx_graph, "EXPORTERS", tracing)
@@ -54,6 +54,7 @@ def test_onnxruntime_answers_as_the_model_does(base, pair_encoding, tmp_path, mo
     session = onnxruntime.InferenceSession(out / about["file"])
     model = mtbert_ray.load(checkpoint, device="cpu")
     options = {"padding": True, "truncation": True, "max_length": 64, "return_token_type_ids": True}
+    differences = []
     for rows in (TEXTS[:1], TEXTS, [(a * 9, b) for a, b in TEXTS]):
         first, second = map(list, zip(*rows, strict=True))
         if pair_encoding == "joint":
@@ -64,6 +65,8 @@ def test_onnxruntime_answers_as_the_model_does(base, pair_encoding, tmp_path, mo
         (got,) = session.run(["probabilities"], {each: tokens[each] for each in about["inputs"]})
         expected = model.predict({"same": rows})["same"].filter(regex="^probability_")
         np.testing.assert_allclose(got, expected, atol=1e-4)
+        differences.append(np.abs(got - expected.to_numpy()).max())
+    print(f"{family}, {pair_encoding}: largest difference {max(differences):.1e}")  # pytest -rP shows it
 
 
 @torch.no_grad()

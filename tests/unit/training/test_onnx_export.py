@@ -115,19 +115,27 @@ def test_the_card_s_own_code_predicts(pair_encoding, tmp_path, monkeypatch):
     model = mtbert_ray.load(checkpoint, device="cpu")
     monkeypatch.chdir(out)
     card = (out / "README.md").read_text()
-    of_topic, of_dup = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
-    assert "mtbert_ray" not in of_topic + of_dup and "torch" not in of_topic + of_dup
-    names = {}
-    exec(of_topic, names)
+    snippets = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
+    assert len(snippets) == 4, "one for each kind"
     rows = ["The ferry leaves at noon.", "At twelve the boat departs."]
-    assert names["predictions"] == model.predict({"topic": rows})["topic"]["prediction"].tolist()
-    exec(of_dup, names)
-    rows = [("The ferry leaves at noon.", "At twelve the boat departs."), ("Yes.", "No, not today, I am afraid.")]
-    expected = model.predict({"dup": rows})["dup"]
-    assert names["predictions"] == [str(value) for value in expected["prediction"]]
-    np.testing.assert_allclose(names["probabilities"], expected.filter(regex="^probability_"), atol=1e-4)
-    assert '| topic | classification | so, so, it\'s, a "b"\\ | accuracy |' in card
-    assert "| stars | regression | 1 to 5 | pearson |" in card
+    pairs = [("The ferry leaves at noon.", "At twelve the boat departs."), ("Yes.", "No, not today, I am afraid.")]
+    first_of_kind = ("topic", "stars", "dup", "near")
+    # By the card, the code for another task of the kind is the same but for the task's name.
+    assert "with its name in place of `dup`, is right for `three`." in card and card.count("in place of") == 1
+    runs = [*zip(first_of_kind, snippets, strict=True), ("three", snippets[2].replace('["dup"]', '["three"]'))]
+    for name, code in runs:
+        assert "mtbert_ray" not in code and "torch" not in code
+        names = {}
+        exec(code, names)
+        expected = model.predict({name: pairs if model.tasks[name].kind.is_pair else rows})[name]
+        if model.tasks[name].kind.is_regression:
+            np.testing.assert_allclose(names["predictions"], expected["prediction"], atol=1e-4)
+            continue
+        assert names["predictions"] == [str(value) for value in expected["prediction"]]
+        np.testing.assert_allclose(names["probabilities"], expected.filter(regex="^probability_"), atol=1e-4)
+    assert '\n| topic | classification | so, so, it\'s, a "b"\\ | accuracy | "/about: {sentence}" |\n' in card
+    assert '\n| dup | pair_classification | 0, 1 | accuracy | "q: {sentence}", "{sentence} ?" |\n' in card
+    assert "\n| stars | regression | 1 to 5 | pearson |  |\n" in card
     assert "| topic | accuracy | 0.2500 |" in card
     for path in (out / "README.md", out / "config.yaml", out / "tasks.json"):
         assert str(tmp_path) not in path.read_text() and "/data/" not in path.read_text()
