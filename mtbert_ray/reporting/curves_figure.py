@@ -129,7 +129,8 @@ def _meanings(outcome: Outcome) -> dict[str, str]:
 def _metric_of(task: Mapping[str, Any]) -> str:
     """Return the metric of a task as a journal has it; those of earlier versions name none."""
     # Not checked: what a task must be today may not hold for one of an earlier version.
-    return TaskSpec.model_construct(kind=TaskKind(task["kind"]), metrics=tuple(task.get("metrics") or ())).metric
+    metrics = tuple(task.get("metrics") or ())
+    return TaskSpec.model_construct(name=task["name"], kind=TaskKind(task["kind"]), metrics=metrics).metric
 
 
 def _legend(outcome: Outcome, groups: Groups) -> list[Line2D]:

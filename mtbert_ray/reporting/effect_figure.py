@@ -26,7 +26,7 @@ from mtbert_ray.reporting.wording import setting_value
 
 _MAX_COLUMNS = 5
 _CHARACTERS_OF_AN_AXIS = 30
-"""More do not fit below a panel side by side."""
+"""More do not fit below a panel side by side, nor in one line beside it."""
 
 
 def effects_drawing(outcome: Outcome, groups: Groups) -> Drawing | None:
@@ -54,6 +54,7 @@ def effects_drawing(outcome: Outcome, groups: Groups) -> Drawing | None:
             if row == len(objectives) - 1:
                 axes.set_xlabel(name, fontsize=9, color=INK, parse_math=False)
         label = label_with_direction(metric, objective.direction)
+        label = label if len(label) <= _CHARACTERS_OF_AN_AXIS else label.replace("   ", "\n")
         panels[row, 0].set_ylabel(label, fontsize=8.5, color=INK, parse_math=False)
     if marks:
         legend_below(figure, marks)

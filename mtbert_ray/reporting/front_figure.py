@@ -37,6 +37,8 @@ from mtbert_ray.reporting.wording import counted, plain_name, quantity
 
 # N compared trials, F points of a front
 
+_HEADING_LENGTH = 60
+"""Characters that fit over the axes in one line."""
 _NEAR = 0.2
 """A bound this share of the axis beyond the trials is still shown."""
 _LABEL_GAP_PX = (70, 22)
@@ -76,7 +78,8 @@ def front_drawing(outcome: Outcome, across: int, up: int, groups: Groups, *, is_
     show_as_written(*legend.get_texts())
     finished = counted(len(outcome.compared), "finished trial")
     below = f"{outcome.sweep.started.name}: {finished}, {len(outcome.front)} on the front"
-    heading = f"{name_in_figure(y_name)} against {name_in_figure(x_name)}"
+    parts = (name_in_figure(y_name), f"against {name_in_figure(x_name)}")
+    heading = (" " if sum(map(len, parts)) < _HEADING_LENGTH else "\n").join(parts)
     # A task's name stays as it is written.
     title(axes, heading[0].upper() + heading[1:] if y_name in METRICS else heading, below)
     against = f"{plain_name(y_name)} against {plain_name(x_name)}"

@@ -7,6 +7,9 @@ from mtbert_ray.reporting.sessions import seconds_run
 from mtbert_ray.reporting.style import PAGE_WIDTH, PALETTE, Drawing, name_in_figure, new_figure, tidy, title
 from mtbert_ray.reporting.wording import plain_name, quantity
 
+_LINE_LENGTH = 100
+"""Characters that fit over the axes; a longer reference point stands in the caption alone."""
+
 
 def hypervolume_drawing(outcome: Outcome, end: float) -> Drawing | None:
     """Draw the hypervolume of the feasible finished trials over the minutes that the sweep had run, without pauses.
@@ -36,7 +39,7 @@ def hypervolume_drawing(outcome: Outcome, end: float) -> Drawing | None:
     axes.set_ylim(0, volumes[-1] * 1.08)
     references = {name: quantity(name, objective.reference) for name, objective in outcome.objectives.items()}
     below = ", ".join(f"{name_in_figure(name)} {value}" for name, value in references.items())
-    title(axes, "Hypervolume over time", f"reference point: {below}")
+    title(axes, "Hypervolume over time", f"reference point: {below}" if len(below) <= _LINE_LENGTH else "")
     at = ", ".join(f"{plain_name(name)} {value}" for name, value in references.items())
     caption = (
         "How much of the space up to the reference point the trials dominate, after each one that finished (dots). "

@@ -27,7 +27,7 @@ MUTED = "#6e7781"
 FAINT = "#d0d7de"
 PAGE_WIDTH = 8.4
 """Inches that every figure has at least, so that a page shows the letters of all at about one size."""
-_NAME_LENGTH = 37
+_NAME_LENGTH = 31
 """Characters of a metric's name that fit along the axis of a small panel."""
 EXPERIMENT = "experiment"
 """The hyperparameter whose values are names of whole settings."""

@@ -51,6 +51,12 @@ def test_dev_score_is_never_below_zero_where_no_task_is_scored_by_a_correlation(
         -1,
         -1,
     ]
+    assert [known_metrics(tasks)["leaderboard_score"].worst for tasks in ((SST, STS), (STS, by_mcc), (by_mcc,))] == [
+        0,  # (r + 1) / 2
+        -1,
+        -1,
+    ]
+    assert task_scores((by_mcc,), {"quora": -0.5})["leaderboard_score"] == -0.5
     assert {(metric.worst is None or metric.worst != metric.best) for metric in known_metrics(TASKS).values()} == {True}
 
 
