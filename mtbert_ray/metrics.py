@@ -12,6 +12,7 @@ from mtbert_ray.task_metrics import (
     F1_OF_CLASS,
     REGRESSION_METRICS,
     Direction,
+    meaning_of,
     problem_with_metric,
     task_metric,
 )
@@ -48,10 +49,18 @@ class Metric:
 
 METRICS: dict[str, Metric] = {
     "dev_score": Metric(
-        unit="", direction="maximise", meaning="plain mean of the tasks' dev scores", worst=-1.0, best=1.0
+        unit="",
+        direction="maximise",
+        meaning="mean of the tasks' dev scores, by their weights",
+        worst=-1.0,
+        best=1.0,
     ),
     "leaderboard_score": Metric(
-        unit="", direction="maximise", meaning="mean with (r + 1) / 2 in place of a correlation r", worst=0.0, best=1.0
+        unit="",
+        direction="maximise",
+        meaning="mean of the tasks' dev scores, by their weights, with (r + 1) / 2 for a correlation r",
+        worst=-1.0,
+        best=1.0,
     ),
     "train_loss": Metric(
         unit="", direction="minimise", meaning="mean training loss of the epoch", best=0.0, reaches_best=False
@@ -176,6 +185,9 @@ METRICS: dict[str, Metric] = {
 }
 """What every trial reports, beside one score a task. Metrics that need a GPU are null without one."""
 
+MEAN_SCORES = ("dev_score", "leaderboard_score")
+"""The means over the tasks' scores."""
+
 RESERVED_NAMES = frozenset(METRICS) | {
     # Beside the metrics in an epoch's report, and beside the scores in the tables.
     *(
@@ -203,9 +215,11 @@ def known_metrics(tasks: Iterable[TaskSpec]) -> dict[str, Metric]:
     tasks = tuple(tasks)
     scores = {task.name: _as_metric(task, task.metric) for task in tasks}
     others = {f"{task.name}.{metric}": _as_metric(task, metric) for task in tasks for metric in _metrics_of(task)}
-    has_correlation = any(task_metric(task.metric).worst == -1 for task in tasks)
-    dev_score = replace(METRICS["dev_score"], worst=-1.0 if has_correlation else 0.0)
-    return scores | METRICS | {"dev_score": dev_score} | others
+    negative = [metric for task in tasks if (metric := task_metric(task.metric)).worst == -1]
+    # A correlation counts in leaderboard_score as (r + 1) / 2, which is never negative.
+    can_be_negative = {"dev_score": bool(negative), "leaderboard_score": not all(m.is_correlation for m in negative)}
+    means = {name: replace(METRICS[name], worst=-1.0 if can_be_negative[name] else 0.0) for name in MEAN_SCORES}
+    return scores | METRICS | means | others
 
 
 def metric_of_task(name: str, tasks: Iterable[TaskSpec]) -> tuple[TaskSpec, str] | None:
@@ -232,11 +246,10 @@ def _metrics_of(task: TaskSpec) -> list[str]:
 
 def _as_metric(task: TaskSpec, name: str) -> Metric:
     metric = task_metric(name)
-    of_class = f", {name.removeprefix(F1_OF_CLASS)}," if name.startswith(F1_OF_CLASS) else ""
     return Metric(
         unit="",
         direction=metric.direction,
-        meaning=f"{metric.meaning}{of_class} on the dev set of {task.name}",
+        meaning=meaning_of(name, task.name),
         worst=metric.worst,
         best=metric.best,
     )
@@ -285,7 +298,7 @@ def task_scores(tasks: Sequence[TaskSpec], scores: Mapping[str, MetricValue]) ->
         tasks: the tasks trained on.
         scores: each task's score under its name, null where it is undefined; others are passed on.
     """
-    means: dict[str, MetricValue] = dict.fromkeys(("dev_score", "leaderboard_score"))
+    means: dict[str, MetricValue] = dict.fromkeys(MEAN_SCORES)
     own = [value for task in tasks if (value := scores[task.name]) is not None]
     if len(own) == len(tasks):
         on_leaderboard = [

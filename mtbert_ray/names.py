@@ -1,8 +1,10 @@
 """What tasks, sweeps and experiments can be called, and what to say of a name that is not so.
 
-Each message has an example that is made of what the user wrote.
+Each message has an example that is made of what the user wrote. A class can be called anything, and the metric
+`topic.f1.CLASS` with it: what such a name is in a line of text, in a file's name, or as a tag is said here too.
 """
 
+import hashlib
 import re
 import unicodedata
 from typing import Annotated
@@ -22,6 +24,26 @@ def problem_with_name(name: str) -> str | None:
         "must begin with a letter or a digit and hold only letters, digits, '_', '.' and '-', at most "
         f"{MAX_LENGTH}{f', as {example}' if example else ''}"
     )
+
+
+def one_line(name: str) -> str:
+    """Return any name as it can stand in a line: a line break is a space."""
+    return " ".join(name.split())
+
+
+def file_name_part(name: str) -> str:
+    """Return any name as a part of a file's name: small letters, digits, `_` and `.`, at most 70 of them.
+
+    Different names stay different, also where a file system takes A for a.
+    """
+    return told_apart(re.sub(r"[^a-z0-9_.]", "_", name.lower())[:60], name)
+
+
+def told_apart(changed: str, name: str) -> str:
+    """Return what stands for a name: the name itself, or where it was changed, that with a short hash of the name."""
+    if changed == name:
+        return name
+    return f"{changed}_{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:9]}"
 
 
 def _plain_name(name: str) -> str:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from mtbert_ray.metrics import Metrics, MetricValue, whole_run
+from mtbert_ray.metrics import MEAN_SCORES, Metrics, MetricValue, whole_run
 from mtbert_ray.objective import Objective
 from mtbert_ray.schema import Schema
 from mtbert_ray.undefined import in_words
@@ -169,9 +169,6 @@ Event = Annotated[
 ]
 
 
-_MEANS = ("dev_score", "leaderboard_score")
-
-
 @dataclass(kw_only=True)
 class TrialRecord:
     """What the journal knows of one trial."""
@@ -264,13 +261,13 @@ def final_metrics(epochs: Sequence[Metrics], tasks: Sequence[str]) -> dict[str, 
         return {}
     best = epochs[best_place(epochs)]
     # Both may have scores that the other lacks, as in the journal of another version.
-    names = dict.fromkeys((*tasks, *_MEANS, *(name for name in (*epochs[-1], *best) if is_score(name, tasks))))
+    names = dict.fromkeys((*tasks, *MEAN_SCORES, *(name for name in (*epochs[-1], *best) if is_score(name, tasks))))
     return {**epochs[-1], **{name: best.get(name) for name in names}, "best_epoch": best.get("epoch")}
 
 
 def is_score(name: str, tasks: Sequence[str]) -> bool:
     """Whether a metric is a score: of a task, as `topic`, by one of its metrics, as `topic.f1_macro`, or a mean."""
-    return name in _MEANS or name.partition(".")[0] in tasks
+    return name in MEAN_SCORES or name.partition(".")[0] in tasks
 
 
 def best_place(epochs: Sequence[Metrics]) -> int:

@@ -28,7 +28,7 @@ class TaskMetric:
     """Whether (r + 1) / 2 stands for it in a leaderboard's mean."""
 
 
-_F1_OF_CLASS = TaskMetric(meaning="F1 of one class", worst=0.0, best=1.0)
+_F1_OF_CLASS = TaskMetric(meaning="F1 of the class", worst=0.0, best=1.0)
 
 CLASSIFICATION_METRICS: dict[str, TaskMetric] = {
     "accuracy": TaskMetric(meaning="accuracy", worst=0.0, best=1.0),
@@ -51,6 +51,17 @@ def task_metric(name: str) -> TaskMetric:
     if name.startswith(F1_OF_CLASS):
         return _F1_OF_CLASS
     return (CLASSIFICATION_METRICS | REGRESSION_METRICS)[name]
+
+
+def meaning_of(name: str, task: str) -> str:
+    """Return what a task's metric is: "F1 of the class billing on the dev set of topic"."""
+    return f"{metric_in_words(name)} on the dev set of {task}"
+
+
+def metric_in_words(name: str) -> str:
+    """Return what a metric is without its task: "F1 of the class billing"."""
+    of_class = f" {name.removeprefix(F1_OF_CLASS)}" if name.startswith(F1_OF_CLASS) else ""
+    return f"{task_metric(name).meaning}{of_class}"
 
 
 def problem_with_metric(name: str, *, is_regression: bool, classes: Sequence[str] | None) -> str | None:

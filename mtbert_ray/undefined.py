@@ -1,6 +1,6 @@
 """Says which scores have no value, and why: `name -> reason`, as an epoch reports it beside its metrics.
 
-A score that is undefined for a dev set is null, never 0. Knows nothing of how scores are computed.
+A score that is undefined for a dev set is null, never 0.
 """
 
 from collections.abc import Iterator, Mapping

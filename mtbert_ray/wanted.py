@@ -1,4 +1,4 @@
-"""Says what a value must be, in the place of pydantic's words. Knows neither keys nor files."""
+"""Says what a value must be, in the place of pydantic's words."""
 
 from pydantic_core import ErrorDetails
 

@@ -1,7 +1,4 @@
-"""Collects the mistakes of a configuration, each with its place: a line of its file, or an option of the command line.
-
-Knows nothing of YAML, nor of what the keys mean.
-"""
+"""Collects a configuration's mistakes, each with its place: a line of its file, or an option of the command line."""
 
 from collections.abc import Iterable, Sequence
 

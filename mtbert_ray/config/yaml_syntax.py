@@ -1,6 +1,6 @@
 """Says in plain words what is wrong with the syntax of a YAML text, and on which line the mistake probably is.
 
-The parser notices most mistakes later than where they were made, and names them in its own terms. Knows no file.
+The parser notices most mistakes later than where they were made, and names them in its own terms.
 """
 
 import re

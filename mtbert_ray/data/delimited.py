@@ -1,7 +1,6 @@
 """Reads delimited text (.csv, .tsv) by Python's `csv`, strictly: whatever may not be as it was meant is refused.
 
-The `csv` module knows on which line each record begins and, in strict mode, takes no malformed quote. Knows nothing of
-tasks or labels.
+The `csv` module knows on which line each record begins and, in strict mode, takes no malformed quote.
 """
 
 import csv

@@ -1,6 +1,6 @@
 """Which training rows are dev rows, where a source has none: a seeded share of each class, or of each range of labels.
 
-Knows nothing of files; the same labels, share and seed give the same rows.
+The same labels, share and seed give the same rows.
 """
 
 import math

@@ -1,15 +1,18 @@
 """Turns a trial's metrics into losses, all minimised, and measures how far it is beyond its constraints.
 
-The one place where signs flip: everything behind it minimises. Knows nothing of fronts.
+The one place where signs flip: everything behind it minimises. It also finds the objectives in which no trial is better
+than the reference: without a trial that is, the hypervolume is 0. Knows nothing of fronts.
 """
 
 import math
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mtbert_ray.metrics import Metrics
+from mtbert_ray.metrics import METRICS, Metrics
 from mtbert_ray.objective import Objectives
+from mtbert_ray.records import TrialRecord
 from mtbert_ray.task_metrics import Direction
 
 # M objectives, N points
@@ -88,6 +91,44 @@ def known_violation(metrics: Metrics, objectives: Objectives) -> float:
 def is_feasible(metrics: Metrics, objectives: Objectives) -> bool:
     """Whether a trial meets every constraint; exactly at the bound is met."""
     return constraint_violation(metrics, objectives) == 0.0
+
+
+def best_values(
+    objectives: Objectives, trials: Iterable[TrialRecord], *, so_far: Mapping[str, float] | None = None
+) -> dict[str, float]:
+    """Return objective -> the best value of it among trials; an objective that none has a value for is not there.
+
+    Trials that still run, or were stopped, count with what they have reached; but not for what adds up while they
+    train, as seconds, which is known only of a trial that finished. Failed trials do not count.
+
+    Args:
+        objectives: what is asked for.
+        trials: in any order.
+        so_far: the best values of other trials, which count too.
+    """
+    best = dict(so_far or {})
+    for trial in trials:
+        if trial.status == "failed" or not trial.epochs:
+            continue
+        metrics = trial.metrics
+        for name, objective in objectives.items():
+            adds_up = name in METRICS and METRICS[name].over_time == "total"
+            value = metrics.get(name)
+            if value is None or not math.isfinite(value) or (adds_up and trial.status != "finished"):
+                continue
+            if name not in best or loss_of(value, objective.direction) < loss_of(best[name], objective.direction):
+                best[name] = float(value)
+    return best
+
+
+def unreached_references(objectives: Objectives, best: Mapping[str, float]) -> dict[str, float]:
+    """Return those of the best values that are no better than the reference, in the order of the objectives."""
+    return {
+        name: best[name]
+        for name, objective in objectives.items()
+        if name in best
+        and loss_of(best[name], objective.direction) >= loss_of(objective.reference, objective.direction)
+    }
 
 
 def loss_of(value: float, direction: Direction) -> float:

@@ -15,7 +15,7 @@ from mtbert_ray.reporting.facts import facts_of, notes_of
 from mtbert_ray.reporting.front_points import FrontPoint, front_points, front_values
 from mtbert_ray.reporting.outcome import Outcome, setting_of
 from mtbert_ray.reporting.wording import counted, duration, joined, plain_name, quantity
-from mtbert_ray.task_metrics import task_metric
+from mtbert_ray.task_metrics import meaning_of
 
 _ENDS = {
     None: "still running",
@@ -184,7 +184,7 @@ def _meaning(name: str) -> str:
     if name in METRICS:
         return METRICS[name].meaning
     task, dot, metric = name.partition(".")
-    return f"{task_metric(metric).meaning} on the dev set of {task}" if dot else f"dev score of the task {task}"
+    return meaning_of(metric, task) if dot else f"dev score of the task {task}"
 
 
 def _constraint(name: str, objective: Objective) -> str:

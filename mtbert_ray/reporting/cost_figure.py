@@ -15,7 +15,7 @@ from mtbert_ray.reporting.style import (
     Drawing,
     Groups,
     group_patches,
-    legend_columns,
+    legend_below,
     new_figure,
     tidy,
     title,
@@ -43,8 +43,7 @@ def costs_drawing(outcome: Outcome, groups: Groups) -> Drawing | None:
     name_rows(panels[0], trials, outcome)
     # Labels of experiments say what the colours would.
     if groups.hyperparameter not in (None, EXPERIMENT) and (marks := group_patches(groups, trials)):
-        columns = legend_columns(marks, width)
-        figure.legend(handles=marks, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
+        legend_below(figure, marks)
     caption = _caption(metrics) + left_out(finished, trials)
     return Drawing(name="costs", figure=figure, title="what the trials cost", caption=caption)
 

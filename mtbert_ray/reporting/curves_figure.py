@@ -19,13 +19,14 @@ from mtbert_ray.reporting.style import (
     Drawing,
     Groups,
     group_marks,
-    legend_columns,
+    legend_below,
     new_figure,
     tidy,
     title,
 )
 from mtbert_ray.reporting.wording import plain_name
-from mtbert_ray.task_metrics import task_metric
+from mtbert_ray.task_metrics import metric_in_words
+from mtbert_ray.tasks import TaskKind, TaskSpec
 
 _MAX_COLUMNS = 4
 _FEW = 12
@@ -53,8 +54,7 @@ def curves_drawing(outcome: Outcome, groups: Groups) -> Drawing:
     _draw_panels(panels[:rows].ravel().tolist(), scores, outcome, groups)
     _draw_panels(panels[rows:].ravel().tolist(), losses, outcome, groups)
     marks = _legend(outcome, groups)
-    columns = legend_columns(marks, width)
-    figure.legend(handles=marks, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
+    legend_below(figure, marks)
     caption = "Dev scores after each epoch, one line a trial; the trials on the front are drawn strong."
     caption += LOSS_CAPTION if losses else ""
     return Drawing(name="scores", figure=figure, title="dev scores and train losses by epoch", caption=caption)
@@ -76,8 +76,7 @@ def loss_panels(outcome: Outcome) -> dict[str, str]:
 
 def name_panel(axes: Axes, name: str, below: str) -> None:
     """Write a score's or loss's heading, and the line under it."""
-    group, _, task = name.partition(".")
-    title(axes, f"{plain_name(group)}, {task}" if task else plain_name(name), below)
+    title(axes, plain_name(name), below)
 
 
 def _draw_panels(panels: Sequence[Axes], names: dict[str, str], outcome: Outcome, groups: Groups) -> None:
@@ -124,14 +123,14 @@ def _epoch(metrics: dict[str, MetricValue], place: int) -> float:
 def _meanings(outcome: Outcome) -> dict[str, str]:
     """Return what each task is scored by, in words."""
     tasks = outcome.sweep.trials[0].config["tasks"] if outcome.sweep.trials else []
-    return {task["name"]: task_metric(_metric_of(task)).meaning for task in tasks}
+    return {task["name"]: metric_in_words(_metric_of(task)) for task in tasks}
 
 
 def _metric_of(task: Mapping[str, Any]) -> str:
     """Return the metric of a task as a journal has it; those of earlier versions name none."""
-    if task.get("metrics"):
-        return str(task["metrics"][0])
-    return "pearson" if str(task.get("kind")).endswith("regression") else "accuracy"
+    # Not checked: what a task must be today may not hold for one of an earlier version.
+    metrics = tuple(task.get("metrics") or ())
+    return TaskSpec.model_construct(name=task["name"], kind=TaskKind(task["kind"]), metrics=metrics).metric
 
 
 def _legend(outcome: Outcome, groups: Groups) -> list[Line2D]:

@@ -7,6 +7,7 @@ Pages are laid out with Jinja. A reader never sees half a file: each is written 
 
 import io
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ from mtbert_ray.reporting.wording import axis_label, number
 
 _TABLE_LEAVES_OUT = ("reason", "checkpoint")
 """Columns that the page shows elsewhere, in full."""
+_UNDERSCORE_AT_A_WORDS_EDGE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
+"""Markdown takes one for emphasis, and one within a word, as in dev_score, for what it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +86,9 @@ def write_report(folder: Path) -> Path:
 def markdown_text(text: object) -> str:
     """Return text that Markdown shows as it is, in one line, also in a table's cell."""
     line = " ".join(str(text).split())
-    for sign in "\\`*[]|":
+    for sign in "\\`*[]|$~":
         line = line.replace(sign, "\\" + sign)
+    line = _UNDERSCORE_AT_A_WORDS_EDGE.sub(r"\\_", line)
     return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 

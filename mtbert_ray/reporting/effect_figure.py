@@ -14,6 +14,7 @@ from mtbert_ray.reporting.style import (
     Groups,
     group_marks,
     label_with_direction,
+    legend_below,
     legend_columns,
     median,
     minor_ticks_off,
@@ -25,7 +26,7 @@ from mtbert_ray.reporting.wording import setting_value
 
 _MAX_COLUMNS = 5
 _CHARACTERS_OF_AN_AXIS = 30
-"""More do not fit below a panel side by side."""
+"""More do not fit below a panel side by side, nor in one line beside it."""
 
 
 def effects_drawing(outcome: Outcome, groups: Groups) -> Drawing | None:
@@ -51,10 +52,12 @@ def effects_drawing(outcome: Outcome, groups: Groups) -> Drawing | None:
             tidy(axes)
             _draw_panel(axes, outcome, name, values_NM[:, row].tolist(), groups)
             if row == len(objectives) - 1:
-                axes.set_xlabel(name, fontsize=9, color=INK)
-        panels[row, 0].set_ylabel(label_with_direction(metric, objective.direction), fontsize=8.5, color=INK)
+                axes.set_xlabel(name, fontsize=9, color=INK, parse_math=False)
+        label = label_with_direction(metric, objective.direction)
+        label = label if len(label) <= _CHARACTERS_OF_AN_AXIS else label.replace("   ", "\n")
+        panels[row, 0].set_ylabel(label, fontsize=8.5, color=INK, parse_math=False)
     if marks:
-        figure.legend(handles=marks, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
+        legend_below(figure, marks)
     left_out = f" Not drawn: {', '.join(varied[_MAX_COLUMNS:])}." if len(varied) > len(drawn) else ""
     caption = (
         "Each mark is a finished trial, each bar the median of a value tried more than once. The other settings vary "

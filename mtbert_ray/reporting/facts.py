@@ -5,8 +5,7 @@ Knows nothing of HTML, Markdown and files.
 
 from collections.abc import Iterator
 
-from mtbert_ray.pareto.objectives import reference_losses
-from mtbert_ray.pareto.reference import unreached_references
+from mtbert_ray.pareto.objectives import best_values, reference_losses, unreached_references
 from mtbert_ray.records import SweepRecord
 from mtbert_ray.reporting.outcome import Outcome, status_of
 from mtbert_ray.reporting.sessions import last_heard_of, moment, seconds_run, session_notes
@@ -89,8 +88,8 @@ def _without_value(sweep: SweepRecord) -> Iterator[str]:
 def _gaps_to_reference(outcome: Outcome) -> list[str]:
     objectives = outcome.objectives
     return [
-        f"best {plain_name(name)} {quantity(name, best)}, reference {quantity(name, objectives[name].reference)}"
-        for name, best in unreached_references(objectives, outcome.sweep.trials).items()
+        f"best {plain_name(name)} {quantity(name, value)}, reference {quantity(name, objectives[name].reference)}"
+        for name, value in unreached_references(objectives, best_values(objectives, outcome.sweep.trials)).items()
     ]
 
 

@@ -8,6 +8,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Polygon
 from numpy.typing import NDArray
 
+from mtbert_ray.metrics import METRICS
+from mtbert_ray.names import file_name_part
 from mtbert_ray.pareto.front import front_mask
 from mtbert_ray.pareto.objectives import losses_to_values
 from mtbert_ray.reporting.outcome import Outcome
@@ -23,7 +25,9 @@ from mtbert_ray.reporting.style import (
     label_with_direction,
     legend_columns,
     minor_ticks_off,
+    name_in_figure,
     new_figure,
+    show_as_written,
     spans_decades,
     spread,
     tidy,
@@ -33,6 +37,8 @@ from mtbert_ray.reporting.wording import counted, plain_name, quantity
 
 # N compared trials, F points of a front
 
+_HEADING_LENGTH = 60
+"""Characters that fit over the axes in one line."""
 _NEAR = 0.2
 """A bound this share of the axis beyond the trials is still shown."""
 _LABEL_GAP_PX = (70, 22)
@@ -61,7 +67,7 @@ def front_drawing(outcome: Outcome, across: int, up: int, groups: Groups, *, is_
     _draw_trials(axes, values_N2, outcome, groups)
     _label_front(axes, values_N2, outcome, side=-1 if outcome.objectives[x_name].direction == "minimise" else 1)
     marks = _legend(outcome, groups)
-    axes.legend(
+    legend = axes.legend(
         handles=marks,
         loc="upper center",
         bbox_to_anchor=(0.5, -0.13),
@@ -69,12 +75,17 @@ def front_drawing(outcome: Outcome, across: int, up: int, groups: Groups, *, is_
         frameon=False,
         fontsize=9,
     )
-    heading = f"{plain_name(y_name)} against {plain_name(x_name)}"
+    show_as_written(*legend.get_texts())
     finished = counted(len(outcome.compared), "finished trial")
     below = f"{outcome.sweep.started.name}: {finished}, {len(outcome.front)} on the front"
-    title(axes, heading[0].upper() + heading[1:], below)
-    caption = _caption(outcome) if is_first else f"The same trials and marks, {heading}."
-    return Drawing(name=f"front-{y_name}-vs-{x_name}", figure=figure, title=heading, caption=caption)
+    parts = (name_in_figure(y_name), f"against {name_in_figure(x_name)}")
+    heading = (" " if sum(map(len, parts)) < _HEADING_LENGTH else "\n").join(parts)
+    # A task's name stays as it is written.
+    title(axes, heading[0].upper() + heading[1:] if y_name in METRICS else heading, below)
+    against = f"{plain_name(y_name)} against {plain_name(x_name)}"
+    caption = _caption(outcome) if is_first else f"The same trials and marks, {against}."
+    file_name = f"front-{file_name_part(y_name)}-vs-{file_name_part(x_name)}"
+    return Drawing(name=file_name, figure=figure, title=against, caption=caption)
 
 
 def _caption(outcome: Outcome) -> str:
@@ -127,6 +138,7 @@ def _set_axes(axes: Axes, values_N2: NDArray[np.float64], names: tuple[str, str]
                 f"{axis}label": label_with_direction(name, objective.direction),
             }
         )
+    show_as_written(axes.xaxis.label, axes.yaxis.label)
     minor_ticks_off(axes)
 
 

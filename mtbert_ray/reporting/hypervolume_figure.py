@@ -4,8 +4,11 @@ from mtbert_ray.pareto.hypervolume import hypervolume_over_time
 from mtbert_ray.pareto.objectives import reference_losses
 from mtbert_ray.reporting.outcome import Outcome
 from mtbert_ray.reporting.sessions import seconds_run
-from mtbert_ray.reporting.style import PAGE_WIDTH, PALETTE, Drawing, new_figure, tidy, title
+from mtbert_ray.reporting.style import PAGE_WIDTH, PALETTE, Drawing, name_in_figure, new_figure, tidy, title
 from mtbert_ray.reporting.wording import plain_name, quantity
+
+_LINE_LENGTH = 100
+"""Characters that fit over the axes; a longer reference point stands in the caption alone."""
 
 
 def hypervolume_drawing(outcome: Outcome, end: float) -> Drawing | None:
@@ -34,8 +37,10 @@ def hypervolume_drawing(outcome: Outcome, end: float) -> Drawing | None:
     across = "minutes that the sweep ran, without pauses" if sweep.resumed else "minutes since the sweep began"
     axes.set(xlabel=across, ylabel="hypervolume   better →", xlim=(0, stop * 1.02 or 1))
     axes.set_ylim(0, volumes[-1] * 1.08)
-    at = ", ".join(f"{plain_name(name)} {quantity(name, o.reference)}" for name, o in outcome.objectives.items())
-    title(axes, "Hypervolume over time", f"reference point: {at}")
+    references = {name: quantity(name, objective.reference) for name, objective in outcome.objectives.items()}
+    below = ", ".join(f"{name_in_figure(name)} {value}" for name, value in references.items())
+    title(axes, "Hypervolume over time", f"reference point: {below}" if len(below) <= _LINE_LENGTH else "")
+    at = ", ".join(f"{plain_name(name)} {value}" for name, value in references.items())
     caption = (
         "How much of the space up to the reference point the trials dominate, after each one that finished (dots). "
         f"A line that has gone flat says that more trials would bring little. Reference point: {at}."

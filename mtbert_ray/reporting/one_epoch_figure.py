@@ -14,7 +14,7 @@ from mtbert_ray.reporting.style import (
     Drawing,
     Groups,
     group_marks,
-    legend_columns,
+    legend_below,
     new_figure,
     tidy,
 )
@@ -64,8 +64,7 @@ def one_epoch_drawing(outcome: Outcome, groups: Groups) -> Drawing:
             axes.set_visible(False)
     # Labels of experiments say what the colours would.
     if groups.hyperparameter not in (None, EXPERIMENT) and (marks := group_marks(groups, trials)):
-        columns = legend_columns(marks, figure.get_figwidth())
-        figure.legend(handles=marks, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
+        legend_below(figure, marks)
     caption = "Dev scores after the only epoch, one row a trial; the trials on the front are filled."
     caption += (LOSS_CAPTION if losses else "") + left_out(trained, trials)
     return Drawing(name="scores", figure=figure, title="dev scores and train losses", caption=caption)

@@ -11,11 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.text import Text
 from matplotlib.ticker import AutoMinorLocator, NullFormatter
 
 from mtbert_ray.records import TrialRecord
 from mtbert_ray.reporting.outcome import Outcome
-from mtbert_ray.reporting.wording import axis_label, setting_value
+from mtbert_ray.reporting.wording import axis_label, plain_name, setting_value
 from mtbert_ray.task_metrics import Direction
 
 # Okabe and Ito's palette, told apart by every kind of colour vision; the markers differ as well.
@@ -26,6 +27,8 @@ MUTED = "#6e7781"
 FAINT = "#d0d7de"
 PAGE_WIDTH = 8.4
 """Inches that every figure has at least, so that a page shows the letters of all at about one size."""
+_NAME_LENGTH = 31
+"""Characters of a metric's name that fit along the axis of a small panel."""
 EXPERIMENT = "experiment"
 """The hyperparameter whose values are names of whole settings."""
 
@@ -101,6 +104,19 @@ def legend_columns(marks: Sequence[Artist], width: float) -> int:
     return max(1, min(len(marks), int(width / (0.085 * longest + 0.75))))
 
 
+def legend_below(figure: Figure, marks: Sequence[Artist]) -> None:
+    """Put a legend below all panels of a figure."""
+    columns = legend_columns(marks, figure.get_figwidth())
+    legend = figure.legend(handles=marks, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
+    show_as_written(*legend.get_texts())
+
+
+def show_as_written(*texts: Text) -> None:
+    """Keep matplotlib from reading what stands between two $ as a formula: a name may hold them."""
+    for text in texts:
+        text.set_parse_math(False)
+
+
 def groups_of(outcome: Outcome) -> Groups:
     """Return the first hyperparameter in words that has two to six values among the trials, and those values."""
     for name in outcome.sweep.started.hyperparameters:
@@ -150,7 +166,21 @@ def title(axes: Axes, heading: str, below: str = "") -> None:
 
 def label_with_direction(metric: str, direction: Direction) -> str:
     """Return an axis label that says which way is better: "peak memory (GiB), ← better"."""
-    return f"{axis_label(metric)}   better →" if direction == "maximise" else f"← better   {axis_label(metric)}"
+    label = _fitting(axis_label(metric))
+    return f"{label}   better →" if direction == "maximise" else f"← better   {label}"
+
+
+def name_in_figure(metric: str) -> str:
+    """Return a metric's name as words, cut where it would not fit."""
+    return _fitting(plain_name(metric))
+
+
+def _fitting(name: str) -> str:
+    """Cut a long name in its middle: it begins with the task and ends with what tells it from the task's others."""
+    if len(name) <= _NAME_LENGTH:
+        return name
+    kept = (_NAME_LENGTH - 1) // 2
+    return f"{name[:kept]}…{name[-kept:]}"
 
 
 def spans_decades(values: Sequence[float]) -> bool:

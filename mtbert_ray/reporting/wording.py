@@ -3,7 +3,8 @@
 import math
 from typing import Any
 
-from mtbert_ray.metrics import METRICS
+from mtbert_ray.metrics import METRICS, RESERVED_NAMES
+from mtbert_ray.names import one_line
 from mtbert_ray.records import Scalar, as_scalar
 from mtbert_ray.task_metrics import Direction
 
@@ -12,7 +13,18 @@ _ACRONYMS = {"gpu": "GPU", "cpu": "CPU", "rss": "RSS"}
 
 
 def plain_name(metric: str) -> str:
-    """Return a metric's name as words, without its unit: `peak_memory_gib` is "peak memory"."""
+    """Return a metric's name as words, without its unit: `peak_memory_gib` is "peak memory".
+
+    A task's score stays as it is called in configurations and in the log, `topic` or `topic.f1_macro`: a class's name
+    must not change. Its loss, `train_loss.topic`, is "train loss, topic".
+    """
+    name, _, task = metric.partition(".")
+    if name not in RESERVED_NAMES:
+        return one_line(metric)
+    return f"{_words(name)}, {one_line(task)}" if task else _words(name)
+
+
+def _words(metric: str) -> str:
     for suffix, words in _SUFFIXES.items():
         if metric.endswith(suffix):
             metric = metric.removesuffix(suffix) + words

@@ -1,7 +1,4 @@
-"""From what a program hands over as the rows of a task to Examples: lists, pandas objects, pairs; and what is wrong.
-
-Knows no model and no file.
-"""
+"""From what a program hands over as the rows of a task to Examples: lists, pandas objects, pairs; and what is wrong."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass

@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mtbert_ray.config import TrialConfig, dotted
-from mtbert_ray.metrics import METRICS, Metrics
+from mtbert_ray.metrics import MEAN_SCORES, METRICS, Metrics
 from mtbert_ray.models.pretrained import Pooling
 from mtbert_ray.tasks import TaskKind, TaskSpec
 from mtbert_ray.training.scoring import reported_as
@@ -22,7 +22,6 @@ EXPORTED_CONFIG_NAME = "config.yaml"
 
 _ALWAYS_TOLD = ("pair_encoding", "finetune", "adapter.kind", "learning_rate", "batch_size", "epochs", "seed")
 _TOLD_ELSEWHERE = ("encoder", "tasks", "pooling", "experiment")
-_SCORES = ("dev_score", "leaderboard_score")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +150,7 @@ def _cell(text: str) -> str:
 def _scores(config: TrialConfig, metrics: Metrics) -> list[tuple[str, str, str]]:
     """Return name, meaning and value of each score; an empty value of one that is undefined."""
     named = [pair for task in config.tasks for pair in reported_as(task)]
-    named += [(name, METRICS[name].meaning) for name in _SCORES]
+    named += [(name, METRICS[name].meaning) for name in MEAN_SCORES]
     return [
         (name, meaning, "" if (value := metrics[name]) is None else f"{value:.4f}")
         for name, meaning in named
@@ -167,7 +166,7 @@ def _costs(metrics: Metrics) -> list[tuple[str, str, str]]:
             metric.meaning,
         )
         for name, metric in METRICS.items()
-        if name not in _SCORES and (value := metrics.get(name)) is not None
+        if name not in MEAN_SCORES and (value := metrics.get(name)) is not None
     ]
 
 

@@ -1,4 +1,4 @@
-"""One task's encoder and head as an ONNX file, compared with the model under onnxruntime. Knows no checkpoint.
+"""One task's encoder and head as an ONNX file, compared with the model under onnxruntime.
 
 With onnx, onnxscript and onnxruntime, the packages of the `onnx` extra.
 """

@@ -1,7 +1,4 @@
-"""Writes predictions: the course's three tasks in the course's format, every other task as plain CSV (RFC 4180).
-
-Knows no model.
-"""
+"""Writes predictions: the course's three tasks in the course's format, every other task as plain CSV (RFC 4180)."""
 
 import csv
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,4 @@
-"""What predictions look like as a table: their columns, the names of classes, and which labels met which predictions.
-
-Knows no model and no file.
-"""
+"""What predictions look like as a table: their columns, the names of classes, which labels met which predictions."""
 
 # N rows, C classes
 

@@ -1,6 +1,6 @@
 """Computes the metrics of `mtbert_ray.task_metrics`, by scikit-learn and scipy, and says why one has no value.
 
-Knows neither models nor splits: arrays in, numbers out. scikit-learn is imported where it is needed, as that takes a
+Arrays in, numbers out. scikit-learn is imported where it is needed, as that takes a
 second which runs with the default metrics need not spend.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from mtbert_ray.metrics import MetricValue, task_scores
+from mtbert_ray.metrics import MEAN_SCORES, MetricValue, task_scores
 from mtbert_ray.task_metrics import F1_OF_CLASS
 from mtbert_ray.tasks import TaskSpec
 
@@ -121,7 +121,7 @@ def reported_as(task: TaskSpec) -> tuple[tuple[str, str], ...]:
 def with_means(tasks: Iterable[TaskSpec], undefined: Mapping[str, str]) -> dict[str, str]:
     """Return which scores have no value, the means over the tasks among them, and why."""
     lacking = [f"{task.name} has no {task.metric}: {undefined[task.name]}" for task in tasks if task.name in undefined]
-    means = dict.fromkeys(("dev_score", "leaderboard_score"), "; ".join(lacking)) if lacking else {}
+    means = dict.fromkeys(MEAN_SCORES, "; ".join(lacking)) if lacking else {}
     return {**undefined, **means}
 
 

@@ -4,6 +4,7 @@ With tensorboardX, whose synchronous writer is used: what an epoch gave is on th
 and no writing thread is left behind where many trials come and go.
 """
 
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,12 +15,12 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.summary import hparams, scalar
 
-from mtbert_ray.metrics import METRICS, RESERVED_NAMES, Metrics
+from mtbert_ray.metrics import MEAN_SCORES, METRICS, RESERVED_NAMES, Metrics
+from mtbert_ray.names import told_apart
 from mtbert_ray.records import Scalar
 
 TENSORBOARD_NAME = "tensorboard"
 
-_SCORES = ("dev_score", "leaderboard_score")
 _SMART = ("smart_penalty", "smart_steps")
 
 
@@ -53,7 +54,9 @@ class ScalarLog:
             setting: a hyperparameter's name -> its value.
             metrics: as `records.final_metrics` gives them.
         """
-        finals = {f"final/{name}": value for name, value in metrics.items() if value is not None and _is_final(name)}
+        finals = {
+            _as_tag(f"final/{name}"): value for name, value in metrics.items() if value is not None and _is_final(name)
+        }
         for part in hparams(dict(setting), finals):
             self._add(part, step=None)
         for tag, value in finals.items():
@@ -91,8 +94,13 @@ def tag_of(name: str) -> str | None:
     if name in _SMART:
         return f"smart/{name}"
     # A task cannot have a reserved name, so a name that is not reserved is a task's score.
-    is_score = name in _SCORES or name not in RESERVED_NAMES
-    return f"score/{name}" if is_score else f"resources/{name}"
+    is_score = name in MEAN_SCORES or name not in RESERVED_NAMES
+    return _as_tag(f"score/{name}" if is_score else f"resources/{name}")
+
+
+def _as_tag(name: str) -> str:
+    """Return a tag that the library takes as it is; it would make one of `topic.f1.a|b` and `topic.f1.a b`."""
+    return told_apart(re.sub(r"[^-/\w.]", "_", name), name)
 
 
 def _is_final(name: str) -> bool:

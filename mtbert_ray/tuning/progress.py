@@ -12,10 +12,16 @@ from rich.table import Table
 from rich.text import Text
 
 from mtbert_ray.metrics import Metrics
+from mtbert_ray.names import one_line
 from mtbert_ray.objective import Objectives
 from mtbert_ray.pareto.hypervolume import hypervolume
-from mtbert_ray.pareto.objectives import is_feasible, reference_losses, to_losses
-from mtbert_ray.pareto.reference import unreached_references
+from mtbert_ray.pareto.objectives import (
+    best_values,
+    is_feasible,
+    reference_losses,
+    to_losses,
+    unreached_references,
+)
 from mtbert_ray.records import TrialRecord, as_scalar
 
 
@@ -43,7 +49,8 @@ class SweepProgress:
     stopped: int = 0
     failed: int = 0
     _losses: list[npt.NDArray[np.float64]] = field(default_factory=list)
-    _ended: list[TrialRecord] = field(default_factory=list)
+    _best_ended: dict[str, float] = field(default_factory=dict)
+    """Objective -> the best value of it among the trials that ended."""
     _said_unreached: str | None = None
     _started: float = field(default_factory=time.monotonic)
     _live: Live | None = None
@@ -72,7 +79,9 @@ class SweepProgress:
 
     def probe_finished(self, trial_id: str, outlook: Metrics) -> None:
         """Show what a trial's whole run would cost."""
-        costs = [f"{name} {_number(outlook[name])}" for name in self.objectives if outlook.get(name) is not None]
+        costs = [
+            f"{one_line(name)} {_number(outlook[name])}" for name in self.objectives if outlook.get(name) is not None
+        ]
         self._say(f"{trial_id} probe: the whole run would take {', '.join(costs) or 'nothing that is measured'}")
 
     def epoch_finished(self, trial_id: str, metrics: Metrics) -> None:
@@ -97,7 +106,7 @@ class SweepProgress:
 
     def _count(self, trial: TrialRecord) -> None:
         self.done += 1
-        self._ended.append(trial)
+        self._best_ended = best_values(self.objectives, [trial], so_far=self._best_ended)
         self.failed += trial.status == "failed"
         self.stopped += trial.status == "stopped" and trial.stop_kind not in (None, "sweep")
         losses = to_losses(trial.metrics, self.objectives)
@@ -122,10 +131,10 @@ class SweepProgress:
 
     def unreached(self) -> str | None:
         """Return that no trial is better than the reference yet, and in what; none where one is, or without scores."""
-        unreached = unreached_references(self.objectives, [*self._ended, *self.running.values()])
+        best = best_values(self.objectives, list(self.running.values()), so_far=self._best_ended)
         gaps = [
-            f"best {name} {_number(best)}, reference {self.objectives[name].reference:g}"
-            for name, best in unreached.items()
+            f"best {one_line(name)} {_number(value)}, reference {self.objectives[name].reference:g}"
+            for name, value in unreached_references(self.objectives, best).items()
         ]
         return f"no trial is better than the reference yet: {'; '.join(gaps)}" if gaps else None
 

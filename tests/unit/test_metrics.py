@@ -41,7 +41,7 @@ def test_what_else_a_task_can_be_scored_by_stands_behind_them_with_direction_and
     ]
     assert (known["sts.mae"].direction, known["sts.mae"].worst, known["sts.mae"].best) == ("minimise", None, 0.0)
     assert not {"sst.pearson", "sts.accuracy", "sst.f1.5", "quora.mae"} & set(known)
-    assert known["sst.f1.4"].meaning == "F1 of one class, 4, on the dev set of sst"
+    assert known["sst.f1.4"].meaning == "F1 of the class 4 on the dev set of sst"
 
 
 def test_dev_score_is_never_below_zero_where_no_task_is_scored_by_a_correlation():
@@ -51,6 +51,12 @@ def test_dev_score_is_never_below_zero_where_no_task_is_scored_by_a_correlation(
         -1,
         -1,
     ]
+    assert [known_metrics(tasks)["leaderboard_score"].worst for tasks in ((SST, STS), (STS, by_mcc), (by_mcc,))] == [
+        0,  # (r + 1) / 2
+        -1,
+        -1,
+    ]
+    assert task_scores((by_mcc,), {"quora": -0.5})["leaderboard_score"] == -0.5
     assert {(metric.worst is None or metric.worst != metric.best) for metric in known_metrics(TASKS).values()} == {True}
 
 

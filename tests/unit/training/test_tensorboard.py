@@ -47,6 +47,21 @@ def test_every_metric_has_a_place_and_none_is_taken_for_a_task_s_score():
     assert tag_of("peak_hours") == "score/peak_hours"  # a task may be called so
 
 
+def test_metrics_of_classes_have_tags_of_their_own_whatever_a_class_is_called(tmp_path):
+    alike = [f"sst.f1.{name}" for name in ("a|b", "a b", "a_b", "$x^$", "n/a", "two\nlines", "größe")]
+    scores = {name: place / 8 for place, name in enumerate(alike)}
+    with ScalarLog(tmp_path) as log:
+        log.add_epoch({"step": 40, **scores})
+        log.add_result({}, {"step": 40, **scores})
+    found = scalars_in(tmp_path)
+    assert [values for tag, values in found.items() if tag.startswith("score/")] == [
+        [(40, value)] for value in scores.values()
+    ]
+    assert {"score/sst.f1.a_b", "score/sst.f1.n/a", "score/sst.f1.größe"} < set(found)
+    _, tags = hparams_in(tmp_path)
+    assert tags == {tag for tag in found if tag.startswith("final/")} and len(tags) == 7
+
+
 def test_an_epoch_is_on_the_disk_before_the_log_is_closed(tmp_path):
     """A killed process loses nothing that it has told."""
     log = ScalarLog(tmp_path)

@@ -100,6 +100,31 @@ def test_every_objective_concerned_is_named_and_seconds_only_of_trials_that_fini
         )
 
 
+def test_an_epoch_looks_only_at_trials_that_run(log, monkeypatch):
+    looked_at = []
+    metrics = TrialRecord.metrics.fget
+    monkeypatch.setattr(TrialRecord, "metrics", property(lambda trial: looked_at.append(trial) or metrics(trial)))
+    with progress_on(log) as progress:
+        for place in range(50):
+            run_trial(progress, f"t{place}", epoch(0.2 + place / 1000))
+        running = record("r")
+        progress.trial_started(running)
+        running.epochs.append(epoch(0.1))
+        looked_at.clear()
+        progress.epoch_finished("r", running.epochs[-1])
+    assert looked_at == [running]
+    assert lines_of(log)[-1] == "r epoch 1/4: sst 0.100, sts -, dev_score 0.100"
+    assert progress.unreached().endswith("best dev_score 0.249, reference 0.5")
+
+
+def test_a_metric_s_name_with_a_line_break_stays_in_its_line(log):
+    progress = progress_on(log)
+    progress.objectives = {"sst.f1.two\nlines": Objective(direction="maximise", reference=0.5)}
+    run_trial(progress, "t1", epoch(**{"sst.f1.two\nlines": 0.25}))
+    assert len(lines_of(log)) == 4
+    assert "best sst.f1.two lines 0.250, reference 0.5" in lines_of(log)[-1]
+
+
 def test_trials_of_earlier_sessions_count_for_the_reference_too(log):
     earlier = record("t0", epochs=1)
     earlier.epochs, earlier.status = [epoch(0.45)], "finished"
