@@ -112,14 +112,15 @@ def _wrong_labels(table: RawTable, task: TaskSpec, frame: pd.DataFrame, wrong: n
 
 def _hint(held: pd.Series, task: TaskSpec) -> str:
     """Return what the declaration should be, where the labels tell."""
+    labels = {label for label in map(class_label, held) if label is not None}
+    nothing = sorted(label for label in labels if is_like_nothing(label) and label not in task.class_names)
+    if nothing:
+        return f": '{nothing[0]}' is a text like others, an empty field means that there is no label"
     if task.num_classes is None:
         return ""
-    labels = {label for label in map(class_label, held) if label is not None}
     if any(map(is_boolean, labels)) and not any(map(is_boolean, task.class_names)):
         names = "classes: ['false', 'true'], in quotes"
         return f": labels that are true and false are the classes of those names, write {names}"
-    if nothing := sorted(filter(is_like_nothing, labels)):
-        return f": '{nothing[0]}' is a text like others, an empty field means that there is no label"
     numbers = {whole_number(label) for label in labels}
     if None not in numbers and numbers and numbers <= set(range(1, task.num_classes + 1)):
         if task.classes is not None:

@@ -95,7 +95,7 @@ def _identifier(value: object) -> str:
     """Return an identifier as text: none is empty, and whole numbers have no fraction, as gaps give it to integers."""
     if is_missing(value):
         return ""
-    if isinstance(value, float | np.floating) and value.is_integer() and abs(value) <= _LARGEST_EXACT:
+    if isinstance(value, float | np.floating) and float(value).is_integer() and abs(float(value)) <= _LARGEST_EXACT:
         return str(int(value))
     return str(value)
 

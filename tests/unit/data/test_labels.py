@@ -197,9 +197,10 @@ def test_words_for_nothing_among_numbers_are_said_to_be_texts(tmp_path, word):
     with pytest.raises(DataError) as caught:
         with_classes(task_of(str(path)))
     assert f"holds '{word}' among numbers, which is a text like others: an empty field means" in str(caught.value)
-    message = refusal_of(task_of(str(path), num_classes=2))
-    assert f"row 41 has '{word}'" in message
-    assert message.endswith(f"'{word}' is a text like others, an empty field means that there is no label")
+    for fields in ({"num_classes": 2}, {"kind": TaskKind.REGRESSION, "label_range": (0, 1)}):
+        message = refusal_of(task_of(str(path), **fields))
+        assert f"row 41 has '{word}'" in message
+        assert message.endswith(f"'{word}' is a text like others, an empty field means that there is no label")
 
 
 def test_labels_of_bytes_are_text_or_refused(tmp_path):
