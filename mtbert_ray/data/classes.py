@@ -9,7 +9,15 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from mtbert_ray.config import TrialConfig
-from mtbert_ray.data.labels import UNLABELLED, class_label, shown_names, whole_number
+from mtbert_ray.data.label_text import (
+    class_label,
+    is_boolean,
+    is_like_nothing,
+    is_number,
+    is_plain,
+    whole_number,
+)
+from mtbert_ray.data.labels import UNLABELLED, shown_names
 from mtbert_ray.data.raw_table import RawTable, require_columns
 from mtbert_ray.data.sources import read_train_table
 from mtbert_ray.errors import ConfigError, DataError
@@ -26,10 +34,10 @@ _FEW_CLASSES = 20
 def with_classes(task: TaskSpec) -> TaskSpec:
     """Return a task with `classes` filled in where it leaves them to its training rows.
 
-    They are the names of the data set's own ClassLabel, or else the distinct labels of all training rows of its source,
-    sorted (numbers by their size). A task of a data set on the hub that gives only the number of its classes has their
-    names filled in if there are as many. Row limits and `train_files` make no difference: trials that differ in them
-    must number their classes alike.
+    They are the names of the data set's own ClassLabel, or else the distinct labels of all training rows of its
+    source, sorted (numbers by their size). A task of a data set on the hub that gives only the number of its classes
+    has their names filled in if there are as many. Row limits and `train_files` make no difference: trials that differ
+    in them must number their classes alike.
 
     Args:
         task: returned as it is where nothing is to be found.
@@ -97,16 +105,20 @@ def _labels_in(table: RawTable, task: TaskSpec) -> tuple[str, ...]:
     """Return the distinct labels of a table, sorted.
 
     Raises:
-        DataError: fewer than 2, more than 1,000 or as many as rows; numbers with a fraction; or -1 among them, which
-            may be a class and may mean that there is none.
+        DataError: fewer than 2, more than 1,000 or as many as rows; numbers with a fraction; texts such as NaN among
+            numbers; bytes; or -1 among numbers, which may be a class and may mean that there is none.
     """
     held = table.frame[table.columns.label]
+    origin = f"{table.origin}: column '{table.columns.label}'"
+    if any(isinstance(label, bytes) for label in held):
+        raise DataError(f"{origin} holds bytes that are not UTF-8 text; write its labels as text or numbers")
     every_label = [label for label in map(class_label, held) if label is not None]
+    if all(map(is_boolean, every_label)):
+        every_label = [label.casefold() for label in every_label]
     if any(whole_number(label) is None for label in every_label):
         # Where classes are names, -1 is none of them: it means that there is no label.
         every_label = [label for label in every_label if whole_number(label) != UNLABELLED]
     labels = set(every_label)
-    origin = f"{table.origin}: column '{table.columns.label}'"
     numbers = {label: number for label in labels if (number := whole_number(label)) is not None}
     if len(labels) < 2:
         only = f" ('{next(iter(labels))}')" if labels else ""
@@ -114,7 +126,13 @@ def _labels_in(table: RawTable, task: TaskSpec) -> tuple[str, ...]:
             f"{origin} holds {len(labels)} different label{'' if len(labels) == 1 else 's'}{only}, a classification "
             f"needs at least 2; name another column in {table.columns_from}, or give the classes of task '{task.name}'"
         )
-    if len(numbers) < len(labels) and all(map(_is_number, labels)):
+    nothing = sorted(filter(is_like_nothing, labels))
+    if nothing and len(nothing) < len(labels) and all(map(is_number, labels.difference(nothing))):
+        raise DataError(
+            f"{origin} holds '{nothing[0]}' among numbers, which is a text like others: an empty field means that "
+            f"there is no label; empty these fields, or give the classes of task '{task.name}'"
+        )
+    if len(numbers) < len(labels) and all(map(is_number, labels)):
         example = next(label for label in sorted(labels) if label not in numbers)
         raise DataError(
             f"{origin} holds numbers such as {example}, which are no classes; declare task '{task.name}' as a "
@@ -128,14 +146,15 @@ def _labels_in(table: RawTable, task: TaskSpec) -> tuple[str, ...]:
         )
     if len(numbers) < len(labels):
         return tuple(sorted(labels))
-    distinct = sorted(set(numbers.values()))
-    if UNLABELLED in distinct:
-        others = [number for number in distinct if number != UNLABELLED]
+    # Texts with zeros in front, as codes have them, are names: 01 is not 1.
+    in_order = sorted(labels, key=lambda label: numbers[label]) if all(map(is_plain, labels)) else sorted(labels)
+    others = [label for label in in_order if numbers[label] != UNLABELLED]
+    if len(others) < len(in_order):
         raise DataError(
             f"{origin} holds {UNLABELLED}, which is a class or means that there is no label; give the classes of task "
-            f"'{task.name}': classes: {_listed(distinct)}, or classes: {_listed(others)} to leave these rows out"
+            f"'{task.name}': classes: {_listed(in_order)}, or classes: {_listed(others)} to leave these rows out"
         )
-    return tuple(map(str, distinct))
+    return tuple(in_order)
 
 
 def _are_like_ids(num_labels: int, num_rows: int) -> bool:
@@ -143,13 +162,6 @@ def _are_like_ids(num_labels: int, num_rows: int) -> bool:
     return num_labels == num_rows or num_labels > max(_FEW_CLASSES, num_rows / 2)
 
 
-def _listed(numbers: Sequence[int]) -> str:
-    return f"[{shown_names(tuple(map(str, numbers)))}]"
-
-
-def _is_number(label: str) -> bool:
-    try:
-        float(label)
-    except ValueError:
-        return False
-    return True
+def _listed(labels: Sequence[str]) -> str:
+    """Return labels as YAML has them: those that it would read as another number are in quotes."""
+    return f"[{shown_names(tuple(label if is_plain(label) else repr(label) for label in labels))}]"

@@ -19,6 +19,12 @@ from mtbert_ray.task_source import Quoting
 _NO_LIMIT = 2**31 - 1
 """Characters of a field; what fits a C long everywhere."""
 _DOUBLED = "a quote inside a quoted field must be doubled"
+_CARRIAGE_RETURN = "new-line character seen in unquoted field"
+"""What `csv` says of a carriage return that is followed by anything but the end of its line."""
+_UNQUOTED_RETURN = (
+    "a carriage return (\\r) inside a row, where the lines of this file end with \\n; replace it by a space, or write "
+    "its field in double quotes (without `quoting: none`)"
+)
 _SWALLOWED = "probably a quote at the start of a field has swallowed"
 
 
@@ -88,15 +94,16 @@ def read_records(text: str, form: TextFormat, path: Path) -> Records:
     With an escapechar `\"` and `\\` are escapes inside quoted fields; any other backslash is text.
 
     Args:
-        text: line breaks may be \n, \r\n or \r.
+        text: lines end with \n or \r\n, or all of them with \r alone.
         form: how fields are told apart.
         path: for messages.
 
     Raises:
-        DataError: nothing but blank lines; a quote that is not closed or not followed by a separator; a row that is
-            too long; with `quoting` auto a field that looks like rows which a stray quote has swallowed.
+        DataError: nothing but blank lines; a \r inside a line, unless in quotes; a quote that is not closed or not
+            followed by a separator; a row that is too long; with `quoting` auto a field that looks like rows which a
+            stray quote has swallowed.
     """
-    lines: Iterable[str] = io.StringIO(text, newline="")
+    lines: Iterable[str] = _lines(text)
     if form.escapechar is not None:
         lines = _unescaped(lines, form.separator)
     if form.quoting == "none":
@@ -108,7 +115,9 @@ def read_records(text: str, form: TextFormat, path: Path) -> Records:
         with _fields_of_any_length():
             _collect(reader, records, form, path)
     except csv.Error as error:
-        lines_read = islice(io.StringIO(text, newline=""), records.next_line - 1, reader.line_num)
+        if _CARRIAGE_RETURN in str(error):
+            raise DataError(f"{path}: line {reader.line_num} has {_UNQUOTED_RETURN}") from error
+        lines_read = islice(_lines(text), records.next_line - 1, reader.line_num)
         has_backslash = form.escapechar is None and any('\\"' in line for line in lines_read)
         problem = _problem_with_quote(
             error, records.next_line, reader.line_num, form.remedies, has_backslash=has_backslash
@@ -117,6 +126,11 @@ def read_records(text: str, form: TextFormat, path: Path) -> Records:
     if not records.header:
         raise DataError(f"{path}: is empty; give a header row and one row an example")
     return records
+
+
+def _lines(text: str) -> Iterator[str]:
+    r"""Give the lines of a text with their ends; \r alone ends lines only where no line ends otherwise."""
+    return io.StringIO(text, newline="\n" if "\n" in text else "")
 
 
 class _Reader(Protocol):
@@ -160,7 +174,9 @@ def _refuse_swallowed(record: list[str], first: int, last: int, num_columns: int
     """
     is_short, is_only = len(record) < num_columns, num_columns == 1
     for content in record:
-        has_break, has_separator = "\n" in content or "\r" in content, form.separator in content
+        # Without quotes a \r of one line cannot have ended another one.
+        has_break = last > first and ("\n" in content or "\r" in content)
+        has_separator = form.separator in content
         is_suspicious = has_break and (has_separator or is_only)
         if not (is_suspicious or (is_short and (has_break or has_separator))):
             continue

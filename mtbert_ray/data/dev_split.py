@@ -17,7 +17,7 @@ def dev_rows(labels: np.ndarray, split: DevSplit, *, is_regression: bool) -> np.
     """Return the positions of the dev rows, rising.
 
     Each class gives its share, rounded so that the whole comes out right, and keeps at least one training row, so the
-    only row of its class is never a dev row.
+    only row of its class is never a dev row. Of a regression at least one row of all is kept.
 
     Args:
         labels: (N,) of all rows.
@@ -25,10 +25,14 @@ def dev_rows(labels: np.ndarray, split: DevSplit, *, is_regression: bool) -> np.
         is_regression: whether labels are numbers, which are stratified by their quantiles.
     """
     num_wanted = round(split.dev * len(labels))
+    if is_regression:
+        num_wanted = min(num_wanted, len(labels) - 1)
     strata = _quantile_bins(labels, min(NUM_BINS, max(1, num_wanted))) if is_regression else labels
     rng = np.random.default_rng(split.seed)
     members = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
-    counts = _apportioned([len(rows) for rows in members], split.dev, num_wanted)
+    sizes = [len(rows) for rows in members]
+    largest = sizes if is_regression else [size - 1 for size in sizes]
+    counts = _apportioned(sizes, largest, split.dev, num_wanted)
     drawn = [rng.permutation(rows)[:count] for rows, count in zip(members, counts, strict=True)]
     return np.sort(np.concatenate(drawn)) if drawn else np.array([], dtype=np.int64)
 
@@ -41,11 +45,11 @@ def _quantile_bins(labels: np.ndarray, num_bins: int) -> np.ndarray:
     return bins
 
 
-def _apportioned(sizes: list[int], share: float, num_wanted: int) -> list[int]:
-    """Share the dev rows out by the largest remainders; a stratum keeps at least one row."""
+def _apportioned(sizes: list[int], largest: list[int], share: float, num_wanted: int) -> list[int]:
+    """Share the dev rows out by the largest remainders; a stratum gives its `largest` count at most."""
     shares = [round(share * size, 9) for size in sizes]  # 0.29 * 100 is 28.999999999999996.
-    counts = [min(math.floor(wanted), size - 1) for wanted, size in zip(shares, sizes, strict=True)]
+    counts = [min(math.floor(wanted), most) for wanted, most in zip(shares, largest, strict=True)]
     for index in sorted(range(len(sizes)), key=lambda index: (counts[index] - shares[index], index)):
-        if sum(counts) < num_wanted and counts[index] < min(shares[index], sizes[index] - 1):
+        if sum(counts) < num_wanted and counts[index] < min(shares[index], largest[index]):
             counts[index] += 1
     return counts

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from mtbert_ray.data.label_text import is_boolean, loose_name_of, name_of
+from mtbert_ray.data.labels import shown_names
 from mtbert_ray.data.raw_table import RawTable
+from mtbert_ray.data.table import frame_of
 from mtbert_ray.errors import DataError
 from mtbert_ray.task_source import HubSource
 from mtbert_ray.tasks import TaskSpec
@@ -24,7 +27,8 @@ def read_hub(source: HubSource, *, task: TaskSpec, split_name: str) -> RawTable:
     Labels of a ClassLabel feature are told by their names, unless the task has other names for them.
 
     Raises:
-        DataError: `datasets` is not installed, or the split cannot be loaded.
+        DataError: `datasets` is not installed, the split cannot be loaded, or its class names and the task's are
+            partly the same.
     """
     origin = "/".join(filter(None, (source.dataset, source.subset))) + f" [{split_name}]"
     try:
@@ -40,9 +44,10 @@ def read_hub(source: HubSource, *, task: TaskSpec, split_name: str) -> RawTable:
     except Exception as error:  # Anything from a bad name to a lost connection; the library has no common base class.
         raise DataError(f"{origin}: cannot be loaded: {_told(error, task.name)}") from error
     names = _class_names(loaded, source.columns.label)
-    frame = loaded.to_pandas()
-    if names is not None and task.classes is not None and set(task.classes) == set(names):
-        frame[source.columns.label] = _by_name(frame[source.columns.label], names)
+    frame = frame_of(loaded.with_format("arrow")[:])
+    if names is not None and task.classes is not None:
+        label = source.columns.label
+        frame[label] = _named(frame[label], names, task.classes, where=f"{origin}: column '{label}'", task=task.name)
     return RawTable(
         frame=frame,
         columns=source.columns,
@@ -55,12 +60,37 @@ def read_hub(source: HubSource, *, task: TaskSpec, split_name: str) -> RawTable:
 def _class_names(loaded: "Dataset", label: str) -> tuple[str, ...] | None:
     """Return the names of the label column's classes in their order, or None where the data set has none."""
     names = getattr(loaded.features.get(label), "names", None)
-    return None if names is None else tuple(str(name).strip() for name in names)
+    return None if names is None else tuple(name_of(str(name)) for name in names)
 
 
-def _by_name(numbers: pd.Series, names: tuple[str, ...]) -> pd.Series:
-    """Return names for the numbers of a ClassLabel; -1 and null are no label."""
-    return numbers.map(dict(enumerate(names))).astype(object)
+def _named(numbers: pd.Series, names: tuple[str, ...], classes: tuple[str, ...], *, where: str, task: str) -> pd.Series:
+    """Return names of the task's classes for the numbers of a ClassLabel; -1 and null are no label.
+
+    The data set's own names count where those that occur are all among the classes. Classes that have nothing in common
+    with its names and are as many are other names for the same numbers.
+
+    Raises:
+        DataError: it is neither.
+    """
+    own = dict(enumerate(names))
+    occurring = {own[number] for number in numbers.dropna().unique() if number in own}
+    known = {_key(name) for name in classes}
+    if all(_key(name) in known for name in occurring):
+        return numbers.map(own).astype(object)
+    common = {loose_name_of(name) for name in names} & {loose_name_of(name) for name in classes}
+    if not common and len(names) == len(classes):
+        return numbers.map(dict(enumerate(classes))).astype(object)
+    strangers = sorted(name for name in occurring if _key(name) not in known)
+    raise DataError(
+        f"{where} holds {shown_names(tuple(strangers))}, which classes of task '{task}' lacks. The data set's classes "
+        f"are {shown_names(names)}; the task's are {shown_names(classes)}. Write the data set's names, in any order; "
+        f"or leave classes out; or rename all of its {len(names)} classes, in its order, with none of its own names"
+    )
+
+
+def _key(name: str) -> str:
+    """Return what names of classes are compared by: as labels are."""
+    return name.casefold() if is_boolean(name) else name_of(name)
 
 
 def _told(error: BaseException, task_name: str) -> str:

@@ -1,11 +1,20 @@
 """From what a label column holds to the task's labels: numbers of a regression, classes by their names or numbers."""
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable
 
 import numpy as np
 import pandas as pd
 
-from mtbert_ray.data.raw_table import RawTable, is_blank, is_missing
+from mtbert_ray.data.label_text import (
+    BOOLEANS,
+    class_label,
+    is_boolean,
+    is_like_nothing,
+    is_plain,
+    name_of,
+    whole_number,
+)
+from mtbert_ray.data.raw_table import RawTable, is_blank
 from mtbert_ray.errors import DataError, did_you_mean
 from mtbert_ray.tasks import TaskSpec
 
@@ -18,8 +27,9 @@ def labels_of(table: RawTable, task: TaskSpec, frame: pd.DataFrame) -> np.ndarra
     """Return the labels of some rows, (N,) float64, NaN where a row has none.
 
     Classes are told by name where every label of the column is a name, else by number; numbers may be written 0, 0.0
-    or "0", and false and true are 0 and 1 unless classes are called so. A row has no label where the column is empty
-    there, or holds -1 and that is no label of the task's.
+    or "0". Booleans, and texts that are all true or false in any case, are the classes of these names, or 0 and 1 of
+    two classes without names. A row has no label where the column is empty there, or holds -1 and that is no label of
+    the task's.
 
     Raises:
         DataError: labels that are not the task's.
@@ -37,31 +47,11 @@ def labels_of(table: RawTable, task: TaskSpec, frame: pd.DataFrame) -> np.ndarra
     return np.where(valid, values, np.nan)
 
 
-def class_label(value: object) -> str | None:
-    """Return a label as text, by which its class is known: whole numbers without a fraction; None where it is none."""
-    if is_missing(value):
-        return None
-    if isinstance(value, bool | np.bool_):
-        return str(bool(value)).lower()
-    if isinstance(value, str):
-        return value.strip() or None
-    if isinstance(value, int | float | np.number) and float(value).is_integer():
-        return str(int(value))
-    return str(value)
-
-
-def whole_number(label: str) -> int | None:
-    """Return the whole number that a label is, however it is written, or None."""
-    try:
-        number = float(label)
-    except ValueError:
-        return None
-    return int(number) if number.is_integer() and "_" not in label else None
-
-
 def _numbers(held: pd.Series) -> np.ndarray:
-    """Return what a column holds as numbers, (N,) float64, NaN where that is none."""
-    numbers: np.ndarray = pd.to_numeric(held.astype(object), errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    """Return what a column holds as numbers, (N,) float64, NaN where that is none, as for booleans."""
+    values = held.astype(object)
+    values = values.mask(values.map(lambda value: isinstance(value, bool | np.bool_)).astype(bool), None)
+    numbers: np.ndarray = pd.to_numeric(values, errors="coerce").to_numpy(np.float64, na_value=np.nan)
     return numbers
 
 
@@ -70,7 +60,7 @@ def _classes(held: pd.Series, missing: np.ndarray, task: TaskSpec) -> np.ndarray
     assert task.num_classes is not None, "data.classes.with_classes has found the classes"
     codes, distinct = pd.factorize(held.astype(object).where(~missing, None))
     labels = [class_label(value) or "" for value in distinct]
-    by_name, by_number = _by_name(labels, task), _by_number(labels, distinct, task)
+    by_name, by_number = _by_name(labels, task), _by_number(labels, task)
     # -1 is decided on later: it must not have names taken for numbers.
     asked = [position for position, label in enumerate(labels) if whole_number(label) != UNLABELLED]
     strangers = [[chosen[position] is None for position in asked].count(True) for chosen in (by_name, by_number)]
@@ -81,30 +71,32 @@ def _classes(held: pd.Series, missing: np.ndarray, task: TaskSpec) -> np.ndarray
 
 
 def _by_name(labels: list[str], task: TaskSpec) -> list[int | None]:
-    number_of = {name: number for number, name in enumerate(task.class_names)}
-    for name, class_number in list(number_of.items()):
-        if name.lower() in ("true", "false"):  # How Python, R, SQL and JSON write them differs.
-            number_of.setdefault(name.lower(), class_number)
+    number_of = {name_of(name): number for number, name in enumerate(task.class_names)}
+    booleans = {name.casefold(): number for name, number in number_of.items() if is_boolean(name)}
+    # Where zeros in front are a part of some names, 01 is not another way to write 1.
+    takes_numbers = all(map(is_plain, number_of))
     found: list[int | None] = []
     for label in labels:
-        number = number_of.get(label)
-        if number is None and (whole := whole_number(label)) is not None:
+        number = number_of.get(label, booleans.get(label.casefold()))
+        if number is None and takes_numbers and (whole := whole_number(label)) is not None:
             number = number_of.get(str(whole))
         found.append(number)
     return found
 
 
-def _by_number(labels: list[str], distinct: Iterable[object], task: TaskSpec) -> list[int | None]:
-    """Return the classes by their numbers; nothing where numbers are names of other classes."""
+def _by_number(labels: list[str], task: TaskSpec) -> list[int | None]:
+    """Return the classes by their numbers; nothing where numbers are names of other classes.
+
+    False and true are the numbers of two classes that have no names, where no label is anything else.
+    """
     assert task.num_classes is not None
+    if task.classes is None and task.num_classes == len(BOOLEANS) and all(map(is_boolean, labels)):
+        return [BOOLEANS.index(label.casefold()) for label in labels]
     names = [whole_number(name) for name in task.class_names]
     if any(name is not None and name != number for number, name in enumerate(names)):
         return [None] * len(labels)
-    found: list[int | None] = []
-    for label, value in zip(labels, distinct, strict=True):
-        number = int(value) if isinstance(value, bool | np.bool_) else whole_number(label)
-        found.append(number if number is not None and 0 <= number < task.num_classes else None)
-    return found
+    numbers = map(whole_number, labels)
+    return [number if number is not None and 0 <= number < task.num_classes else None for number in numbers]
 
 
 def _wrong_labels(table: RawTable, task: TaskSpec, frame: pd.DataFrame, wrong: np.ndarray) -> str:
@@ -120,9 +112,15 @@ def _wrong_labels(table: RawTable, task: TaskSpec, frame: pd.DataFrame, wrong: n
 
 def _hint(held: pd.Series, task: TaskSpec) -> str:
     """Return what the declaration should be, where the labels tell."""
+    labels = {label for label in map(class_label, held) if label is not None}
+    nothing = sorted(label for label in labels if is_like_nothing(label) and label not in task.class_names)
+    if nothing:
+        return f": '{nothing[0]}' is a text like others, an empty field means that there is no label"
     if task.num_classes is None:
         return ""
-    labels = {label for label in map(class_label, held) if label is not None}
+    if any(map(is_boolean, labels)) and not any(map(is_boolean, task.class_names)):
+        names = "classes: ['false', 'true'], in quotes"
+        return f": labels that are true and false are the classes of those names, write {names}"
     numbers = {whole_number(label) for label in labels}
     if None not in numbers and numbers and numbers <= set(range(1, task.num_classes + 1)):
         if task.classes is not None:

@@ -13,6 +13,8 @@ Split = Literal["train", "dev", "test"]
 
 ROWS_SHOWN = 3
 """How many faulty rows a message quotes."""
+_LARGEST_EXACT = 2**53
+"""Every whole number up to here is exact as a float."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,7 +36,7 @@ class RawTable:
     def ids(self, frame: pd.DataFrame) -> list[str]:
         """Return the identifiers of some rows as text; without such a column, row numbers from 0 in the source."""
         values = frame.index if self.columns.id is None else frame[self.columns.id]
-        return [str(value) for value in values]
+        return [_identifier(value) for value in values.astype(object)]
 
     def place(self, frame: pd.DataFrame, position: int) -> str:
         """Name a row by its number in the source, counted from 1 below the header, and its id where there is one."""
@@ -89,9 +91,19 @@ def require_columns(table: RawTable, split: Split) -> None:
     )
 
 
+def _identifier(value: object) -> str:
+    """Return an identifier as text: none is empty, and whole numbers have no fraction, as gaps give it to integers."""
+    if is_missing(value):
+        return ""
+    if isinstance(value, float | np.floating) and float(value).is_integer() and abs(float(value)) <= _LARGEST_EXACT:
+        return str(int(value))
+    return str(value)
+
+
 def is_missing(value: object) -> bool:
     """Tell whether a cell holds nothing: None, NaN, NaT or pandas' NA."""
-    return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and np.isnan(value))
+    is_nan = isinstance(value, float | np.floating) and bool(np.isnan(value))
+    return value is None or value is pd.NA or value is pd.NaT or is_nan
 
 
 def is_blank(values: pd.Series) -> np.ndarray:

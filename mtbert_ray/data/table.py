@@ -1,5 +1,7 @@
 """Reads .csv, .tsv and .parquet files. Knows nothing of tasks or labels."""
 
+import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,10 @@ from mtbert_ray.task_source import Quoting
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 FORMATS = (*SEPARATORS, ".parquet")
+_NAMELESS_LEVEL = "__index_level_"
+"""How the column of a pandas index without a name begins in a file."""
+_HEAD_BYTES = 1 << 16
+"""Enough for any header line."""
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -83,13 +89,17 @@ def separator_in(path: Path, *, otherwise: str | None) -> str | None:
         return otherwise
     try:
         with path.open("rb") as file:
-            return "\t" if b"\t" in file.readline().split(b"\r")[0] else otherwise
+            lines = re.split(rb"[\r\n]+", file.read(_HEAD_BYTES).removeprefix(_BOM))
     except OSError:
         return otherwise
+    header = next((line for line in lines if line.strip(b" ")), b"")  # The reader passes over blank lines too.
+    return "\t" if b"\t" in header else otherwise
 
 
 def _text_of(path: Path) -> str:
-    content = path.read_bytes().removeprefix(_BOM)
+    content = path.read_bytes()
+    while content.startswith(_BOM):  # Programs that add one to a file that has one leave two.
+        content = content.removeprefix(_BOM)
     if b"\0" in content:
         raise DataError(f"{path}: is not a text file (it has zero bytes); give UTF-8 text with a header row")
     try:
@@ -102,11 +112,53 @@ def _text_of(path: Path) -> str:
 def _parquet(path: Path) -> pd.DataFrame:
     """Read a file, or a folder of files as Spark writes them."""
     if path.is_dir():
-        return pd.read_parquet(path)
-    # pandas reads a single file as a data set too, which refuses two columns of one name, wanted or not.
+        return frame_of(parquet.read_table(path))
+    # A single file read as a data set refuses two columns of one name, wanted or not.
     with parquet.ParquetFile(path) as file:
-        frame: pd.DataFrame = file.read().to_pandas()
+        return frame_of(file.read())
+
+
+def frame_of(table: pa.Table) -> pd.DataFrame:
+    """Return a table of Arrow for pandas, without a change to what its cells hold.
+
+    Integers beside gaps stay integers, where pandas would make floats of them, which are not exact above 2^53. Bytes
+    that are UTF-8 are text; a column with any others stays bytes.
+    """
+    for number, field in enumerate(table.schema):
+        if (as_text := _as_text(field.type)) is None:
+            continue
+        try:
+            column = table.column(number).cast(as_text)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            continue
+        table = table.set_column(number, field.with_type(as_text), column)
+    frame: pd.DataFrame = _without_named_index(table).to_pandas(integer_object_nulls=True)
     return frame
+
+
+def _without_named_index(table: pa.Table) -> pa.Table:
+    """Return a table whose columns that pandas would take for its index are columns like others.
+
+    In an index it makes floats of integers beside gaps, whatever it is asked.
+    """
+    about = table.schema.pandas_metadata
+    if not about:
+        return table
+    levels = about.get("index_columns", [])
+    about["index_columns"] = [
+        level for level in levels if not isinstance(level, str) or level.startswith(_NAMELESS_LEVEL)
+    ]
+    metadata = {**table.schema.metadata, b"pandas": json.dumps(about).encode()}
+    return table.replace_schema_metadata(metadata)
+
+
+def _as_text(of_bytes: pa.DataType) -> pa.DataType | None:
+    """Return the type of text for a type of bytes, None for any other."""
+    if pa.types.is_dictionary(of_bytes):
+        value_type = _as_text(of_bytes.value_type)
+        return None if value_type is None else pa.dictionary(of_bytes.index_type, value_type)
+    is_binary = pa.types.is_binary(of_bytes) or pa.types.is_fixed_size_binary(of_bytes)
+    return pa.string() if is_binary else pa.large_string() if pa.types.is_large_binary(of_bytes) else None
 
 
 def _with_index(frame: pd.DataFrame) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from mtbert_ray.config import DataConfig
 from mtbert_ray.data.delimited import BY_COURSE, BY_FILE, TextFormat, read_records
 from mtbert_ray.data.sources import load_examples
-from mtbert_ray.data.table import read_table
+from mtbert_ray.data.table import read_table, separator_in
 from mtbert_ray.errors import DataError
 from mtbert_ray.tasks import SST
 
@@ -160,6 +160,47 @@ def test_any_line_break_ends_a_row_and_other_white_space_does_not(line_break, qu
     assert rows_of(text, quoting=quoting) == [["0", "one\x0bline\u2028of\x85text"], ["1", "fine"]]
 
 
+LONE_RETURNS = [
+    ("s,l\nabc\rdef,1\n", 2),
+    ("s,l\r\nx,0\r\nabc\rdef,1\r\n", 3),
+    ("l,s\n0,x\n1,abc\rdef", 3),
+    ("s,l\n\rabc,1\n", 2),
+    ("s\rt,l\nabc,1\n", 1),
+    ("s\nabc\rdef\n", 2),
+    ("s,l\rabc,1\rx,0\n", 1),
+]
+
+
+@pytest.mark.parametrize(("text", "line"), LONE_RETURNS)
+@pytest.mark.parametrize("form", [{}, {"quoting": "minimal"}, {"quoting": "none"}, {"escapechar": "\\"}])
+def test_a_carriage_return_inside_a_row_is_refused_with_its_line(text, line, form):
+    assert f"line {line} has a carriage return (\\r) inside a row" in refusal_of(text, **form)
+
+
+def test_a_carriage_return_in_quotes_is_text_and_counts_as_no_line():
+    assert rows_of('s,l\n"abc\rdef",1\n"x,\ry",0\n"z\r",1\n') == [["abc\rdef", "1"], ["x,\ry", "0"], ["z\r", "1"]]
+    message = refusal_of('s,l\n"abc\rdef",1\n"x" y,0\n')
+    assert "line 3 has a quoted field whose closing quote" in message
+    assert "line 3 has a carriage return" in refusal_of('s,l\n"two\nlines"\rx,1\n')
+
+
+def test_carriage_returns_at_the_end_of_a_line_are_no_rows():
+    for quoting in ("auto", "none"):
+        assert rows_of("s\r\r\nabc\r\r\nx\n", quoting=quoting) == [["abc"], ["x"]]
+
+
+@given(lines=st.lists(st.text(st.sampled_from(list("ab,\r")), max_size=8), min_size=1, max_size=6))
+def test_unquoted_no_carriage_return_makes_two_rows_of_a_line(lines):
+    text = "".join(line + "\n" for line in ["a,b", *lines])
+    is_inside = any("\r" in line.rstrip("\r") for line in lines)
+    try:
+        records = read_records(text, TextFormat(separator=",", quoting="none"), PATH)
+    except DataError as error:
+        assert is_inside or "fields" in str(error)
+        return
+    assert not is_inside and len(records.rows) + records.num_blank_lines == len(lines)
+
+
 def test_a_field_may_be_longer_than_csv_lets_it_be_by_default(tmp_path):
     limit = csv.field_size_limit()
     long = "word " * 60_000
@@ -168,8 +209,9 @@ def test_a_field_may_be_longer_than_csv_lets_it_be_by_default(tmp_path):
     assert csv.field_size_limit() == limit, "the process's own limit is as before"
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path):
-    (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbfid,text\n0,caf\xc3\xa9\n")
+@pytest.mark.parametrize("num_marks", [1, 2, 3])
+def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path, num_marks):
+    (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbf" * num_marks + b"id,text\n0,caf\xc3\xa9\n")
     frame = read_table(tmp_path / "a.csv").frame
     assert (list(frame.columns), frame["text"].tolist()) == (["id", "text"], ["caf\u00e9"])
 
@@ -199,7 +241,7 @@ SEPARATORS = st.sampled_from([",", "\t"])
 def test_whatever_csv_writes_is_read_again(rows, separator, line_break):
     header = [f"c{number}" for number in range(len(rows[0]) if rows else 2)]
     written = io.StringIO(newline="")
-    # It leaves \r unquoted where that is no part of its line terminator, and universal newlines end a row there.
+    # It leaves \r unquoted where that is no part of its line terminator, and then the row is refused.
     quoting = csv.QUOTE_ALL if any("\r" in text for row in rows for text in row) else csv.QUOTE_MINIMAL
     csv.writer(written, delimiter=separator, lineterminator=line_break, quoting=quoting).writerows([header, *rows])
     assert rows_of(written.getvalue(), separator=separator, quoting="minimal") == rows
@@ -260,3 +302,16 @@ def test_a_line_break_in_a_file_of_one_column_may_be_two_rows():
     assert "the row that begins on line 2 goes on to line 3 inside one quoted field, in a file of" in refusal_of(text)
     assert rows_of(text, quoting="minimal") == [["the tram\nsnow"], ["a goat"]]
     assert rows_of(text, quoting="none") == [['"the tram'], ['snow"'], ["a goat"]]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"), [("s\tl\ra,\r", "\t"), ("s,l\ra\tb,1\r", ","), ("s,l\na\tb,1\n", ",")]
+)
+def test_a_tab_in_the_header_line_alone_tells_the_separator(tmp_path, content, expected):
+    (tmp_path / "a.csv").write_bytes(content.encode())
+    assert separator_in(tmp_path / "a.csv", otherwise=",") == expected
+
+
+def test_the_header_line_tells_the_separator_behind_blank_lines(tmp_path):
+    (tmp_path / "a.csv").write_text("\n  \nid\ttext\n0,1\t2\n")
+    assert separator_in(tmp_path / "a.csv", otherwise=None) == "\t"

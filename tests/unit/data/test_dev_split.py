@@ -48,6 +48,20 @@ def test_numbers_are_drawn_from_every_range_of_labels():
     assert len(dev_rows(np.zeros(50), DevSplit(dev=0.06), is_regression=True)) == 3
 
 
+@given(
+    labels=st.lists(st.integers(0, 4), min_size=1, max_size=60),
+    share=st.floats(0.01, 0.99),
+)
+def test_a_regression_gives_the_nearest_share_that_keeps_a_training_row(labels, share):
+    labels = np.array(labels, dtype=np.float64)
+    rows = dev_rows(labels, DevSplit(dev=share), is_regression=True)
+    assert len(set(rows.tolist())) == min(round(share * len(labels)), len(labels) - 1)
+
+
+def test_five_rows_of_a_regression_give_nine_tenths():
+    assert len(dev_rows(np.arange(5.0), DevSplit(dev=0.9), is_regression=True)) == 4
+
+
 @pytest.fixture
 def task(tmp_path) -> TaskSpec:
     labels = ["billing", "outage", "other", "other"]

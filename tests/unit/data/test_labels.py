@@ -82,16 +82,40 @@ def test_names_without_classes_get_a_hint(tmp_path):
     assert message.endswith("leave num_classes out, then the names of the classes are taken from the file")
 
 
+BOOLEANS = [
+    ("a.parquet", [True, False, True]),
+    ("a.csv", ["True", "False", "True"]),
+    ("a.csv", ["TRUE", "false", "true"]),
+]
+
+
+@pytest.mark.parametrize(("name", "held"), BOOLEANS)
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
         ({"num_classes": 2}, [1, 0, 1]),
-        ({"classes": ["no", "yes"]}, [1, 0, 1]),
         ({"classes": ["True", "False"]}, [0, 1, 0]),
+        ({"classes": ["unknown", "TRUE", "false"]}, [1, 2, 1]),
     ],
 )
-def test_booleans_are_false_and_true_by_number_or_by_name(tmp_path, fields, expected):
-    assert labels_read(task_of(write(tmp_path / "a.parquet", [True, False, True]), **fields)) == expected
+def test_booleans_are_false_and_true_by_number_or_by_name(tmp_path, name, held, fields, expected):
+    assert labels_read(task_of(write(tmp_path / name, held), **fields)) == expected
+
+
+@pytest.mark.parametrize(("name", "held"), BOOLEANS)
+@pytest.mark.parametrize("fields", [{"classes": ["yes", "no"]}, {"classes": ["0", "1"]}, {"num_classes": 3}])
+def test_booleans_are_not_taken_for_other_names(tmp_path, name, held, fields):
+    message = refusal_of(task_of(write(tmp_path / name, held), **fields))
+    assert "has 3 of 3 labels that are not" in message
+    assert message.endswith("write classes: ['false', 'true'], in quotes")
+
+
+def test_booleans_among_numbers_and_of_a_regression_are_refused(tmp_path):
+    mixed = refusal_of(task_of(write(tmp_path / "a.csv", ["0", "1", "True"]), num_classes=2))
+    assert "has 1 of 3 labels that are not a class 0 to 1: row 3 has 'True'" in mixed
+    for name, held in BOOLEANS[:2]:
+        task = task_of(write(tmp_path / name, held), kind=TaskKind.REGRESSION, label_range=(0, 1))
+        assert "3 of 3 labels that are not a number" in refusal_of(task)
 
 
 # -1, which means that there is no label where it is none
@@ -134,6 +158,13 @@ def test_minus_one_is_a_label_where_it_is_a_valid_one(tmp_path):
         (["10", "9.0", "10", "2"], ("2", "9", "10")),
         ([1.0, 2.0, 2.0], ("1", "2")),
         (["1", "b", "1"], ("1", "b")),
+        (["1", "b", "1.0", "1."], ("1", "b")),
+        (["1.0", "2", "1", "2.00"], ("1", "2")),
+        (["01", "1", "02", "01"], ("01", "02", "1")),
+        (["010", "007", "10", "10.0"], ("007", "010", "10")),
+        (["+1", "1", "1"], ("+1", "1")),
+        (["9007199254740993", "9007199254740992"] * 2, ("9007199254740992", "9007199254740993")),
+        (["caf\u00e9", "cafe\u0301", "bar"], ("bar", "caf\u00e9")),
     ],
 )
 def test_classes_are_the_labels_of_the_training_rows_in_order(tmp_path, held, classes):
@@ -141,9 +172,44 @@ def test_classes_are_the_labels_of_the_training_rows_in_order(tmp_path, held, cl
     assert (task.classes, task.num_classes) == (classes, len(classes))
 
 
-def test_booleans_are_classes_of_their_own_names(tmp_path):
-    task = with_classes(task_of(write(tmp_path / "a.parquet", [True, False, True])))
+def test_labels_found_are_read_as_the_classes_that_they_are(tmp_path):
+    task = with_classes(task_of(write(tmp_path / "a.csv", ["01", "1", "02", "1.0"])))
+    assert labels_read(task) == [0, 2, 1, 2]
+    assert "row 1 has '2'" in refusal_of(task_of(write(tmp_path / "b.csv", ["2", "01"]), classes=["01", "02"]))
+
+
+@pytest.mark.parametrize(("name", "held"), BOOLEANS)
+def test_booleans_are_classes_of_their_own_names(tmp_path, name, held):
+    task = with_classes(task_of(write(tmp_path / name, held)))
     assert (task.classes, labels_read(task)) == (("false", "true"), [1, 0, 1])
+
+
+def test_accents_are_compared_however_unicode_composes_them(tmp_path):
+    path = write(tmp_path / "a.csv", ["cafe\u0301", "caf\u00e9", "bar"])
+    for name in ("caf\u00e9", "cafe\u0301"):
+        assert labels_read(task_of(path, classes=["bar", name])) == [1, 1, 0]
+
+
+@pytest.mark.parametrize("word", ["NaN", "nan", "None", "N/A"])
+def test_words_for_nothing_among_numbers_are_said_to_be_texts(tmp_path, word):
+    path = tmp_path / "a.csv"
+    path.write_text("text,label\n" + "".join(f"t,{label}\n" for label in ["0", "1"] * 20 + [word]))
+    with pytest.raises(DataError) as caught:
+        with_classes(task_of(str(path)))
+    assert f"holds '{word}' among numbers, which is a text like others: an empty field means" in str(caught.value)
+    for fields in ({"num_classes": 2}, {"kind": TaskKind.REGRESSION, "label_range": (0, 1)}):
+        message = refusal_of(task_of(str(path), **fields))
+        assert f"row 41 has '{word}'" in message
+        assert message.endswith(f"'{word}' is a text like others, an empty field means that there is no label")
+
+
+def test_labels_of_bytes_are_text_or_refused(tmp_path):
+    task = with_classes(task_of(write(tmp_path / "a.parquet", [b"a", "caf\u00e9".encode(), b"a"])))
+    assert (task.classes, labels_read(task)) == (("a", "caf\u00e9"), [0, 1, 0])
+    latin = write(tmp_path / "b.parquet", [b"a", b"caf\xe9", b"a"])
+    with pytest.raises(DataError, match="holds bytes that are not UTF-8 text"):
+        with_classes(task_of(latin))
+    assert "row 1 has b'a'" in refusal_of(task_of(latin, classes=["a", "b"]))
 
 
 def test_what_was_found_is_said_and_the_rest_stays_as_it_is(tmp_path):
@@ -236,3 +302,56 @@ def test_labels_in_lists_are_refused(tmp_path):
 def test_nothing_of_a_number_is_lost(tmp_path):
     task = task_of(write(tmp_path / "a.csv", [0.1, 2.5]), kind=TaskKind.REGRESSION, label_range=(0, 5))
     np.testing.assert_array_equal(labels_read(task), [0.1, 2.5])
+
+
+TOPICS = ["business", "sports", "tech"]
+
+
+@pytest.fixture
+def topics_folder(tmp_path, monkeypatch):
+    """Make a local folder whose label column is a ClassLabel of these names."""
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+
+    def make(names, labels):
+        features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=names)})
+        content = {"text": [f"text {number}" for number in range(len(labels))], "label": labels}
+        (tmp_path / "topics").mkdir()
+        for split in ("train", "validation"):
+            datasets.Dataset.from_dict(content, features=features).to_parquet(tmp_path / "topics" / f"{split}.parquet")
+        return tmp_path / "topics"
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("names", "labels", "classes", "expected"),
+    [
+        (TOPICS, [0, 1, 2], ["sports", "business", "tech", "other"], ["business", "sports", "tech"]),
+        (TOPICS, [0, 1, 1], ["sports", "business"], ["business", "sports", "sports"]),
+        (TOPICS, [0, 1, 2], ["money", "games", "code"], ["money", "games", "code"]),
+        (["2", "1", "0"], [0, 1, 2], ["0", "1", "2", "3"], ["2", "1", "0"]),
+        (["2", "1", "0"], [0, 1, 2], ["0", "1", "2"], ["2", "1", "0"]),
+        (["neg", "pos"], [0, 1, 1], ["1", "0"], ["1", "0", "0"]),  # Names that are numbers too.
+        (["False", "True"], [0, 1, 1], ["true", "false"], ["false", "true", "true"]),
+    ],
+)
+def test_classes_of_a_data_set_are_told_by_their_names(topics_folder, names, labels, classes, expected):
+    task = hub_task(topics_folder(names, labels), classes=classes)
+    assert [task.class_names[int(label)] for label in labels_read(task)] == expected
+
+
+@pytest.mark.parametrize(
+    ("names", "classes"),
+    [
+        (TOPICS, ["sports", "business", "technology"]),
+        (TOPICS, ["Sports", "Business", "Tech"]),
+        (TOPICS, ["sports", "business"]),
+        (TOPICS, ["a", "b", "c", "d"]),
+        (["01", "02", "03"], ["2", "1", "3"]),
+    ],
+)
+def test_names_that_are_partly_those_of_the_data_set_are_refused_with_both_lists(topics_folder, names, classes):
+    message = refusal_of(hub_task(topics_folder(names, [0, 1, 2]), classes=classes))
+    assert f"The data set's classes are {', '.join(names)}; the task's are {', '.join(classes)}. Write" in message

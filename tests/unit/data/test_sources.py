@@ -255,6 +255,55 @@ def test_row_limits_keep_labels_with_their_sentences():
         assert by_id[identifier] == tuple(row)
 
 
+IDS = [
+    ([9007199254740993, 2, None], "int64", ["9007199254740993", "2", ""]),
+    ([9007199254740993, 2, 3], "int64", ["9007199254740993", "2", "3"]),
+    ([2**64 - 1, 2, None], "uint64", ["18446744073709551615", "2", ""]),
+    ([1.0, 2.0, None], "float64", ["1", "2", ""]),
+    ([1.5, 2.0, float("nan")], "float32", ["1.5", "2", ""]),
+    (["007", None, "1.0"], "string", ["007", "", "1.0"]),
+    ([b"007", None, b"a"], "binary", ["007", "", "a"]),
+]
+
+
+@pytest.mark.parametrize(("held", "type_name", "expected"), IDS)
+@pytest.mark.parametrize("form", ["file", "folder", "nullable", "index", "dictionary", "hub"])
+def test_ids_are_read_as_they_are(tmp_path, monkeypatch, held, type_name, expected, form):
+    import datasets
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    keys = pa.array(held, type_name)
+    if form == "dictionary":
+        keys = keys.dictionary_encode()
+    table = pa.table({"key": keys, "text": ["Fine", "Bad", "Good"], "stars": [1, 0, 2]})
+    (tmp_path / "set").mkdir()
+    path = tmp_path / "set" / "train.parquet"
+    parquet.write_table(table, path)
+    if form in ("nullable", "index"):
+        frame = table.to_pandas()
+        frame["key"] = pd.array(held, dtype={"int64": "Int64", "uint64": "UInt64"}.get(type_name, object))
+        (frame.set_index("key") if form == "index" else frame).to_parquet(path)
+    if form == "folder":
+        path = path.parent.rename(tmp_path / "set.parquet")
+    task = table_task(path)
+    if form == "hub":
+        monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+        columns = Columns(sentence1="text", label="stars", id="key")
+        task = review_task(HubSource(dataset=str(path.parent), columns=columns))
+    examples = load_examples(task, DataConfig(), "train", seed=0)
+    assert (examples.ids, examples.sentence1) == (expected, ["Fine", "Bad", "Good"])
+    np.testing.assert_array_equal(examples.labels, [1.0, 0.0, 2.0])
+
+
+def test_texts_of_bytes_are_decoded_or_refused(tmp_path):
+    frame = pd.DataFrame({"key": ["a"], "text": ["caf\u00e9".encode()], "stars": [1]})
+    frame.to_parquet(tmp_path / "a.parquet")
+    assert load_examples(table_task(tmp_path / "a.parquet"), DataConfig(), "train", seed=0).sentence1 == ["caf\u00e9"]
+    frame.assign(text=[b"caf\xe9"]).to_parquet(tmp_path / "b.parquet")
+    assert "must hold text, but row 1 (id a) has b'caf\\xe9'" in error_of(table_task(tmp_path / "b.parquet"))
+
+
 @pytest.fixture
 def hub_folder(tmp_path, monkeypatch):
     """A local folder that `datasets.load_dataset` takes like a name on the Hub."""
