@@ -129,8 +129,12 @@ def read_records(text: str, form: TextFormat, path: Path) -> Records:
 
 
 def _lines(text: str) -> Iterator[str]:
-    r"""Give the lines of a text with their ends; \r alone ends lines only where no line ends otherwise."""
-    return io.StringIO(text, newline="\n" if "\n" in text else "")
+    r"""Give the lines of a text with their ends; \r alone ends lines only where the first one ends so."""
+    first_end = _LINE_END.search(text)
+    return io.StringIO(text, newline="" if first_end is None or first_end.group() == "\r" else "\n")
+
+
+_LINE_END = re.compile(r"\r*\n|\r")
 
 
 class _Reader(Protocol):
