@@ -104,7 +104,7 @@ def allowed_keys(model: type[BaseModel], path: Sequence[int | str]) -> list[str]
 def shown(value: object) -> str:
     """Return a value as YAML would have it."""
     if isinstance(value, str):
-        return f"'{value}'"
+        return f"'{''.join(char if char.isprintable() else _escaped(char) for char in value)}'"
     if isinstance(value, list | tuple):
         return f"[{', '.join(shown(item) for item in value)}]"
     if isinstance(value, Mapping):
@@ -112,6 +112,10 @@ def shown(value: object) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape", "backslashreplace").decode("ascii")
 
 
 def shown_briefly(value: object) -> str:

@@ -60,9 +60,13 @@ def syntax_mistake(text: str, error: Exception) -> SyntaxMistake:
     line, column, message = _said(lines, text, error)
     line = max(0, min(line, len(lines) - 1))
     quoted = lines[line].strip() if lines else ""
-    quoted = quoted if len(quoted) <= _MAX_QUOTED else f"{quoted[:_MAX_QUOTED]}..."
-    shown = "".join(char if char.isprintable() else " " if char == "\t" else "?" for char in quoted)
+    shown = "".join(char if char.isprintable() else " " if char == "\t" else "?" for char in cut(quoted))
     return SyntaxMistake(line=line + 1, column=column + 1, message=message, quoted=f"`{shown}`" if shown else "")
+
+
+def cut(text: str) -> str:
+    """Return the beginning of a text that is too long for a message."""
+    return text if len(text) <= _MAX_QUOTED else f"{text[:_MAX_QUOTED]}..."
 
 
 def _said(lines: list[str], text: str, error: Exception) -> _Said:

@@ -97,6 +97,14 @@ def mistake(read, text: str | bytes) -> str:
         ("a: 1\n---\nb: 2\n", "F:2:1: a second document begins here; a file has one, so take out '---', in `---`"),
         ("a: 1\nb: \x07\n", "F:2:4: an invisible control character stands here; take it out, in `b: ?`"),
         ("a: 1\nb: 2020-13-45\n", "F:2: '2020-13-45' looks like a date or a number and is none; put it into quotes"),
+        (
+            f"a: {'9' * 5000}\n",
+            f"F:1:4: a number of more than 1000 digits; if it is a text, put it into quotes, in `a: {'9' * 77}...`",
+        ),
+        (
+            f"a: 0x{'f' * 5000}\n",
+            f"F:1:4: a number of more than 1000 digits; if it is a text, put it into quotes, in `a: 0x{'f' * 75}...`",
+        ),
         ("a: 1\nb: 2\na: 3\n", "F:3: duplicate key 'a'; it stands on line 1 already"),
         ("t:\n  - {a: 1}\n  - {b: 1, b: 2}\n", "F:3: duplicate key 't.1.b'; it stands on line 3 already"),
         ("", "F: is empty"),
