@@ -17,6 +17,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from mtbert_ray.config.places import KeyPath, Problems
 from mtbert_ray.config.yaml_syntax import cut, syntax_mistake
 from mtbert_ray.errors import ConfigError, did_you_mean
+from mtbert_ray.keys import key_text
 
 MAX_FILE_BYTES = 1 << 20
 """Of a configuration. What is larger is a data file by mistake, and would take minutes to be parsed."""
@@ -45,7 +46,7 @@ def read_yaml_mapping(path: Path, *, needed: str = "") -> tuple[dict[str, Any], 
         raise ConfigError([f"{path}: is empty{f'; {needed}' if needed else ''}"])
     if not isinstance(content, dict):
         raise ConfigError([f"{path}:1: must be a mapping of keys to values, got {_yaml_type(content)}"])
-    return {str(key): value for key, value in content.items()}, problems
+    return {key_text(key): value for key, value in content.items()}, problems
 
 
 def read_value(text: str, option: str) -> Any:  # noqa: ANN401  # Any value of YAML.
@@ -103,6 +104,15 @@ def _parts(node: Node) -> Sequence[Node]:
 
 def _is_number(node: ScalarNode) -> bool:
     return str(node.tag).rpartition(":")[2] in ("int", "float")
+
+
+def _key_of(node: Node) -> str:
+    """Return a key as `key_text` has it once it is read."""
+    if isinstance(node, SequenceNode):
+        return f"[{', '.join(map(_key_of, node.value))}]"
+    if isinstance(node, ScalarNode) and not str(node.tag).endswith(":str") and _can_be_read(node):
+        return key_text(_yaml().constructor.construct_object(node))
+    return str(node.value)
 
 
 def _can_be_read(node: ScalarNode) -> bool:
@@ -193,7 +203,7 @@ class _LineReader:
                 continue
             if not isinstance(key_node, ScalarNode):
                 self.read(key_node, (*path, "?"), (*above, node))
-            key, line = str(key_node.value), key_node.start_mark.line + 1
+            key, line = _key_of(key_node), key_node.start_mark.line + 1
             below = (*path, key)
             if key in first_lines:
                 self._add_duplicate(".".join(below), line, first_lines[key])
