@@ -34,11 +34,8 @@ def check_learn_from(raw: YamlValue, problems: Problems) -> tuple[str, ...]:
             continue
         folders[folder] = index
         if not os.path.isdir(folder):  # noqa: PTH112  # Path.is_dir raises for a name that is too long.
-            what = (
-                "is a file; give a folder"
-                if os.path.isfile(folder)
-                else "no such folder. Give the folder of a sweep (its --out)"
-            )  # noqa: PTH113
+            is_file = os.path.isfile(folder)  # noqa: PTH113
+            what = "is a file; give a folder" if is_file else "no such folder. Give the folder of a sweep (its --out)"
             problems.add(path, f"{place}: {folder}: {what}")
             continue
         try:

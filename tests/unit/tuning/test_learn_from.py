@@ -313,7 +313,7 @@ class TestMistakes:
         assert found[2:] == [
             "learn_from.3 is the same folder as learn_from.2; keep one of the two",
             "learn_from.4 has 5; must be a text, the folder of an earlier sweep",
-            f"learn_from.5: {sweep / 'journal.jsonl'}: is a file; give a folder",
+            f"learn_from.5: {file}: is a file; give a folder",
             "learn_from.6 has ''; must be the folder of an earlier sweep",
         ]
 
