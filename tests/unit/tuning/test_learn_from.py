@@ -304,9 +304,9 @@ class TestMistakes:
         sweep = self.sweep(tmp_path / "sweep")
         damaged = self.sweep(tmp_path / "damaged")
         (damaged / "journal.jsonl").write_text("no journal\nat all\n")
-        found = self.mistakes(
-            tmp_path, f"[{tmp_path / 'nowhere'}, {damaged}, {sweep}, {sweep}/, 5, {sweep}/journal.jsonl, '']"
-        )
+        file = sweep / "journal.jsonl"
+        listed = f"[{tmp_path / 'nowhere'}, {damaged}, {sweep}, {sweep}/, 5, {file}, '']"
+        found = self.mistakes(tmp_path, listed)
         assert found[0].startswith(f"learn_from.0: {tmp_path / 'nowhere'}: no such folder")
         assert found[0].endswith("Give the folder of a sweep (its --out)")
         assert found[1].startswith(f"learn_from.1: {damaged / 'journal.jsonl'}, line 1: not an event of a sweep")
