@@ -51,4 +51,9 @@ def make_folder(folder: Path, where: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{where}: no folder can be made there: {error}") from error
+        # Not Path.is_file, which raises for a name that is too long.
+        file = next((path for path in (folder, *folder.parents) if os.path.isfile(path)), None)  # noqa: PTH113
+        if file == folder:
+            raise UserError(f"{where}: is a file; give a folder") from error
+        reason = error.strerror if file is None else f"{file} is a file"
+        raise UserError(f"{where}: no folder can be made there: {reason}") from error

@@ -52,7 +52,7 @@ class Journal:
             folder.mkdir(parents=True, exist_ok=True)
             self._path.touch(exist_ok=False)
         except OSError as error:
-            raise JournalError(f"{folder}: no sweep can be written there: {error}") from error
+            raise JournalError(f"{folder}: no sweep can be written there: {error.strerror}") from error
 
     @classmethod
     def reopen(cls, folder: Path) -> Self:
@@ -67,7 +67,7 @@ class Journal:
             with journal._path.open("r+b") as file:
                 file.truncate(len(_whole_lines(file.read())))
         except OSError as error:
-            raise JournalError(f"{folder}: no sweep can be gone on with there: {error}") from error
+            raise JournalError(f"{folder}: no sweep can be gone on with there: {error.strerror}") from error
         return journal
 
     def append(self, event: Event) -> None:
@@ -92,7 +92,7 @@ def writing_alone(folder: Path) -> Iterator[None]:
         # An exclusive lock over NFS takes a file that is open for writing.
         file = (folder / JOURNAL_NAME).open("r+b")
     except OSError as error:
-        raise JournalError(f"{folder}: no sweep can be gone on with there: {error}") from error
+        raise JournalError(f"{folder}: no sweep can be gone on with there: {error.strerror}") from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -127,7 +127,8 @@ def read_journal(folder: Path) -> SweepRecord:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise JournalError(f"{path}: cannot be read: {error}. Give the folder of a sweep (its --out)") from error
+        advice = "Give the folder of a sweep (its --out)"
+        raise JournalError(f"{path}: cannot be read: {error.strerror}. {advice}") from error
     whole = _whole_lines(content)
     events: list[Event] = []
     # Not splitlines: JSON leaves line separators such as U+2028 in a text as they are.

@@ -1,5 +1,7 @@
 """Says what is wrong with a configuration, a line a mistake, from what pydantic found. Knows no file and no YAML."""
 
+import ast
+import re
 import types
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from mtbert_ray.errors import did_you_mean
+from mtbert_ray.keys import is_number, key_text
 from mtbert_ray.wanted import sentence_of, wanted
 
 Keys = tuple[int | str, ...]
@@ -42,8 +45,8 @@ class Mistake:
         Args:
             name: dotted, of what was checked; empty for a whole file.
         """
-        key = ".".join(filter(None, (name, *map(str, self.keys))))
-        section = key.rpartition(".")[0]
+        parts = [*([name] if name else []), *map(str, self.keys)]
+        key, section = ".".join(parts), ".".join(parts[:-1])
         match self.kind:
             case "value":
                 return f"{key} {self.text}".strip()
@@ -104,14 +107,18 @@ def allowed_keys(model: type[BaseModel], path: Sequence[int | str]) -> list[str]
 def shown(value: object) -> str:
     """Return a value as YAML would have it."""
     if isinstance(value, str):
-        return f"'{value}'"
+        return f"'{''.join(char if char.isprintable() else _escaped(char) for char in value)}'"
     if isinstance(value, list | tuple):
         return f"[{', '.join(shown(item) for item in value)}]"
     if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{key}: {shown(item)}' for key, item in value.items())}}}"
+        return f"{{{', '.join(f'{key_text(key)}: {shown(item)}' for key, item in value.items())}}}"
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape", "backslashreplace").decode("ascii")
 
 
 def shown_briefly(value: object) -> str:
@@ -129,7 +136,13 @@ def unknown_key(key: str, allowed: Sequence[str], *, prefix: str = "", near: Seq
         prefix: what the key stands in, dotted, with a dot at its end.
         near: more names that may be meant, as dotted ones.
     """
-    hint = did_you_mean(key, near or allowed, prefix=prefix)
+    if "" in (parts := key.split(".")):
+        named = ".".join(filter(None, parts))
+        hint = f": a part of it is empty; write '{prefix}{named}'" if named else ": a key needs a name"
+    elif is_number(key):
+        hint = ": a number, and keys are names"
+    else:
+        hint = did_you_mean(key, near or allowed, prefix=prefix)
     if not hint and (joined := key.partition(":"))[1] and joined[0] in allowed:
         hint = f"; the colon needs a space behind it: '{joined[0]}: {joined[2]}'"
     return f"{hint} ({', '.join(allowed)})" if allowed else hint
@@ -178,8 +191,8 @@ def _paths(content: object, loc: Keys) -> Iterator[tuple[Keys, object]]:
 def _below(content: object, part: int | str) -> Iterator[tuple[int | str, object]]:
     if isinstance(content, Mapping):
         for key, value in content.items():
-            if str(key) == str(part):
-                yield str(key), value
+            if key_text(key) == str(part):
+                yield key_text(key), value
                 return
     elif isinstance(content, list | tuple) and isinstance(part, int) and part < len(content):
         yield part, content[part]
@@ -210,7 +223,7 @@ def _models(annotation: object, content: object) -> list[type[BaseModel]]:
     if get_origin(annotation) not in (Annotated, Union, types.UnionType):
         return []
     models = [model for argument in get_args(annotation) for model in _models(argument, content)]
-    given = Counter(map(str, content)) if isinstance(content, Mapping) else Counter()
+    given = Counter(map(key_text, content)) if isinstance(content, Mapping) else Counter()
     return sorted(models, key=lambda model: -sum(given[name] for name in model.model_fields))
 
 
@@ -272,7 +285,7 @@ def _wrong_value(got: object, details: Sequence[ErrorDetails]) -> str:
     others = list(dict.fromkeys(wanted(detail) for detail in details if detail not in named))
     if names:
         if not isinstance(got, str):
-            expected = [f"must be {detail['ctx']['expected']}" for detail in named]
+            expected = [f"must be {_one_of(_names(detail['ctx']['expected']))}" for detail in named]
             return f"has {shown_briefly(got)}; {_joined([*others, *expected])}"
         near = did_you_mean(got, names)
         return f"has {shown_briefly(got)}{near} ({', '.join((*names, *(o.removeprefix('must be ') for o in others)))})"
@@ -284,6 +297,14 @@ def _joined(wants: Sequence[str]) -> str:
     return " or ".join([wants[0], *(want.removeprefix("must be ") for want in wants[1:])])
 
 
+def _one_of(names: Sequence[str]) -> str:
+    *others, last = map(shown, names)
+    return f"{', '.join(others)} or {last}" if others else last
+
+
 def _names(expected: str) -> list[str]:
     """Return the names in pydantic's `'a', 'b' or 'c'`."""
-    return [name.strip("'") for name in expected.replace(" or ", ", ").split(", ")]
+    return [ast.literal_eval(name) for name in _QUOTED.findall(expected)]
+
+
+_QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")

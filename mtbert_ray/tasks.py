@@ -11,6 +11,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 
+from mtbert_ray.keys import key_text
 from mtbert_ray.names import TaskName
 from mtbert_ray.schema import Schema
 from mtbert_ray.task_metrics import problem_with_metric, task_metric
@@ -40,7 +41,7 @@ def _as_names(value: object) -> object:
     """Read numbers among the names of classes as text."""
     if isinstance(value, list | tuple):
         if wrong := [item for item in value if isinstance(item, bool) or not isinstance(item, str | int)]:
-            got = str(wrong[0]).lower() if isinstance(wrong[0], bool) else repr(wrong[0])
+            got = key_text(wrong[0])
             raise ValueError(f"has {got}; a class's name must be a text (in quotes) or a whole number")
         names = tuple(str(item).strip() for item in value)
         if "" in names:

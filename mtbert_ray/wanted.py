@@ -11,6 +11,8 @@ def sentence_of(detail: ErrorDetails) -> str:
 def wanted(detail: ErrorDetails) -> str:
     """Return what a value must be, as `must be a whole number`, in the place of pydantic's words."""
     if detail["type"] in _WANTED:
+        if _WANTED[detail["type"]] in ("must be a whole number", "must be a number") and _is_huge(detail["input"]):
+            return _WANTED[detail["type"]].replace("a ", "a smaller ")
         return _WANTED[detail["type"]]
     if detail["type"] in _COUNTED:
         key, bound, unit = _COUNTED[detail["type"]]
@@ -20,8 +22,20 @@ def wanted(detail: ErrorDetails) -> str:
         return f"must have {bound} {count} {unit}{'' if count == 1 else 's'}"
     if detail["type"] in _BOUNDS:
         key, words = _BOUNDS[detail["type"]]
-        return f"must be {words} {detail['ctx'][key]:g}"
+        bound = detail["ctx"][key]
+        return f"must be {words} {bound if isinstance(bound, int) else _plain(bound)}"
     return sentence_of(detail).replace("Input should be", "must be")
+
+
+def _is_huge(got: object) -> bool:
+    """Whether a number is too large to be told whether it is whole (of floats), or to be a float (of whole ones)."""
+    if isinstance(got, bool) or not isinstance(got, int | float):
+        return False
+    return abs(got) >= (2**1023 if isinstance(got, int) else 2.0**63)
+
+
+def _plain(bound: float) -> str:
+    return str(int(bound)) if bound.is_integer() and abs(bound) < 1e15 else f"{bound:g}"
 
 
 _WANTED = {

@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from mtbert_ray.config.bounds import MAX_FACTOR, MAX_NUMBER, MAX_RANK, Name
 from mtbert_ray.schema import FiniteSchema
 
 
@@ -14,13 +15,13 @@ class AdapterConfig(FiniteSchema):
     """LoRA (Hu et al. 2021), DoRA (Liu et al. 2024) or VeRA (Kopiczko et al. 2023)."""
     library: Literal["peft", "loralib"] = "peft"
     """`loralib`: Microsoft's own LoRA, as in the paper's table 6 (needs the `loralib` extra); `lora` only."""
-    rank: int = Field(default=8, ge=1)
+    rank: int = Field(default=8, ge=1, le=MAX_RANK)
     """Rank of the update matrices."""
-    alpha: float = Field(default=16.0, gt=0)
+    alpha: float = Field(default=16.0, gt=0, le=MAX_NUMBER)
     """Scale of the update: alpha / rank, or alpha / sqrt(rank) with rank-stabilised LoRA. VeRA has none."""
     dropout: float = Field(default=0.05, ge=0, lt=1)
     """Dropout in front of the update."""
-    target_modules: tuple[str, ...] = ("query", "value")
+    target_modules: tuple[Name, ...] = ("query", "value")
     """Linear layers that get an adapter: `query`, `key`, `value`, `output` for those projections of any encoder's
     attention, or the ends of the encoder's own names."""
     rslora: bool = True
@@ -28,7 +29,7 @@ class AdapterConfig(FiniteSchema):
     initialisation: Literal["default", "gaussian", "pissa", "olora"] = "default"
     """Of LoRA's and DoRA's matrices: `default` (A random, B zero), `gaussian` (A normal, B zero), or from the weights
     themselves: PiSSA's principal singular vectors (Meng et al. 2024), OLoRA's QR factors (Buyukakyuz 2024)."""
-    learning_rate_ratio: float = Field(default=1.0, gt=0)
+    learning_rate_ratio: float = Field(default=1.0, gt=0, le=MAX_FACTOR)
     """LoRA+ (Hayou et al. 2024): the learning rate of B over that of everything else; the authors advise 16."""
 
     @model_validator(mode="after")

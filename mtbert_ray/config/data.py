@@ -5,10 +5,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from mtbert_ray.config.bounds import MAX_ROWS, MAX_STEPS, Name
 from mtbert_ray.schema import Schema
 from mtbert_ray.tasks import absolute
 
-RowLimit = Annotated[int, Field(ge=1)]
+RowLimit = Annotated[int, Field(ge=1, le=MAX_ROWS)]
 
 
 class DataConfig(Schema):
@@ -16,17 +17,17 @@ class DataConfig(Schema):
 
     source: Literal["toy", "course"] = "toy"
     """`toy`: a small generated corpus. `course`: the CS224N course's files in `directory`."""
-    directory: str | None = None
+    directory: Name | None = None
     """Folder of the course's files (ids-sst-train.csv and so on)."""
-    train_files: dict[str, str] = Field(default_factory=dict)
+    train_files: dict[str, Name] = Field(default_factory=dict)
     """Task -> file with its training rows in place of the source's, in the same columns: a topic-balanced sample of
     `python -m mtbert_ray.sample`, for instance."""
     max_train_rows: RowLimit | dict[str, RowLimit] | None = None
     """At most so many training rows, drawn with the seed: one number for every task, or one a task (a task that is not
     named is not limited). None takes all."""
-    max_dev_rows: int | None = Field(default=None, ge=2)
+    max_dev_rows: int | None = Field(default=None, ge=2, le=MAX_ROWS)
     """At most so many dev rows a task, the same ones for every trial; none takes all."""
-    max_length: int = Field(default=128, ge=8)
+    max_length: int = Field(default=128, ge=8, le=MAX_STEPS)
     """Longest sequence in tokens, special tokens included; longer ones are cut, the longer sentence of a pair first."""
 
     @model_validator(mode="after")

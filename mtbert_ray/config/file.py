@@ -13,6 +13,7 @@ from mtbert_ray.config.sample import SampleConfig
 from mtbert_ray.config.trial import TrialConfig
 from mtbert_ray.config.yaml_lines import read_value, read_yaml_mapping
 from mtbert_ray.errors import ConfigError
+from mtbert_ray.keys import is_number
 from mtbert_ray.mistakes import allowed_keys, mistakes_in
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -72,7 +73,7 @@ def _load(model: type[Model], path: Path | None, overrides: Mapping[str, Any], d
     at_sections = partial(_at_sections, model)
     content = nest(content, problems.place_of, split=at_sections)
     for key, value in overrides.items():
-        _drop_replaced(model, content, key.split("."), value)
+        _drop_replaced(model, content, _parts(key), value)
     content = lay_over(content, overrides, lambda _: "--set", split=partial(_at_dots_of_options, model))
     for key in overrides:
         problems.place_on_command_line((key,), "--set")
@@ -93,7 +94,7 @@ def _load(model: type[Model], path: Path | None, overrides: Mapping[str, Any], d
 
 def _at_sections(model: type[BaseModel], path: Sequence[str], key: str) -> list[str]:
     """Take a key apart where the model has a section; further down, dots belong to names, as of topics."""
-    parts = key.split(".")
+    parts = _parts(key)
     depth = 0
     while depth < len(parts) and allowed_keys(model, (*path, *parts[:depth])):
         depth += 1
@@ -102,7 +103,13 @@ def _at_sections(model: type[BaseModel], path: Sequence[str], key: str) -> list[
 
 def _at_dots_of_options(model: type[BaseModel], path: Sequence[str], key: str) -> list[str]:
     """Take an option's key apart at every dot, and the keys of its value as those of a file."""
-    return _at_sections(model, path, key) if path else key.split(".")
+    return _at_sections(model, path, key) if path else _parts(key)
+
+
+def _parts(key: str) -> list[str]:
+    """Take a key apart at its dots. A number, or a key with an empty part, is none of ours: it is refused whole."""
+    parts = key.split(".")
+    return [key] if "" in parts or is_number(key) else parts
 
 
 def _drop_replaced(model: type[BaseModel], content: dict[str, Any], path: list[str], value: object) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mtbert_ray.errors import ConfigError
+from mtbert_ray.keys import key_text
 
 KeyPath = tuple[str, ...]
 """Keys from the top down."""
@@ -55,7 +56,7 @@ def _put_all(
 ) -> None:
     for key, value in dotted.items():
         # A key that is no text, as 3, is none of ours: as a text it is refused like other unknown ones.
-        *parents, leaf = split(path, str(key))
+        *parents, leaf = split(path, key_text(key))
         place, below = path, target
         for parent in parents:
             place = (*place, parent)

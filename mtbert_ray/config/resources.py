@@ -4,17 +4,18 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from mtbert_ray.config.bounds import MAX_PROCESSES
 from mtbert_ray.schema import FiniteSchema
 
 
 class ResourceConfig(FiniteSchema):
     """What one trial holds while it runs."""
 
-    num_workers: int = Field(default=1, ge=1)
+    num_workers: int = Field(default=1, ge=1, le=MAX_PROCESSES)
     """Data-parallel workers (DDP ranks) of the trial; they share the global batch."""
     gpus_per_worker: float | Literal["auto"] = "auto"
     """GPUs of each worker; a fraction shares one. `auto`: 1 where the cluster has GPUs, else 0."""
-    cpus_per_worker: int = Field(default=1, ge=1)
+    cpus_per_worker: int = Field(default=1, ge=1, le=MAX_PROCESSES)
     """CPU cores of each worker, which is also its number of computing threads when it has no GPU."""
     launcher: Literal["auto", "inline", "train"] = "auto"
     """`inline`: in a reused Tune actor, one worker. `train`: Ray Train's TorchTrainer. `auto`: by `num_workers`."""

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from mtbert_ray.config.bounds import MAX_NUMBER, MAX_ROWS, MAX_STEPS, Name
 from mtbert_ray.config.data import DataConfig
 from mtbert_ray.schema import FiniteSchema
 from mtbert_ray.tasks import QUORA, TaskOrName, absolute_if_folder
@@ -37,24 +38,24 @@ class SampleConfig(FiniteSchema):
     """A known name or a whole specification."""
     data: DataConfig = DataConfig()
     """Where the rows of the known tasks are. `max_train_rows` limits the rows that are classified."""
-    rows: int = Field(default=10_000, ge=1)
+    rows: int = Field(default=10_000, ge=1, le=MAX_ROWS)
     """Rows of the sample. It has fewer where topics run short."""
     topics: dict[str, Topic] = Field(min_length=2)
     """Topic -> share of the sample, or share and description."""
     method: Literal["zero_shot", "embeddings"]
     """`zero_shot`: an NLI model says which topic a row entails (Yin et al. 2019). `embeddings`: the topic whose
     embedding is nearest to the row's."""
-    model: str = "facebook/bart-large-mnli"
+    model: Name = "facebook/bart-large-mnli"
     """NLI model of `zero_shot`: a local folder or a name on the Hugging Face Hub."""
     hypothesis: str = "This example is {}."
     """Of `zero_shot`, `{}` standing for the topic; this one is the transformers pipeline's own."""
-    batch_size: int = Field(default=64, ge=1)
+    batch_size: int = Field(default=64, ge=1, le=MAX_STEPS)
     """Row-topic pairs that `zero_shot` classifies at once."""
-    encoder: str = "minilm"
+    encoder: Name = "minilm"
     """Encoder of `embeddings`, named like a trial's."""
     pooling: Literal["auto", "cls", "mean", "pooler"] = "auto"
     """Of `embeddings`: how token states become an embedding."""
-    temperature: float = Field(default=0.05, gt=0)
+    temperature: float = Field(default=0.05, gt=0, le=MAX_NUMBER)
     """Of `embeddings`: confidences are the softmax of cosine similarities divided by it."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Draws the rows that `data.max_train_rows` keeps, and the weights of the encoder `tiny`."""

@@ -2,11 +2,18 @@
 
 import math
 from collections.abc import Collection
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from mtbert_ray.config.adapter import AdapterConfig
+from mtbert_ray.config.bounds import (
+    MAX_FACTOR,
+    MAX_HIDDEN_LAYERS,
+    MAX_NUMBER,
+    MAX_STEPS,
+    Name,
+)
 from mtbert_ray.config.data import DataConfig
 from mtbert_ray.config.profile import ProfileConfig
 from mtbert_ray.config.resources import ResourceConfig
@@ -15,19 +22,21 @@ from mtbert_ray.metrics import RESERVED_NAMES
 from mtbert_ray.schema import FiniteSchema
 from mtbert_ray.tasks import QUORA, SST, STS, TaskKind, TaskOrName, absolute, absolute_if_folder
 
+HiddenLayers = Annotated[int, Field(le=MAX_HIDDEN_LAYERS)]
+
 
 class TrialConfig(FiniteSchema):
     """One setting, complete: the same configuration and seed give the same run."""
 
     experiment: str | None = None
     """What the report calls this setting: the name of one of a search space's `experiments`."""
-    encoder: str = "minilm"
+    encoder: Name = "minilm"
     """`minilm` (packaged), `tiny` (random, for tests), a local folder, or a name on the Hugging Face Hub."""
     pooling: Literal["auto", "cls", "mean", "pooler"] = "auto"
     """How token states become a sentence embedding. `auto`: as the encoder was made (minilm mean, BERT pooler)."""
     pair_encoding: Literal["separate", "joint"] = "joint"
     """The paper's v1 (each sentence embedded alone) or v2 (the pair joined by [SEP], embedded once)."""
-    hidden_layers: int | dict[str, int] = 1
+    hidden_layers: HiddenLayers | dict[str, HiddenLayers] = 1
     """(Linear, ReLU, Dropout) blocks of each head: one number for all tasks, or one a task."""
     dropout: float = Field(default=0.3, ge=0, lt=1)
     """Dropout of the heads."""
@@ -37,7 +46,7 @@ class TrialConfig(FiniteSchema):
     """The paper's full-model and last-linear-layer: whether gradients reach the encoder."""
     adapter: AdapterConfig = AdapterConfig()
     smart: SmartConfig = SmartConfig()
-    init_from: str | None = None
+    init_from: Name | None = None
     """Checkpoint folder of an earlier run to start from: its encoder, its adapters merged, and the heads of the tasks
     that both have. None starts from the encoder's own weights and fresh heads."""
 
@@ -47,26 +56,26 @@ class TrialConfig(FiniteSchema):
     task_order: Literal["sequential", "proportional"] = "proportional"
     """Each epoch one task after another (the paper), or batches mixed at random in proportion to the tasks' sizes."""
 
-    batch_size: int = Field(default=16, ge=1)
+    batch_size: int = Field(default=16, ge=1, le=MAX_STEPS)
     """Global: the workers split it, so a result does not depend on their number."""
-    accumulation_steps: int = Field(default=1, ge=1)
+    accumulation_steps: int = Field(default=1, ge=1, le=MAX_STEPS)
     """Parts of a batch that go through the model one after another before a step: less memory and, but for the draw of
     the dropout masks, the same result."""
-    learning_rate: float = Field(default=1e-5, gt=0)
+    learning_rate: float = Field(default=1e-5, gt=0, le=MAX_NUMBER)
     """At its highest, after warm-up."""
     learning_rate_scaling: Literal["none", "linear", "sqrt"] = "none"
     """Multiplies `learning_rate` by batch_size / base_batch_size (Goyal et al. 2017) or by its square root; give it
     some warm-up. `none` takes the rate as it is."""
-    base_batch_size: int = Field(default=16, ge=1)
+    base_batch_size: int = Field(default=16, ge=1, le=MAX_STEPS)
     """The batch size that `learning_rate` was found with, for `learning_rate_scaling`."""
-    weight_decay: float = Field(default=0.01, ge=0)
-    max_grad_norm: float | None = Field(default=1.0, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0, le=MAX_FACTOR)
+    max_grad_norm: float | None = Field(default=1.0, gt=0, le=MAX_NUMBER)
     """Gradients are clipped to this global L2 norm; none does not clip."""
     schedule: Literal["linear", "constant"] = "linear"
     """Learning rate after warm-up: linear decay to zero, or constant."""
     warmup_fraction: float = Field(default=0.1, ge=0, lt=1)
     """Share of all steps over which the learning rate rises from zero."""
-    epochs: int = Field(default=10, ge=1)
+    epochs: int = Field(default=10, ge=1, le=MAX_STEPS)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """`bf16`: autocast. `auto`: bf16 on a GPU that has it, else fp32."""
     seed: int = Field(default=0, ge=0, lt=2**32)

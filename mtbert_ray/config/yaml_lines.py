@@ -15,13 +15,16 @@ from ruamel.yaml.error import ReusedAnchorWarning, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from mtbert_ray.config.places import KeyPath, Problems
-from mtbert_ray.config.yaml_syntax import syntax_mistake
+from mtbert_ray.config.yaml_syntax import cut, syntax_mistake
 from mtbert_ray.errors import ConfigError, did_you_mean
+from mtbert_ray.keys import key_text
 
 MAX_FILE_BYTES = 1 << 20
 """Of a configuration. What is larger is a data file by mistake, and would take minutes to be parsed."""
 MAX_VALUES = 100_000
 """Keys and values of a configuration with all aliases (*) written out: a few lines of them can stand for billions."""
+MAX_DIGITS = 1000
+"""Of a number. Python refuses to show one of thousands."""
 MAX_DEPTH = 100
 """Of lists and mappings inside each other."""
 
@@ -43,7 +46,7 @@ def read_yaml_mapping(path: Path, *, needed: str = "") -> tuple[dict[str, Any], 
         raise ConfigError([f"{path}: is empty{f'; {needed}' if needed else ''}"])
     if not isinstance(content, dict):
         raise ConfigError([f"{path}:1: must be a mapping of keys to values, got {_yaml_type(content)}"])
-    return {str(key): value for key, value in content.items()}, problems
+    return {key_text(key): value for key, value in content.items()}, problems
 
 
 def read_value(text: str, option: str) -> Any:  # noqa: ANN401  # Any value of YAML.
@@ -79,7 +82,7 @@ def _parsed(text: str, where: str, problems: Problems, *, is_option: bool = Fals
     except Exception as error:  # The parser raises anything for what looks like a number or a date.
         node = next((node for node in _scalars(root) if not _can_be_read(node)), root)
         line = "" if is_option or node is None else f":{node.start_mark.line + 1}"
-        got = f"{node.value!r} looks like" if isinstance(node, ScalarNode) else "a value looks like"
+        got = f"'{cut(node.value)}' looks like" if isinstance(node, ScalarNode) else "a value looks like"
         raise ConfigError([f"{where}{line}: {got} a date or a number and is none; put it into quotes"]) from error
 
 
@@ -97,6 +100,19 @@ def _scalars(node: Node | None) -> Iterator[ScalarNode]:
 
 def _parts(node: Node) -> Sequence[Node]:
     return node.value if isinstance(node, SequenceNode) else (node,)
+
+
+def _is_number(node: ScalarNode) -> bool:
+    return str(node.tag).rpartition(":")[2] in ("int", "float")
+
+
+def _key_of(node: Node) -> str:
+    """Return a key as `key_text` has it once it is read."""
+    if isinstance(node, SequenceNode):
+        return f"[{', '.join(map(_key_of, node.value))}]"
+    if isinstance(node, ScalarNode) and not str(node.tag).endswith(":str") and _can_be_read(node):
+        return key_text(_yaml().constructor.construct_object(node))
+    return str(node.value)
 
 
 def _can_be_read(node: ScalarNode) -> bool:
@@ -165,6 +181,8 @@ class _LineReader:
             self._refuse(node, f"it has more than {MAX_VALUES} values, its aliases (*) written out")
         if len(above) > MAX_DEPTH:
             self._refuse(node, f"lists and mappings stand inside each other more than {MAX_DEPTH} deep")
+        if isinstance(node, ScalarNode) and len(node.value) > MAX_DIGITS and _is_number(node):
+            self._refuse(node, f"a number of more than {MAX_DIGITS} digits; if it is a text, put it into quotes")
         if isinstance(node, MappingNode):
             self._read_mapping(node, path, above)
         elif isinstance(node, SequenceNode):
@@ -185,7 +203,7 @@ class _LineReader:
                 continue
             if not isinstance(key_node, ScalarNode):
                 self.read(key_node, (*path, "?"), (*above, node))
-            key, line = str(key_node.value), key_node.start_mark.line + 1
+            key, line = _key_of(key_node), key_node.start_mark.line + 1
             below = (*path, key)
             if key in first_lines:
                 self._add_duplicate(".".join(below), line, first_lines[key])

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ruamel.yaml.error import MarkedYAMLError, StringMark
 from ruamel.yaml.reader import ReaderError
 
+_NO_FIT = "the line's indentation fits none of those above; keys that belong together begin in the same column"
 _MAX_QUOTED = 80
 """Characters of a line that a message shows."""
 
@@ -60,9 +61,13 @@ def syntax_mistake(text: str, error: Exception) -> SyntaxMistake:
     line, column, message = _said(lines, text, error)
     line = max(0, min(line, len(lines) - 1))
     quoted = lines[line].strip() if lines else ""
-    quoted = quoted if len(quoted) <= _MAX_QUOTED else f"{quoted[:_MAX_QUOTED]}..."
-    shown = "".join(char if char.isprintable() else " " if char == "\t" else "?" for char in quoted)
+    shown = "".join(char if char.isprintable() else " " if char == "\t" else "?" for char in cut(quoted))
     return SyntaxMistake(line=line + 1, column=column + 1, message=message, quoted=f"`{shown}`" if shown else "")
+
+
+def cut(text: str) -> str:
+    """Return the beginning of a text that is too long for a message."""
+    return text if len(text) <= _MAX_QUOTED else f"{text[:_MAX_QUOTED]}..."
 
 
 def _said(lines: list[str], text: str, error: Exception) -> _Said:
@@ -156,11 +161,7 @@ def _block_end(spot: _Spot) -> _Said:
     in_list = spot.context is not None and spot.lines[spot.context[0]].lstrip().startswith("-")
     if in_list and "'?'" in spot.problem:
         return spot.line, spot.column, "a key stands where the next item of the list ('- ') is due"
-    return (
-        spot.line,
-        spot.column,
-        "the line's indentation fits none of those above; keys that belong together begin in the same column",
-    )
+    return spot.line, spot.column, _NO_FIT
 
 
 def _open_quote(spot: _Spot) -> tuple[int, int] | None:
@@ -210,6 +211,18 @@ def _no_value(spot: _Spot) -> _Said:
     return spot.line, spot.column, "a value is missing at the end"
 
 
+def _second_document(spot: _Spot) -> _Said:
+    """More than one document, or a line that is read as the beginning of one."""
+    if spot.text.startswith("---"):
+        return spot.line, spot.column, "a second document begins here; a file has one, so take out '---'"
+    above = spot.lines[: spot.line + 1]
+    if directives := [number for number, line in enumerate(above) if line.startswith("%")]:
+        return directives[0], 0, "a line that begins with '%' is a directive to YAML's parser; take it out"
+    if ends := [number for number, line in enumerate(above) if line.startswith("...")]:
+        return ends[-1], 0, "'...' ends the document, and nothing may follow; take it out"
+    return spot.line, spot.column, _NO_FIT
+
+
 def _needs_quotes(spot: _Spot) -> _Said:
     line, column = spot.context or (spot.line, spot.column)
     char = spot.lines[line][column : column + 1] if line < len(spot.lines) else ""
@@ -239,11 +252,8 @@ _SAYINGS: tuple[tuple[str, Callable[[_Spot], _Said]], ...] = (
     ("more than", lambda spot: (spot.line, spot.column, spot.problem)),
     ("contains itself", _saying("an alias (*) stands inside what it is an alias of")),
     ("constructor for the tag|expected .* tag|tag handle|scanning a tag", _tag),
-    ("another document", _saying("a second document begins here; a file has one, so take out '---'")),
-    (
-        "expected '<document start>'",
-        _saying("nothing may follow the end of the document, or stand in front of it with '%'"),
-    ),
+    ("another document", _second_document),
+    ("expected '<document start>'", _second_document),
     (
         "sequence entries are not allowed",
         _saying("a list's items ('- ') begin on the line below the key; on the key's own line write [a, b]"),

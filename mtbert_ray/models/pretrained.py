@@ -31,10 +31,12 @@ from transformers import (
     PreTrainedModel,
     __version__,
 )
+from transformers.activations import ACT2FN
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 from transformers.utils import logging as transformers_logging
 
 from mtbert_ray.errors import EncoderError, did_you_mean
+from mtbert_ray.models.pretrained_checks import check_finite, check_holds_keys, check_known_word, check_shapes
 
 TINY = "tiny"
 PACKAGED = "minilm"
@@ -99,6 +101,7 @@ def read_config(name: str) -> PretrainedConfig:
     Raises:
         EncoderError: there is none of that name, or it is not BERT-like.
     """
+    check_holds_keys(name, source_of(name), "config.json")
     try:
         content, _ = PretrainedConfig.get_config_dict(source_of(name))
         _check_model_type(name, content)
@@ -140,7 +143,7 @@ def read_model(name: str, config: PretrainedConfig, **arguments: bool) -> tuple[
     Attention is PyTorch's scaled dot product wherever the architecture has it (transformers' own choice).
 
     Raises:
-        EncoderError: the weights are missing, damaged, or do not fit the configuration.
+        EncoderError: the weights are missing, damaged, not finite, or do not fit the configuration.
     """
     try:
         with _quiet():
@@ -149,11 +152,15 @@ def read_model(name: str, config: PretrainedConfig, **arguments: bool) -> tuple[
                 config=config,
                 dtype=torch.float32,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # Or it would refer to a table that is not shown; they are checked below.
                 trust_remote_code=False,
                 **arguments,
             )
     except LOAD_ERRORS as error:
+        check_known_word(name, config, error, ACT2FN)
         raise not_loaded(name, error) from error
+    check_shapes(name, report["mismatched_keys"])
+    check_finite(name, model)
     return model, sorted(report["missing_keys"])
 
 

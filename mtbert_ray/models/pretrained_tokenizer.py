@@ -4,6 +4,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from mtbert_ray.errors import EncoderError
 from mtbert_ray.models.pretrained import LOAD_ERRORS, not_loaded, read_config, source_of
+from mtbert_ray.models.pretrained_checks import check_holds_keys
 
 
 def read_tokenizer(name: str) -> PreTrainedTokenizerFast:
@@ -13,6 +14,7 @@ def read_tokenizer(name: str) -> PreTrainedTokenizerFast:
         EncoderError: there is none, it is not a fast one, has no padding token, or is another model's.
     """
     config = read_config(name)
+    check_holds_keys(name, source_of(name), "tokenizer_config.json", "tokenizer.json")
     try:
         tokenizer = AutoTokenizer.from_pretrained(source_of(name), trust_remote_code=False)
     except LOAD_ERRORS as error:

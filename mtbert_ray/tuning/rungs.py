@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from mtbert_ray.config.bounds import MAX_FACTOR, MAX_STEPS
 from mtbert_ray.pareto.priority import Order, dominates, priorities
 from mtbert_ray.schema import Schema
 from mtbert_ray.tuning.decision import MAX_DOMINATING, Decision, Reason
@@ -28,10 +29,10 @@ _DEFAULT_GRACE = 1 / 17
 class HalvingConfig(Schema):
     """How trials are stopped; the defaults are what `benchmarks/scheduling.py` found best, see docs/scheduling.md."""
 
-    grace: Annotated[int, Field(ge=1)] | None = None
+    grace: Annotated[int, Field(ge=1, le=MAX_STEPS)] | None = None
     """The first rung: no trial stops before it. If not given, a seventeenth of a full run and at least 1: earlier
     results mislead."""
-    eta: Annotated[float, Field(gt=1)] = 3.0
+    eta: Annotated[float, Field(gt=1, le=MAX_FACTOR)] = 3.0
     """The next rung is this many times as far."""
     keep: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """The quantile of the rung's priorities up to which a trial goes on; ASHA's is 1 / eta."""
@@ -39,11 +40,11 @@ class HalvingConfig(Schema):
     """How results with several objectives are ordered; with one it makes no difference."""
     spare_front: bool = True
     """Never stop a trial that nobody at the rung dominates. `rank` does not either way."""
-    min_results: Annotated[int, Field(ge=1)] = 1
+    min_results: Annotated[int, Field(ge=1, le=MAX_STEPS)] = 1
     """Results a rung must have had before one that reaches it can be stopped."""
     share_to_end: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of the trials that are never stopped for their losses, drawn by trial; with 1 nothing is."""
-    brackets: Annotated[int, Field(ge=1)] = 1
+    brackets: Annotated[int, Field(ge=1, le=MAX_STEPS)] = 1
     """Each trial is in one of so many brackets, drawn by trial; bracket 0 can stop it at every rung, bracket 1 from the
     second on, and so on. All compare with all."""
     seed: int = 0

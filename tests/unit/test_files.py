@@ -33,8 +33,13 @@ def test_a_folder_is_made_with_those_above_it_or_refused_by_what_was_given(tmp_p
         make_folder(tmp_path / "a" / "b", "--out a/b")
     assert (tmp_path / "a" / "b").is_dir()
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(UserError, match=r"^--out mine: no folder can be made there: "):
+    with pytest.raises(UserError) as caught:
         make_folder(tmp_path / "file" / "below", "--out mine")
+    assert str(caught.value) == f"--out mine: no folder can be made there: {tmp_path / 'file'} is a file"
+    with pytest.raises(UserError, match=r"^--out mine: is a file; give a folder$"):
+        make_folder(tmp_path / "file", "--out mine")
+    with pytest.raises(UserError, match=r"^--out mine: no folder can be made there: File name too long$"):
+        make_folder(tmp_path / ("x" * 300), "--out mine")
 
 
 def test_others_may_read_a_file_that_a_library_wrote_for_its_owner_alone(tmp_path):

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.config.places import KeyPath, Problems
-from mtbert_ray.errors import did_you_mean
+from mtbert_ray.keys import key_text
 from mtbert_ray.mistakes import mistakes_in, shown_briefly
 from mtbert_ray.schema import Schema
 from mtbert_ray.tasks import TaskSpec
@@ -29,8 +29,7 @@ def check_plain_keys(content: Mapping[str, YamlValue], model: type[Schema], prob
     """Check that every top-level key is known, that none is missing, and the type of the plain ones."""
     for key, value in content.items():
         if key not in model.model_fields:
-            near = did_you_mean(key, model.model_fields)
-            problems.add((key,), f"unknown key '{key}'{near} ({', '.join(model.model_fields)})")
+            problems.add((key,), unknown_key(model, key))
         elif key not in OPEN_KEYS:
             add_problems(model, key, value, (key,), problems)
     for key, meaning in _NEEDED.items():
@@ -52,7 +51,7 @@ def check_section(raw: YamlValue, model: type[Schema], path: KeyPath, problems: 
     right = True
     for key, value in raw.items():
         if key not in model.model_fields:
-            problems.add((*path, str(key)), unknown_key(model, str(key), f"{name}."))
+            problems.add((*path, key_text(key)), unknown_key(model, key_text(key), f"{name}."))
             right = False
         elif add_problems(model, key, value, (*path, key), problems):
             right = False

@@ -1,5 +1,6 @@
 """Checks `learn_from`, the folders of earlier sweeps: that there is a readable journal in each."""
 
+import os
 from pathlib import Path
 
 from mtbert_ray.config.places import Problems
@@ -24,11 +25,19 @@ def check_learn_from(raw: YamlValue, problems: Problems) -> tuple[str, ...]:
         if not isinstance(name, str):
             problems.add(path, f"{place} has {shown_briefly(name)}; must be a text, the folder of an earlier sweep")
             continue
+        if not name.strip() or "\0" in name:
+            problems.add(path, f"{place} has {shown_briefly(name)}; must be the folder of an earlier sweep")
+            continue
         folder = absolute(name)
         if folder in folders:
             problems.add(path, f"{place} is the same folder as learn_from.{folders[folder]}; keep one of the two")
             continue
         folders[folder] = index
+        if not os.path.isdir(folder):  # noqa: PTH112  # Path.is_dir raises for a name that is too long.
+            is_file = os.path.isfile(folder)  # noqa: PTH113
+            what = "is a file; give a folder" if is_file else "no such folder. Give the folder of a sweep (its --out)"
+            problems.add(path, f"{place}: {folder}: {what}")
+            continue
         try:
             read_journal(Path(folder))
         except JournalError as error:

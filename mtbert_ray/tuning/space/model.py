@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from mtbert_ray.config import ProbeConfig, ResourceConfig, TrialConfig, nest
+from mtbert_ray.config.bounds import MAX_PROCESSES, MAX_STEPS
 from mtbert_ray.errors import ConfigError
 from mtbert_ray.mistakes import problems_of
 from mtbert_ray.names import PlainName
@@ -26,6 +27,8 @@ from mtbert_ray.tuning.space.experiments import EXPERIMENT, chosen_names
 from mtbert_ray.tuning.space.parameters import Choice, FloatRange, IntRange, Parameter, Suggest
 from mtbert_ray.tuning.space.random_suggest import RandomSuggest
 
+MAX_MINUTES = 1e8
+"""Of a sweep: 190 years."""
 _MAX_EXAMPLES = 1000
 _NUM_DRAWN_EXAMPLES = 200
 
@@ -33,7 +36,7 @@ _NUM_DRAWN_EXAMPLES = 200
 class SweepResources(ResourceConfig):
     """What one trial holds while it runs, and how many run at once."""
 
-    concurrent_trials: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    concurrent_trials: Annotated[int, Field(ge=1, le=MAX_PROCESSES)] | Literal["auto"] = "auto"
     """`auto`: as many as the cluster has room for."""
 
 
@@ -69,9 +72,9 @@ class SearchSpace(Schema):
     """Settings to try first: dotted searched key -> value; keys that are left out are drawn."""
     learn_from: tuple[str, ...] = ()
     """Folders of earlier sweeps whose trials the algorithm learns from before it suggests anything."""
-    trials: int | None = Field(default=None, ge=1)
+    trials: int | None = Field(default=None, ge=1, le=MAX_STEPS)
     """How many settings to try; none for a time budget alone, or for the whole grid."""
-    time_budget_minutes: float | None = Field(default=None, gt=0)
+    time_budget_minutes: float | None = Field(default=None, gt=0, le=MAX_MINUTES)
     """The sweep ends after this; trials that still run are stopped, and count as such."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """The searcher's, and every trial's unless `seed` is fixed or searched."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from mtbert_ray.config.places import Problems
 from mtbert_ray.errors import did_you_mean
+from mtbert_ray.keys import key_text
 from mtbert_ray.metrics import Metric, completed_with, known_metrics, metric_of_task
 from mtbert_ray.mistakes import shown, shown_briefly
 from mtbert_ray.objective import Objective
@@ -35,11 +36,12 @@ def check_objectives(
     metrics = known_metrics(tasks)
     objectives = {}
     for name, entry in raw.items():
-        path = ("objectives", str(name))
+        path = ("objectives", key_text(name))
         if name not in metrics:
             if not tasks_are_right:
                 continue
-            problems.add(path, f"objectives has the unknown metric '{name}'{_nearest(str(name), tasks)}")
+            text = f"objectives has the unknown metric '{key_text(name)}'{_nearest(key_text(name), tasks)}"
+            problems.add(path, text)
             continue
         entry = _in_right_direction(name, entry, metrics[name], problems)
         objective = check_section(entry, Objective, path, problems)
@@ -56,7 +58,7 @@ def completed_tasks(raw: YamlValue, tasks: Iterable[TaskSpec]) -> tuple[TaskSpec
     """Return the tasks, each scored by the metrics that the objectives name as well, as `topic.f1_macro`."""
     completed = tuple(tasks)
     for name in raw if isinstance(raw, dict) else ():
-        found = metric_of_task(str(name), completed)
+        found = metric_of_task(key_text(name), completed)
         if found is not None:
             task, metric = found
             completed = tuple(completed_with(other, metric) if other is task else other for other in completed)
@@ -96,7 +98,7 @@ def _nearest(name: str, tasks: tuple[TaskSpec, ...]) -> str:
 
 
 def _in_right_direction(name: str, entry: YamlValue, metric: Metric, problems: Problems) -> YamlValue:
-    """Return the entry, a direction that contradicts what is known of the metric put right and told of."""
+    """Return the entry, with the right direction where its own contradicts the metric, which is a mistake."""
     given = entry.get("direction") if isinstance(entry, dict) else None
     if not _contradicts(given, metric):
         return entry

@@ -10,6 +10,7 @@ from mtbert_ray.config import TrialConfig
 from mtbert_ray.config.places import KeyPath, Problems
 from mtbert_ray.config.yaml_lines import read_value
 from mtbert_ray.errors import ConfigError, did_you_mean
+from mtbert_ray.keys import key_text
 from mtbert_ray.mistakes import shown_briefly
 from mtbert_ray.objective import Objective
 from mtbert_ray.tuning.space.fields import field_of, is_section, leaf_keys
@@ -35,7 +36,7 @@ def flatten_sections(content: dict[str, YamlValue], problems: Problems) -> None:
         experiments = {}
     # One without keys is what is fixed alone.
     content["experiments"] = {
-        str(name): _flat({} if section is None else section, ("experiments", str(name)), problems)
+        key_text(name): _flat({} if section is None else section, ("experiments", key_text(name)), problems)
         for name, section in experiments.items()
     }
 
@@ -80,6 +81,8 @@ def apply_overrides(
             flatten_sections(content, problems)
         elif head == "objectives" and rest:
             _set_below(content, _path_in_objectives(rest, content), value, option, problems)
+        elif key == "search" and value == {} and not content.get("experiments"):
+            problems.add_option(option, "search is empty; it needs at least one parameter")
         elif head in top_keys:
             _set_below(content, tuple(key.split(".")), value, option, problems)
             flatten_sections(content, problems)
@@ -118,7 +121,7 @@ def _path_in_objectives(dotted: str, content: dict[str, YamlValue]) -> KeyPath:
     names = [name for name in (known if isinstance(known, dict) else {}) if f"{dotted}.".startswith(f"{name}.")]
     name, _, key = dotted.rpartition(".")
     if names:
-        name = max(map(str, names), key=len)
+        name = max(map(key_text, names), key=len)
         key = dotted[len(name) + 1 :]
     elif key not in Objective.model_fields:
         name, key = dotted, ""
@@ -151,9 +154,9 @@ def _leaves(
     section: dict[YamlValue, YamlValue], prefix: str, path: KeyPath
 ) -> Iterator[tuple[str, KeyPath, YamlValue]]:
     """Yield dotted key, path in the file and value of everything that is no group of keys itself."""
-    for name, value in section.items():
+    for name, value in ((key_text(name), value) for name, value in section.items()):
         key = f"{prefix}{name}"
         if isinstance(value, dict) and is_section(TrialConfig, key):
-            yield from _leaves(value, f"{key}.", (*path, str(name)))
+            yield from _leaves(value, f"{key}.", (*path, name))
         else:
-            yield key, (*path, str(name)), value
+            yield key, (*path, name), value

@@ -1,5 +1,7 @@
 """Reads the `search` section: raw YAML of each key -> a `Parameter`, its conditions held against the other keys."""
 
+import math
+import sys
 from collections.abc import Mapping
 
 from pydantic import TypeAdapter
@@ -7,6 +9,7 @@ from pydantic import TypeAdapter
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.config.places import Problems
 from mtbert_ray.errors import did_you_mean
+from mtbert_ray.keys import key_text
 from mtbert_ray.mistakes import shown, shown_briefly
 from mtbert_ray.tuning.space.fields import add_problems, field_of, is_section, normalised, problem_with, unknown_key
 from mtbert_ray.tuning.space.parameters import PARAMETER_KINDS, Choice, FloatRange, IntRange, Parameter, YamlValue
@@ -58,7 +61,7 @@ def _kind(key: str, entry: Mapping[str, YamlValue], problems: Problems) -> str |
     path, name = ("search", key), f"search.{key}"
     kinds = [kind for kind in entry if kind in PARAMETER_KINDS]
     options = ("when", "log", "step") if kinds == ["int"] else ("when",)
-    wrong = [str(word) for word in entry if word not in PARAMETER_KINDS and word not in options]
+    wrong = [key_text(word) for word in entry if word not in PARAMETER_KINDS and word not in options]
     for word in wrong:
         if word in ("log", "step") and kinds:
             problems.add((*path, word), f"{name}.{word} goes with int only")
@@ -103,6 +106,9 @@ def _read_range(
         wanted = "whole numbers" if kind == "int" else "numbers"
         problems.add(path, f"{name}.{kind} has {shown_briefly(bounds)}; must be two {wanted}, [lowest, highest]")
         return None
+    if infinite := [bound for bound in bounds if not abs(bound) < math.inf]:
+        problems.add(path, f"{name}.{kind} has {shown(infinite[0])}; must be a finite number")
+        return None
     log, step = entry.get("log", False), entry.get("step", 1)
     wrong = [
         *_wrong_bounds(key, kind, bounds[0], bounds[1], log=log),
@@ -129,7 +135,8 @@ def _wrong_bounds(key: str, kind: str, low: YamlValue, high: YamlValue, *, log: 
     if kind != "int" and problem_with(TrialConfig, key, 1) is None and problem_with(TrialConfig, key, 1.5) is not None:
         return [*wrong, f"draws fractions, but {key} is a whole number; use {{int: {shown([int(low), int(high)])}}}"]
     for bound in (low, high):
-        text = problem_with(TrialConfig, key, bound if kind == "int" else float(bound))
+        is_whole = kind == "int" or abs(bound) > sys.float_info.max
+        text = problem_with(TrialConfig, key, bound if is_whole else float(bound))
         if text is not None:
             wrong.append(text)
     return wrong
@@ -156,7 +163,8 @@ def _read_when(key: str, raw: YamlValue, problems: Problems) -> dict[str, tuple[
         return {}
     when = {}
     for other, values in raw.items():
-        when[str(other)] = tuple(values) if isinstance(values, list) else (values,)
+        other = key_text(other)
+        when[other] = tuple(values) if isinstance(values, list) else (values,)
         if values == []:
-            problems.add((*path, str(other)), f"{name}.{other} is empty; list the values with which {key} applies")
+            problems.add((*path, other), f"{name}.{other} is empty; list the values with which {key} applies")
     return when

@@ -94,8 +94,22 @@ def mistake(read, text: str | bytes) -> str:
             "F:1:5: a mapping or a list stands where a key is due; text with brackets needs quotes, in `a: {{ x }}`",
         ),
         ("a: 1\n---\nb: 2\n", "F:2:1: a second document begins here; a file has one, so take out '---', in `---`"),
+        ("  a: 0\n b: 1\n", f"F:2:2: {NO_FIT}, in `b: 1`"),
+        ("a: 1\n...\nfoo\n", "F:2:1: '...' ends the document, and nothing may follow; take it out, in `...`"),
+        (
+            "%FOO\na: 1\n",
+            "F:1:1: a line that begins with '%' is a directive to YAML's parser; take it out, in `%FOO`",
+        ),
         ("a: 1\nb: \x07\n", "F:2:4: an invisible control character stands here; take it out, in `b: ?`"),
         ("a: 1\nb: 2020-13-45\n", "F:2: '2020-13-45' looks like a date or a number and is none; put it into quotes"),
+        (
+            f"a: {'9' * 5000}\n",
+            f"F:1:4: a number of more than 1000 digits; if it is a text, put it into quotes, in `a: {'9' * 77}...`",
+        ),
+        (
+            f"a: 0x{'f' * 5000}\n",
+            f"F:1:4: a number of more than 1000 digits; if it is a text, put it into quotes, in `a: 0x{'f' * 75}...`",
+        ),
         ("a: 1\nb: 2\na: 3\n", "F:3: duplicate key 'a'; it stands on line 1 already"),
         ("t:\n  - {a: 1}\n  - {b: 1, b: 2}\n", "F:3: duplicate key 't.1.b'; it stands on line 3 already"),
         ("", "F: is empty"),

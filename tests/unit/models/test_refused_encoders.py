@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 from tiny_encoders import FAMILIES, save_tiny_encoder
 from transformers import (
     BertConfig,
@@ -94,13 +95,51 @@ def test_a_type_of_the_future(bert):
         ({"model_type": None}, "model_type"),
         ({"hidden_size": "wide"}, "hidden_size"),
         ({"num_attention_heads": 5}, "attention heads"),
-        ({"hidden_act": "swoosh"}, "KeyError: 'swoosh'"),
     ],
 )
 def test_a_configuration_that_makes_no_sense(bert, settings, what):
     change(bert / "config.json", **settings)
     message = refusal(load_encoder, bert)
     assert what in message and "the folder cannot be loaded as an encoder" in message
+
+
+@pytest.mark.parametrize(
+    ("settings", "weight"),
+    [
+        ({"hidden_size": 64}, "embeddings.LayerNorm.bias has the shape (32,), expected (64,); "),
+        ({"type_vocab_size": 5}, "embeddings.token_type_embeddings.weight has the shape (2, 32), expected (5, 32))"),
+        (
+            {"max_position_embeddings": 99},
+            "embeddings.position_embeddings.weight has the shape (128, 32), expected (99",
+        ),
+    ],
+)
+def test_weights_that_do_not_fit_the_configuration(bert, settings, weight):
+    change(bert / "config.json", **settings)
+    assert f"its weights do not fit its config.json ({weight}" in refusal(load_encoder, bert)
+
+
+def test_an_activation_that_is_none(bert):
+    change(bert / "config.json", hidden_act="gelo")
+    message = refusal(load_encoder, bert)
+    assert "its config.json has hidden_act 'gelo', which transformers does not know; did you mean 'gelu'?" in message
+
+
+@pytest.mark.parametrize(("content", "got"), [("[]", "a list"), ('"x"', "a single value")])
+@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json", "tokenizer.json"])
+def test_files_that_hold_no_keys(bert, name, content, got):
+    (bert / name).write_text(content)
+    message = refusal(load_encoder if name == "config.json" else load_tokenizer, bert)
+    assert f"{bert / name} holds {got}; it must hold keys and values" in message
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite(bert, value):
+    weights = load_file(bert / "model.safetensors")
+    name = next(name for name in weights if "layer.0" in name)
+    weights[name][0] = value
+    save_file(weights, bert / "model.safetensors", metadata={"format": "pt"})
+    assert f"its weights are not finite: {name} hold" in refusal(load_encoder, bert)
 
 
 def test_a_model_that_needs_more_than_tokens(tmp_path):

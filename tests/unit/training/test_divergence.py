@@ -54,7 +54,7 @@ def diverges(config: TrialConfig, folder: Path) -> str:
         {"finetune": "heads_only", "hidden_layers": 2},
         {"adapter.kind": "lora"},
         {"accumulation_steps": 3},
-        {"max_grad_norm": None, "schedule": "constant", "learning_rate": 1e300},
+        {"max_grad_norm": None, "schedule": "constant", "learning_rate": 1e38},
         {"precision": "bf16"},
         {"smart.tasks": ["sst"], "smart.steps": 1},
         {"learning_rate": 1e30},

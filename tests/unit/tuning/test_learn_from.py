@@ -304,13 +304,17 @@ class TestMistakes:
         sweep = self.sweep(tmp_path / "sweep")
         damaged = self.sweep(tmp_path / "damaged")
         (damaged / "journal.jsonl").write_text("no journal\nat all\n")
-        found = self.mistakes(tmp_path, f"[{tmp_path / 'nowhere'}, {damaged}, {sweep}, {sweep}/, 5]")
-        assert found[0].startswith(f"learn_from.0: {tmp_path / 'nowhere' / 'journal.jsonl'}: cannot be read")
+        file = sweep / "journal.jsonl"
+        listed = f"[{tmp_path / 'nowhere'}, {damaged}, {sweep}, {sweep}/, 5, {file}, '']"
+        found = self.mistakes(tmp_path, listed)
+        assert found[0].startswith(f"learn_from.0: {tmp_path / 'nowhere'}: no such folder")
         assert found[0].endswith("Give the folder of a sweep (its --out)")
         assert found[1].startswith(f"learn_from.1: {damaged / 'journal.jsonl'}, line 1: not an event of a sweep")
         assert found[2:] == [
             "learn_from.3 is the same folder as learn_from.2; keep one of the two",
             "learn_from.4 has 5; must be a text, the folder of an earlier sweep",
+            f"learn_from.5: {file}: is a file; give a folder",
+            "learn_from.6 has ''; must be the folder of an earlier sweep",
         ]
 
     @pytest.mark.parametrize("value", ["reports/first", "{a: b}"])

@@ -45,6 +45,22 @@ def mistakes(text: str | bytes, folder: Path, **options) -> list[str]:
     return [problem.replace(str(path), "F") for problem in caught.value.problems]
 
 
+def test_an_option_that_empties_the_search_is_refused(tmp_path):
+    expected = ["--set search={}: search is empty; it needs at least one parameter"]
+    assert mistakes(RIGHT, tmp_path, overrides=["search={}"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"), [("~", "null"), ("true", "true"), ("1.5", "1.5"), ("? [a, b]\n  ", "[a, b]")]
+)
+@pytest.mark.parametrize("section", ["fixed", "search"])
+def test_a_key_that_is_no_text_is_shown_as_yaml_has_it(tmp_path, section, key, shown):
+    line = RIGHT.splitlines().index(f"{section}:") + 2
+    text = RIGHT.replace(f"{section}:\n", f"{section}:\n  {key}: {{choice: [1]}}\n")
+    [problem] = mistakes(text, tmp_path)
+    assert problem.startswith(f"F:{line}: unknown key '{section}.{shown}'")
+
+
 def test_the_space_that_all_others_spoil_is_right(tmp_path: Path):
     path = tmp_path / "space.yaml"
     path.write_text(RIGHT)
@@ -169,6 +185,16 @@ def replaced(line_number: int, *lines: str) -> str:
             9,
             ["  weight_decay: {uniform: [0, .inf]}"],
             ["F:9: search.weight_decay.uniform has inf; must be a finite number"],
+        ),
+        (
+            9,
+            ["  weight_decay: {loguniform: [.nan, 1]}"],
+            ["F:9: search.weight_decay.loguniform has nan; must be a finite number"],
+        ),
+        (
+            9,
+            [f"  weight_decay: {{loguniform: [0.1, 1{'0' * 400}]}}"],
+            ["F:9: search.weight_decay.loguniform has 1" + "0" * 159 + "...; must be less than or equal to 1000000"],
         ),
         (
             9,
