@@ -129,12 +129,14 @@ def read_records(text: str, form: TextFormat, path: Path) -> Records:
 
 
 def _lines(text: str) -> Iterator[str]:
-    r"""Give the lines of a text with their ends; \r alone ends lines only where the first one ends so."""
+    r"""Give the lines of a text with their ends; \r alone ends lines only where no line ends otherwise."""
     first_end = _LINE_END.search(text)
-    return io.StringIO(text, newline="" if first_end is None or first_end.group() == "\r" else "\n")
+    by_return = first_end is None or (first_end.group() == "\r" and "\n" not in _QUOTED.sub("", text))
+    return io.StringIO(text, newline="" if by_return else "\n")
 
 
 _LINE_END = re.compile(r"\r*\n|\r")
+_QUOTED = re.compile(r'"[^"]*"')
 
 
 class _Reader(Protocol):

@@ -57,13 +57,14 @@ def examples_of(table: RawTable, task: TaskSpec, split: Split, *, every_row: boo
 
     Rows without a label are left out and counted, up to 1% of the rows. A missing or blank sentence is kept as the
     empty string (an encoder reads it as `[CLS] [SEP]`), up to 1% of the rows that remain, so that a real file with a
-    few gaps loads whole while a wrong column does not pass. Rows to predict have no such limits: each is kept.
+    few gaps loads whole while a wrong column does not pass. Rows to predict have no such limits: each is kept, also one
+    whose label is not the task's.
 
     Args:
         table: as read.
         task: whose rows they are; its classes are known.
         split: a test split's labels are not looked at.
-        every_row: keep rows without a label, as for predictions.
+        every_row: keep rows without a label of the task's, as for predictions.
 
     Raises:
         DataError: a column is missing or holds no text, no rows, labels that are not the task's, too many gaps.
@@ -74,10 +75,11 @@ def examples_of(table: RawTable, task: TaskSpec, split: Split, *, every_row: boo
         raise DataError(f"{table.origin}: has no rows below its header; a {split} split needs at least one")
     is_lenient = every_row or split == "test"
     labels: np.ndarray | None = None
-    unlabelled = Gaps()
+    unlabelled = unknown = Gaps()
     if split != "test":
-        labels = labels_of(table, task, frame)
-        unlabelled = _unlabelled(table, frame, np.isnan(labels), limited=not is_lenient)
+        labels, is_unknown = labels_of(table, task, frame, allows_unknown=is_lenient)
+        unlabelled = _unlabelled(table, frame, np.isnan(labels) & ~is_unknown, limited=not is_lenient)
+        unknown = Gaps(count=int(is_unknown.sum()), places=table.places(frame, is_unknown, table.columns.label))
         if not is_lenient:
             labelled = ~np.isnan(labels)
             frame, labels = frame[labelled], labels[labelled]
@@ -93,6 +95,7 @@ def examples_of(table: RawTable, task: TaskSpec, split: Split, *, every_row: boo
         rows_read=RowsRead(
             num_rows=len(table.frame),
             unlabelled=unlabelled,
+            unknown=unknown,
             keeps_unlabelled=is_lenient,
             empty=_gaps(table, frame, is_empty),
             num_blank_lines=table.num_blank_lines,

@@ -1,6 +1,7 @@
 """From what a label column holds to the task's labels: numbers of a regression, classes by their names or numbers."""
 
 from collections.abc import Hashable
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,13 +24,29 @@ UNLABELLED = -1
 _NAMES_SHOWN = 20
 
 
-def labels_of(table: RawTable, task: TaskSpec, frame: pd.DataFrame) -> np.ndarray:
-    """Return the labels of some rows, (N,) float64, NaN where a row has none.
+class Labels(NamedTuple):
+    """The labels of some rows."""
+
+    values: np.ndarray
+    """(N,) float64, NaN where a row has none."""
+    unknown: np.ndarray
+    """(N,) bool: where a row has a label that is not the task's; those have no value either."""
+
+
+def labels_of(table: RawTable, task: TaskSpec, frame: pd.DataFrame, *, allows_unknown: bool = False) -> Labels:
+    """Return the labels of some rows.
 
     Classes are told by name where every label of the column is a name, else by number; numbers may be written 0, 0.0
     or "0". Booleans, and texts that are all true or false in any case, are the classes of these names, or 0 and 1 of
     two classes without names. A row has no label where the column is empty there, or holds -1 and that is no label of
     the task's.
+
+    Args:
+        table: that the rows are of.
+        task: whose labels they are.
+        frame: N rows of the table.
+        allows_unknown: whether labels that are not the task's may occur, as a new class in rows to predict. Not where
+            most are, or where they seem to be counted or written otherwise: the rest would be scored wrongly.
 
     Raises:
         DataError: labels that are not the task's.
@@ -43,8 +60,10 @@ def labels_of(table: RawTable, task: TaskSpec, frame: pd.DataFrame) -> np.ndarra
         valid = (values >= low) & (values <= high)
     wrong = ~valid & ~missing & ~(_numbers(held) == UNLABELLED)
     if wrong.any():
-        raise DataError(_wrong_labels(table, task, frame, wrong))
-    return np.where(valid, values, np.nan)
+        few = allows_unknown and 2 * wrong.sum() <= (~missing).sum()
+        if not few or _hint(frame[table.columns.label], task):
+            raise DataError(_wrong_labels(table, task, frame, wrong))
+    return Labels(np.where(valid, values, np.nan), wrong)
 
 
 def _numbers(held: pd.Series) -> np.ndarray:

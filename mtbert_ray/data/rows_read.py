@@ -20,6 +20,8 @@ class RowsRead:
     """Below the header, those that were left out among them."""
     unlabelled: Gaps = Gaps()
     """Rows without a label."""
+    unknown: Gaps = Gaps()
+    """Rows whose label is not one of the task's; they occur among rows to predict alone."""
     keeps_unlabelled: bool = False
     """Whether these are read all the same, as for predictions; else they are left out."""
     empty: Gaps = Gaps()
@@ -43,6 +45,8 @@ class RowsRead:
                 facts.append(f"{self.unlabelled.count:,} not scored ({without})")
             else:
                 facts.append(f"{self.unlabelled.count:,} left out ({without})")
+        if self.unknown.count:
+            facts.append(f"{self.unknown.count:,} not scored (no label of the task's: {self.unknown.places})")
         if self.empty.count:
             facts.append(f"{self.empty.count:,} with an empty text ({self.empty.places})")
         if self.num_blank_lines:

@@ -36,7 +36,13 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_N
 from transformers.utils import logging as transformers_logging
 
 from mtbert_ray.errors import EncoderError, did_you_mean
-from mtbert_ray.models.pretrained_checks import check_finite, check_holds_keys, check_known_word, check_shapes
+from mtbert_ray.models.pretrained_checks import (
+    check_finite,
+    check_holds_keys,
+    check_known_word,
+    check_layers,
+    check_shapes,
+)
 
 TINY = "tiny"
 PACKAGED = "minilm"
@@ -160,6 +166,8 @@ def read_model(name: str, config: PretrainedConfig, **arguments: bool) -> tuple[
         check_known_word(name, config, error, ACT2FN)
         raise not_loaded(name, error) from error
     check_shapes(name, report["mismatched_keys"])
+    if not report["missing_keys"]:  # Else it is not complete, which the caller says.
+        check_layers(name, report["unexpected_keys"])
     check_finite(name, model)
     return model, sorted(report["missing_keys"])
 

@@ -1,6 +1,7 @@
 """Says what is wrong with the files of a pretrained encoder where transformers' own words say little."""
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from mtbert_ray.errors import EncoderError, did_you_mean
 
 _MAX_NAMED = 3
 """Weights that a message names."""
+_OF_A_LAYER = re.compile(r"\.(layers?|h|block)\.\d+\.")
 
 
 def check_holds_keys(name: str, source: str, *file_names: str) -> None:
@@ -55,6 +57,27 @@ def check_shapes(name: str, mismatched: Iterable[tuple[str, Any, Any]]) -> None:
         more = f"; and {len(found) - _MAX_NAMED} more" if len(found) > _MAX_NAMED else ""
         raise EncoderError(
             f"encoder '{name}': its weights do not fit its config.json ({named}{more}); take both from one model"
+        )
+
+
+def check_layers(name: str, unexpected: Iterable[str]) -> None:
+    """Check that the files hold no layers that the configuration leaves out.
+
+    Weights of heads and poolings may be left over, but not of layers: the encoder would be another one.
+
+    Args:
+        name: of the encoder.
+        unexpected: names of the weights in the files that the model has no place for.
+
+    Raises:
+        EncoderError: there are such layers.
+    """
+    layers = sorted(weight for weight in unexpected if _OF_A_LAYER.search(f".{weight}"))
+    if layers:
+        named = f"{', '.join(layers[:_MAX_NAMED])}{'' if len(layers) <= _MAX_NAMED else ', ...'}"
+        raise EncoderError(
+            f"encoder '{name}': its files hold {len(layers)} weights of layers that its config.json does not have "
+            f"({named}); take both from one model"
         )
 
 

@@ -180,3 +180,9 @@ class TestTokenizers:
         change(bert / "tokenizer_config.json", tokenizer_class="BertJapaneseTokenizer")
         (bert / "tokenizer.json").unlink()
         assert "tokenizer" in refusal(load_tokenizer, bert)
+
+
+def test_layers_that_the_configuration_leaves_out(bert):
+    """It would load, as a shorter encoder than its name says."""
+    change(bert / "config.json", num_hidden_layers=1)
+    assert "weights of layers that its config.json does not have (encoder.layer.1." in refusal(load_encoder, bert)

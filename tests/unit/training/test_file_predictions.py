@@ -207,3 +207,16 @@ def test_texts_without_effect_are_told(tmp_path, mood):
     save_checkpoint(tmp_path / "checkpoint", build_model(config), config, {})
     with pytest.warns(UserWarning, match="^--with-text has no effect: the course's format has no place"):
         answer(PredictionRequest(checkpoint=tmp_path / "checkpoint", with_text=True), announce=lambda text: None)
+
+
+def test_a_class_that_is_new_leaves_its_row_unscored_unless_most_labels_are(tmp_path):
+    (tmp_path / "mine.csv").write_text("text,mood\na,dull\nb,grim\nc,fine\n")
+    config = config_of(tasks=[messy_task(tmp_path)])
+    (one,) = of_files(config, tmp_path / "out", f"mood={tmp_path / 'mine.csv'}")
+    assert (one.num_rows, one.num_scored) == (3, 2)
+    assert one.said == "3 rows; 1 not scored (no label of the task's: row 2 has 'grim')"
+    assert pd.read_csv(one.written, keep_default_na=False)["label"].tolist() == ["dull", "", "fine"]
+    for rows in ("a,grim\nb,grey\nc,fine\n", "a,1\nb,2\nc,1\n"):
+        (tmp_path / "mine.csv").write_text(f"text,mood\n{rows}")
+        with pytest.raises(DataError, match="labels that are not one of the classes"):
+            of_files(config, tmp_path / "other", f"mood={tmp_path / 'mine.csv'}")
