@@ -103,7 +103,7 @@ def read_records(text: str, form: TextFormat, path: Path) -> Records:
             followed by a separator; a row that is too long; with `quoting` auto a field that looks like rows which a
             stray quote has swallowed.
     """
-    lines: Iterable[str] = _lines(text)
+    lines: Iterable[str] = _lines(text, form)
     if form.escapechar is not None:
         lines = _unescaped(lines, form.separator)
     if form.quoting == "none":
@@ -117,7 +117,7 @@ def read_records(text: str, form: TextFormat, path: Path) -> Records:
     except csv.Error as error:
         if _CARRIAGE_RETURN in str(error):
             raise DataError(f"{path}: line {reader.line_num} has {_UNQUOTED_RETURN}") from error
-        lines_read = islice(_lines(text), records.next_line - 1, reader.line_num)
+        lines_read = islice(_lines(text, form), records.next_line - 1, reader.line_num)
         has_backslash = form.escapechar is None and any('\\"' in line for line in lines_read)
         problem = _problem_with_quote(
             error, records.next_line, reader.line_num, form.remedies, has_backslash=has_backslash
@@ -128,15 +128,17 @@ def read_records(text: str, form: TextFormat, path: Path) -> Records:
     return records
 
 
-def _lines(text: str) -> Iterator[str]:
+def _lines(text: str, form: TextFormat) -> Iterator[str]:
     r"""Give the lines of a text with their ends; \r alone ends lines only where no line ends otherwise."""
     first_end = _LINE_END.search(text)
-    by_return = first_end is None or (first_end.group() == "\r" and "\n" not in _QUOTED.sub("", text))
+    quoted = _QUOTED if form.escapechar is None else _QUOTED_WITH_ESCAPES
+    by_return = first_end is None or (first_end.group() == "\r" and "\n" not in quoted.sub("", text))
     return io.StringIO(text, newline="" if by_return else "\n")
 
 
 _LINE_END = re.compile(r"\r*\n|\r")
 _QUOTED = re.compile(r'"[^"]*"')
+_QUOTED_WITH_ESCAPES = re.compile(r'"(?:[^"\\]|\\["\\]|\\(?!["\\]))*"')
 
 
 class _Reader(Protocol):
