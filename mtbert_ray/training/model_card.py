@@ -152,7 +152,7 @@ def _scores(config: TrialConfig, metrics: Metrics) -> list[tuple[str, str, str]]
     named = [pair for task in config.tasks for pair in reported_as(task)]
     named += [(name, METRICS[name].meaning) for name in MEAN_SCORES]
     return [
-        (name, meaning, "" if (value := metrics[name]) is None else f"{value:.4f}")
+        (_cell(name), _cell(meaning), "" if (value := metrics[name]) is None else f"{value:.4f}")
         for name, meaning in named
         if name in metrics
     ]
