@@ -111,9 +111,8 @@ def test_a_regression_has_its_number_and_its_label(tmp_path):
     [
         ({"sentence1": "first", "sentence2": "second"}, ["first", "second"]),
         ({"sentence1": "id", "sentence2": "prediction"}, ["id_text", "prediction_text"]),
-        ({"sentence1": "probability_0", "sentence2": "label"}, ["probability_0_text", "label_text"]),
-        ({"sentence1": "q", "sentence2": "q"}, ["q", "q_text"]),
-        ({"sentence1": "q_text", "sentence2": "q_text"}, ["q_text", "q_text_text"]),
+        ({"sentence1": "probability_0", "sentence2": "label", "label": "y"}, ["probability_0_text", "label_text"]),
+        ({"sentence1": "label", "sentence2": "label_text", "label": "y"}, ["label_text", "label_text_text"]),
     ],
 )
 def test_texts_stand_under_their_own_names_unless_these_are_taken(tmp_path, columns, expected):
