@@ -50,7 +50,7 @@ def check_target(path: Path, task: TaskSpec) -> None:
         raise ConfigError(
             [f"task '{task.name}': a sample has a column '{name}' of its own; rename the task's" for name in taken]
         )
-    make_folder(path.parent, f"--out {path}")
+    make_folder(path.parent, f"--out {path}: its folder {path.parent}")
 
 
 def about_path(path: Path) -> Path:

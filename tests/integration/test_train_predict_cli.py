@@ -164,7 +164,7 @@ def test_an_out_that_is_a_file_is_refused(trained, tmp_path):
     for out in (tmp_path / "file", tmp_path / "file" / "below"):
         why = "is a file; give a folder" if out.name == "file" else "no folder can be made there"
         refused(train(out), f"--out {out}: {why}")
-        refused(invoke(predict_app, trained / "checkpoint", "--out", out), f"--out {out}: no folder can be made there")
+        refused(invoke(predict_app, trained / "checkpoint", "--out", out), f"--out {out}: {why}")
     assert (tmp_path / "file").read_text() == "mine"
 
 

@@ -223,7 +223,7 @@ def test_a_file_that_is_there_or_cannot_be_made_is_refused_before_the_work(tmp_p
         "mine.csv": "mine.csv is there already; give another file, or delete that one",
         "b.csv": "b.json is there already",
         "a.txt": "the extension '.txt' is not known; allowed are .csv, .tsv, .parquet",
-        "mine.csv/below.csv": "no folder can be made there",
+        "mine.csv/below.csv": "its folder .*mine.csv: is a file; give a folder",
     }.items():
         with pytest.raises(UserError, match=expected):
             check_target(tmp_path / name, SST)
