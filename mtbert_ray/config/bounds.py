@@ -16,8 +16,8 @@ MAX_PROCESSES = 100_000
 """Workers, cores, trials at a time."""
 MAX_HIDDEN_LAYERS = 100
 """Of a head."""
-MAX_RANK = 65_536
-"""Of an adapter; wider than any encoder."""
+MAX_RANK = 10_000_000_000_000
+"""Of an adapter: no machine holds it, which a trial says itself, and PyTorch can still count its numbers."""
 MAX_FACTOR = 1e6
 """Numbers that multiply another one, as the weight of a loss."""
 MAX_NUMBER = 1e38

@@ -75,7 +75,7 @@ TOO_LARGE = [
     ("batch_size: 1e22", "batch_size has 1e+22; must be a smaller whole number"),
     (f"batch_size: 1{'0' * 22}", f"batch_size has 1{'0' * 22}; must be less than or equal to 1000000"),
     ("data.max_length: 1000001", "data.max_length has 1000001; must be less than or equal to 1000000"),
-    (f"adapter.rank: {10**20}", f"adapter.rank has {10**20}; must be less than or equal to 65536"),
+    (f"adapter.rank: {10**20}", f"adapter.rank has {10**20}; must be less than or equal to 10000000000000"),
     (f"epochs: {'9' * 400}", f"epochs has {'9' * 160}...; must be less than or equal to 1000000"),
     ("hidden_layers: 200000", "hidden_layers has 200000; must be less than or equal to 100 or a mapping"),
     ("smart.epsilon: 1e300", "smart.epsilon has 1e+300; must be less than or equal to 1000000"),
