@@ -251,7 +251,7 @@ class TestErrors:
         folder = save_encoder(tmp_path, BertModel(small(BertConfig)))
         config = json.loads((tmp_path / "config.json").read_text())
         (tmp_path / "config.json").write_text(json.dumps(config | {"hidden_size": 8}))
-        with pytest.raises(EncoderError, match="its weights do not fit its config.json .* has the shape"):
+        with pytest.raises(EncoderError, match=r"its weights do not fit its config\.json .* has the shape"):
             load_encoder(folder)
 
     def test_lost_weights(self, tmp_path):
