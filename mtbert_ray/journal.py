@@ -67,7 +67,7 @@ class Journal:
             with journal._path.open("r+b") as file:
                 file.truncate(len(_whole_lines(file.read())))
         except OSError as error:
-            raise JournalError(f"{folder}: no sweep can be gone on with there: {error.strerror}") from error
+            raise JournalError(f"{folder}: no sweep can be resumed there: {error.strerror}") from error
         return journal
 
     def append(self, event: Event) -> None:
@@ -92,7 +92,7 @@ def writing_alone(folder: Path) -> Iterator[None]:
         # An exclusive lock over NFS takes a file that is open for writing.
         file = (folder / JOURNAL_NAME).open("r+b")
     except OSError as error:
-        raise JournalError(f"{folder}: no sweep can be gone on with there: {error.strerror}") from error
+        raise JournalError(f"{folder}: no sweep can be resumed there: {error.strerror}") from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -100,7 +100,7 @@ def test_a_pause_begins_with_the_last_event_before_the_next_session(folder):
 
 
 def test_a_folder_without_a_journal_has_nothing_to_go_on_with(tmp_path):
-    with pytest.raises(JournalError, match="no sweep can be gone on with there"):
+    with pytest.raises(JournalError, match="no sweep can be resumed there"):
         Journal.reopen(tmp_path)
 
 
@@ -148,7 +148,7 @@ def test_a_file_system_without_locks_is_told_of_and_stops_nothing(folder, monkey
 
 
 def test_a_folder_without_a_journal_cannot_be_kept(tmp_path):
-    with pytest.raises(JournalError, match="no sweep can be gone on with there"), writing_alone(tmp_path):
+    with pytest.raises(JournalError, match="no sweep can be resumed there"), writing_alone(tmp_path):
         pass
 
 

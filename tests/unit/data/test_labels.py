@@ -61,7 +61,7 @@ def test_a_wrong_name_is_told_with_its_row_and_the_nearest_right_one(tmp_path):
     task = task_of(write(tmp_path / "a.csv", ["billing", "outage", "outtage", "cancel"]), classes=NAMES)
     assert refusal_of(task) == (
         f"{tmp_path / 'a.csv'}: column 'label' has 1 of 4 labels that are not one of the classes billing, outage, "
-        "cancel: row 3 has 'outtage'; did you mean 'outage'?. Mend these rows, or the declaration of task 'topic'"
+        "cancel: row 3 has 'outtage'; did you mean 'outage'? Correct these rows, or the declaration of task 'topic'"
     )
 
 

@@ -159,7 +159,7 @@ BROKEN = {
     "range.csv": (
         "key,text,stars\n" + "".join(f"k{n},Fine,{n}\n" for n in range(8)),
         "column 'stars' has 5 of 8 labels that are not a class 0 to 2: row 4 (id k3) has '3', row 5 (id k4) has '4', "
-        "row 6 (id k5) has '5' and 2 more. Mend these rows, or the declaration of task 'reviews'",
+        "row 6 (id k5) has '5' and 2 more. Correct these rows, or the declaration of task 'reviews'",
     ),
     "fraction.csv": ("key,text,stars\nx,Fine,1.5\n", "not a class 0 to 2: row 1 (id x) has '1.5'"),
     "word.csv": ("key,text,stars\nx,Fine,good\n", "not a class 0 to 2: row 1 (id x) has 'good'"),
