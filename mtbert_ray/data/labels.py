@@ -124,8 +124,8 @@ def _wrong_labels(table: RawTable, task: TaskSpec, frame: pd.DataFrame, wrong: n
     near = "" if task.classes is None else did_you_mean(class_label(first), task.classes)
     return (
         f"{table.origin}: column '{column}' has {int(wrong.sum())} of {len(frame)} labels that are not "
-        f"{allowed_labels(task)}: {table.places(frame, wrong, column)}{near or '.'} Correct these rows, or the declaration of "
-        f"task '{task.name}'{_hint(frame[column], task)}"
+        f"{allowed_labels(task)}: {table.places(frame, wrong, column)}{near or '.'} Correct these rows, or "
+        f"the declaration of task '{task.name}'{_hint(frame[column], task)}"
     )
 
 
