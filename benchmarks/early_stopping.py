@@ -13,11 +13,11 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from mtbert_ray.events import SweepRecord, TrialRecord
 from mtbert_ray.journal import read_journal
 from mtbert_ray.objective import Objectives
-from mtbert_ray.pareto.hypervolume import hypervolume
+from mtbert_ray.pareto.front import hypervolume
 from mtbert_ray.pareto.objectives import is_feasible, reference_losses, to_losses
-from mtbert_ray.records import SweepRecord, TrialRecord
 
 SPACE = Path(__file__).with_name("early_stopping.yaml")
 

@@ -17,7 +17,7 @@ import typer
 from mistakes import told_to_the_user
 
 from mtbert_ray.config import TrialConfig, nest
-from mtbert_ray.training.epoch_result import EpochResult
+from mtbert_ray.training.evaluate import EpochResult
 from mtbert_ray.training.loop import TrainingRun
 from mtbert_ray.training.process import Process, local_process
 

@@ -24,8 +24,8 @@ import psutil
 import typer
 from ruamel.yaml import YAML
 
+from mtbert_ray.events import SweepRecord
 from mtbert_ray.journal import read_journal
-from mtbert_ray.records import SweepRecord
 
 _TRIAL_PROCESSES = ("ray::InlineTrial", "ray::ImplicitFunc", "ray::TrainController", "ray::RayTrainWorker")
 

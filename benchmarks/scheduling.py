@@ -27,7 +27,7 @@ from mtbert_ray.errors import UserError
 from mtbert_ray.simulation.clock import Report, StoppingRule, simulate
 from mtbert_ray.simulation.lcbench import NUM_EPOCHS, OBJECTIVES, Benchmark, Task
 from mtbert_ray.simulation.rules import rules_of
-from mtbert_ray.tuning.rungs import HalvingConfig, rung_levels
+from mtbert_ray.study.pruning.rungs import HalvingConfig, rung_levels
 
 # R runs, B budgets
 

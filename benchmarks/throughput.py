@@ -31,7 +31,7 @@ from transformers import BertConfig, BertModel
 
 from mtbert_ray.config import TrialConfig, nest
 from mtbert_ray.models.encoder import load_tokenizer
-from mtbert_ray.training.init_from import starting_model
+from mtbert_ray.training.initial_weights import starting_model
 from mtbert_ray.training.inputs import load_inputs
 from mtbert_ray.training.loop import uses_bf16
 from mtbert_ray.training.process import Process, local_process

@@ -16,7 +16,7 @@ from typing import Self
 from pydantic import TypeAdapter
 
 from mtbert_ray.errors import JournalError
-from mtbert_ray.records import (
+from mtbert_ray.events import (
     EpochFinished,
     Event,
     ProbeFinished,

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from mtbert_ray.errors import did_you_mean
-from mtbert_ray.keys import is_number, key_text
+from mtbert_ray.schema import is_number, key_text
 from mtbert_ray.wanted import sentence_of, wanted
 
 Keys = tuple[int | str, ...]

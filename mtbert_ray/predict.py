@@ -44,7 +44,7 @@ def predict(
     gets no test file. With --file, only the given files are predicted.
     """
     # Imported here: torch takes seconds, which --help need not wait for.
-    from mtbert_ray.training.prediction_request import PredictionRequest, answer
+    from mtbert_ray.training.predictions import PredictionRequest, answer
 
     request = PredictionRequest(
         checkpoint=checkpoint, data=data, files=tuple(file or ()), out=out, with_text=with_text, quoting=quoting

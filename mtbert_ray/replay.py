@@ -45,7 +45,7 @@ def replay(
     """
     # Imported here: optuna and moocore take a second, which --help need not wait for.
     from mtbert_ray.simulation.request import ReplayRequest, prepare
-    from mtbert_ray.simulation.told import run, show, write
+    from mtbert_ray.simulation.summary import run, show, write
 
     request = ReplayRequest(
         journals=tuple(journals or ()),

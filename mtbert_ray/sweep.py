@@ -46,7 +46,7 @@ def sweep(
     started), 130 interrupted.
     """
     # Imported here: torch and Ray take seconds, which --help need not wait for.
-    from mtbert_ray.tuning.request import SweepRequest, dry_run, launch
+    from mtbert_ray.ray_backend.launch import SweepRequest, dry_run, launch
 
     request = SweepRequest(
         space_file=space,

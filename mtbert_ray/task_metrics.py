@@ -3,7 +3,7 @@
 How they are computed is `training/scoring.py`'s. `f1.CLASS` stands for the F1 of one class, by its name or number.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -85,3 +85,18 @@ def problem_with_metric(name: str, *, is_regression: bool, classes: Sequence[str
         return f"has '{name}', but there is no class '{label}'{did_you_mean(label, classes)} ({', '.join(classes)})"
     what = "a regression" if is_regression else "a classification"
     return f"has '{name}', no metric of {what}{did_you_mean(name, allowed)} ({', '.join(allowed)}{of_class})"
+
+
+Undefined = Mapping[str, str]
+"""Name of a metric that is null -> why, as `{"sim": "every label is 2.5", "dev_score": "sim has no pearson: ..."}`."""
+
+
+def in_words(undefined: Undefined) -> Iterator[str]:
+    """Yield `no dev_score: sim has no pearson: every label is 2.5`, and each other metric that this does not name."""
+    if "dev_score" in undefined:
+        yield f"no dev_score: {undefined['dev_score']}"
+    for name, reason in undefined.items():
+        task, dot, _ = name.partition(".")
+        # A task's own score is in the reason of dev_score, and once more under the name of its metric.
+        if dot and undefined.get(task) != reason:
+            yield f"no {name}: {reason}"

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from mtbert_ray.config.file import load_config, parse_assignment
-from mtbert_ray.config.without_effect import without_effect
+from mtbert_ray.config.trial import without_effect
 from mtbert_ray.errors import DivergedError, UserError
 from mtbert_ray.metrics import Metrics
 

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 
 from mtbert_ray.config import TrialConfig
-from mtbert_ray.training.epoch_result import EpochResult
+from mtbert_ray.training.evaluate import EpochResult
 from mtbert_ray.training.loop import TrainingRun
 from mtbert_ray.training.process import Process
 from rivals.hugging_face import trainer, trainer_grouped

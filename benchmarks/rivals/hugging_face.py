@@ -10,7 +10,7 @@ from transformers import DataCollatorWithPadding, PrinterCallback, Trainer, Trai
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.models.encoder import load_tokenizer
 from mtbert_ray.models.multitask import MultitaskModel
-from mtbert_ray.training.init_from import starting_model
+from mtbert_ray.training.initial_weights import starting_model
 from mtbert_ray.training.loop import uses_bf16
 from mtbert_ray.training.process import Process
 from rivals.common import dev_score, mean_loss

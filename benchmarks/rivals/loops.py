@@ -6,7 +6,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
 from mtbert_ray.config import TrialConfig
-from mtbert_ray.training.init_from import starting_model
+from mtbert_ray.training.initial_weights import starting_model
 from mtbert_ray.training.loop import uses_bf16
 from mtbert_ray.training.optimizer import learning_rate_factor
 from mtbert_ray.training.process import Process

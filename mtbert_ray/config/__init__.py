@@ -3,13 +3,10 @@
 Keys are searched and set by their dotted names, as `adapter.rank`.
 """
 
-from mtbert_ray.config.adapter import AdapterConfig
 from mtbert_ray.config.data import DataConfig
+from mtbert_ray.config.methods import AdapterConfig, SmartConfig
 from mtbert_ray.config.nesting import dotted, lay_over, nest
-from mtbert_ray.config.probe import ProbeConfig
-from mtbert_ray.config.profile import ProfileConfig
-from mtbert_ray.config.resources import ResourceConfig
-from mtbert_ray.config.smart import SmartConfig
+from mtbert_ray.config.resources import ProbeConfig, ProfileConfig, ResourceConfig
 from mtbert_ray.config.trial import TrialConfig
 
 __all__ = [

@@ -5,8 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from mtbert_ray.config.bounds import MAX_ROWS, MAX_STEPS, Name
-from mtbert_ray.schema import Schema
+from mtbert_ray.schema import MAX_ROWS, MAX_STEPS, Name, Schema
 from mtbert_ray.tasks import absolute
 
 RowLimit = Annotated[int, Field(ge=1, le=MAX_ROWS)]

@@ -13,8 +13,8 @@ from mtbert_ray.config.sample import SampleConfig
 from mtbert_ray.config.trial import TrialConfig
 from mtbert_ray.config.yaml_lines import read_value, read_yaml_mapping
 from mtbert_ray.errors import ConfigError
-from mtbert_ray.keys import is_number
 from mtbert_ray.mistakes import allowed_keys, mistakes_in
+from mtbert_ray.schema import is_number
 
 Model = TypeVar("Model", bound=BaseModel)
 

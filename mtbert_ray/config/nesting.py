@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mtbert_ray.errors import ConfigError
-from mtbert_ray.keys import key_text
+from mtbert_ray.schema import key_text
 
 KeyPath = tuple[str, ...]
 """Keys from the top down."""

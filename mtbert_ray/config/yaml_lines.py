@@ -17,7 +17,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from mtbert_ray.config.places import KeyPath, Problems
 from mtbert_ray.config.yaml_syntax import cut, syntax_mistake
 from mtbert_ray.errors import ConfigError, did_you_mean
-from mtbert_ray.keys import key_text
+from mtbert_ray.schema import key_text
 
 MAX_FILE_BYTES = 1 << 20
 """Of a configuration. What is larger is a data file by mistake, and would take minutes to be parsed."""

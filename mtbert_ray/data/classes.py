@@ -9,17 +9,18 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from mtbert_ray.config import TrialConfig
-from mtbert_ray.data.label_text import (
+from mtbert_ray.data.labels import (
+    UNLABELLED,
     class_label,
     is_boolean,
     is_like_nothing,
     is_number,
     is_plain,
+    shown_names,
     whole_number,
 )
-from mtbert_ray.data.labels import UNLABELLED, shown_names
-from mtbert_ray.data.raw_table import RawTable, require_columns
 from mtbert_ray.data.sources import read_train_table
+from mtbert_ray.data.table import RawTable, require_columns
 from mtbert_ray.errors import ConfigError, DataError
 from mtbert_ray.mistakes import problems_of
 from mtbert_ray.task_source import HubSource, TableSource

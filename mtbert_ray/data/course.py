@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mtbert_ray.data.delimited import BY_COURSE
-from mtbert_ray.data.raw_table import RawTable, Split
-from mtbert_ray.data.table import read_table
+from mtbert_ray.data.table import RawTable, Split, read_table
 from mtbert_ray.errors import DataError
 from mtbert_ray.task_source import Columns
 

@@ -14,7 +14,7 @@ import torch
 from tokenizers import Encoding, Tokenizer
 from transformers import PreTrainedTokenizerFast
 
-from mtbert_ray.data.tokenise import TokenisedSplit
+from mtbert_ray.data.tokenize import TokenisedSplit
 from mtbert_ray.errors import EncoderError
 
 TokenBatch = dict[str, torch.Tensor]

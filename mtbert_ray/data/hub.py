@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from mtbert_ray.data.label_text import is_boolean, loose_name_of, name_of
-from mtbert_ray.data.labels import shown_names
-from mtbert_ray.data.raw_table import RawTable
-from mtbert_ray.data.table import frame_of
+from mtbert_ray.data.labels import is_boolean, loose_name_of, name_of, shown_names
+from mtbert_ray.data.table import RawTable, frame_of
 from mtbert_ray.errors import DataError
 from mtbert_ray.task_source import HubSource
 from mtbert_ray.tasks import TaskSpec

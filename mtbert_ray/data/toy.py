@@ -11,8 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from mtbert_ray.data.examples import Examples, Split
-from mtbert_ray.data.rows_read import RowsRead
+from mtbert_ray.data.examples import Examples, RowsRead, Split
 from mtbert_ray.data.toy_phrases import (
     OPENERS,
     QUESTION_OPENERS,

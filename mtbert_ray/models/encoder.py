@@ -24,10 +24,10 @@ from mtbert_ray.models.architecture import (
     uses_token_types,
     usual_pooling,
 )
-from mtbert_ray.models.initialisation import seeded
+from mtbert_ray.models.heads import seeded
 from mtbert_ray.models.packing import Packing, attention_mask, can_pack, packed_attention, window_pattern
 from mtbert_ray.models.pretrained import TINY, Pooling, pooling_made_with, read_config, read_model
-from mtbert_ray.models.pretrained_tokenizer import read_tokenizer
+from mtbert_ray.models.pretrained_checks import read_tokenizer
 from mtbert_ray.models.tiny import build_tiny, tiny_config, tiny_tokenizer
 
 

@@ -1,13 +1,10 @@
-"""Task heads: embeddings in, logits out, with the loss and the prediction that belong to them.
-
-Know nothing of encoders or tokens. A pair comes as two embeddings (the paper's v1, `separate`) or as the one of the
-joined pair (v2, `joint`).
-"""
+"""Seeded initialisation that leaves the global random state alone."""
 
 # B batch, D width of one embedding, C classes
-
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import blake2b
 from itertools import chain
 from typing import Literal
 
@@ -16,6 +13,23 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mtbert_ray.tasks import TaskKind, TaskSpec
+
+
+@contextmanager
+def seeded(seed: int, part: str) -> Iterator[None]:
+    """Draw what is initialised inside from a stream of its own, on the CPU, and restore the generator afterwards.
+
+    Each part has its own stream, so that a head starts from the same weights whatever stands beside it.
+
+    Args:
+        seed: the trial's seed.
+        part: names what is initialised, as `head/sst`.
+    """
+    digest = blake2b(f"{seed}/{part}".encode(), digest_size=7).digest()
+    # `torch.manual_seed` would also reseed every accelerator, which fork_rng(devices=[]) would not restore.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(int.from_bytes(digest, "big"))
+        yield
 
 
 def _wide(logits: Tensor) -> Tensor:

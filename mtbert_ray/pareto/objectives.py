@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from mtbert_ray.events import TrialRecord
 from mtbert_ray.metrics import METRICS, Metrics
 from mtbert_ray.objective import Objectives
-from mtbert_ray.records import TrialRecord
 from mtbert_ray.task_metrics import Direction
 
 # M objectives, N points

@@ -6,14 +6,14 @@ Knows nothing of HTML, Markdown and files.
 from dataclasses import dataclass
 from pathlib import Path
 
+from mtbert_ray.events import StopKind, SweepRecord
 from mtbert_ray.metrics import METRICS
 from mtbert_ray.objective import Objective
-from mtbert_ray.pareto.hypervolume import hypervolume
+from mtbert_ray.pareto.front import hypervolume
 from mtbert_ray.pareto.objectives import reference_losses
-from mtbert_ray.records import StopKind, SweepRecord
 from mtbert_ray.reporting.facts import facts_of, notes_of
-from mtbert_ray.reporting.front_points import FrontPoint, front_points, front_values
 from mtbert_ray.reporting.outcome import Outcome, setting_of
+from mtbert_ray.reporting.tables import FrontPoint, front_points, front_values
 from mtbert_ray.reporting.wording import counted, duration, joined, plain_name, quantity
 from mtbert_ray.task_metrics import meaning_of
 

@@ -16,13 +16,13 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mtbert_ray.errors import UserError
+from mtbert_ray.events import SweepRecord, TrialRecord
 from mtbert_ray.journal import read_journal
-from mtbert_ray.records import SweepRecord, TrialRecord
-from mtbert_ray.reporting.beside_paper import beside_paper, beside_table
 from mtbert_ray.reporting.content import content_of
+from mtbert_ray.reporting.facts import last_heard_of
 from mtbert_ray.reporting.figures import DPI, front_drawings, progress_drawings
 from mtbert_ray.reporting.outcome import Outcome, outcome_of
-from mtbert_ray.reporting.sessions import last_heard_of
+from mtbert_ray.reporting.paper_comparison import beside_paper, beside_table
 from mtbert_ray.reporting.style import Drawing
 from mtbert_ray.reporting.tables import front_table, trial_table
 from mtbert_ray.reporting.wording import axis_label, number

@@ -2,8 +2,8 @@
 
 from matplotlib.axes import Axes
 
+from mtbert_ray.events import as_scalar
 from mtbert_ray.pareto.objectives import losses_to_values
-from mtbert_ray.records import as_scalar
 from mtbert_ray.reporting.outcome import Outcome
 from mtbert_ray.reporting.style import (
     EXPERIMENT,

@@ -2,12 +2,10 @@
 
 from itertools import combinations
 
-from mtbert_ray.reporting.cost_figure import costs_drawing
-from mtbert_ray.reporting.curves_figure import curves_drawing
+from mtbert_ray.reporting.cost_figure import costs_drawing, hypervolume_drawing
+from mtbert_ray.reporting.curves_figure import curves_drawing, one_epoch_drawing
 from mtbert_ray.reporting.effect_figure import effects_drawing
 from mtbert_ray.reporting.front_figure import front_drawing
-from mtbert_ray.reporting.hypervolume_figure import hypervolume_drawing
-from mtbert_ray.reporting.one_epoch_figure import one_epoch_drawing
 from mtbert_ray.reporting.outcome import Outcome
 from mtbert_ray.reporting.style import Drawing, groups_of
 

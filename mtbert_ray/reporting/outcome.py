@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mtbert_ray.events import SweepRecord, TrialRecord
 from mtbert_ray.objective import Objectives
 from mtbert_ray.pareto.front import front_mask, knee
 from mtbert_ray.pareto.objectives import is_feasible, to_losses
-from mtbert_ray.records import SweepRecord, TrialRecord
 from mtbert_ray.reporting.wording import setting_value
 
 _LABEL_LENGTH = 48

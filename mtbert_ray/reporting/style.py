@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from matplotlib.text import Text
 from matplotlib.ticker import AutoMinorLocator, NullFormatter
 
-from mtbert_ray.records import TrialRecord
+from mtbert_ray.events import TrialRecord
 from mtbert_ray.reporting.outcome import Outcome
 from mtbert_ray.reporting.wording import axis_label, plain_name, setting_value
 from mtbert_ray.task_metrics import Direction

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
-from mtbert_ray.data.tokenise import CACHE_VARIABLE, default_cache
+from mtbert_ray.data.tokenize import CACHE_VARIABLE, default_cache
 from mtbert_ray.errors import DataError
 from mtbert_ray.files import put_file
 

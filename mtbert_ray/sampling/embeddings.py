@@ -14,9 +14,8 @@ from torch import nn
 from mtbert_ray.config.sample import SampleConfig
 from mtbert_ray.data.batching import eval_batches
 from mtbert_ray.data.encoding import EncodedSplit, SpecialIds
-from mtbert_ray.data.examples import Examples
-from mtbert_ray.data.rows_read import RowsRead
-from mtbert_ray.data.tokenise import TokenisedSplit, tokenise
+from mtbert_ray.data.examples import Examples, RowsRead
+from mtbert_ray.data.tokenize import TokenisedSplit, tokenise
 from mtbert_ray.models.encoder import load_encoder, load_tokenizer
 from mtbert_ray.models.state import base_fingerprint
 from mtbert_ray.sampling.chunks import FloatArray, digest_of

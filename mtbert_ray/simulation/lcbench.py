@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 
 from mtbert_ray.errors import ConfigError, DataError, did_you_mean
 from mtbert_ray.objective import Objective
-from mtbert_ray.pareto.hypervolume import hypervolume
+from mtbert_ray.pareto.front import hypervolume
 from mtbert_ray.simulation.clock import Candidate, Curve
-from mtbert_ray.tuning.searchers import SEARCHERS, Searcher
-from mtbert_ray.tuning.space import SearchSpace
-from mtbert_ray.tuning.space.model import setting_key
-from mtbert_ray.tuning.space.parameters import FloatRange, IntRange, Parameter
-from mtbert_ray.tuning.space.random_suggest import RandomSuggest
+from mtbert_ray.study.search import SEARCHERS, Searcher
+from mtbert_ray.study.space import SearchSpace
+from mtbert_ray.study.space.model import setting_key
+from mtbert_ray.study.space.parameters import FloatRange, IntRange, Parameter, RandomSuggest
 
 # E epochs, N configurations
 

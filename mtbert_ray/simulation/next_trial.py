@@ -10,9 +10,9 @@ import numpy as np
 from mtbert_ray.simulation.clock import Candidate, Learns
 from mtbert_ray.simulation.compare import Problem
 from mtbert_ray.simulation.recorded import Recorded
-from mtbert_ray.tuning.searchers import SEARCHERS, Searcher
-from mtbert_ray.tuning.searchers.coordinates import coordinates
-from mtbert_ray.tuning.space import SearchSpace
+from mtbert_ray.study.search import SEARCHERS, Searcher
+from mtbert_ray.study.search.base import coordinates
+from mtbert_ray.study.space import SearchSpace
 
 # T recorded trials, D coordinates
 

@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from mtbert_ray.errors import JournalError
+from mtbert_ray.events import SweepRecord, TrialRecord, outlook
 from mtbert_ray.journal import read_journal
 from mtbert_ray.metrics import Metric, known_metrics
 from mtbert_ray.objective import Objective, Objectives
-from mtbert_ray.pareto.hypervolume import hypervolume
+from mtbert_ray.pareto.front import hypervolume
 from mtbert_ray.pareto.objectives import constraint_violation, reference_losses, to_losses
-from mtbert_ray.records import SweepRecord, TrialRecord, outlook
 from mtbert_ray.simulation.clock import Curve
+from mtbert_ray.study.space import SearchSpace
 from mtbert_ray.tasks import TaskSpec
-from mtbert_ray.tuning.space import SearchSpace
 
 _SECONDS = ("train_seconds", "eval_seconds")
 """What an epoch takes is what these grew by."""

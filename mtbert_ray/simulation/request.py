@@ -21,8 +21,8 @@ from mtbert_ray.simulation.lcbench import NUM_EPOCHS, OBJECTIVES, Benchmark, Tas
 from mtbert_ray.simulation.next_trial import RECORDED, SUGGESTING, recorded_problem
 from mtbert_ray.simulation.recorded import Recorded, read_recorded
 from mtbert_ray.simulation.rules import Costs, rules_of
-from mtbert_ray.tuning.rungs import HalvingConfig, rung_levels
-from mtbert_ray.tuning.space import SearchSpace
+from mtbert_ray.study.pruning.rungs import HalvingConfig, rung_levels
+from mtbert_ray.study.space import SearchSpace
 
 DEFAULT_RULES = ("fifo", "pareto")
 OUTPUTS = (".csv", ".json")

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from mtbert_ray.metrics import Metric
 from mtbert_ray.objective import Objectives
 from mtbert_ray.simulation.clock import Report, StoppingRule
-from mtbert_ray.tuning.axes import Axes
-from mtbert_ray.tuning.rule import ParetoRule
-from mtbert_ray.tuning.rungs import HalvingConfig, Rungs
+from mtbert_ray.study.pruning.axes import Axes
+from mtbert_ray.study.pruning.pareto_pruner import ParetoRule
+from mtbert_ray.study.pruning.rungs import HalvingConfig, Rungs
 
 ASHA = HalvingConfig(grace=1, keep=1 / 3)
 """Successive halving as published (Li et al. 2020): the best third goes on."""

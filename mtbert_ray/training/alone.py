@@ -10,9 +10,10 @@ from pathlib import Path
 from mtbert_ray.config import TrialConfig, dotted
 from mtbert_ray.data.classes import find_classes
 from mtbert_ray.errors import UserError
+from mtbert_ray.events import as_scalar, final_metrics
 from mtbert_ray.files import make_folder
 from mtbert_ray.metrics import Metrics
-from mtbert_ray.records import as_scalar, final_metrics
+from mtbert_ray.task_metrics import Undefined, in_words
 from mtbert_ray.training.evaluate import labels_of
 from mtbert_ray.training.loop import CHECKPOINT_NAME, TrainingRun
 from mtbert_ray.training.metering import MeteredEpoch, metered_epochs
@@ -20,7 +21,6 @@ from mtbert_ray.training.process import local_process
 from mtbert_ray.training.profile import PROFILE_NAME
 from mtbert_ray.training.scoring import undefined_before_training
 from mtbert_ray.training.tensorboard import TENSORBOARD_NAME, ScalarLog
-from mtbert_ray.undefined import Undefined, in_words
 
 METRICS_LOG_NAME = "metrics.jsonl"
 

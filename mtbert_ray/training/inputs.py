@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.data.encoding import EncodedSplit, SpecialIds
 from mtbert_ray.data.sources import Examples, Split, load_examples
-from mtbert_ray.data.tokenise import tokenise
+from mtbert_ray.data.tokenize import tokenise
 from mtbert_ray.models.encoder import load_tokenizer
 from mtbert_ray.tasks import TaskSpec
 

@@ -19,7 +19,7 @@ from mtbert_ray.training.evaluate import predict
 from mtbert_ray.training.given_rows import GivenRows, Rows, rows_of
 from mtbert_ray.training.inputs import encode
 from mtbert_ray.training.loop import uses_bf16
-from mtbert_ray.training.prediction_table import empty_prediction_table, prediction_table
+from mtbert_ray.training.prediction_files import empty_prediction_table, prediction_table
 from mtbert_ray.training.process import Process
 
 MAX_TOKENS = 8192

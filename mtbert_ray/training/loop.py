@@ -15,15 +15,13 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mtbert_ray.config import ProbeConfig, TrialConfig
-from mtbert_ray.data.batching import Batch, Split, epoch_batches, num_steps
-from mtbert_ray.data.prefetch import prefetched
+from mtbert_ray.data.batching import Batch, Split, epoch_batches, num_steps, prefetched
 from mtbert_ray.errors import DivergedError
 from mtbert_ray.models.adapters import count_parameters
 from mtbert_ray.training.checkpoint_writer import CheckpointWriter
-from mtbert_ray.training.epoch_result import EpochResult
-from mtbert_ray.training.evaluate import evaluate
-from mtbert_ray.training.frozen import OnceSeconds, embedded, embeds_once
-from mtbert_ray.training.init_from import starting_model
+from mtbert_ray.training.embedding_cache import OnceSeconds, embedded, embeds_once
+from mtbert_ray.training.evaluate import EpochResult, evaluate
+from mtbert_ray.training.initial_weights import starting_model
 from mtbert_ray.training.inputs import LoadInputs, load_inputs, said_of
 from mtbert_ray.training.loss import LossSums, RowLosses, TrainingLoss, check_weights
 from mtbert_ray.training.optimizer import make_optimizer, make_schedule

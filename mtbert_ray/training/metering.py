@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 import torch
 
 from mtbert_ray.config import ProbeConfig, TrialConfig
+from mtbert_ray.events import outlook
 from mtbert_ray.metrics import METRICS, Metrics, MetricValue
-from mtbert_ray.records import outlook
 from mtbert_ray.resources.gpu import GpuReader, GpuReadError, NvmlReader
 from mtbert_ray.resources.meter import Meter
 from mtbert_ray.resources.usage import reduce_usages
-from mtbert_ray.training.epoch_result import EpochResult
+from mtbert_ray.training.evaluate import EpochResult
 from mtbert_ray.training.loop import TrainingRun
 from mtbert_ray.training.probe import ProbeResult
 from mtbert_ray.training.process import Process
@@ -29,7 +29,7 @@ class MeteredEpoch:
     """Those of `mtbert_ray.metrics`, and what explains them: epoch, step, each task's train_loss, SMART's penalty and
     steps, `gpu_shared` (1 if another process computed on a rank's GPU meanwhile)."""
     outlook: dict[str, MetricValue]
-    """What the run comes to as it looks now (`mtbert_ray.records.outlook`)."""
+    """What the run comes to as it looks now (`mtbert_ray.events.outlook`)."""
     is_last: bool
     gpu_problem: str | None
     """Why metrics of the GPU are null although the run holds a GPU."""

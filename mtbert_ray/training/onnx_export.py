@@ -15,8 +15,7 @@ from ruamel.yaml import YAML
 from transformers import PreTrainedTokenizerFast
 
 from mtbert_ray.config import TrialConfig
-from mtbert_ray.data.examples import Examples
-from mtbert_ray.data.rows_read import RowsRead
+from mtbert_ray.data.examples import Examples, RowsRead
 from mtbert_ray.errors import EncoderError, UserError
 from mtbert_ray.files import make_folder, open_to_others
 from mtbert_ray.models.adapters import merge_adapter

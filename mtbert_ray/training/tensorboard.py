@@ -15,9 +15,9 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.summary import hparams, scalar
 
+from mtbert_ray.events import Scalar
 from mtbert_ray.metrics import MEAN_SCORES, METRICS, RESERVED_NAMES, Metrics
 from mtbert_ray.names import told_apart
-from mtbert_ray.records import Scalar
 
 TENSORBOARD_NAME = "tensorboard"
 

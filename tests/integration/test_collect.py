@@ -6,9 +6,8 @@ import pytest
 import ray
 from ray.exceptions import RayError
 
-from mtbert_ray.cluster.collect import collect_folder
-from mtbert_ray.cluster.session import ray_session
-from mtbert_ray.cluster.worker import report_of
+from mtbert_ray.ray_backend.session import collect_folder, ray_session
+from mtbert_ray.ray_backend.worker import report_of
 from mtbert_ray.training.metering import MeteredEpoch
 
 pytestmark = pytest.mark.ray

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from command_line import run
 
+from mtbert_ray.events import TrialRecord
 from mtbert_ray.journal import read_journal
-from mtbert_ray.records import TrialRecord
 from mtbert_ray.reporting.outcome import outcome_of
-from mtbert_ray.tuning.space.load import load_search_space
+from mtbert_ray.study.space.load import load_search_space
 
 pytestmark = pytest.mark.ray
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from command_line import run
 
+from mtbert_ray.events import TrialRecord
 from mtbert_ray.journal import read_journal
-from mtbert_ray.records import TrialRecord
 
 pytestmark = pytest.mark.ray
 

@@ -9,10 +9,10 @@ import pytest
 from command_line import ROOT, run
 from rich.console import Console
 
+from mtbert_ray.events import SweepRecord
 from mtbert_ray.journal import read_journal
-from mtbert_ray.records import SweepRecord
+from mtbert_ray.ray_backend.launch import SweepRequest, dry_run, launch
 from mtbert_ray.reporting.published import published_rows
-from mtbert_ray.tuning.request import SweepRequest, dry_run, launch
 
 pytestmark = pytest.mark.ray
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mtbert_ray.tuning.decision import Decision
-from mtbert_ray.tuning.scheduler_state import STATE_NAME
+from mtbert_ray.ray_backend.scheduler_state import STATE_NAME
+from mtbert_ray.study.pruning.decision import Decision
 
 pytestmark = pytest.mark.ray
 

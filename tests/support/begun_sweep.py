@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from mtbert_ray.cluster.capacity import Capacity, Node
+from mtbert_ray.events import EpochFinished, TrialFinished, TrialStarted
 from mtbert_ray.journal import Journal
-from mtbert_ray.records import EpochFinished, TrialFinished, TrialStarted
-from mtbert_ray.tuning.beginning import Beginning, begin, resume
-from mtbert_ray.tuning.plan import Plan, make_plan
-from mtbert_ray.tuning.searchers.for_ray import SpaceSearcher
-from mtbert_ray.tuning.space import load_search_space
+from mtbert_ray.ray_backend.beginning import Beginning, begin, resume
+from mtbert_ray.ray_backend.capacity import Capacity, Node
+from mtbert_ray.ray_backend.for_ray import SpaceSearcher
+from mtbert_ray.ray_backend.plan import Plan, make_plan
+from mtbert_ray.study.space import load_search_space
 
 SPACE = """\
 name: s

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mtbert_ray.tuning.space.load import SearchSpace, load_search_space
+from mtbert_ray.study.space.load import SearchSpace, load_search_space
 
 PAPER_LIKE = """\
 name: named

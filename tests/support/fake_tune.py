@@ -7,8 +7,8 @@ from types import SimpleNamespace
 from pyarrow.fs import LocalFileSystem
 
 from mtbert_ray.objective import Objective
-from mtbert_ray.tuning.rungs import HalvingConfig
-from mtbert_ray.tuning.scheduler import ParetoScheduler
+from mtbert_ray.ray_backend.scheduler import ParetoScheduler
+from mtbert_ray.study.pruning.rungs import HalvingConfig
 
 TWO = {"accuracy": "max", "seconds": "min"}
 AXES = {

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mtbert_ray.tuning.rungs import HalvingConfig, Rungs
+from mtbert_ray.study.pruning.rungs import HalvingConfig, Rungs
 
 NAN = float("nan")
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import ray
 from ray import tune
 
-from mtbert_ray.tuning.rungs import HalvingConfig
-from mtbert_ray.tuning.scheduler import ParetoScheduler
+from mtbert_ray.ray_backend.scheduler import ParetoScheduler
+from mtbert_ray.study.pruning.rungs import HalvingConfig
 
 NUM_ITERATIONS = 9
 # Of each trial: the accuracy it comes to, how soon, the seconds an iteration, the memory in GiB.

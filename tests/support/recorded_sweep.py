@@ -3,10 +3,7 @@
 from pathlib import Path
 
 from mtbert_ray.config import TrialConfig, nest
-from mtbert_ray.journal import Journal
-from mtbert_ray.metrics import task_scores
-from mtbert_ray.objective import Objective
-from mtbert_ray.records import (
+from mtbert_ray.events import (
     EpochFinished,
     SweepFinished,
     SweepStarted,
@@ -15,8 +12,11 @@ from mtbert_ray.records import (
     TrialStarted,
     TrialStopped,
 )
-from mtbert_ray.tuning.space import SearchSpace
-from mtbert_ray.tuning.space.parameters import Choice, FloatRange, IntRange
+from mtbert_ray.journal import Journal
+from mtbert_ray.metrics import task_scores
+from mtbert_ray.objective import Objective
+from mtbert_ray.study.space import SearchSpace
+from mtbert_ray.study.space.parameters import Choice, FloatRange, IntRange
 
 OBJECTIVES = {
     "dev_score": Objective(direction="maximise", reference=0.0),

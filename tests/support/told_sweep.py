@@ -8,11 +8,11 @@ from ray import cloudpickle
 from rich.console import Console
 
 from mtbert_ray.config import TrialConfig
+from mtbert_ray.events import SweepStarted
 from mtbert_ray.journal import Journal, read_journal
 from mtbert_ray.objective import Objective
-from mtbert_ray.records import SweepStarted
-from mtbert_ray.tuning.listener import SweepListener
-from mtbert_ray.tuning.progress import SweepProgress
+from mtbert_ray.ray_backend.listener import SweepListener
+from mtbert_ray.reporting.progress import SweepProgress
 
 OBJECTIVES = {"dev_score": Objective(direction="maximise", reference=0.0)}
 NO_WORD = "the trial's process died without a word (out of memory, or killed)"

@@ -9,8 +9,8 @@ import pytest
 from ray.autoscaler._private.util import prepare_config, validate_config
 from ruamel.yaml import YAML
 
-from mtbert_ray.cluster.capacity import Capacity, Node, TrialRequest, check, max_concurrent
-from mtbert_ray.cluster.inventory import configured_growth
+from mtbert_ray.ray_backend.capacity import Capacity, Node, TrialRequest, check, max_concurrent
+from mtbert_ray.ray_backend.inventory import configured_growth
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "cluster.yaml").read_text(encoding="utf-8")

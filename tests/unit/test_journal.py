@@ -10,9 +10,7 @@ from hypothesis import strategies as st
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.errors import JournalError
-from mtbert_ray.journal import JOURNAL_NAME, Journal, read_journal
-from mtbert_ray.objective import Objective
-from mtbert_ray.records import (
+from mtbert_ray.events import (
     EpochFinished,
     SweepFinished,
     SweepStarted,
@@ -23,6 +21,8 @@ from mtbert_ray.records import (
     as_scalar,
     final_metrics,
 )
+from mtbert_ray.journal import JOURNAL_NAME, Journal, read_journal
+from mtbert_ray.objective import Objective
 
 CONFIG = TrialConfig(adapter={"kind": "lora"}).model_dump(mode="json")
 STARTED = SweepStarted(

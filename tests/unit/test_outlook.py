@@ -2,9 +2,9 @@
 
 import pytest
 
+from mtbert_ray.events import final_metrics, outlook
 from mtbert_ray.metrics import METRICS, known_metrics, whole_run
 from mtbert_ray.objective import Objective
-from mtbert_ray.records import final_metrics, outlook
 from mtbert_ray.tasks import SST
 
 

@@ -8,9 +8,7 @@ import sys
 import pytest
 
 from mtbert_ray.errors import JournalError
-from mtbert_ray.journal import Journal, read_journal, writing_alone
-from mtbert_ray.objective import Objective
-from mtbert_ray.records import (
+from mtbert_ray.events import (
     EpochFinished,
     SweepFinished,
     SweepResumed,
@@ -20,6 +18,8 @@ from mtbert_ray.records import (
     TrialStarted,
     TrialStopped,
 )
+from mtbert_ray.journal import Journal, read_journal, writing_alone
+from mtbert_ray.objective import Objective
 
 CONFIG = {"tasks": [{"name": "sst"}], "epochs": 2}
 

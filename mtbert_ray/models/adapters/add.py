@@ -9,7 +9,7 @@ from mtbert_ray.models.adapters.by_loralib import add_loralib_lora
 from mtbert_ray.models.adapters.by_peft import add_peft_lora, add_peft_vera
 from mtbert_ray.models.adapters.targets import resolved_targets
 from mtbert_ray.models.encoder import Encoder
-from mtbert_ray.models.initialisation import seeded
+from mtbert_ray.models.heads import seeded
 
 ADAPTERS: dict[tuple[str, str], Callable[[nn.Module, AdapterConfig, int], None]] = {
     ("peft", "lora"): add_peft_lora,

@@ -10,13 +10,13 @@ from pathlib import Path
 import psutil
 from ray import cloudpickle, tune
 
-from mtbert_ray.cluster.capacity import DRIVER_CPUS
-from mtbert_ray.cluster.inline import InlineTrial
-from mtbert_ray.cluster.killed_actor import killed_actors_end_only_their_trial
-from mtbert_ray.cluster.out_of_memory import memory_message
-from mtbert_ray.cluster.session import ray_session
-from mtbert_ray.cluster.trial import drive_trial
 from mtbert_ray.config import TrialConfig, nest
+from mtbert_ray.ray_backend.capacity import DRIVER_CPUS
+from mtbert_ray.ray_backend.failure import memory_message
+from mtbert_ray.ray_backend.inline import InlineTrial
+from mtbert_ray.ray_backend.killed_actor import killed_actors_end_only_their_trial
+from mtbert_ray.ray_backend.session import ray_session
+from mtbert_ray.ray_backend.train import drive_trial
 
 GIB = 2**30
 SMALL = {

@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ray.core.generated.autoscaler_pb2 import ClusterConfig
 
-from mtbert_ray.cluster.capacity import (
+from mtbert_ray.config import ResourceConfig
+from mtbert_ray.errors import ResourceError
+from mtbert_ray.ray_backend.capacity import (
     Capacity,
     Growth,
     Node,
@@ -21,9 +23,7 @@ from mtbert_ray.cluster.capacity import (
     max_concurrent,
     resolve_gpus,
 )
-from mtbert_ray.cluster.inventory import configured_growth, hosted_growth, local_capacity
-from mtbert_ray.config import ResourceConfig
-from mtbert_ray.errors import ResourceError
+from mtbert_ray.ray_backend.inventory import configured_growth, hosted_growth, local_capacity
 
 LAPTOP = Capacity(nodes=(Node(cpus=2),))
 HEAD = Node(cpus=8)
@@ -227,7 +227,7 @@ def test_this_machine_offers_the_cpus_this_process_may_use(monkeypatch):
 RUNNING_CLUSTER = """
 import subprocess, sys
 import ray
-from mtbert_ray.cluster.inventory import cluster_capacity
+from mtbert_ray.ray_backend.inventory import cluster_capacity
 ray.init(num_cpus=3, num_gpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
          object_store_memory=100 * 2**20)
 print(cluster_capacity().description)

@@ -9,9 +9,9 @@ import ray
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mtbert_ray.cluster.inline import InlineTrial
 from mtbert_ray.config import TrialConfig, nest
 from mtbert_ray.models.multitask import MultitaskModel
+from mtbert_ray.ray_backend.inline import InlineTrial
 from mtbert_ray.training.checkpoint import load_checkpoint
 from mtbert_ray.training.loss import DivergedError
 

@@ -7,7 +7,7 @@ import pytest
 from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import ActorDiedError, OutOfMemoryError, RayActorError, RayTaskError
 
-from mtbert_ray.cluster.killed_actor import KilledForMemoryError, killed_actors_end_only_their_trial
+from mtbert_ray.ray_backend.killed_actor import KilledForMemoryError, killed_actors_end_only_their_trial
 
 
 def told_of(exception: Exception) -> list[tuple[str, Exception]]:

@@ -10,8 +10,8 @@ from ray.exceptions import ActorDiedError, OutOfMemoryError, RayTaskError
 from ray.train import ControllerError, WorkerGroupError
 from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 
-from mtbert_ray.cluster.killed_actor import KilledForMemoryError
-from mtbert_ray.cluster.out_of_memory import RankOutOfMemoryError, memory_message, rank_out_of_memory
+from mtbert_ray.ray_backend.failure import RankOutOfMemoryError, memory_message, rank_out_of_memory
+from mtbert_ray.ray_backend.killed_actor import KilledForMemoryError
 from mtbert_ray.training.loss import DivergedError
 
 ON_GPU = torch.OutOfMemoryError(

@@ -5,9 +5,9 @@ import threading
 import pytest
 import torch
 
-from mtbert_ray.cluster.trial import scaling_of
-from mtbert_ray.cluster.worker import begin_run, gpus_of, told_epochs
 from mtbert_ray.config import TrialConfig, nest
+from mtbert_ray.ray_backend.train import scaling_of
+from mtbert_ray.ray_backend.worker import begin_run, gpus_of, told_epochs
 from mtbert_ray.training.checkpoint import load_checkpoint
 from mtbert_ray.training.process import Process
 

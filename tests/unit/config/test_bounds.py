@@ -12,9 +12,9 @@ from mtbert_ray.config import ProbeConfig, TrialConfig
 from mtbert_ray.config.file import load_config
 from mtbert_ray.config.sample import SampleConfig
 from mtbert_ray.errors import ConfigError
-from mtbert_ray.tuning.rungs import HalvingConfig
-from mtbert_ray.tuning.space.load import load_search_space
-from mtbert_ray.tuning.space.model import SweepResources
+from mtbert_ray.study.pruning.rungs import HalvingConfig
+from mtbert_ray.study.space.load import load_search_space
+from mtbert_ray.study.space.model import SweepResources
 
 LARGEST_FLOAT32 = 3.4e38
 NO_BOUNDS_OF_ITS_OWN = {"gpus_per_worker", "task", "tasks", "seed"}

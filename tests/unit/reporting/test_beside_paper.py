@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from mtbert_ray.journal import read_journal
-from mtbert_ray.reporting.beside_paper import beside_paper, beside_table
 from mtbert_ray.reporting.document import write_report
+from mtbert_ray.reporting.paper_comparison import beside_paper, beside_table
 
 
 @pytest.fixture

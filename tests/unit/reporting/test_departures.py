@@ -5,8 +5,8 @@ import json
 import pytest
 
 from mtbert_ray.config import TrialConfig, dotted
-from mtbert_ray.reporting.departures import departures_of, hardware_in_words
-from mtbert_ray.reporting.published_settings import published_experiments, published_settings
+from mtbert_ray.reporting.config_diff import departures_of, hardware_in_words
+from mtbert_ray.reporting.published import published_experiments, published_settings
 
 V1, SMART, SAMPLE, STAGE = (1, "v1"), (2, "smart-sst-k250"), (4, "sample"), (4, "all-then-heads-on-sample")
 LORA, EIGHT = (7, "lora-r8"), (8, "full")

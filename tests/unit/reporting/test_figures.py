@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from mtbert_ray.events import EpochFinished
 from mtbert_ray.journal import read_journal
 from mtbert_ray.objective import Objective
-from mtbert_ray.records import EpochFinished
 from mtbert_ray.reporting.figures import front_drawings, progress_drawings
 from mtbert_ray.reporting.front_figure import short_id, staircase
 from mtbert_ray.reporting.outcome import outcome_of

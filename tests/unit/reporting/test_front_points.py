@@ -1,7 +1,7 @@
 from mtbert_ray.journal import read_journal
 from mtbert_ray.objective import Objective
-from mtbert_ray.reporting.front_points import front_points
 from mtbert_ray.reporting.outcome import outcome_of
+from mtbert_ray.reporting.tables import front_points
 
 THREE_OBJECTIVES = {
     "dev_score": Objective(direction="maximise", reference=0.0),

@@ -2,12 +2,11 @@
 
 import pandas as pd
 
+from mtbert_ray.events import EpochFinished, TrialFailed
 from mtbert_ray.journal import read_journal
-from mtbert_ray.records import EpochFinished, TrialFailed
 from mtbert_ray.reporting.document import write_report
 from mtbert_ray.reporting.outcome import outcome_of
-from mtbert_ray.reporting.tables import trial_table
-from mtbert_ray.reporting.trial_rows import with_rows
+from mtbert_ray.reporting.tables import trial_table, with_rows
 
 WHY = {"sts": "every prediction is 2.5", "dev_score": "sts has no pearson: every prediction is 2.5"}
 REMEDY = "the trained weights (of a and 3 more) are not finite in epoch 2; a lower learning rate than 1 may help"

@@ -4,8 +4,7 @@ import pytest
 
 from mtbert_ray.config import dotted
 from mtbert_ray.config.file import load_sample_config
-from mtbert_ray.reporting.published import PublishedRow, published_rows
-from mtbert_ray.reporting.published_settings import published_experiments, published_settings
+from mtbert_ray.reporting.published import PublishedRow, published_experiments, published_rows, published_settings
 
 TABLES = range(1, 10)
 

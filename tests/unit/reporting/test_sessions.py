@@ -1,11 +1,10 @@
 """A report of a sweep that was gone on with: what it says of its sessions, and that their pauses are no time."""
 
 from mtbert_ray.journal import read_journal
-from mtbert_ray.reporting.beside_paper import beside_paper
-from mtbert_ray.reporting.facts import facts_of, notes_of
+from mtbert_ray.reporting.facts import facts_of, last_heard_of, notes_of, seconds_run, session_notes
 from mtbert_ray.reporting.figures import progress_drawings
 from mtbert_ray.reporting.outcome import outcome_of
-from mtbert_ray.reporting.sessions import last_heard_of, seconds_run, session_notes
+from mtbert_ray.reporting.paper_comparison import beside_paper
 
 START = 1_800_000_000.0  # 2027-01-15 08:00 UTC
 

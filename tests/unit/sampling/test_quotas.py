@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtbert_ray.sampling.quotas import likeliest, quotas, select
+from mtbert_ray.sampling.sample import likeliest, quotas, select
 
 PAPER = (0.25, 0.25, 0.15, 0.11, 0.08, 0.06, 0.05, 0.02, 0.02, 0.01)
 

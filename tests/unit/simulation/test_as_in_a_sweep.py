@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from recorded_sweep import RecordedSweep
 
+from mtbert_ray.events import outlook
 from mtbert_ray.journal import read_journal
 from mtbert_ray.objective import Objective
-from mtbert_ray.records import outlook
+from mtbert_ray.ray_backend.beginning import scheduler_of
 from mtbert_ray.simulation.clock import simulate
 from mtbert_ray.simulation.request import ReplayRequest, prepare
-from mtbert_ray.tuning.beginning import scheduler_of
-from mtbert_ray.tuning.space import SearchSpace
-from mtbert_ray.tuning.space.parameters import Choice
+from mtbert_ray.study.space import SearchSpace
+from mtbert_ray.study.space.parameters import Choice
 
 TOPIC = {
     "name": "topic",

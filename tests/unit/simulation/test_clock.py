@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtbert_ray.pareto.hypervolume import hypervolume
+from mtbert_ray.pareto.front import hypervolume
 from mtbert_ray.simulation.clock import Candidate, Curve, Report, simulate
 
 NAN = float("nan")

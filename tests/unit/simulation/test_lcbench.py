@@ -9,7 +9,7 @@ import pytest
 from mtbert_ray.errors import ConfigError, DataError
 from mtbert_ray.simulation.clock import simulate
 from mtbert_ray.simulation.lcbench import NUM_EPOCHS, Benchmark, Task
-from mtbert_ray.tuning.space.parameters import FloatRange, IntRange
+from mtbert_ray.study.space.parameters import FloatRange, IntRange
 
 SEARCH = {
     "batch_size": IntRange(low=16, high=512, log=True),

@@ -6,7 +6,7 @@ from recorded_sweep import RecordedSweep
 from mtbert_ray.simulation.clock import simulate
 from mtbert_ray.simulation.next_trial import SUGGESTING, _nearest, recorded_problem
 from mtbert_ray.simulation.recorded import read_recorded
-from mtbert_ray.tuning.space import SearchSpace
+from mtbert_ray.study.space import SearchSpace
 
 
 def names(problem, searcher: str, seed: int) -> list[str]:

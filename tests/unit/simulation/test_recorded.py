@@ -7,8 +7,8 @@ from recorded_sweep import OBJECTIVES, SEARCH, RecordedSweep
 from mtbert_ray.errors import JournalError
 from mtbert_ray.objective import Objective
 from mtbert_ray.simulation.recorded import in_words, read_recorded
-from mtbert_ray.tuning.space import SearchSpace
-from mtbert_ray.tuning.space.parameters import Choice
+from mtbert_ray.study.space import SearchSpace
+from mtbert_ray.study.space.parameters import Choice
 
 
 def test_a_curve_is_what_the_sweep_saw_after_each_epoch(sweep):

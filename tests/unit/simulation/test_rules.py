@@ -8,7 +8,7 @@ from mtbert_ray.objective import Objective
 from mtbert_ray.pareto.objectives import to_losses
 from mtbert_ray.simulation.clock import Report
 from mtbert_ray.simulation.rules import ASHA, EPSILON_NET, Costs, rules_of
-from mtbert_ray.tuning.rungs import HalvingConfig, Rungs
+from mtbert_ray.study.pruning.rungs import HalvingConfig, Rungs
 
 OBJECTIVES = {
     "dev_score": Objective(direction="maximise", reference=0.0),

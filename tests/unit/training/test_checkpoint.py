@@ -11,7 +11,7 @@ from mtbert_ray.errors import CheckpointError, ConfigError
 from mtbert_ray.models.build import build_model
 from mtbert_ray.models.encoder import load_tokenizer
 from mtbert_ray.training.checkpoint import load_checkpoint, read_metrics, write_metrics
-from mtbert_ray.training.init_from import starting_model
+from mtbert_ray.training.initial_weights import starting_model
 
 TASKS = ("sst", "quora", "sts")
 ADAPTERS = [

@@ -11,10 +11,10 @@ import torch
 from mtbert_ray.config import ProbeConfig, TrialConfig, nest
 from mtbert_ray.config.file import load_config
 from mtbert_ray.errors import DivergedError
-from mtbert_ray.records import best_place
+from mtbert_ray.events import best_place
 from mtbert_ray.training import loop
 from mtbert_ray.training.alone import run_alone
-from mtbert_ray.training.epoch_result import EpochResult
+from mtbert_ray.training.evaluate import EpochResult
 from mtbert_ray.training.loop import TrainingRun, is_best
 from mtbert_ray.training.loss import check_weights
 from mtbert_ray.training.process import Process

@@ -20,7 +20,7 @@ from mtbert_ray.models.pretrained import packaged_folder
 from mtbert_ray.training import onnx_graph
 from mtbert_ray.training.checkpoint import write_metrics
 from mtbert_ray.training.export import export_checkpoint
-from mtbert_ray.training.init_from import starting_model
+from mtbert_ray.training.initial_weights import starting_model
 from mtbert_ray.training.onnx_export import export_onnx
 
 ADAPTERS = {

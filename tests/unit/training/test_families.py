@@ -15,7 +15,7 @@ from mtbert_ray.models.encoder import load_tokenizer
 from mtbert_ray.training.checkpoint import load_checkpoint
 from mtbert_ray.training.evaluate import evaluate, predict
 from mtbert_ray.training.export import export_checkpoint
-from mtbert_ray.training.init_from import starting_model
+from mtbert_ray.training.initial_weights import starting_model
 from mtbert_ray.training.inputs import encode
 from mtbert_ray.training.loop import TrainingRun
 from mtbert_ray.training.process import Process

@@ -8,9 +8,8 @@ from saved import save_checkpoint
 from mtbert_ray.config import TrialConfig, nest
 from mtbert_ray.errors import ConfigError, DataError, UserError
 from mtbert_ray.models.build import build_model
-from mtbert_ray.training.file_predictions import predict_files
-from mtbert_ray.training.prediction_request import PredictionRequest, answer, lines_of, parse_files
-from mtbert_ray.training.predictions import predict_all
+from mtbert_ray.training.given_rows import predict_files
+from mtbert_ray.training.predictions import PredictionRequest, answer, lines_of, parse_files, predict_all
 from mtbert_ray.training.process import Process
 
 

@@ -8,9 +8,8 @@ import torch
 from mtbert_ray.config import TrialConfig, nest
 from mtbert_ray.data.batching import eval_batches
 from mtbert_ray.models.state import trainable_state
-from mtbert_ray.training.epoch_result import EpochResult
-from mtbert_ray.training.evaluate import predict
-from mtbert_ray.training.frozen import embedded, embeds_once
+from mtbert_ray.training.embedding_cache import embedded, embeds_once
+from mtbert_ray.training.evaluate import EpochResult, predict
 from mtbert_ray.training.loop import TrainingRun
 from mtbert_ray.training.process import Process
 

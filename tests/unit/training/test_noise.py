@@ -3,7 +3,7 @@
 import torch
 from scipy import stats
 
-from mtbert_ray.training.noise import normal_noise
+from mtbert_ray.training.smart import normal_noise
 
 
 def test_the_numbers_are_standard_normal_and_independent():

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix
 
-from mtbert_ray.data.examples import Examples
-from mtbert_ray.data.rows_read import RowsRead
+from mtbert_ray.data.examples import Examples, RowsRead
 from mtbert_ray.tasks import QUORA, SST, STS, TaskSpec
 from mtbert_ray.training.evaluate import Predicted
 from mtbert_ray.training.prediction_files import confusion_path, output_name, write_predictions

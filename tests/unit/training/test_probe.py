@@ -15,8 +15,8 @@ from mtbert_ray.data.batching import epoch_batches
 from mtbert_ray.metrics import METRICS
 from mtbert_ray.models.state import trainable_state
 from mtbert_ray.resources.gpu import FakeGpuReader, GpuSample
-from mtbert_ray.training import frozen
-from mtbert_ray.training.epoch_result import EpochResult
+from mtbert_ray.training import embedding_cache as frozen
+from mtbert_ray.training.evaluate import EpochResult
 from mtbert_ray.training.loop import TrainingRun
 from mtbert_ray.training.metering import MeteredEpoch, MeteredProbe, metered_epochs
 from mtbert_ray.training.probe import ProbeResult

@@ -12,7 +12,7 @@ from mtbert_ray.config import TrialConfig
 from mtbert_ray.models.build import build_model
 from mtbert_ray.task_source import Columns, TableSource
 from mtbert_ray.tasks import TaskKind, TaskSpec
-from mtbert_ray.training.file_predictions import predict_files
+from mtbert_ray.training.given_rows import predict_files
 from mtbert_ray.training.process import Process
 
 CLASSES = ("dull", 'so, "so"')

@@ -8,9 +8,9 @@ from course_files import write_course
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.config.nesting import dotted
-from mtbert_ray.tuning.request import SweepRequest, _asked
-from mtbert_ray.tuning.space import SearchSpace, load_search_space
-from mtbert_ray.tuning.space.absolute_paths import _PATHS, with_absolute_paths
+from mtbert_ray.ray_backend.launch import SweepRequest, _asked
+from mtbert_ray.study.space import SearchSpace, load_search_space
+from mtbert_ray.study.space.paths import _PATHS, with_absolute_paths
 
 SPACE = """\
 name: here

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from begun_sweep import begun, plan_of, resumed, run_epochs, start
 
+from mtbert_ray.events import SweepFinished, TrialFailed, TrialFinished, TrialStopped
 from mtbert_ray.journal import Journal, read_journal
-from mtbert_ray.records import SweepFinished, TrialFailed, TrialFinished, TrialStopped
-from mtbert_ray.tuning.beginning import scheduler_of
-from mtbert_ray.tuning.remaining import num_to_run
-from mtbert_ray.tuning.rungs import HalvingConfig, Rungs
-from mtbert_ray.tuning.space.parameters import Choice
+from mtbert_ray.ray_backend.beginning import scheduler_of
+from mtbert_ray.study.pruning.rungs import HalvingConfig, Rungs
+from mtbert_ray.study.remaining import num_to_run
+from mtbert_ray.study.space.parameters import Choice
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from mtbert_ray.objective import Objective
 from mtbert_ray.pareto.objectives import constraint_violation, to_losses
-from mtbert_ray.tuning.searchers.early_results import FULL, EarlyResults
+from mtbert_ray.study.search.early_results import FULL, EarlyResults
 
 
 class TestViolationsExtrapolated:

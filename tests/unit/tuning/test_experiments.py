@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from experiment_space import NO_SEARCH, PAPER_LIKE, load
 
-from mtbert_ray.tuning.searchers import SEARCHERS
-from mtbert_ray.tuning.searchers.for_ray import SpaceSearcher
-from mtbert_ray.tuning.space.load import SearchSpace
-from mtbert_ray.tuning.space.random_suggest import RandomSuggest
+from mtbert_ray.ray_backend.for_ray import SpaceSearcher
+from mtbert_ray.study.search import SEARCHERS
+from mtbert_ray.study.space.load import SearchSpace
+from mtbert_ray.study.space.parameters import RandomSuggest
 
 # What a trial has
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from experiment_space import NO_SEARCH, PAPER_LIKE, load
 
-from mtbert_ray.cluster.capacity import Capacity, Node
-from mtbert_ray.tuning.describe import describe, describe_rows
-from mtbert_ray.tuning.plan import make_plan
-from mtbert_ray.tuning.space.load import SearchSpace
+from mtbert_ray.ray_backend.capacity import Capacity, Node
+from mtbert_ray.ray_backend.describe import describe, describe_rows
+from mtbert_ray.ray_backend.plan import make_plan
+from mtbert_ray.study.space.load import SearchSpace
 
 
 def described(space: SearchSpace) -> list[str]:

@@ -7,7 +7,7 @@ from told_sweep import NO_WORD, Sweep
 
 from mtbert_ray.errors import ConfigError
 from mtbert_ray.journal import read_journal
-from mtbert_ray.tuning.failure import reason_of
+from mtbert_ray.ray_backend.failure import reason_of
 
 
 @pytest.fixture

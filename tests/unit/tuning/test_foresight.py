@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from mtbert_ray.metrics import METRICS, Metric
 from mtbert_ray.objective import Objective
-from mtbert_ray.pareto.hypervolume import hypervolume
+from mtbert_ray.pareto.front import hypervolume
 from mtbert_ray.pareto.objectives import reference_losses, to_losses
-from mtbert_ray.tuning.decision import Decision
-from mtbert_ray.tuning.foresight import Foresight
+from mtbert_ray.study.pruning.cost_pruner import Foresight
+from mtbert_ray.study.pruning.decision import Decision
 
 SCORE = {"dev_score": Objective(direction="maximise", reference=0.0)}
 MEMORY = {"peak_memory_gib": Objective(direction="minimise", reference=16.0, constraint=8.0)}

@@ -6,11 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtbert_ray.objective import Objective
-from mtbert_ray.pareto.hypervolume import hypervolume
-from mtbert_ray.tuning.searchers.by_front import FrontSearcher
-from mtbert_ray.tuning.searchers.offspring import OffspringSuggest
-from mtbert_ray.tuning.space.model import SearchSpace
-from mtbert_ray.tuning.space.parameters import FloatRange
+from mtbert_ray.pareto.front import hypervolume
+from mtbert_ray.study.search.front import FrontSearcher, OffspringSuggest
+from mtbert_ray.study.space.model import SearchSpace
+from mtbert_ray.study.space.parameters import FloatRange
 
 OBJECTIVES = {
     "dev_score": Objective(direction="maximise", reference=0.0),

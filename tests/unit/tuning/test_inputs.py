@@ -8,8 +8,8 @@ from saved import save_checkpoint
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.errors import CheckpointError, ConfigError, DataError, EncoderError
 from mtbert_ray.models.build import build_model
-from mtbert_ray.tuning.inputs import check_inputs, with_classes_found
-from mtbert_ray.tuning.space import SearchSpace
+from mtbert_ray.ray_backend.preflight import check_inputs, with_classes_found
+from mtbert_ray.study.space import SearchSpace
 
 SMALL = {"encoder": "tiny", "data.max_train_rows": 40, "data.max_dev_rows": 30}
 

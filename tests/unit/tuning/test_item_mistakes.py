@@ -11,7 +11,7 @@ from space_text import space_text
 
 from mtbert_ray.config.file import load_config
 from mtbert_ray.errors import ConfigError
-from mtbert_ray.tuning.space.load import load_search_space
+from mtbert_ray.study.space.load import load_search_space
 
 OBJECTIVE = "dev_score: {direction: maximise, reference: 0.2}"
 CONFIG = """\

@@ -11,14 +11,14 @@ import pytest
 
 from mtbert_ray.config import TrialConfig, nest
 from mtbert_ray.errors import ConfigError
+from mtbert_ray.events import ProbeFinished, SweepRecord, SweepStarted, TrialRecord
 from mtbert_ray.journal import Journal
 from mtbert_ray.objective import Objective
-from mtbert_ray.records import ProbeFinished, SweepRecord, SweepStarted, TrialRecord
-from mtbert_ray.tuning.searchers import SEARCHERS
-from mtbert_ray.tuning.searchers.learning import learn_from_sweep
-from mtbert_ray.tuning.space.load import SearchSpace, load_search_space
-from mtbert_ray.tuning.space.model import setting_key
-from mtbert_ray.tuning.space.parameters import Choice, FloatRange, IntRange
+from mtbert_ray.study.search import SEARCHERS
+from mtbert_ray.study.space.load import SearchSpace, load_search_space
+from mtbert_ray.study.space.model import setting_key
+from mtbert_ray.study.space.parameters import Choice, FloatRange, IntRange
+from mtbert_ray.study.warm_start import learn_from_sweep
 
 OBJECTIVES = {
     "dev_score": Objective(direction="maximise", reference=0.0),

@@ -13,7 +13,7 @@ from mtbert_ray.config import TrialConfig
 from mtbert_ray.config.file import load_config
 from mtbert_ray.errors import JournalError
 from mtbert_ray.journal import read_journal
-from mtbert_ray.tuning.decision import Decision
+from mtbert_ray.study.pruning.decision import Decision
 
 
 @pytest.fixture
@@ -253,7 +253,8 @@ def test_a_pickled_listener_writes_on_in_another_event_file(sweep):
 def test_the_traces_of_a_profiled_trial_are_fetched_like_its_checkpoint(sweep, monkeypatch, steps, fetched):
     calls = []
     monkeypatch.setattr(
-        "mtbert_ray.tuning.listener.collect_folder", lambda source, target, node_id: calls.append((source, node_id))
+        "mtbert_ray.ray_backend.listener.collect_folder",
+        lambda source, target, node_id: calls.append((source, node_id)),
     )
     sweep.start("t1", profile={"steps": steps})
     sweep.epoch("t1", 1)
@@ -268,7 +269,7 @@ def test_a_checkpoint_that_cannot_be_fetched_makes_no_failure_of_a_finished_tria
     def collect(source, target, node_id):
         raise error
 
-    monkeypatch.setattr("mtbert_ray.tuning.listener.collect_folder", collect)
+    monkeypatch.setattr("mtbert_ray.ray_backend.listener.collect_folder", collect)
     sweep.start("t1")
     sweep.epoch("t1", 1)
     sweep.epoch("t1", 2)
@@ -283,7 +284,7 @@ def test_traces_that_cannot_be_fetched_cost_no_checkpoint(sweep, monkeypatch, ca
         if source.name == "profile":
             raise RayError("the node is gone")
 
-    monkeypatch.setattr("mtbert_ray.tuning.listener.collect_folder", collect)
+    monkeypatch.setattr("mtbert_ray.ray_backend.listener.collect_folder", collect)
     sweep.start("t1", profile={"steps": 3})
     sweep.epoch("t1", 1)
     sweep.epoch("t1", 2)

@@ -10,15 +10,15 @@ from ray.train import ControllerError, WorkerGroupError
 from told_sweep import Sweep
 
 from mtbert_ray.errors import DivergedError
+from mtbert_ray.events import final_metrics
 from mtbert_ray.journal import read_journal
 from mtbert_ray.objective import Objective
-from mtbert_ray.records import final_metrics
-from mtbert_ray.tuning.failure import failure_kind_of, reason_of
-from mtbert_ray.tuning.remaining import was_cut_off
-from mtbert_ray.tuning.searchers import SEARCHERS
-from mtbert_ray.tuning.searchers.telling import Telling
-from mtbert_ray.tuning.space.model import SearchSpace
-from mtbert_ray.tuning.space.parameters import Choice
+from mtbert_ray.ray_backend.failure import failure_kind_of, reason_of
+from mtbert_ray.study.feedback import Telling
+from mtbert_ray.study.remaining import was_cut_off
+from mtbert_ray.study.search import SEARCHERS
+from mtbert_ray.study.space.model import SearchSpace
+from mtbert_ray.study.space.parameters import Choice
 
 DIVERGED = DivergedError("the training loss of sst is not finite in epoch 2; a lower learning rate than 1 may help")
 

@@ -7,9 +7,9 @@ from space_text import space_text
 
 from mtbert_ray.errors import ConfigError
 from mtbert_ray.metrics import known_metrics
-from mtbert_ray.tuning.space.absolute_paths import with_absolute_paths
-from mtbert_ray.tuning.space.load import load_search_space
-from mtbert_ray.tuning.space.model import SearchSpace
+from mtbert_ray.study.space.load import load_search_space
+from mtbert_ray.study.space.model import SearchSpace
+from mtbert_ray.study.space.paths import with_absolute_paths
 
 SECONDS = "train_seconds: {direction: minimise, reference: 100}"
 TASKS = """\

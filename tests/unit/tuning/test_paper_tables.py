@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mtbert_ray.config import TrialConfig
-from mtbert_ray.tuning.space import SearchSpace, load_search_space
+from mtbert_ray.study.space import SearchSpace, load_search_space
 
 PAPER = Path(__file__).parents[3] / "search_spaces" / "paper"
 TABLES = range(1, 10)

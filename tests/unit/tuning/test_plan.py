@@ -2,11 +2,11 @@
 
 import pytest
 
-from mtbert_ray.cluster.capacity import DRIVER_CPUS, Capacity, Growth, Node, NodeGroup
 from mtbert_ray.errors import ConfigError, ResourceError
-from mtbert_ray.tuning.describe import describe, describe_rows
-from mtbert_ray.tuning.plan import make_plan, resolve_objectives
-from mtbert_ray.tuning.space import SearchSpace
+from mtbert_ray.ray_backend.capacity import DRIVER_CPUS, Capacity, Growth, Node, NodeGroup
+from mtbert_ray.ray_backend.describe import describe, describe_rows
+from mtbert_ray.ray_backend.plan import make_plan, resolve_objectives
+from mtbert_ray.study.space import SearchSpace
 
 LAPTOP = Capacity(nodes=(Node(cpus=4),))
 TWO_GPUS = Capacity(nodes=(Node(cpus=8, gpus=2),))

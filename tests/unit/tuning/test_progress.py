@@ -7,9 +7,9 @@ import time
 import pytest
 from rich.console import Console
 
+from mtbert_ray.events import TrialRecord
 from mtbert_ray.objective import Objective
-from mtbert_ray.records import TrialRecord
-from mtbert_ray.tuning.progress import SweepProgress, setting_of
+from mtbert_ray.reporting.progress import SweepProgress, setting_of
 
 OBJECTIVES = {
     "dev_score": Objective(direction="maximise", reference=0.5),

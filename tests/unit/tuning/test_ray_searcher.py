@@ -7,11 +7,11 @@ import pytest
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.objective import Objective
-from mtbert_ray.tuning.decision import Decision
-from mtbert_ray.tuning.searchers import SEARCHERS
-from mtbert_ray.tuning.searchers.for_ray import FirstTrial, SpaceSearcher
-from mtbert_ray.tuning.space.load import SearchSpace
-from mtbert_ray.tuning.space.parameters import Choice, FloatRange
+from mtbert_ray.ray_backend.for_ray import FirstTrial, SpaceSearcher
+from mtbert_ray.study.pruning.decision import Decision
+from mtbert_ray.study.search import SEARCHERS
+from mtbert_ray.study.space.load import SearchSpace
+from mtbert_ray.study.space.parameters import Choice, FloatRange
 
 OBJECTIVES = {
     "dev_score": Objective(direction="maximise", reference=0.0),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from filled_rungs import NAN, filled
 
-from mtbert_ray.tuning.rungs import HalvingConfig, Rungs, rung_levels
+from mtbert_ray.study.pruning.rungs import HalvingConfig, Rungs, rung_levels
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from filled_rungs import NAN, filled
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtbert_ray.tuning.rungs import Decision, HalvingConfig, Rungs
+from mtbert_ray.study.pruning.rungs import Decision, HalvingConfig, Rungs
 
 
 @pytest.mark.parametrize("eta", [2.0, 3.0, 4.0])

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from mtbert_ray.errors import ConfigError
 from mtbert_ray.objective import Objective
-from mtbert_ray.tuning.rungs import HalvingConfig
-from mtbert_ray.tuning.scheduler import ParetoScheduler
+from mtbert_ray.ray_backend.scheduler import ParetoScheduler
+from mtbert_ray.study.pruning.rungs import HalvingConfig
 
 ASHA = HalvingConfig(grace=1, keep=1 / 3)
 
@@ -259,6 +259,6 @@ def test_what_does_not_depend_on_the_order_of_arrival(trials: list, random):
 
 
 def test_importing_it_imports_neither_torch_nor_transformers():
-    code = "import sys, mtbert_ray.tuning.scheduler; print([m for m in ('torch', 'transformers') if m in sys.modules])"
+    code = "import sys, mtbert_ray.ray_backend.scheduler\nprint([x for x in ('torch', 'transformers') if x in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

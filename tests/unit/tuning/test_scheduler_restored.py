@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtbert_ray.errors import ConfigError, JournalError
-from mtbert_ray.tuning.rungs import HalvingConfig
-from mtbert_ray.tuning.scheduler_state import STATE_NAME
+from mtbert_ray.ray_backend.scheduler_state import STATE_NAME
+from mtbert_ray.study.pruning.rungs import HalvingConfig
 
 
 class TestStateInTheExperimentsFolder:

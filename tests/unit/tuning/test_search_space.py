@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from mtbert_ray.errors import ConfigError
-from mtbert_ray.tuning.space.load import SearchSpace, load_search_space
-from mtbert_ray.tuning.space.parameters import Choice, FloatRange, IntRange
-from mtbert_ray.tuning.space.random_suggest import RandomSuggest
+from mtbert_ray.study.space.load import SearchSpace, load_search_space
+from mtbert_ray.study.space.parameters import Choice, FloatRange, IntRange, RandomSuggest
 
 SHIPPED = Path(__file__).parents[3] / "search_spaces"
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from mtbert_ray.objective import Objective
-from mtbert_ray.tuning.searchers import SEARCHERS, Searcher
-from mtbert_ray.tuning.space.model import SearchSpace, setting_key
-from mtbert_ray.tuning.space.parameters import Choice, FloatRange, IntRange
+from mtbert_ray.study.search import SEARCHERS, Searcher
+from mtbert_ray.study.space.model import SearchSpace, setting_key
+from mtbert_ray.study.space.parameters import Choice, FloatRange, IntRange
 
 SCORE = {"dev_score": Objective(direction="maximise", reference=0.0)}
 OBJECTIVES = SCORE | {"train_seconds": Objective(direction="minimise", reference=100.0)}

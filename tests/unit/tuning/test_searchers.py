@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from mtbert_ray.objective import Objective
-from mtbert_ray.pareto.hypervolume import hypervolume
-from mtbert_ray.tuning.searchers import SEARCHERS, Searcher
-from mtbert_ray.tuning.searchers.early_results import FULL, EarlyResults
-from mtbert_ray.tuning.space.model import SearchSpace
-from mtbert_ray.tuning.space.parameters import Choice, FloatRange, IntRange
+from mtbert_ray.pareto.front import hypervolume
+from mtbert_ray.study.search import SEARCHERS, Searcher
+from mtbert_ray.study.search.early_results import FULL, EarlyResults
+from mtbert_ray.study.space.model import SearchSpace
+from mtbert_ray.study.space.parameters import Choice, FloatRange, IntRange
 
 OBJECTIVES = {
     "dev_score": Objective(direction="maximise", reference=0.0),
@@ -45,7 +45,7 @@ def test_a_part_of_a_grid_is_drawn_from_all_of_it():
 
 
 def test_importing_the_searchers_does_not_import_torch():
-    code = "import sys, mtbert_ray.tuning.searchers; sys.exit('torch' in sys.modules)"
+    code = "import sys, mtbert_ray.study.search; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

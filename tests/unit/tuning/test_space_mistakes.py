@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mtbert_ray.errors import ConfigError
-from mtbert_ray.tuning.space.load import load_search_space
+from mtbert_ray.study.space.load import load_search_space
 
 RIGHT = """\
 name: tiny

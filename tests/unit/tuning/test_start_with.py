@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from mtbert_ray.errors import ConfigError
-from mtbert_ray.tuning.searchers.starting_points import starting_points
-from mtbert_ray.tuning.space.load import SearchSpace, load_search_space
-from mtbert_ray.tuning.space.model import setting_key
+from mtbert_ray.study.search.starting_points import starting_points
+from mtbert_ray.study.space.load import SearchSpace, load_search_space
+from mtbert_ray.study.space.model import setting_key
 
 SPACE = """\
 name: tiny

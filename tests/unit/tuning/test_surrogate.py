@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from mtbert_ray.tuning.searchers.coordinates import coordinates
-from mtbert_ray.tuning.searchers.early_results import FULL, EarlyResults
-from mtbert_ray.tuning.searchers.surrogate import GaussianProcess
-from mtbert_ray.tuning.space.parameters import Choice, FloatRange, IntRange
+from mtbert_ray.study.search.base import coordinates
+from mtbert_ray.study.search.early_results import FULL, EarlyResults
+from mtbert_ray.study.search.front_model import GaussianProcess
+from mtbert_ray.study.space.parameters import Choice, FloatRange, IntRange
 
 
 class TestGaussianProcess:

@@ -7,15 +7,15 @@ from fake_tune import FakeTrial, Run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mtbert_ray.events import ProbeFinished, SweepRecord, SweepStarted, TrialRecord, outlook
 from mtbert_ray.metrics import known_metrics
 from mtbert_ray.objective import Objective
-from mtbert_ray.records import ProbeFinished, SweepRecord, SweepStarted, TrialRecord, outlook
-from mtbert_ray.tuning.rungs import HalvingConfig
-from mtbert_ray.tuning.scheduler import ParetoScheduler
-from mtbert_ray.tuning.searchers.for_ray import SpaceSearcher
-from mtbert_ray.tuning.searchers.learning import learn_from_sweep
-from mtbert_ray.tuning.space.model import SearchSpace
-from mtbert_ray.tuning.space.parameters import FloatRange
+from mtbert_ray.ray_backend.for_ray import SpaceSearcher
+from mtbert_ray.ray_backend.scheduler import ParetoScheduler
+from mtbert_ray.study.pruning.rungs import HalvingConfig
+from mtbert_ray.study.space.model import SearchSpace
+from mtbert_ray.study.space.parameters import FloatRange
+from mtbert_ray.study.warm_start import learn_from_sweep
 
 NUM_EPOCHS = 4
 OBJECTIVES = {

@@ -8,10 +8,10 @@ from space_text import space_text
 
 from mtbert_ray.config import DataConfig
 from mtbert_ray.data.sources import load_examples
-from mtbert_ray.tuning import request
-from mtbert_ray.tuning.request import SweepRequest, dry_run, launch
-from mtbert_ray.tuning.space.load import load_search_space
-from mtbert_ray.tuning.undefined_notes import undefined_notes
+from mtbert_ray.ray_backend import launch as request
+from mtbert_ray.ray_backend.launch import SweepRequest, dry_run, launch
+from mtbert_ray.ray_backend.preflight import undefined_notes
+from mtbert_ray.study.space.load import load_search_space
 
 TASKS = """\
 encoder: tiny

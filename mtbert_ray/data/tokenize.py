@@ -1,0 +1,185 @@
+"""Tokenises once per node and set of sentences: a folder of memory-mapped arrays, found again by a hash of its content.
+
+Each sentence's WordPiece ids are kept alone, without special tokens, so the same folder serves separate and joint
+pairs and any length limit. Ids and labels come with the examples and are not kept. Knows nothing of batches.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from filelock import FileLock
+from tokenizers import Tokenizer
+
+from mtbert_ray.data.examples import Examples, RowsRead
+from mtbert_ray.errors import DataError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+FORMAT_VERSION = 1
+CACHE_VARIABLE = "MTBERT_RAY_CACHE"
+SENTENCES_AT_ONCE = 8192
+"""Bounds the memory that the tokenizer's own objects take."""
+
+Column = tuple[np.ndarray, np.ndarray]
+"""Token ids of all sentences one after another, (T,) uint16 or uint32, and offsets (N + 1,) int64: sentence i has
+tokens[offsets[i] : offsets[i + 1]]."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TokenisedSplit:
+    """A split as token ids, without special tokens; see `Column` for the arrays."""
+
+    ids: list[str]
+    tokens1: np.ndarray
+    offsets1: np.ndarray
+    tokens2: np.ndarray | None
+    offsets2: np.ndarray | None
+    labels: np.ndarray | None
+    """(N,) float64; none for a test split."""
+    rows_read: RowsRead | None = None
+    """What became of the rows of the source, where these are of one."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def tokenise(
+    examples: Examples, tokenizer: "PreTrainedTokenizerFast", *, cache: Path | None = None, keep: bool = True
+) -> TokenisedSplit:
+    """Return the tokens of a split, from the cache where this machine has tokenised the same sentences before.
+
+    Processes that start together wait for the first, which does the work for all.
+
+    Args:
+        examples: the split.
+        tokenizer: its truncation and padding are ignored, and it is left as it is.
+        cache: folder of the cache; none takes the environment's MTBERT_RAY_CACHE or ~/.cache/mtbert_ray.
+        keep: whether to look into the cache and to write there. Rows that come once are not worth a folder.
+
+    Raises:
+        DataError: the cache folder cannot be written.
+    """
+    column_of = _from_cache(tokenizer, cache or default_cache()) if keep else partial(_encode, _as_it_is(tokenizer))
+    tokens1, offsets1 = column_of(examples.sentence1)
+    tokens2, offsets2 = None, None
+    if examples.sentence2 is not None:
+        tokens2, offsets2 = column_of(examples.sentence2)
+    return TokenisedSplit(
+        ids=examples.ids,
+        tokens1=tokens1,
+        offsets1=offsets1,
+        tokens2=tokens2,
+        offsets2=offsets2,
+        labels=examples.labels,
+        rows_read=examples.rows_read,
+    )
+
+
+def default_cache() -> Path:
+    """Return the folder of the cache: the environment's MTBERT_RAY_CACHE, or ~/.cache/mtbert_ray."""
+    return Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "mtbert_ray")
+
+
+def _from_cache(tokenizer: "PreTrainedTokenizerFast", folder: Path) -> Callable[[Sequence[str]], Column]:
+    bare = _bare(tokenizer)
+    fingerprint = bare.to_str()
+    return lambda sentences: _cached(folder, sentences, bare, fingerprint)
+
+
+def _bare(tokenizer: "PreTrainedTokenizerFast") -> Tokenizer:
+    """Copy the tokenizer without truncation and padding, which are state that any call of it may have left."""
+    bare = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    bare.no_truncation()
+    bare.no_padding()
+    return bare
+
+
+def _as_it_is(tokenizer: "PreTrainedTokenizerFast") -> Tokenizer:
+    """Return the tokenizer itself where it neither truncates nor pads: a copy of a large vocabulary takes a second."""
+    backend = tokenizer.backend_tokenizer
+    return backend if backend.truncation is None and backend.padding is None else _bare(tokenizer)
+
+
+def _cached(folder: Path, sentences: Sequence[str], tokenizer: Tokenizer, fingerprint: str) -> Column:
+    """Open the arrays of these sentences, after writing them if no process has done so."""
+    home = folder / "tokens" / _key(fingerprint, sentences)
+    column = _opened(home, len(sentences))
+    if column is not None:
+        return column
+    try:
+        home.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(home.with_suffix(".lock")):
+            if _opened(home, len(sentences)) is None:
+                _publish(home, lambda: _encode(tokenizer, sentences))
+    except OSError as error:
+        raise DataError(
+            f"{home.parent}: the cache of tokenised sentences cannot be written: {error}. "
+            f"Set the environment variable {CACHE_VARIABLE} to a folder with room that you may write to"
+        ) from error
+    column = _opened(home, len(sentences))
+    assert column is not None, f"{home} was written whole under its lock"
+    return column
+
+
+def _key(fingerprint: str, sentences: Sequence[str]) -> str:
+    """Hash what decides the tokens. Lengths go first, so that no two lists of sentences give the same bytes."""
+    encoded = [sentence.encode() for sentence in sentences]
+    lengths = np.array([len(sentence) for sentence in encoded], dtype="<i8")
+    digest = hashlib.blake2b(digest_size=20)
+    for part in (str(FORMAT_VERSION).encode(), fingerprint.encode(), lengths.tobytes(), b"".join(encoded)):
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _encode(tokenizer: Tokenizer, sentences: Sequence[str]) -> Column:
+    lengths: list[int] = []
+    pieces: list[np.ndarray] = [np.empty(0, dtype=np.uint32)]
+    for start in range(0, len(sentences), SENTENCES_AT_ONCE):
+        encodings = tokenizer.encode_batch_fast(
+            list(sentences[start : start + SENTENCES_AT_ONCE]), add_special_tokens=False
+        )
+        for encoding in encodings:
+            ids = encoding.ids
+            lengths.append(len(ids))
+            pieces.append(np.array(ids, dtype=np.uint32))
+    tokens = np.concatenate(pieces)
+    if tokens.max(initial=0) <= np.iinfo(np.uint16).max:
+        tokens = tokens.astype(np.uint16)
+    return tokens, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+
+
+def _publish(home: Path, make: Callable[[], Column]) -> None:
+    """Write a folder beside its place and move it there whole, so that a folder at its place is never half-written.
+
+    The caller holds the lock: what is there already is damaged, or was left by a killed process.
+    """
+    partial = home.with_suffix(".partial")
+    for left_over in (partial, home):
+        shutil.rmtree(left_over, ignore_errors=True)
+    partial.mkdir()
+    for name, array in zip(("tokens", "offsets"), make(), strict=True):
+        with (partial / f"{name}.npy").open("wb") as file:
+            np.save(file, array)
+            file.flush()
+            os.fsync(file.fileno())
+    partial.replace(home)
+
+
+def _opened(home: Path, num_sentences: int) -> Column | None:
+    """Map the arrays into memory; none when they are not there or not whole."""
+    try:
+        tokens: np.ndarray = np.load(home / "tokens.npy", mmap_mode="r")
+        offsets: np.ndarray = np.load(home / "offsets.npy", mmap_mode="r")
+    except (OSError, ValueError):
+        return None
+    is_whole = len(offsets) == num_sentences + 1 and offsets[-1] == len(tokens)
+    return (tokens, offsets) if is_whole else None

@@ -1,0 +1,143 @@
+"""Starts Ray on this machine or connects to a cluster, and leaves it as it was found."""
+
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+from ray.util.state import list_nodes
+
+from mtbert_ray.errors import ResourceError
+from mtbert_ray.ray_backend.inventory import local_capacity
+
+_QUIET = {
+    # No usage reports, no CSV, JSON and TensorBoard copies of what the journal holds.
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # Tune's own progress tables, which `verbose=0` does not turn off in its newer output.
+    "RAY_AIR_NEW_OUTPUT": "0",
+    # Ray warns of a change to come (workers will see GPUs that they did not ask for).
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+_WORKER_ENV = {
+    # Ray Train's controller looks at its workers every 2 s by default; 0.2 s saves seconds a trial.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+def cluster_address(address: str | None) -> str | None:
+    """Return the cluster to connect to; none to start Ray here.
+
+    A job that was submitted to a cluster finds its address in RAY_ADDRESS.
+    """
+    return address or os.environ.get("RAY_ADDRESS")
+
+
+@contextmanager
+def ray_session(address: str | None, *, runs_ray_train: bool, verbose: bool = False) -> Iterator[None]:
+    """Connect to a cluster, or start Ray on this machine and stop it at the end.
+
+    Args:
+        address: from `cluster_address`.
+        runs_ray_train: whether trials run under Ray Train, which frees a stopped trial's placement group through
+            the State API, which the dashboard serves.
+        verbose: whether the workers' own output is shown.
+
+    Raises:
+        ResourceError: no cluster answers at the address, or its State API does not.
+    """
+    os.environ.update({name: value for name, value in (_QUIET | _WORKER_ENV).items() if name not in os.environ})
+    level = logging.INFO if verbose else logging.ERROR
+    # Tune would print the whole trace of a failed trial; the sweep gives the reason in a line and keeps the trace.
+    logging.getLogger("ray.tune").setLevel(logging.INFO if verbose else logging.CRITICAL)
+    if address is not None:
+        _check_reachable(address)
+    try:
+        if address is None:
+            # A trial's driver under Ray Train only waits; one CPU more than there are leaves the workers theirs.
+            cpus = int(local_capacity().nodes[0].cpus)
+            ray.init(
+                num_cpus=cpus + 1 if runs_ray_train else cpus,
+                address="local",
+                include_dashboard=runs_ray_train,
+                log_to_driver=verbose,
+                logging_level=level,
+            )
+            _close_token_file()
+        else:
+            env = {name: os.environ[name] for name in (*_WORKER_ENV, "HF_HUB_OFFLINE") if name in os.environ}
+            ray.init(address=address, runtime_env={"env_vars": env}, log_to_driver=verbose, logging_level=level)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        where = "Ray did not start on this machine" if address is None else f"--address {address}: no Ray answers"
+        raise ResourceError(f"{where}: {error}") from error
+    try:
+        if runs_ray_train:
+            _check_state_api()
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Refuse a host and port where nobody listens; Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        return  # `auto` and the like: Ray looks for the cluster by itself.
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise ResourceError(f"--address {address}: no Ray answers: {error}") from error
+
+
+def _close_token_file() -> None:
+    """Keep the token that Ray wrote for this cluster from other users of the machine (Ray leaves it readable)."""
+    token = Path.home() / ".ray" / "auth_token"
+    if token.exists():
+        token.chmod(0o600)
+
+
+def _check_state_api() -> None:
+    try:
+        # By address: another Ray of this machine, as of a second sweep, would make Ray's own guess ambiguous.
+        list_nodes(address=ray.get_runtime_context().gcs_address, limit=1, timeout=30)
+    except Exception as error:  # Ray raises several kinds here, some of them private.
+        raise ResourceError(
+            "the cluster's State API does not answer, so the workers of a stopped trial would never be freed; "
+            f"start its head with the dashboard on and ray[default] installed ({error})"
+        ) from error
+
+
+@ray.remote(num_cpus=0)  # type: ignore[untyped-decorator]  # Ray is untyped
+def _read_folder(folder: str) -> dict[str, bytes]:
+    """Return the files of a folder by name; neither a checkpoint nor a profile has folders inside."""
+    return {path.name: path.read_bytes() for path in Path(folder).iterdir() if path.is_file()}
+
+
+def collect_folder(source: Path, target: Path, *, node_id: str, timeout_seconds: float = 600) -> None:
+    """Copy a folder of flat files from another node; does nothing for a folder that is already here.
+
+    Args:
+        source: the folder's path on the node.
+        target: where it goes on this node.
+        node_id: the node that holds it.
+        timeout_seconds: how long the copy may take.
+
+    Raises:
+        ray.exceptions.RayError: the node is gone or the copy failed.
+    """
+    if target.exists():
+        # The same node, or storage shared by the nodes.
+        return
+    on_node = NodeAffinitySchedulingStrategy(node_id, soft=False)
+    files = ray.get(_read_folder.options(scheduling_strategy=on_node).remote(str(source)), timeout=timeout_seconds)
+    # Beside its place first: a copy that broke off must not pass for one that is already here.
+    beside = target.with_name(target.name + ".new")
+    beside.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (beside / name).write_bytes(content)
+    beside.replace(target)

@@ -1,0 +1,63 @@
+"""The train launcher: a trial whose workers run under Ray Train's TorchTrainer, with DDP where there are several."""
+
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+from ray.train.torch import TorchConfig, TorchTrainer
+from ray.tune.integration.ray_train import TuneReportCallback
+
+from mtbert_ray.config import TrialConfig
+from mtbert_ray.ray_backend.failure import memory_message, rank_out_of_memory
+from mtbert_ray.ray_backend.worker import gpus_of, out_of_memory_report, run_rank
+
+
+def drive_trial(config: dict[str, Any], *, sweep_folder: str) -> None:
+    """Drive one trial from inside Tune: start its workers, pass on what they report, and why they ran out of memory.
+
+    The metrics are reduced over the ranks before they are reported, so that rank 0's are the trial's.
+
+    Args:
+        config: what `tuning.searchers.for_ray` suggests: `trial_id`, `trial` (a TrialConfig as a dict) and `probe` (a
+            ProbeConfig likewise, or none).
+        sweep_folder: the sweep's output folder.
+    """
+    trial = TrialConfig.model_validate(config["trial"])
+    trial_id = str(config["trial_id"])
+    trainer = TorchTrainer(
+        run_rank,
+        train_loop_config={
+            "trial": config["trial"],
+            "probe": config.get("probe"),
+            "trial_folder": str(Path(sweep_folder) / "trials" / trial_id),
+        },
+        torch_config=TorchConfig(backend="nccl" if gpus_of(trial) > 0 else "gloo"),
+        scaling_config=scaling_of(trial),
+        run_config=RunConfig(
+            # Fixed, so that a trainer started again for the same trial knows it for its own.
+            name=trial_id,
+            storage_path=str(Path(sweep_folder) / "ray" / "train"),
+            # Ray's default retries an unschedulable trial for ever.
+            failure_config=FailureConfig(max_failures=0, controller_failure_limit=2),
+            callbacks=[TuneReportCallback()],
+        ),
+    )
+    try:
+        trainer.fit()
+    except TrainingFailedError as error:
+        message = memory_message(error)
+        if message is None:
+            raise
+        told = rank_out_of_memory(error)
+        tune.report(out_of_memory_report(message, epochs_done=None if told is None else told.epochs_done))
+
+
+def scaling_of(trial: TrialConfig) -> ScalingConfig:
+    """Return the workers and what each holds, in Ray Train's terms."""
+    per_worker: dict[str, float] = {"CPU": trial.resources.cpus_per_worker}
+    if gpus_of(trial) > 0:
+        per_worker["GPU"] = gpus_of(trial)
+    return ScalingConfig(
+        num_workers=trial.resources.num_workers, use_gpu=gpus_of(trial) > 0, resources_per_worker=per_worker
+    )

@@ -1,0 +1,202 @@
+"""Decides which trials end because of what they will cost, whatever they may score. Knows nothing of rungs or of Ray.
+
+A trial ends when a cost is beyond a constraint or the reference point, or when a trial that ran to its end dominates
+it even if it came to score the best that is attainable. Costs are known in seconds and scores in hours, so most of
+these stops come at the probe. As far as the costs are right each of them is safe: no such trial can get on the front.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mtbert_ray.metrics import METRICS, Metric, Metrics
+from mtbert_ray.objective import Objectives
+from mtbert_ray.pareto.objectives import constraint_violation, known_violation, loss_of, to_losses
+from mtbert_ray.pareto.priority import dominates
+from mtbert_ray.study.pruning.decision import MAX_DOMINATING, Decision, Reason, some_of
+from mtbert_ray.task_metrics import Direction
+
+# M objectives, N finished trials
+
+_DIGITS = (3, 4, 6, 9, 17)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Verdict:
+    reason: Reason
+    cause: str
+    dominated_by: tuple[str, ...] = ()
+
+
+class Foresight:
+    """What the finished trials reached, and what costs alone decide about the others.
+
+    Args:
+        objectives: the axes.
+        bounds: metrics that are constrained without being an axis.
+        metrics: how a metric changes while a trial trains, and the best that it can be. One that is not among them is
+            taken for a cost if a trial tells it before its first score, and else for none.
+        margin: a total, being a projection, must be beyond its bound by this share, and so must a metric of which
+            nothing is known. Peaks and fixed costs are what they are.
+    """
+
+    def __init__(
+        self,
+        objectives: Objectives,
+        *,
+        bounds: Objectives | None = None,
+        metrics: Mapping[str, Metric] = METRICS,
+        margin: float = 0.1,
+    ) -> None:
+        self._objectives = dict(objectives)
+        self._constrained = {**objectives, **(bounds or {})}
+        self._metrics = dict(metrics)
+        self._margin = margin
+        self._finished: dict[str, tuple[float, ...]] = {}
+
+    def finish(self, trial: str, metrics: Metrics) -> None:
+        """Take the result of a trial that ran to its end; infeasible, or without every value, it rules out nobody."""
+        losses = to_losses(metrics, self._objectives)
+        if losses is not None and constraint_violation(metrics, self._constrained) == 0:
+            self._finished[trial] = tuple(losses.tolist())
+
+    def forget(self, trial: str) -> None:
+        """Take back a trial's result; decisions about others stand."""
+        self._finished.pop(trial, None)
+
+    def judge(self, trial: str, resource: float, metrics: Metrics, *, has_scores: bool) -> Decision | None:
+        """Return why a trial must end, or None for one that its costs do not rule out.
+
+        Args:
+            trial: its name.
+            resource: what it has spent, as epochs done.
+            metrics: what it has told, totals projected to its end.
+            has_scores: whether every objective has been told; if not, it is at its probe.
+        """
+        at_probe = not has_scores or resource == 0
+        costs = {
+            name: value
+            for name in self._constrained
+            if (value := metrics.get(name)) is not None and math.isfinite(value) and self._is_cost(name, has_scores)
+        }
+        verdict = (
+            self._over_constraint(costs, at_probe)
+            or self._over_reference(costs, at_probe)
+            or self._outdone(trial, costs, metrics)
+        )
+        if verdict is None:
+            return None
+        return Decision(
+            trial=trial,
+            reason=verdict.reason,
+            resource=resource,
+            at_probe=at_probe,
+            num_objectives=len(self._objectives),
+            violation=known_violation(costs, self._constrained),
+            dominated_by=verdict.dominated_by[:MAX_DOMINATING],
+            num_dominating=len(verdict.dominated_by),
+            cause=verdict.cause,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything that decides, as `restore_json` reads it."""
+        return {"finished": self._finished}
+
+    def restore_json(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `to_json` gave."""
+        self._finished = {trial: tuple(losses) for trial, losses in state["finished"].items()}
+
+    def _over_constraint(self, costs: Mapping[str, float], at_probe: bool) -> _Verdict | None:
+        broken = [
+            f"{self._in_words(name, value, axis.constraint, at_probe)}, limit {axis.constraint:.10g}"
+            for name, value in costs.items()
+            if (axis := self._constrained[name]).constraint is not None
+            and self._is_beyond(name, value, axis.constraint)
+        ]
+        return _Verdict(reason="constraint", cause="; ".join(broken)) if broken else None
+
+    def _over_reference(self, costs: Mapping[str, float], at_probe: bool) -> _Verdict | None:
+        beyond = [
+            f"{self._in_words(name, value, bound, at_probe)}, beyond the reference {bound:.10g}"
+            for name, value in costs.items()
+            if name in self._objectives and self._is_beyond(name, value, bound := self._objectives[name].reference)
+        ]
+        return _Verdict(reason="beyond_reference", cause="; ".join(beyond)) if beyond else None
+
+    def _outdone(self, trial: str, costs: Mapping[str, float], metrics: Metrics) -> _Verdict | None:
+        """Return which finished trials dominate this one even if all that is open about it came out at its best."""
+        hoped = {name: self._hope(name, metrics) for name in self._objectives if name not in costs}
+        finished = {name: losses for name, losses in self._finished.items() if name != trial}
+        if not finished or not costs or any(value is None for value in hoped.values()):
+            return None
+        best = {**hoped, **{name: self._at_best(name, value) for name, value in costs.items()}}
+        losses_M = to_losses(best, self._objectives)
+        assert losses_M is not None, "every objective is a cost or hoped for"
+        losses_NM = np.array(list(finished.values()))
+        dominating_N = dominates(losses_NM, np.zeros(len(losses_NM)), losses_M, 0.0)
+        names = [name for name, beats in zip(finished, dominating_N, strict=True) if beats]
+        if not names:
+            return None
+        if_only = ", even if " + " and ".join(f"{name} came to {value:.10g}" for name, value in hoped.items())
+        cause = f"dominated by {some_of(names, len(names))} on costs{if_only if hoped else ''}"
+        return _Verdict(reason="outdone", cause=cause, dominated_by=tuple(names))
+
+    def _is_cost(self, name: str, has_scores: bool) -> bool:
+        """Whether what a trial tells of a metric can only get worse, or not change at all."""
+        metric = self._metrics.get(name)
+        if metric is None:
+            return not has_scores
+        return is_cost(metric, self._constrained[name].direction)
+
+    def _at_best(self, name: str, value: float) -> float:
+        """Return the best that a metric may turn out to be, given what is projected now."""
+        metric = self._metrics.get(name)
+        if metric is not None and metric.over_time != "total":
+            return value
+        margin = self._margin * abs(value)
+        return value - margin if self._constrained[name].direction == "minimise" else value + margin
+
+    def _hope(self, name: str, metrics: Metrics) -> float | None:
+        """Return the best that an open objective can come to; none where nothing bounds it."""
+        objective, metric = self._objectives[name], self._metrics.get(name)
+        best = objective.attainable
+        if best is None and metric is not None and metric.reaches_best and metric.direction == objective.direction:
+            best = metric.best
+        now = metrics.get(name)
+        if best is None or now is None or not math.isfinite(now):
+            return best
+        return min(best, now) if objective.direction == "minimise" else max(best, now)
+
+    def _is_beyond(self, name: str, value: float, bound: float) -> bool:
+        direction = self._constrained[name].direction
+        return loss_of(self._at_best(name, value), direction) > loss_of(bound, direction)
+
+    def _in_words(self, name: str, value: float, bound: float, at_probe: bool) -> str:
+        """Return `would need 11.2 GiB`, with the metric's name where the unit does not tell which one it is."""
+        metric = self._metrics.get(name)
+        unit = "" if metric is None else metric.unit
+        # At an epoch a peak has been reached and not only projected.
+        would = at_probe or metric is None or metric.over_time == "total"
+        number = _number(value, bound)
+        if unit in ("", "%") or self._constrained[name].direction == "maximise":
+            return f"its {name} {'would be' if would else 'is'} {number} {unit}".rstrip()
+        units = [self._metrics[other].unit for other in self._constrained if other in self._metrics]
+        of_what = f" of {name}" if units.count(unit) > 1 else ""
+        return f"{'would need' if would else 'needs'} {number} {unit}{of_what}"
+
+
+def is_cost(metric: Metric, direction: Direction) -> bool:
+    """Whether a metric, better in a direction, can only get worse while a trial trains, or not change at all."""
+    return metric.over_time == "fixed" or (metric.over_time != "varies" and direction == "minimise")
+
+
+def _number(value: float, bound: float) -> str:
+    """Return a number with as many digits as it takes to tell it from its bound, and at least three."""
+    for digits in _DIGITS:
+        text = f"{value:.{digits}g}" if abs(value) < 10**digits else f"{value:.0f}"
+        if float(text) != bound:
+            break
+    return text

@@ -1,0 +1,240 @@
+"""Asynchronous successive halving on several objectives: decides which trials stop early, and says why.
+
+A trial that reaches a rung is compared at once with those that were there before it, and goes on when its priority is
+no worse than a quantile of theirs: ASHA (Li et al. 2020) with Pareto ranks in place of the one loss. Everything is
+minimised. Knows nothing of Ray, of torch or of what the objectives are.
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from mtbert_ray.pareto.priority import Order, dominates, priorities
+from mtbert_ray.schema import MAX_FACTOR, MAX_STEPS, Schema
+from mtbert_ray.study.pruning.decision import MAX_DOMINATING, Decision, Reason
+
+# M objectives, N trials at a rung
+
+_DEFAULT_GRACE = 1 / 17
+
+
+class HalvingConfig(Schema):
+    """How trials are stopped; the defaults are what `benchmarks/scheduling.py` found best, see docs/scheduling.md."""
+
+    grace: Annotated[int, Field(ge=1, le=MAX_STEPS)] | None = None
+    """The first rung: no trial stops before it. If not given, a seventeenth of a full run and at least 1: earlier
+    results mislead."""
+    eta: Annotated[float, Field(gt=1, le=MAX_FACTOR)] = 3.0
+    """The next rung is this many times as far."""
+    keep: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """The quantile of the rung's priorities up to which a trial goes on; ASHA's is 1 / eta."""
+    order: Order = "rank"
+    """How results with several objectives are ordered; with one it makes no difference."""
+    spare_front: bool = True
+    """Never stop a trial that nobody at the rung dominates. `rank` does not either way."""
+    min_results: Annotated[int, Field(ge=1, le=MAX_STEPS)] = 1
+    """Results a rung must have had before one that reaches it can be stopped."""
+    share_to_end: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the trials that are never stopped for their losses, drawn by trial; with 1 nothing is."""
+    brackets: Annotated[int, Field(ge=1, le=MAX_STEPS)] = 1
+    """Each trial is in one of so many brackets, drawn by trial; bracket 0 can stop it at every rung, bracket 1 from the
+    second on, and so on. All compare with all."""
+    seed: int = 0
+    """Of the draws."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Result:
+    losses: tuple[float, ...] | None
+    """None where it has no value, in whatever objective or constraint."""
+    violation: float
+
+
+class Rungs:
+    """The results at each rung, and the decisions they lead to.
+
+    Can be pickled at any time and goes on as if it had not been. Draws depend on the seed and the trial's name alone,
+    so that the order in which trials arrive does not change them.
+
+    Args:
+        config: the rule.
+        max_resource: what a full run takes, as its number of epochs; rungs lie below it.
+    """
+
+    def __init__(self, config: HalvingConfig, max_resource: int) -> None:
+        self._config = config
+        grace = default_grace(max_resource) if config.grace is None else config.grace
+        self.levels = rung_levels(grace, config.eta, max_resource)
+        self._results: dict[int, dict[str, _Result]] = {level: {} for level in self.levels}
+        self._stopped: dict[str, Decision] = {}
+        self._num_objectives: int | None = None
+
+    def report(
+        self, trial: str, resource: float, losses: NDArray[np.float64] | None, violation: float = 0.0
+    ) -> Decision:
+        """Take a trial's result so far and return whether it goes on.
+
+        Between rungs, and at a rung where it has been before or that it has left behind, a trial goes on; one that was
+        stopped stays so. One that jumps over rungs counts at the highest it reached.
+
+        Args:
+            trial: its name, the same at every report and after a restore.
+            resource: what it has spent, as epochs done.
+            losses: `(M,)`, all minimised; None or not finite where it has no value, which makes it the last.
+            violation: how far the constraints are exceeded; 0 is feasible. Not feasible is worse than feasible. NaN is
+                no value.
+
+        Raises:
+            ValueError: the trials before it had another number of objectives.
+        """
+        if trial in self._stopped:
+            return self._stopped[trial]
+        result = self._result(losses, violation)
+        level = self._new_level(trial, resource)
+        if level is None:
+            return Decision(trial=trial, reason="between_rungs", resource=resource)
+        decision = self._decide(trial, resource, level, result)
+        self._results[level][trial] = result
+        if decision.stop:
+            self._stopped[trial] = decision
+        return decision
+
+    def note(self, trial: str, resource: float, losses: NDArray[np.float64] | None, violation: float = 0.0) -> None:
+        """Take a result that others are compared with while nothing is to be decided about its trial: it has ended.
+
+        Args and errors as of `report`.
+        """
+        result = self._result(losses, violation)
+        level = self._new_level(trial, resource)
+        if level is not None:
+            self._results[level][trial] = result
+
+    def forget(self, trial: str) -> None:
+        """Take back all that a trial has reported; decisions about others stand."""
+        self._stopped.pop(trial, None)
+        for results in self._results.values():
+            results.pop(trial, None)
+
+    @property
+    def stopped(self) -> Mapping[str, Decision]:
+        """The trials that were stopped, and why."""
+        return self._stopped
+
+    def num_results(self, level: int) -> int:
+        """Return how many trials have reached a rung."""
+        return len(self._results[level])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything that decides, as `restore_json` reads it."""
+        results = {
+            str(level): [[trial, result.losses, result.violation] for trial, result in self._results[level].items()]
+            for level in self.levels
+        }
+        return {"results": results, "stopped": [decision.to_json() for decision in self._stopped.values()]}
+
+    def restore_json(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `to_json` of rungs with the same rule gave."""
+        self._results = {level: {} for level in self.levels}
+        for level, results in state["results"].items():
+            for trial, losses, violation in results:
+                result = self._result(None if losses is None else np.array(losses), violation)
+                self._results[int(level)][trial] = result
+        self._stopped = {each["trial"]: Decision.from_json(each) for each in state["stopped"]}
+
+    def _result(self, losses: NDArray[np.float64] | None, violation: float) -> _Result:
+        if losses is not None:
+            if self._num_objectives not in (None, len(losses)):
+                raise ValueError(f"a result with {len(losses)} losses among results with {self._num_objectives}")
+            self._num_objectives = len(losses)
+        if losses is None or math.isnan(violation) or not np.isfinite(losses).all():
+            return _Result(losses=None, violation=0.0)
+        return _Result(losses=tuple(float(loss) for loss in losses), violation=float(violation))
+
+    def _new_level(self, trial: str, resource: float) -> int | None:
+        """Return the rung that a trial has now come to; none if it is that or a higher one that it has been at."""
+        level = max((level for level in self.levels if level <= resource), default=None)
+        if level is None or any(trial in self._results[passed] for passed in self.levels if passed >= level):
+            return None
+        return level
+
+    def _decide(self, trial: str, resource: float, level: int, result: _Result) -> Decision:
+        others = self._results[level]
+        if len(others) < self._config.min_results:
+            return Decision(trial=trial, reason="few_results", resource=resource, rung=level, num_others=len(others))
+        losses_NM, violations_N = _as_arrays([*others.values(), result])
+        share = self._config.keep
+        priorities_N = priorities(
+            losses_NM,
+            violations_N,
+            self._config.order,
+            # The quantile lies between two places, and the trial itself may be before them.
+            num_ordered=math.ceil(share * len(others)) + 2,
+        )
+        priority, cut = float(priorities_N[-1]), float(np.quantile(priorities_N[:-1], share))
+        dominating_N = dominates(losses_NM[:-1], violations_N[:-1], losses_NM[-1], violations_N[-1])
+        dominating = (name for name, beats in zip(others, dominating_N, strict=True) if beats)
+        return Decision(
+            trial=trial,
+            reason=self._reason(trial, level, result, priority <= cut, bool(dominating_N.any())),
+            resource=resource,
+            rung=level,
+            num_others=len(others),
+            num_objectives=losses_NM.shape[1],
+            priority=priority,
+            cut=cut,
+            violation=result.violation,
+            dominated_by=tuple(islice(dominating, MAX_DOMINATING)),
+            num_dominating=int(dominating_N.sum()),
+        )
+
+    def _reason(self, trial: str, level: int, result: _Result, within_cut: bool, dominated: bool) -> Reason:
+        """Return why the trial goes on or stops, the first that holds."""
+        if within_cut:
+            return "within_cut"
+        if result.losses is None:
+            return "no_values"
+        if result.violation > 0:
+            return "infeasible"
+        if self._config.spare_front and not dominated:
+            return "on_front"
+        if self.levels.index(level) < int(self._draw(trial, "bracket") * self._config.brackets):
+            return "later_bracket"
+        if self._draw(trial, "guard") < self._config.share_to_end:
+            return "runs_to_end"
+        return "behind"
+
+    def _draw(self, trial: str, purpose: str) -> float:
+        """Return a number from 0 to 1, the same for a trial whenever and wherever it is asked for."""
+        digest = hashlib.sha256(f"{self._config.seed}/{purpose}/{trial}".encode()).digest()
+        return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def default_grace(max_resource: int) -> int:
+    """Return the first rung where none is given: results from before it mislead."""
+    return max(1, round(max_resource * _DEFAULT_GRACE))
+
+
+def rung_levels(grace: int, eta: float, max_resource: int) -> tuple[int, ...]:
+    """Return the rungs: `grace`, `grace * eta`, `grace * eta ** 2`, ..., rounded, below `max_resource`."""
+    levels: list[int] = []
+    level = float(grace)
+    while round(level) < max_resource:
+        if round(level) not in levels:  # A small eta can round twice to the same.
+            levels.append(round(level))
+        level *= eta
+    return tuple(levels)
+
+
+def _as_arrays(results: list[_Result]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return losses `(N, M)`, NaN where there are none, and violations `(N,)`."""
+    num_objectives = max((len(result.losses) for result in results if result.losses is not None), default=1)
+    missing = (math.nan,) * num_objectives
+    losses_NM = np.array([missing if result.losses is None else result.losses for result in results])
+    return losses_NM, np.array([result.violation for result in results], dtype=np.float64)

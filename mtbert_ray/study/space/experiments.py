@@ -1,0 +1,112 @@
+"""Reads the `experiments` section: named settings, among which `experiment` chooses like any searched parameter.
+
+Knows what an experiment may set; what its keys do together is for others.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from mtbert_ray.config import TrialConfig
+from mtbert_ray.config.places import KeyPath, Problems
+from mtbert_ray.errors import did_you_mean
+from mtbert_ray.mistakes import shown_briefly
+from mtbert_ray.names import problem_with_name
+from mtbert_ray.study.space.fields import add_problems, field_of, is_section, normalised, unknown_key
+from mtbert_ray.study.space.parameters import Choice, Parameter, YamlValue
+
+EXPERIMENT = "experiment"
+"""The TrialConfig key that holds the name."""
+
+Experiments = dict[str, dict[str, YamlValue]]
+"""Name -> dotted TrialConfig key -> value."""
+
+SettledKeys = Sequence[Mapping[str, YamlValue]]
+"""What is settled before a value is searched, dotted key -> value: one mapping an experiment, or the fixed ones."""
+
+
+def add_choice(content: dict[str, YamlValue]) -> None:
+    """Let every experiment be tried, in place, unless an option or the file chooses among them itself."""
+    search, fixed = content.get("search") or {}, content.get("fixed") or {}
+    if content.get("experiments") and EXPERIMENT not in search and EXPERIMENT not in fixed:
+        content["search"] = {EXPERIMENT: {"choice": list(content["experiments"])}, **search}
+
+
+def check_experiments(
+    raw: Mapping[str, Mapping[str, YamlValue]], searched: Mapping[str, YamlValue], problems: Problems
+) -> Experiments:
+    """Return what is right in flattened experiments; the mistakes go to `problems`."""
+    experiments: Experiments = {}
+    for name, section in raw.items():
+        if problem := problem_with_name(name):
+            problems.add(("experiments", name), f"experiments has the name {shown_briefly(name)}; {problem}")
+        experiments[name] = _check_one(name, section, problems)
+    for key in searched:
+        places = [f"'{name}' ({problems.place_of(('experiments', name, key))})" for name in raw if key in raw[name]]
+        if places:
+            others = f"experiment{'s' if len(places) > 1 else ''} {', '.join(places)}"
+            problems.add(("search", key), f"'{key}' is both searched and set by {others}; keep one of the two")
+    return experiments
+
+
+def _check_one(name: str, section: Mapping[str, YamlValue], problems: Problems) -> dict[str, YamlValue]:
+    right = {}
+    for key, value in section.items():
+        path, place = ("experiments", name, key), f"experiments.{name}"
+        if key.split(".")[0] == "resources":
+            problems.add(
+                path, f"{place}.{key} is the same for a whole sweep; set it under the top-level key 'resources'"
+            )
+        elif key == "tasks":
+            problems.add(path, f"{place}.tasks is the same for a whole sweep; set it under fixed")
+        elif key == EXPERIMENT:
+            problems.add(path, f"{place}.experiment has no use: the experiment is called '{name}'")
+        elif field_of(TrialConfig, key) is None:
+            problems.add(path, f"{place}: {unknown_key(TrialConfig, key)}")
+        elif is_section(TrialConfig, key):
+            problems.add(path, f"{place}.{key} has {shown_briefly(value)}; must be a mapping")
+        elif not add_problems(TrialConfig, key, value, path, problems):
+            right[key] = normalised(TrialConfig, key, value)
+    return right
+
+
+def check_chosen(
+    parameters: Mapping[str, Parameter],
+    fixed: Mapping[str, YamlValue],
+    experiments: Mapping[str, Mapping[str, YamlValue]],
+    problems: Problems,
+) -> None:
+    """Report what `search.experiment` or `fixed.experiment` names that is no experiment."""
+    parameter = parameters.get(EXPERIMENT)
+    chosen: list[tuple[KeyPath, str, YamlValue]] = []
+    if isinstance(parameter, Choice):
+        chosen += [(("search", EXPERIMENT), f"search.{EXPERIMENT}", value) for value in parameter.values]
+        if parameter.when:
+            problems.add(
+                ("search", EXPERIMENT, "when"), f"search.{EXPERIMENT} is drawn first, so it takes no condition"
+            )
+    if EXPERIMENT in fixed:
+        chosen.append((("fixed", EXPERIMENT), f"fixed.{EXPERIMENT}", fixed[EXPERIMENT]))
+    for path, place, value in chosen:
+        if value not in experiments:
+            names = ", ".join(experiments) or "there is no top-level key 'experiments'"
+            problems.add(path, f"{place} has {shown_briefly(value)}{did_you_mean(value, experiments)} ({names})")
+
+
+def with_experiment_first(parameters: Mapping[str, Parameter]) -> dict[str, Parameter]:
+    """Return the parameters with the experiment in front: conditions on a key that it sets come after it."""
+    first = {EXPERIMENT: parameters[EXPERIMENT]} if EXPERIMENT in parameters else {}
+    return {**first, **parameters}
+
+
+def chosen_names(search: Mapping[str, Parameter], fixed: Mapping[str, YamlValue]) -> tuple[str, ...]:
+    """Return the experiments that trials can have, in the order of the choice."""
+    parameter = search.get(EXPERIMENT)
+    if isinstance(parameter, Choice):
+        return tuple(parameter.values)
+    return (fixed[EXPERIMENT],) if EXPERIMENT in fixed else ()
+
+
+def settled_keys(
+    fixed: Mapping[str, YamlValue], experiments: Mapping[str, Mapping[str, YamlValue]], names: Sequence[str]
+) -> SettledKeys:
+    """Return what each of these experiments settles, or what is fixed alone where there are none."""
+    return [{**fixed, **experiments.get(name, {})} for name in names] or [dict(fixed)]

@@ -1,0 +1,177 @@
+"""Checks the `objectives` of a search space against what is known of each metric: its direction and its bounds.
+
+The checks belong to reading a space: an `Objective` of an old journal stays what it was.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from mtbert_ray.config.places import Problems
+from mtbert_ray.errors import did_you_mean
+from mtbert_ray.metrics import Metric, completed_with, known_metrics, metric_of_task
+from mtbert_ray.mistakes import shown, shown_briefly
+from mtbert_ray.objective import Objective
+from mtbert_ray.schema import key_text
+from mtbert_ray.study.space.checks import check_section
+from mtbert_ray.study.space.parameters import YamlValue
+from mtbert_ray.task_metrics import CLASSIFICATION_METRICS, F1_OF_CLASS, REGRESSION_METRICS, Direction
+from mtbert_ray.tasks import TaskSpec
+
+_OTHER: dict[str, Direction] = {"maximise": "minimise", "minimise": "maximise"}
+
+
+def check_objectives(
+    raw: YamlValue, tasks: tuple[TaskSpec, ...], problems: Problems, *, tasks_are_right: bool = True
+) -> dict[str, Objective]:
+    """Return the objectives that are right; the mistakes of the others go to `problems`.
+
+    Args:
+        raw: as read from YAML.
+        tasks: completed with the metrics that the objectives name.
+        problems: where mistakes go.
+        tasks_are_right: whether the file's own tasks could be read; else a metric of theirs is no mistake by itself.
+    """
+    if not isinstance(raw, dict) or not raw:
+        problems.add(("objectives",), f"objectives has {shown_briefly(raw)}; must be a mapping of at least one metric")
+        return {}
+    metrics = known_metrics(tasks)
+    objectives = {}
+    for name, entry in raw.items():
+        path = ("objectives", key_text(name))
+        if name not in metrics:
+            if not tasks_are_right:
+                continue
+            text = f"objectives has the unknown metric '{key_text(name)}'{_nearest(key_text(name), tasks)}"
+            problems.add(path, text)
+            continue
+        entry = _in_right_direction(name, entry, metrics[name], problems)
+        objective = check_section(entry, Objective, path, problems)
+        if objective is not None:
+            assert isinstance(objective, Objective)
+            _check_bounds(name, objective, metrics[name], problems)
+            _check_stand_in(name, objective, metrics, problems)
+            _check_unique(name, objective.without_gpu, raw, problems)
+            objectives[name] = objective
+    return objectives
+
+
+def completed_tasks(raw: YamlValue, tasks: Iterable[TaskSpec]) -> tuple[TaskSpec, ...]:
+    """Return the tasks, each scored by the metrics that the objectives name as well, as `topic.f1_macro`."""
+    completed = tuple(tasks)
+    for name in raw if isinstance(raw, dict) else ():
+        found = metric_of_task(key_text(name), completed)
+        if found is not None:
+            task, metric = found
+            completed = tuple(completed_with(other, metric) if other is task else other for other in completed)
+    return completed
+
+
+def with_tasks(
+    fixed: Mapping[str, YamlValue], before: Iterable[TaskSpec], completed: Iterable[TaskSpec]
+) -> dict[str, YamlValue]:
+    """Return fixed keys with the completed tasks, those that are as before left as they were written."""
+    pairs = list(zip(before, completed, strict=True))
+    if all(task is other for task, other in pairs):
+        return dict(fixed)
+    written = fixed.get("tasks") or [task.name for task, _ in pairs]
+    tasks = [
+        entry if task is other else other.model_dump(mode="json", exclude_unset=True)
+        for entry, (task, other) in zip(written, pairs, strict=True)
+    ]
+    return {**fixed, "tasks": tasks}
+
+
+def _nearest(name: str, tasks: tuple[TaskSpec, ...]) -> str:
+    """Return the nearest right name of an unknown metric, and those that there are."""
+    metrics = known_metrics(tasks)
+    task = next((task for task in tasks if name.startswith(f"{task.name}.")), None)
+    if task is None:
+        plain = [known for known in metrics if "." not in known]
+        return f"{did_you_mean(name, metrics)} ({', '.join(plain)})"
+    listed = REGRESSION_METRICS if task.kind.is_regression else CLASSIFICATION_METRICS
+    of_class = () if task.kind.is_regression else (f"{F1_OF_CLASS}CLASS",)
+    allowed = ", ".join(f"{task.name}.{metric}" for metric in (*listed, *of_class))
+    prefix = f"{task.name}."
+    own = [known.removeprefix(prefix) for known in metrics if known.startswith(prefix)]
+    near = did_you_mean(name.removeprefix(prefix), own, prefix=prefix)
+    classes = f" with CLASS one of {', '.join(task.class_names)}" if of_class and task.class_names else ""
+    return f"{near} ({task.name}, {allowed}{classes})"
+
+
+def _in_right_direction(name: str, entry: YamlValue, metric: Metric, problems: Problems) -> YamlValue:
+    """Return the entry, with the right direction where its own contradicts the metric, which is a mistake."""
+    given = entry.get("direction") if isinstance(entry, dict) else None
+    if not _contradicts(given, metric):
+        return entry
+    better = "more" if metric.direction == "maximise" else "less"
+    text = f"objectives.{name}.direction has '{given}', but of {name} {better} is better"
+    problems.add(("objectives", name, "direction"), f"{text}; write direction: {metric.direction}")
+    return {**entry, "direction": metric.direction}
+
+
+def _contradicts(direction: object, metric: Metric) -> bool:
+    return isinstance(direction, str) and direction == _OTHER[metric.direction] and not metric.is_a_matter_of_taste
+
+
+def _check_bounds(name: str, objective: Objective, metric: Metric, problems: Problems) -> None:
+    """Report a reference, a constraint or an attainable value that lies where the metric never is."""
+    worst, best = metric.bounds(objective.direction)
+    sign = 1 if objective.direction == "maximise" else -1
+
+    def beyond(value: float, bound: float | None, *, with_bound: bool = False) -> bool:
+        return bound is not None and (sign * value > sign * bound or (with_bound and value == bound))
+
+    def add(key: str, value: float, text: str) -> None:
+        hint = f"; {shown(value)}% is {value / 100:g}" if best == 1 and 2 <= value <= 100 else ""
+        problems.add(("objectives", name, key), f"objectives.{name}.{key} has {shown(value)}; {text}{hint}")
+
+    never_better = f"{name} is never {'above' if sign > 0 else 'below'} {_number(best)}"
+    never_worse = f"{name} is never {'below' if sign > 0 else 'above'} {_number(worst)}"
+    reference, constraint = objective.reference, objective.constraint
+    if beyond(reference, best, with_bound=True):
+        inside = "below" if sign > 0 else "above"
+        add("reference", reference, f"no trial can be better, since {never_better}; give one {inside} {_number(best)}")
+    elif worst is not None and sign * reference < sign * worst:
+        order = "more" if sign > 0 else "less"
+        add("reference", reference, f"{never_worse}; give {_number(worst)} or {order}")
+    if constraint is not None:
+        if beyond(constraint, best, with_bound=not metric.reaches_best):
+            add("constraint", constraint, f"no trial can meet it, since {never_better}")
+        elif worst is not None and sign * constraint <= sign * worst:
+            add("constraint", constraint, f"every trial meets it, since {never_worse}; take it out")
+    if objective.attainable is not None and beyond(objective.attainable, best):
+        add("attainable", objective.attainable, f"no trial can attain it, since {never_better}")
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:g}"
+
+
+def _check_stand_in(name: str, objective: Objective, metrics: Mapping[str, Metric], problems: Problems) -> None:
+    stand_in = objective.without_gpu
+    if stand_in is None:
+        return
+    path, place = ("objectives", name, "without_gpu"), f"objectives.{name}.without_gpu"
+    if stand_in not in metrics:
+        plain = [known for known in metrics if "." not in known]
+        near = did_you_mean(stand_in, metrics)
+        problems.add(path, f"{place} has the unknown metric '{stand_in}'{near} ({', '.join(plain)})")
+    elif not metrics[name].needs_gpu:
+        problems.add(path, f"{place}: {name} needs no GPU, so nothing stands in for it")
+    elif metrics[stand_in].needs_gpu:
+        problems.add(path, f"{place}: {stand_in} needs a GPU itself")
+    elif metrics[stand_in].unit != metrics[name].unit:
+        units = f"{name} is in {metrics[name].unit or 'no unit'}, {stand_in} in {metrics[stand_in].unit or 'no unit'}"
+        problems.add(path, f"{place}: {units}; a stand-in needs the same unit")
+    elif _contradicts(objective.direction, metrics[stand_in]):
+        better = "more" if metrics[stand_in].direction == "maximise" else "less"
+        text = f"{place}: of {stand_in} {better} is better, and of {name} here the contrary"
+        problems.add(path, f"{text}; a stand-in needs the same direction")
+
+
+def _check_unique(name: str, stand_in: str | None, raw: Mapping[str, YamlValue], problems: Problems) -> None:
+    others = {other: entry for other, entry in raw.items() if other != name}
+    taken = {entry.get("without_gpu") for entry in others.values() if isinstance(entry, dict)} | set(others)
+    if stand_in is not None and stand_in in taken:
+        place = f"objectives.{name}.without_gpu"
+        text = f"{place}: {stand_in} is another objective already; without a GPU there would be one axis fewer"
+        problems.add(("objectives", name, "without_gpu"), text)

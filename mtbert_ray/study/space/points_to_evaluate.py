@@ -1,0 +1,232 @@
+"""Completes a setting of which only some values are given. Knows nothing of files or of searchers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import ValidationError
+
+from mtbert_ray.config import TrialConfig
+from mtbert_ray.config.places import Problems
+from mtbert_ray.errors import did_you_mean
+from mtbert_ray.mistakes import mistakes_in, shown, shown_briefly
+from mtbert_ray.study.space.experiments import EXPERIMENT, Experiments
+from mtbert_ray.study.space.fields import add_problems, field_of, normalised
+from mtbert_ray.study.space.model import SearchSpace, setting_key
+from mtbert_ray.study.space.parameters import Choice, FloatRange, IntRange, Parameter, RandomSuggest, Suggest, YamlValue
+
+Given = Mapping[str, YamlValue]
+"""Dotted searched key -> the value that is wanted."""
+
+
+def complete(space: SearchSpace, given: Given, suggest: Suggest) -> tuple[dict[str, YamlValue], bool]:
+    """Return a whole setting with these values, and whether it is the only one.
+
+    The other values are drawn, those that a given key's conditions name among what lets it apply. A given key that
+    cannot apply all the same, since another one forbids it, is not in the setting.
+
+    Args:
+        space: that searches all these keys.
+        given: values that it takes.
+        suggest: where the other values come from.
+    """
+    preferring = _PreferringSuggest(given, _needed(space, given), suggest)
+    values = space.sample(preferring)
+    return values, not preferring.has_drawn
+
+
+def _needed(space: SearchSpace, given: Given) -> dict[str, list[YamlValue]]:
+    """Return searched key -> the values that it must have for all given keys to apply, where it is not free."""
+    needed: dict[str, list[YamlValue]] = {}
+    asking = list(given)
+    for key in asking:  # It grows: a key that must have a value must apply itself.
+        for other, allowed in space.search[key].when.items():
+            if other not in space.search:
+                # Which of the experiments set it so.
+                if EXPERIMENT not in space.search:
+                    continue
+                other, allowed = EXPERIMENT, _experiments_with(space, other, allowed)
+            needed[other] = [value for value in needed.get(other, allowed) if value in allowed]
+            if other not in asking:
+                asking.append(other)
+    return needed
+
+
+def _experiments_with(space: SearchSpace, key: str, allowed: Sequence[YamlValue]) -> tuple[str, ...]:
+    settled = {name: {**space.fixed, **space.experiments[name]} for name in space.experiment_names}
+    return tuple(name for name, keys in settled.items() if key in keys and keys[key] in allowed)
+
+
+class _PreferringSuggest:
+    """A `Suggest` that has some values already, and of some others only a part of the choices."""
+
+    def __init__(self, given: Given, needed: Mapping[str, Sequence[YamlValue]], suggest: Suggest) -> None:
+        self._given = given
+        self._needed = needed
+        self._suggest = suggest
+        self.has_drawn = False
+        """Whether any value could have been another one."""
+
+    def categorical(self, key: str, choices: Sequence[YamlValue]) -> YamlValue:
+        if key in self._given:
+            return self._given[key]
+        # Where the given keys contradict each other nothing is left; that is found out by their absence.
+        fitting = [choice for choice in choices if choice in self._needed.get(key, choices)] or choices
+        self.has_drawn |= len(fitting) > 1
+        return self._suggest.categorical(key, fitting)
+
+    def real(self, key: str, low: float, high: float, *, log: bool) -> float:
+        if key in self._given:
+            return float(self._given[key])
+        self.has_drawn = True
+        return self._suggest.real(key, low, high, log=log)
+
+    def integer(self, key: str, low: int, high: int, *, log: bool, step: int) -> int:
+        if key in self._given:
+            return int(self._given[key])
+        if key in self._needed:
+            return int(self.categorical(key, range(low, high + 1, step)))
+        self.has_drawn |= low < high
+        return self._suggest.integer(key, low, high, log=log, step=step)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeysOfSpace:
+    """What a search space says of TrialConfig's keys, before it is known to be right."""
+
+    parameters: Mapping[str, Parameter]
+    """The searched keys that could be read."""
+    searched: Mapping[str, YamlValue]
+    """All searched keys, those with mistakes of their own included."""
+    fixed: Mapping[str, YamlValue]
+    experiments: Experiments
+
+
+def check_start_with(raw: YamlValue, keys: KeysOfSpace, problems: Problems) -> dict[int, Given]:
+    """Return place in the list -> an entry, flattened before; the mistakes go to `problems`."""
+    if not isinstance(raw, list):
+        problems.add(
+            ("start_with",), f"start_with has {shown_briefly(raw)}; must be a list of settings, as [{{dropout: 0.1}}]"
+        )
+        return {}
+    entries: dict[int, Given] = {}
+    for index, entry in enumerate(raw):
+        path, name = ("start_with", str(index)), f"start_with.{index}"
+        if not isinstance(entry, dict):
+            problems.add(
+                path, f"{name} has {shown_briefly(entry)}; must be a mapping of searched keys, as {{dropout: 0.1}}"
+            )
+        elif not entry:
+            problems.add(path, f"{name} is empty; give at least one searched key")
+        else:
+            right = {key: value for key, value in entry.items() if _is_right(path, key, value, keys, problems)}
+            _check_conditions(path, right, keys, problems)
+            entries[index] = {
+                key: normalised(TrialConfig, key, value) if key in right else value for key, value in entry.items()
+            }
+    return entries
+
+
+def without_lost_keys(entries: Mapping[int, Given], search: Mapping[str, Parameter]) -> dict[int, Given]:
+    """Return the entries without keys that an option has fixed or made impossible.
+
+    An entry of which nothing, or nothing new, is left is left out.
+    """
+    kept: dict[int, Given] = {}
+    for index, entry in entries.items():
+        left = {key: value for key, value in entry.items() if key in search}
+        if len(left) == len(entry) or (left and left not in kept.values()):
+            kept[index] = left
+    return kept
+
+
+def _is_right(path: tuple[str, str], key: str, value: YamlValue, keys: KeysOfSpace, problems: Problems) -> bool:
+    if problems.is_from_command_line(("fixed", key)) or (key in keys.searched and key not in keys.parameters):
+        return False  # It leaves the entries; or what is wrong with its parameter is said there.
+    name = f"{'.'.join(path)}.{key}"
+    if key not in keys.searched:
+        text: str | None = _not_searched(name, key, keys, problems)
+    elif add_problems(TrialConfig, key, value, (*path, key), problems, name=name):
+        return False
+    elif not keys.parameters[key].takes(normalised(TrialConfig, key, value)):
+        text = f"{name} has {shown_briefly(value)}, which is not searched{_allowed(keys.parameters[key], value)}"
+    else:
+        text = None
+    if text is not None:
+        problems.add((*path, key), text)
+    return text is None
+
+
+def _not_searched(name: str, key: str, keys: KeysOfSpace, problems: Problems) -> str:
+    if key in keys.fixed:
+        where = problems.place_of(("fixed", key))
+        return f"{name} is not searched but fixed at {shown(keys.fixed[key])} ({where}); take it out of one of the two"
+    for experiment, section in keys.experiments.items():
+        if key in section:
+            return f"{name} is not searched but set by experiment '{experiment}'; start with an experiment instead"
+    searched = ", ".join(keys.searched)
+    if field_of(TrialConfig, key) is None:
+        near = did_you_mean(key, keys.searched, prefix=name.removesuffix(key))
+        return f"unknown key '{name}'{near} ({searched})"
+    return f"{name} is not searched ({searched}); search it, or set it under fixed"
+
+
+def _allowed(parameter: Parameter, value: YamlValue) -> str:
+    match parameter:
+        case Choice(values=values):
+            near = did_you_mean(value, [item for item in values if isinstance(item, str)])
+            return f"{near} ({shown(values)[1:-1]})"
+        case FloatRange(low=low, high=high):
+            return f" ({shown(low)} to {shown(high)})"
+        case IntRange(low=low, step=step):
+            return f" ({low} to {parameter.listed()[-1]}{f' in steps of {step}' if step > 1 else ''})"
+
+
+def _check_conditions(path: tuple[str, str], given: Given, keys: KeysOfSpace, problems: Problems) -> None:
+    """Report keys whose condition does not hold with what is known of the same setting."""
+    experiment = given.get(EXPERIMENT, keys.fixed.get(EXPERIMENT))
+    if experiment in keys.experiments:
+        settled = {**keys.fixed, **keys.experiments[experiment]}
+    else:  # Which experiment it is may still be drawn so that the key applies.
+        unsure = {key for section in keys.experiments.values() for key in section}
+        settled = {key: value for key, value in keys.fixed.items() if key not in unsure}
+    known = {**settled, **given}
+    for key in given:
+        for other, allowed in keys.parameters[key].when.items():
+            overridden = problems.is_from_command_line(("fixed", other))
+            if other in known and known[other] not in allowed and not overridden:
+                needed = " or ".join(shown(value) for value in allowed)
+                text = f"{'.'.join(path)}.{key} applies only where {other} is {needed}; here it is"
+                problems.add((*path, key), f"{text} {shown(known[other])}")
+
+
+def check_start_points(space: SearchSpace, indices: Sequence[int], problems: Problems) -> None:
+    """Report settings to begin with that cannot be, that come twice, and more of them than trials.
+
+    Args:
+        space: with `start_with`.
+        indices: the place of each in the file's list.
+        problems: where mistakes go.
+    """
+    first_at: dict[str, int] = {}
+    suggest = RandomSuggest(np.random.default_rng(space.seed))
+    for index, given in zip(indices, space.start_with, strict=True):
+        path, name = ("start_with", str(index)), f"start_with.{index}"
+        values, is_only_one = complete(space, given, suggest)
+        without_effect = [key for key in given if key not in values]
+        if without_effect:
+            problems.add(path, f"{name}: {', '.join(without_effect)} cannot apply beside its other keys")
+            continue
+        try:
+            space.build(values)
+        except ValidationError as error:
+            problems.add(path, f"{name}: {mistakes_in(error, TrialConfig, values)[0].said()}")
+        first = first_at.setdefault(setting_key(values), index) if is_only_one else index
+        if first != index:
+            where = problems.place_of(("start_with", str(first)))
+            problems.add(path, f"{name} is the same setting as start_with.{first} ({where}); keep one of the two")
+    count = len(space.start_with)
+    if space.num_trials is not None and count > space.num_trials:
+        is_planned = space.num_trials == space.trials
+        have = f"there are {space.num_trials} trials" if is_planned else f"there are only {space.num_trials} settings"
+        problems.add(("start_with",), f"start_with has {count} settings, but {have}; leave some out")
