@@ -13,11 +13,11 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from mtbert_ray.events import SweepRecord, TrialRecord
 from mtbert_ray.journal import read_journal
 from mtbert_ray.objective import Objectives
 from mtbert_ray.pareto.front import hypervolume
 from mtbert_ray.pareto.objectives import is_feasible, reference_losses, to_losses
+from mtbert_ray.trial import Sweep, Trial
 
 SPACE = Path(__file__).with_name("early_stopping.yaml")
 
@@ -33,7 +33,7 @@ class Result:
     volume: float
 
 
-def result_of(sweep: SweepRecord) -> Result:
+def result_of(sweep: Sweep) -> Result:
     """Sum a sweep up."""
     assert sweep.finished is not None, "the sweep was cut off"
     finished = [trial for trial in sweep.trials if trial.status == "finished"]
@@ -46,7 +46,7 @@ def result_of(sweep: SweepRecord) -> Result:
     )
 
 
-def volume_of(trials: Sequence[TrialRecord], objectives: Objectives) -> float:
+def volume_of(trials: Sequence[Trial], objectives: Objectives) -> float:
     """Return the hypervolume of finished trials."""
     losses = [
         losses
@@ -56,10 +56,10 @@ def volume_of(trials: Sequence[TrialRecord], objectives: Objectives) -> float:
     return hypervolume(np.array(losses), reference_losses(objectives))
 
 
-def kept_share(fifo: SweepRecord, pareto: SweepRecord) -> float:
+def kept_share(fifo: Sweep, pareto: Sweep) -> float:
     """Return the share of the volume that lies in the trials which the scheduler let finish, all measured in one sweep.
 
-    The same trial takes more processor time beside a busier neighbour; here that cancels.
+    The same trial takes more CPU time beside a busier neighbor; here that cancels.
     """
     names = {trial.trial_id for trial in pareto.trials if trial.status == "finished"}
     kept = [trial for trial in fifo.trials if trial.trial_id in names]
@@ -67,7 +67,7 @@ def kept_share(fifo: SweepRecord, pareto: SweepRecord) -> float:
     return volume_of(kept, objectives) / volume_of(fifo.trials, objectives)
 
 
-def steps_of(trial: TrialRecord) -> int:
+def steps_of(trial: Trial) -> int:
     """Return the steps that a trial took before its last report."""
     if trial.epochs:
         return int(trial.epochs[-1]["step"] or 0)

@@ -4,7 +4,7 @@ Run: python benchmarks/heads_only.py --data DIR
      (DIR: the course's files; without it, the toy corpus)
 
 Both ways take turns, round after round, over the same batches; an epoch is its steps and the scoring of the dev rows.
-Processor time of one thread, or wall time on a GPU; the first epoch, in which the outputs are computed, is told apart.
+CPU time of one thread, or wall time on a GPU; the first epoch, in which the outputs are computed, is told apart.
 """
 
 import statistics

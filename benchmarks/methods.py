@@ -1,4 +1,4 @@
-"""What a training step of each method costs against plain full fine-tuning: processor time, or GPU time and memory.
+"""What a training step of each method costs against plain full fine-tuning: CPU time, or GPU time and memory.
 
 Run: python benchmarks/methods.py --data DIR        (DIR: the course's files; without it, the toy corpus)
 

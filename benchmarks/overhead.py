@@ -24,8 +24,8 @@ import psutil
 import typer
 from ruamel.yaml import YAML
 
-from mtbert_ray.events import SweepRecord
 from mtbert_ray.journal import read_journal
+from mtbert_ray.trial import Sweep
 
 _TRIAL_PROCESSES = ("ray::InlineTrial", "ray::ImplicitFunc", "ray::TrainController", "ray::RayTrainWorker")
 
@@ -58,8 +58,8 @@ def _space(*, trials: int, workers: int, encoder: str, data: Path | None, concur
     return {
         "name": "overhead",
         "objectives": {
-            "dev_score": {"direction": "maximise", "reference": 0},
-            "train_seconds": {"direction": "minimise", "reference": 1000},
+            "dev_score": {"direction": "maximize", "reference": 0},
+            "train_seconds": {"direction": "minimize", "reference": 1000},
         },
         "fixed": {"encoder": encoder, **source, "data.max_train_rows": 64, "data.max_dev_rows": 32, "epochs": 1},
         "search": {"learning_rate": {"grid": [(number + 1) * 1e-5 for number in range(trials)]}},
@@ -74,7 +74,7 @@ def _space(*, trials: int, workers: int, encoder: str, data: Path | None, concur
     }
 
 
-def gaps_of(sweep: SweepRecord) -> list[float]:
+def gaps_of(sweep: Sweep) -> list[float]:
     """Return for each trial but the first the time from the end of the one before to its own, less its own work."""
     ended = sorted((trial.ended or 0.0, trial) for trial in sweep.trials if trial.status == "finished")
     assert len(ended) == len(sweep.trials), "every trial must finish"
@@ -84,7 +84,7 @@ def gaps_of(sweep: SweepRecord) -> list[float]:
     ]
 
 
-def _run(folder: Path, space: dict[str, Any]) -> tuple[SweepRecord, float]:
+def _run(folder: Path, space: dict[str, Any]) -> tuple[Sweep, float]:
     """Run a sweep; return its record and the highest memory of its trials' processes together, in MiB."""
     YAML().dump(space, folder / "overhead.yaml")
     log, peak = folder / "sweep.log", 0.0

@@ -6,8 +6,8 @@ GPU: python benchmarks/throughput.py --data DIR --shapes bert-base --batch-size 
 
 The trainers take turns, round after round, each with a whole fine-tuning run of its own, so that what else happens on
 the machine meets all of them; a round has one seed. On a CPU one thread computes, and the processor's time counts; on
-a GPU the wall time does, with the peak of allocated memory and the model FLOP utilisation (`rivals/arithmetic.py`).
-Loading, tokenising beforehand and scoring the dev rows are not timed. Ratios are those of a round, before the median.
+a GPU the wall time does, with the peak of allocated memory and the model FLOP utilization (`rivals/arithmetic.py`).
+Loading, tokenizing beforehand and scoring the dev rows are not timed. Ratios are those of a round, before the median.
 
 Every run goes through all its rows, so that all trainers get the same tokens. The Trainer groups by length within 50
 batches, or a quarter of the run's: fewer than 200 steps give it a little less than its due.
@@ -25,13 +25,13 @@ import torch
 import typer
 from mistakes import told_to_the_user
 from rivals import OURS, OURS_COMPILED, TRAINERS
-from rivals.arithmetic import PAPER_RUNS, flops_of_row, paper_run_minutes, peak_tflops, utilisation
+from rivals.arithmetic import PAPER_RUNS, flops_of_row, paper_run_minutes, peak_tflops, utilization
 from rivals.stopwatch import Stopwatch
 from transformers import BertConfig, BertModel
 
 from mtbert_ray.config import TrialConfig, nest
 from mtbert_ray.models.encoder import load_tokenizer
-from mtbert_ray.training.initial_weights import starting_model
+from mtbert_ray.training.initial_weights import initial_model
 from mtbert_ray.training.inputs import load_inputs
 from mtbert_ray.training.loop import uses_bf16
 from mtbert_ray.training.process import Process, local_process
@@ -187,19 +187,19 @@ def _summary(name: str, results: list[Measured], ours: list[Measured], *, on_gpu
 def _print_arithmetic(
     name: str, config: TrialConfig, process: Process, measured: dict[str, list[Measured]], peak: float | None
 ) -> None:
-    """Print each trainer's model FLOP utilisation, and how long the paper's run would take at our rate."""
+    """Print each trainer's model FLOP utilization, and how long the paper's run would take at our rate."""
     if peak is None and uses_bf16(config, process.device):
         peak = peak_tflops(process.device)
     task = config.tasks[0].name
-    flops = flops_of_row(starting_model(config).encoder, load_inputs(config, "train")[task])
+    flops = flops_of_row(initial_model(config).encoder, load_inputs(config, "train")[task])
     medians = {
         trainer: statistics.median(result.rows_per_second for result in results)
         for trainer, results in measured.items()
     }
     typer.echo(f"arithmetic of a row: {flops / 1e9:.2f} GFLOP")
     if peak is not None:
-        shares = (f"{trainer} {utilisation(speed, flops, peak):.1%}" for trainer, speed in medians.items())
-        typer.echo(f"model FLOP utilisation of {peak:g} TFLOP/s: {', '.join(shares)}")
+        shares = (f"{trainer} {utilization(speed, flops, peak):.1%}" for trainer, speed in medians.items())
+        typer.echo(f"model FLOP utilization of {peak:g} TFLOP/s: {', '.join(shares)}")
     if task == "quora" and config.pair_encoding == "joint" and process.device.type == "cuda":
         paper = PAPER_RUNS[config.adapter.kind]
         peak_mb = max(result.peak_gib for result in measured[OURS]) * _GIB / 1e6
@@ -213,7 +213,7 @@ def _print_arithmetic(
 def _where(process: Process) -> str:
     if process.device.type == "cuda":
         return f"wall time on {torch.cuda.get_device_name(process.device)}"
-    return "processor time of one thread"
+    return "CPU time of one thread"
 
 
 def _random_bert_base(folder: Path) -> str:

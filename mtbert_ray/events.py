@@ -1,18 +1,16 @@
-"""What happens in a sweep, event by event: the lines of the journal, and what they make known of its trials."""
+"""What happens in a sweep, event by event: the lines of the journal, and all that a `Study` is ever fed."""
 
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from mtbert_ray.metrics import MEAN_SCORES, Metrics, MetricValue, whole_run
+from mtbert_ray.metrics import MetricValue
 from mtbert_ray.objective import Objective
 from mtbert_ray.schema import Schema
-from mtbert_ray.task_metrics import in_words
 
 Scalar = str | int | float | bool | None
 """What a hyperparameter's value can be in a table; lists and mappings are written as JSON text."""
@@ -84,10 +82,10 @@ class ProbeFinished(_Event):
     event: Literal["probe"] = "probe"
     trial_id: str
     steps: int
-    """Optimiser steps taken, warm-up included."""
+    """Optimizer steps taken, warm-up included."""
     metrics: FiniteMetrics
     """Spent until then."""
-    outlook: FiniteMetrics
+    projection: FiniteMetrics
     """What the whole run would cost."""
     gpu_problem: str | None = None
 
@@ -163,135 +161,6 @@ Event = Annotated[
     | SweepFinished,
     Field(discriminator="event"),
 ]
-
-
-@dataclass(kw_only=True)
-class TrialRecord:
-    """What the journal knows of one trial."""
-
-    trial_id: str
-    hyperparameters: dict[str, Any]
-    config: dict[str, Any]
-    started: float
-    """Seconds since the epoch."""
-    status: Literal["running", "finished", "stopped", "failed"] = "running"
-    """A trial that still runs in the journal of a sweep that ended was cut off with it."""
-    ended: float | None = None
-    probe: ProbeFinished | None = None
-    epochs: list[dict[str, MetricValue]] = field(default_factory=list)
-    checkpoint: str | None = None
-    reason: str | None = None
-    stop_kind: StopKind | None = None
-    failure_kind: FailureKind | None = None
-    gpu_problem: str | None = None
-    undefined: dict[int, dict[str, str]] = field(default_factory=dict)
-    """Place of an epoch in `epochs` -> its scores that are null -> why; not of epochs that have them all."""
-
-    def add_epoch(self, event: EpochFinished) -> None:
-        """Take in one more epoch."""
-        if event.undefined:
-            self.undefined[len(self.epochs)] = event.undefined
-        self.epochs.append(event.metrics)
-        self.gpu_problem = event.gpu_problem or self.gpu_problem
-
-    @property
-    def status_in_words(self) -> str:
-        """`failed (diverged)` for a trial that did, and its status for every other."""
-        return "failed (diverged)" if self.failure_kind == "diverged" else self.status
-
-    @property
-    def without_value(self) -> tuple[str, ...]:
-        """Why scores of its result are null, as `no dev_score: sim has no pearson: every label is 2.5`."""
-        if not self.epochs or self.status == "failed":
-            return ()
-        return tuple(in_words(self.undefined.get(best_place(self.epochs), {})))
-
-    @property
-    def tasks(self) -> list[str]:
-        """The names of its tasks."""
-        return [task["name"] for task in self.config["tasks"]]
-
-    @property
-    def metrics(self) -> dict[str, MetricValue]:
-        """The trial's result so far: `final_metrics` of its epochs, or what it had spent at its probe.
-
-        One that diverged has no scores: what it had learnt came to nothing, and its checkpoint is gone.
-        """
-        if not self.epochs and self.probe is not None:
-            return self.probe.metrics
-        found = final_metrics(self.epochs, self.tasks)
-        if self.failure_kind != "diverged":
-            return found
-        return found | dict.fromkeys(name for name in found if is_score(name, self.tasks) or name == "best_epoch")
-
-
-@dataclass(kw_only=True)
-class SweepRecord:
-    """What the journal knows of one sweep."""
-
-    started: SweepStarted
-    trials: list[TrialRecord]
-    """In the order in which they started."""
-    finished: SweepFinished | None
-    """None while a session runs, or when the last one was killed."""
-    resumed: list[SweepResumed] = field(default_factory=list)
-    """The sessions after the first."""
-    paused_at: list[float] = field(default_factory=list)
-    """For each of them when the last event before it was, in seconds since the epoch."""
-    torn: bool = False
-    """Whether the last line was cut off while it was written (its event is lost)."""
-
-    @property
-    def num_trials(self) -> int | None:
-        """Trials planned, as the last session has it; none under a time budget alone."""
-        return self.resumed[-1].num_trials if self.resumed else self.started.num_trials
-
-
-def final_metrics(epochs: Sequence[Metrics], tasks: Sequence[str]) -> dict[str, MetricValue]:
-    """Return a trial's result: the scores of the epoch with the best dev_score, the costs of the last epoch.
-
-    The kept checkpoint is that of the best epoch, and what it cost is all that was spent. `best_epoch` tells which one
-    it was.
-    """
-    if not epochs:
-        return {}
-    best = epochs[best_place(epochs)]
-    # Both may have scores that the other lacks, as in the journal of another version.
-    names = dict.fromkeys((*tasks, *MEAN_SCORES, *(name for name in (*epochs[-1], *best) if is_score(name, tasks))))
-    return {**epochs[-1], **{name: best.get(name) for name in names}, "best_epoch": best.get("epoch")}
-
-
-def is_score(name: str, tasks: Sequence[str]) -> bool:
-    """Whether a metric is a score: of a task, as `topic`, by one of its metrics, as `topic.f1_macro`, or a mean."""
-    return name in MEAN_SCORES or name.partition(".")[0] in tasks
-
-
-def best_place(epochs: Sequence[Metrics]) -> int:
-    """Return the place of the epoch with the highest dev_score, of equal ones the first.
-
-    While no epoch has a dev_score the latest one counts as best, so that there is a checkpoint.
-    """
-    scored = [(score, -place) for place, epoch in enumerate(epochs) if (score := _dev_score(epoch)) is not None]
-    return -max(scored)[1] if scored else len(epochs) - 1
-
-
-def outlook(epochs: Sequence[Metrics], tasks: Sequence[str], *, num_epochs: int) -> dict[str, MetricValue]:
-    """Return what a trial would come to at its end as it looks now: its best scores so far, and its costs projected.
-
-    At the same epoch this orders trials as what they have spent does, and trials of different lengths fairly as well.
-
-    Args:
-        epochs: the metrics of those done, from the first on.
-        tasks: names.
-        num_epochs: of the whole run.
-    """
-    return whole_run(final_metrics(epochs, tasks), share=len(epochs) / num_epochs)
-
-
-def _dev_score(metrics: Metrics) -> float | None:
-    value = metrics.get("dev_score")
-    # NaN, in an old journal, compares with nothing, so that the best would depend on where it stands.
-    return None if value is None or math.isnan(value) else value
 
 
 def as_scalar(value: object) -> Scalar:

@@ -8,7 +8,7 @@ import fcntl
 import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -17,19 +17,10 @@ from pydantic import TypeAdapter
 
 from mtbert_ray.errors import JournalError
 from mtbert_ray.events import (
-    EpochFinished,
     Event,
-    ProbeFinished,
-    SweepFinished,
-    SweepRecord,
-    SweepResumed,
     SweepStarted,
-    TrialFailed,
-    TrialFinished,
-    TrialRecord,
-    TrialStarted,
-    TrialStopped,
 )
+from mtbert_ray.trial import Sweep
 
 JOURNAL_NAME = "journal.jsonl"
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
@@ -117,7 +108,7 @@ def refuse_used_folder(folder: Path) -> None:
         raise JournalError(f"{folder} is not empty; give --out a folder of its own")
 
 
-def read_journal(folder: Path) -> SweepRecord:
+def read_journal(folder: Path) -> Sweep:
     """Read a sweep's folder.
 
     Raises:
@@ -139,7 +130,13 @@ def read_journal(folder: Path) -> SweepRecord:
             raise JournalError(f"{path}, line {number}: not an event of a sweep: {error}") from error
     if not events or not isinstance(events[0], SweepStarted):
         raise JournalError(f"{path}: does not begin with a sweep_started event")
-    return _fold(path, events[0], events[1:], torn=whole != content)
+    sweep = Sweep(started=events[0], torn=whole != content)
+    for event in events[1:]:
+        try:
+            sweep.apply(event)
+        except JournalError as error:
+            raise JournalError(f"{path}: {error}") from error
+    return sweep
 
 
 def _whole_lines(content: bytes) -> bytes:
@@ -161,58 +158,3 @@ def _event_of(line: bytes) -> Event:
         ValueError: it is none (of JSON, of its encoding, of pydantic).
     """
     return _EVENT.validate_python(json.loads(line))
-
-
-def _fold(path: Path, started: SweepStarted, events: Sequence[Event], *, torn: bool) -> SweepRecord:
-    """Gather the events of each trial."""
-    trials: dict[str, TrialRecord] = {}
-    finished: SweepFinished | None = None
-    resumed: list[SweepResumed] = []
-    paused_at: list[float] = []
-    last_event: Event = started
-    for event in events:
-        if (
-            isinstance(event, ProbeFinished | EpochFinished | TrialFinished | TrialStopped | TrialFailed)
-            and event.trial_id not in trials
-        ):
-            raise JournalError(f"{path}: tells of trial {event.trial_id} ({event.event}) before it started")
-        match event:
-            case TrialStarted():
-                trials[event.trial_id] = TrialRecord(
-                    trial_id=event.trial_id,
-                    hyperparameters=dict(event.hyperparameters),
-                    config=dict(event.config),
-                    started=event.time,
-                )
-            case ProbeFinished():
-                trials[event.trial_id].probe = event
-            case EpochFinished():
-                trials[event.trial_id].add_epoch(event)
-            case TrialFinished():
-                trial = trials[event.trial_id]
-                trial.status, trial.ended, trial.checkpoint = "finished", event.time, event.checkpoint
-            case TrialStopped():
-                trial = trials[event.trial_id]
-                trial.status, trial.ended, trial.checkpoint = "stopped", event.time, event.checkpoint
-                trial.reason, trial.stop_kind = event.reason, event.kind
-            case TrialFailed():
-                trial = trials[event.trial_id]
-                trial.status, trial.ended = "failed", event.time
-                trial.reason, trial.failure_kind = event.reason, event.kind
-            case SweepFinished():
-                finished = event
-            case SweepResumed():
-                finished = None
-                resumed.append(event)
-                paused_at.append(last_event.time)
-            case SweepStarted():
-                raise JournalError("a journal holds one sweep; a second sweep_started event was found")
-        last_event = event
-    return SweepRecord(
-        started=started,
-        trials=list(trials.values()),
-        finished=finished,
-        resumed=resumed,
-        paused_at=paused_at,
-        torn=torn,
-    )

@@ -50,24 +50,24 @@ class Metric:
 METRICS: dict[str, Metric] = {
     "dev_score": Metric(
         unit="",
-        direction="maximise",
+        direction="maximize",
         meaning="mean of the tasks' dev scores, by their weights",
         worst=-1.0,
         best=1.0,
     ),
     "leaderboard_score": Metric(
         unit="",
-        direction="maximise",
+        direction="maximize",
         meaning="mean of the tasks' dev scores, by their weights, with (r + 1) / 2 for a correlation r",
         worst=-1.0,
         best=1.0,
     ),
     "train_loss": Metric(
-        unit="", direction="minimise", meaning="mean training loss of the epoch", best=0.0, reaches_best=False
+        unit="", direction="minimize", meaning="mean training loss of the epoch", best=0.0, reaches_best=False
     ),
     "peak_memory_gib": Metric(
         unit="GiB",
-        direction="minimise",
+        direction="minimize",
         meaning="largest over ranks of what this trial's process held on its GPU",
         needs_gpu=True,
         over_time="peak",
@@ -76,26 +76,26 @@ METRICS: dict[str, Metric] = {
     ),
     "peak_allocated_gib": Metric(
         unit="GiB",
-        direction="minimise",
+        direction="minimize",
         meaning="largest over ranks of the allocator's own peak",
         needs_gpu=True,
         over_time="peak",
         best=0.0,
         reaches_best=False,
     ),
-    "gpu_utilisation_mean": Metric(
+    "gpu_utilization_mean": Metric(
         unit="%",
-        direction="maximise",
-        meaning="GPU utilisation while training, mean over time and ranks",
+        direction="maximize",
+        meaning="GPU utilization while training, mean over time and ranks",
         needs_gpu=True,
         worst=0.0,
         best=100.0,
         is_a_matter_of_taste=True,
     ),
-    "gpu_utilisation_peak": Metric(
+    "gpu_utilization_peak": Metric(
         unit="%",
-        direction="maximise",
-        meaning="GPU utilisation while training, highest over time and ranks",
+        direction="maximize",
+        meaning="GPU utilization while training, highest over time and ranks",
         needs_gpu=True,
         worst=0.0,
         best=100.0,
@@ -103,7 +103,7 @@ METRICS: dict[str, Metric] = {
     ),
     "energy_kj": Metric(
         unit="kJ",
-        direction="minimise",
+        direction="minimize",
         meaning="integral of GPU power over all ranks while training",
         needs_gpu=True,
         over_time="total",
@@ -112,7 +112,7 @@ METRICS: dict[str, Metric] = {
     ),
     "gpu_seconds": Metric(
         unit="s",
-        direction="minimise",
+        direction="minimize",
         meaning="training time times the GPUs held",
         needs_gpu=True,
         over_time="total",
@@ -121,7 +121,7 @@ METRICS: dict[str, Metric] = {
     ),
     "peak_rss_gib": Metric(
         unit="GiB",
-        direction="minimise",
+        direction="minimize",
         meaning="largest over ranks of the process's resident memory",
         over_time="peak",
         best=0.0,
@@ -129,15 +129,15 @@ METRICS: dict[str, Metric] = {
     ),
     "cpu_seconds": Metric(
         unit="s",
-        direction="minimise",
-        meaning="processor time of all ranks",
+        direction="minimize",
+        meaning="CPU time of all ranks",
         over_time="total",
         best=0.0,
         reaches_best=False,
     ),
     "train_seconds": Metric(
         unit="s",
-        direction="minimise",
+        direction="minimize",
         meaning="wall time spent in training steps",
         over_time="total",
         best=0.0,
@@ -145,7 +145,7 @@ METRICS: dict[str, Metric] = {
     ),
     "eval_seconds": Metric(
         unit="s",
-        direction="minimise",
+        direction="minimize",
         meaning="wall time spent scoring the dev sets",
         over_time="total",
         best=0.0,
@@ -153,29 +153,29 @@ METRICS: dict[str, Metric] = {
     ),
     "train_once_seconds": Metric(
         unit="s",
-        direction="minimise",
+        direction="minimize",
         meaning="of train_seconds, what is done once and not in every epoch: a frozen encoder's work on the rows",
         over_time="fixed",
         best=0.0,
     ),
     "eval_once_seconds": Metric(
         unit="s",
-        direction="minimise",
+        direction="minimize",
         meaning="of eval_seconds, the same for the dev rows",
         over_time="fixed",
         best=0.0,
     ),
     "trainable_parameters": Metric(
         unit="",
-        direction="minimise",
-        meaning="parameters that the optimiser changes",
+        direction="minimize",
+        meaning="parameters that the optimizer changes",
         over_time="fixed",
         best=0.0,
         reaches_best=False,
     ),
     "trainable_percent": Metric(
         unit="%",
-        direction="minimise",
+        direction="minimize",
         meaning="their share of all parameters",
         over_time="fixed",
         worst=100.0,
@@ -260,7 +260,7 @@ def _problem_with(task: TaskSpec, metric: str) -> str | None:
     return problem_with_metric(metric, is_regression=task.kind.is_regression, classes=classes)
 
 
-def whole_run(metrics: Metrics, *, share: float) -> dict[str, MetricValue]:
+def project(metrics: Metrics, *, share: float) -> dict[str, MetricValue]:
     """Return what a trial's metrics would be at its end, had it gone on as until now.
 
     Totals grow in proportion to the training, but for what is done once; peaks and scores stay what they are so far.

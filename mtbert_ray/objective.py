@@ -19,18 +19,18 @@ class Objective(Schema):
     attainable: float | None = None
     """The best value that any trial can hope for, in the metric's unit; none takes the metric's own bound, as 1 for a
     score. A trial whose costs rule out the front even with this ends at its probe."""
-    without_gpu: str | None = None
+    fallback: str | None = None
     """The metric that stands in when trials have no GPU, in the same unit and direction; none if there is no such."""
 
     @model_validator(mode="after")
     def _bounds_leave_room(self) -> "Objective":
         if self.attainable is not None:
             best, worst = self.attainable, self.reference
-            if not (best < worst if self.direction == "minimise" else best > worst):
+            if not (best < worst if self.direction == "minimize" else best > worst):
                 raise ValueError(f"attainable {best} is no better than the reference {worst}: no trial would count")
         if self.constraint is None:
             return self
-        beyond = self.constraint > self.reference if self.direction == "minimise" else self.constraint < self.reference
+        beyond = self.constraint > self.reference if self.direction == "minimize" else self.constraint < self.reference
         if beyond:
             raise ValueError(
                 f"constraint {self.constraint} is looser than the reference {self.reference}: no trial between them "

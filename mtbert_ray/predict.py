@@ -36,7 +36,7 @@ def predict(
     """Write a checkpoint's predictions for every task, dev and test, as CSV: one row for each row, in order.
 
     The columns are id, with --with-text the texts, label where the rows have any, prediction (the class by its name,
-    or the number of a regression) and probability_CLASS for each class. Beside labelled predictions of classes stands
+    or the number of a regression) and probability_CLASS for each class. Beside labeled predictions of classes stands
     their confusion table, NAME-confusion.csv: a row a label, a column predicted_CLASS a class. The course's tasks sst,
     quora and sts have the course's format instead.
 

@@ -14,7 +14,10 @@ _SEARCHER_HELP = (
     "recorded (the journal's order; seeds above 0 shuffle it), random, front, tpe, nsga2, gp: what it suggests is "
     "replaced by the nearest recorded setting not yet run. Repeat for more. Default: recorded; front on LCBench."
 )
-_SET_HELP = "Change the rule pareto, as under `halving` of a search space: grace=2, eta=4, keep=0.3. Repeat for more."
+_SET_HELP = (
+    "Change the rule pareto, as under `halving` of a search space: grace_period=2, reduction_factor=4, "
+    "keep_quantile=0.3. Repeat for more."
+)
 
 
 @app.command()

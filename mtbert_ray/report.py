@@ -22,7 +22,7 @@ def report(
     Reads DIR/journal.jsonl and writes into DIR: index.html (the front, the knee, what each point gives up, every
     trial; opens from disk), report.md (the same as Markdown), trials.csv (one row a trial: its setting, its scores,
     what it cost), pareto.csv (the rows on the front) and figures/ (PNG); for a sweep of one of the paper's tables also
-    beside_paper.csv (the paper's numbers and ours).
+    compare_with_paper.csv (the paper's numbers and ours).
 
     A sweep writes its own report when it ends. Run this one to look at a sweep before that, after it was killed,
     or on a laptop that has only a copy of the folder.

@@ -9,7 +9,7 @@ from typing import Literal
 
 from mtbert_ray.errors import did_you_mean
 
-Direction = Literal["maximise", "minimise"]
+Direction = Literal["maximize", "minimize"]
 F1_OF_CLASS = "f1."
 """What the name of the F1 of one class begins with."""
 
@@ -19,7 +19,7 @@ class TaskMetric:
     """A way to score predictions against labels."""
 
     meaning: str
-    direction: Direction = "maximise"
+    direction: Direction = "maximize"
     worst: float | None = None
     """What no predictions can be worse than; none where there is no such value."""
     best: float | None = None
@@ -41,8 +41,8 @@ CLASSIFICATION_METRICS: dict[str, TaskMetric] = {
 REGRESSION_METRICS: dict[str, TaskMetric] = {
     "pearson": TaskMetric(meaning="Pearson correlation", worst=-1.0, best=1.0, is_correlation=True),
     "spearman": TaskMetric(meaning="Spearman rank correlation", worst=-1.0, best=1.0, is_correlation=True),
-    "mae": TaskMetric(meaning="mean absolute error", direction="minimise", best=0.0),
-    "rmse": TaskMetric(meaning="root mean squared error", direction="minimise", best=0.0),
+    "mae": TaskMetric(meaning="mean absolute error", direction="minimize", best=0.0),
+    "rmse": TaskMetric(meaning="root mean squared error", direction="minimize", best=0.0),
 }
 
 

@@ -59,7 +59,7 @@ class TableSource(Schema):
     kind: Literal["table"] = "table"
     train: str
     dev: str | None = None
-    """The labelled rows that trials are scored on; none cuts them from `train` as `split` says."""
+    """The labeled rows that trials are scored on; none cuts them from `train` as `split` says."""
     split: DevSplit | None = None
     test: str | None = None
     """A file without labels, for predictions only."""

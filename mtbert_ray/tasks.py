@@ -156,7 +156,7 @@ class TaskSpec(Schema):
                 raise ValueError(f"metrics.{place} {problem}")
             if name in self.metrics[:place]:
                 raise ValueError(f"metrics.{place} has '{name}' twice")
-        if task_metric(self.metric).direction == "minimise":
+        if task_metric(self.metric).direction == "minimize":
             raise ValueError(
                 f"metrics.0 has '{self.metric}', of which less is better, so it cannot count in dev_score; "
                 "put pearson or spearman first"

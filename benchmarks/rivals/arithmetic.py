@@ -54,7 +54,7 @@ def peak_tflops(device: torch.device) -> float | None:
     return next((peak for part, peak in PEAK_TFLOPS.items() if part in name), None)
 
 
-def utilisation(rows_per_second: float, flops_of_a_row: float, peak: float) -> float:
+def utilization(rows_per_second: float, flops_of_a_row: float, peak: float) -> float:
     """Return the share of the peak (in TFLOP/s) that the needed operations are."""
     return rows_per_second * flops_of_a_row / (peak * 1e12)
 

@@ -10,12 +10,12 @@ from transformers import DataCollatorWithPadding, PrinterCallback, Trainer, Trai
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.models.encoder import load_tokenizer
 from mtbert_ray.models.multitask import MultitaskModel
-from mtbert_ray.training.initial_weights import starting_model
+from mtbert_ray.training.initial_weights import initial_model
 from mtbert_ray.training.loop import uses_bf16
 from mtbert_ray.training.process import Process
 from rivals.common import dev_score, mean_loss
 from rivals.stopwatch import Stopwatch
-from rivals.texts import Row, Tokens, tokenised_rows
+from rivals.texts import Row, Tokens, tokenized_rows
 
 
 def trainer(
@@ -25,7 +25,7 @@ def trainer(
     *,
     sampling: str = TrainingArguments.train_sampling_strategy,
 ) -> float:
-    """Train with Hugging Face's Trainer at its defaults: tokenised beforehand, padded to the longest of each batch.
+    """Train with Hugging Face's Trainer at its defaults: tokenized beforehand, padded to the longest of each batch.
 
     Args:
         config: the setting, of one task.
@@ -33,7 +33,7 @@ def trainer(
         watch: times the steps.
         sampling: the Trainer's `train_sampling_strategy`.
     """
-    model = starting_model(config)
+    model = initial_model(config)
     collator = DataCollatorWithPadding(load_tokenizer(config.encoder))
 
     def collate(rows: list[Row]) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def trainer(
             _LossOf(model, config.tasks[0].name),
             arguments,
             data_collator=collate,
-            train_dataset=tokenised_rows(config),
+            train_dataset=tokenized_rows(config),
             processing_class=load_tokenizer(config.encoder),
             callbacks=[_Watching(watch)],
         )

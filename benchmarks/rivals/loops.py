@@ -6,17 +6,17 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
 from mtbert_ray.config import TrialConfig
-from mtbert_ray.training.initial_weights import starting_model
+from mtbert_ray.training.initial_weights import initial_model
 from mtbert_ray.training.loop import uses_bf16
 from mtbert_ray.training.optimizer import learning_rate_factor
 from mtbert_ray.training.process import Process
 from rivals.common import dev_score, mean_loss
 from rivals.stopwatch import Stopwatch
-from rivals.texts import Row, text_rows, tokenising
+from rivals.texts import Row, text_rows, tokenizing
 
 
 def sentence_transformers_style(config: TrialConfig, process: Process, watch: Stopwatch) -> float:
-    """Train with a plain loop that tokenises and pads each batch as it comes, and reads each step's loss."""
+    """Train with a plain loop that tokenizes and pads each batch as it comes, and reads each step's loss."""
     return _loop(config, process, watch, padding="longest", bf16=uses_bf16(config, process.device))
 
 
@@ -28,13 +28,13 @@ def course_code(config: TrialConfig, process: Process, watch: Stopwatch) -> floa
 def _loop(config: TrialConfig, process: Process, watch: Stopwatch, *, padding: str, bf16: bool) -> float:
     torch.manual_seed(config.seed)
     task = config.tasks[0].name
-    model = starting_model(config).to(process.device).train()
+    model = initial_model(config).to(process.device).train()
     rows = text_rows(config)
     loader: DataLoader[Row] = DataLoader(
         rows,  # type: ignore[arg-type]  # a list has all that a data set needs
         batch_size=config.batch_size,
         shuffle=True,
-        collate_fn=tokenising(config, padding),
+        collate_fn=tokenizing(config, padding),
     )
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     steps = config.epochs * len(loader)

@@ -1,4 +1,4 @@
-"""Times training steps: their processor time, or their wall time on a GPU."""
+"""Times training steps: their CPU time, or their wall time on a GPU."""
 
 import time
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The same training rows for the trainers beside ours: as texts, as tokens, or tokenised as they are asked for."""
+"""The same training rows for the trainers beside ours: as texts, as tokens, or tokenized as they are asked for."""
 
 from collections.abc import Callable
 from typing import Any
@@ -25,7 +25,7 @@ def text_rows(config: TrialConfig) -> list[Row]:
     ]
 
 
-def tokenised_rows(config: TrialConfig) -> list[Row]:
+def tokenized_rows(config: TrialConfig) -> list[Row]:
     """Return the training rows as tokens; `input_ids` stands for a row's length, which the Trainer groups by."""
     tokenizer = load_tokenizer(config.encoder)
     rows = []
@@ -36,7 +36,7 @@ def tokenised_rows(config: TrialConfig) -> list[Row]:
     return rows
 
 
-def tokenising(config: TrialConfig, padding: str) -> Callable[[list[Row]], tuple[list[Tokens], Tensor]]:
+def tokenizing(config: TrialConfig, padding: str) -> Callable[[list[Row]], tuple[list[Tokens], Tensor]]:
     """Return what makes a batch, its sentences and labels, of some rows of texts.
 
     Args:
@@ -57,7 +57,7 @@ def tokenising(config: TrialConfig, padding: str) -> Callable[[list[Row]], tuple
 
 
 def _sequences(texts: Any, config: TrialConfig) -> list[list[Any]]:  # noqa: ANN401
-    """Return what is tokenised together: all of a row's sentences, or each by itself."""
+    """Return what is tokenized together: all of a row's sentences, or each by itself."""
     return [list(texts)] if config.pair_encoding == "joint" else [[text] for text in texts]
 
 

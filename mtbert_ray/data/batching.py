@@ -71,7 +71,7 @@ class Batch:
         """
         if parts == 1:
             return (self,)
-        # The rows are in the order of their lengths, so neighbours together need the least padding.
+        # The rows are in the order of their lengths, so neighbors together need the least padding.
         pieces = [piece for piece in torch.tensor_split(torch.arange(len(self.rows)), parts) if len(piece)]
         return tuple(
             replace(
@@ -126,7 +126,7 @@ def epoch_batches(
     of a short last batch gets the first one with weight 0: all ranks do equally many steps.
 
     Args:
-        splits: a labelled split a task, by name.
+        splits: a labeled split a task, by name.
         batch_size: rows of a global batch; the last one of a task may be smaller.
         task_order: the tasks one after another, as in `splits`, or their batches shuffled together.
         seed: decides all draws together with `epoch`.
@@ -161,7 +161,7 @@ def eval_batches(
     the others once a batch. Here the weights make the mean of the batch itself: 1 / B.
 
     Args:
-        split: what to go through, labelled or not.
+        split: what to go through, labeled or not.
         task: its name.
         max_tokens: bounds the padded tokens of a batch; one row is always allowed.
         rank: whose share.

@@ -1,4 +1,4 @@
-"""Turns a tokenised split into model inputs: special tokens, truncation, padding, for any choice of rows.
+"""Turns a tokenized split into model inputs: special tokens, truncation, padding, for any choice of rows.
 
 The result equals what the Hugging Face tokenizer returns for the same texts; see `EncodedSplit`.
 """

@@ -26,11 +26,11 @@ class RowsRead:
 
     num_rows: int
     """Below the header, those that were left out among them."""
-    unlabelled: Gaps = Gaps()
+    unlabeled: Gaps = Gaps()
     """Rows without a label."""
     unknown: Gaps = Gaps()
     """Rows whose label is not one of the task's; they occur among rows to predict alone."""
-    keeps_unlabelled: bool = False
+    keeps_unlabeled: bool = False
     """Whether these are read all the same, as for predictions; else they are left out."""
     empty: Gaps = Gaps()
     """Rows of which a sentence is empty; they are kept."""
@@ -47,12 +47,12 @@ class RowsRead:
         if self.dev_rows is not None:
             return self.dev_rows
         facts = []
-        if self.unlabelled.count:
-            without = f"no label: {self.unlabelled.places}"
-            if self.keeps_unlabelled:
-                facts.append(f"{self.unlabelled.count:,} not scored ({without})")
+        if self.unlabeled.count:
+            without = f"no label: {self.unlabeled.places}"
+            if self.keeps_unlabeled:
+                facts.append(f"{self.unlabeled.count:,} not scored ({without})")
             else:
-                facts.append(f"{self.unlabelled.count:,} left out ({without})")
+                facts.append(f"{self.unlabeled.count:,} left out ({without})")
         if self.unknown.count:
             facts.append(f"{self.unknown.count:,} not scored (no label of the task's: {self.unknown.places})")
         if self.empty.count:
@@ -63,7 +63,7 @@ class RowsRead:
             return None
         if self.num_for_dev:
             facts.append(f"{self.num_for_dev:,} are dev rows")
-        left_out = 0 if self.keeps_unlabelled else self.unlabelled.count
+        left_out = 0 if self.keeps_unlabeled else self.unlabeled.count
         read = f"{self.num_rows - left_out:,} of {self.num_rows:,} rows" if left_out else f"{self.num_rows:,} rows"
         return "; ".join([read, *facts])
 
@@ -98,9 +98,9 @@ class Examples:
         return len(self.ids)
 
     @property
-    def num_unlabelled(self) -> int:
+    def num_unlabeled(self) -> int:
         """Rows of the source that have no label."""
-        return self.rows_read.unlabelled.count
+        return self.rows_read.unlabeled.count
 
     def only(self, rows: np.ndarray) -> "Examples":
         """Return some of the rows, by their positions."""
@@ -136,14 +136,14 @@ def examples_of(table: RawTable, task: TaskSpec, split: Split, *, every_row: boo
         raise DataError(f"{table.origin}: has no rows below its header; a {split} split needs at least one")
     is_lenient = every_row or split == "test"
     labels: np.ndarray | None = None
-    unlabelled = unknown = Gaps()
+    unlabeled = unknown = Gaps()
     if split != "test":
         labels, is_unknown = labels_of(table, task, frame, allows_unknown=is_lenient)
-        unlabelled = _unlabelled(table, frame, np.isnan(labels) & ~is_unknown, limited=not is_lenient)
+        unlabeled = _unlabeled(table, frame, np.isnan(labels) & ~is_unknown, limited=not is_lenient)
         unknown = Gaps(count=int(is_unknown.sum()), places=table.places(frame, is_unknown, table.columns.label))
         if not is_lenient:
-            labelled = ~np.isnan(labels)
-            frame, labels = frame[labelled], labels[labelled]
+            labeled = ~np.isnan(labels)
+            frame, labels = frame[labeled], labels[labeled]
     columns = [name for name in (table.columns.sentence1, table.columns.sentence2) if name is not None]
     texts = [_texts(table, frame, column, limited=not is_lenient) for column in columns]
     is_empty = np.array([not all(row) for row in zip(*texts, strict=True)], dtype=bool)
@@ -155,9 +155,9 @@ def examples_of(table: RawTable, task: TaskSpec, split: Split, *, every_row: boo
         origin=table.origin,
         rows_read=RowsRead(
             num_rows=len(table.frame),
-            unlabelled=unlabelled,
+            unlabeled=unlabeled,
             unknown=unknown,
-            keeps_unlabelled=is_lenient,
+            keeps_unlabeled=is_lenient,
             empty=_gaps(table, frame, is_empty),
             num_blank_lines=table.num_blank_lines,
         ),
@@ -168,7 +168,7 @@ def _gaps(table: RawTable, frame: pd.DataFrame, faulty: np.ndarray) -> Gaps:
     return Gaps(count=int(faulty.sum()), places=table.places(frame, faulty))
 
 
-def _unlabelled(table: RawTable, frame: pd.DataFrame, missing: np.ndarray, *, limited: bool) -> Gaps:
+def _unlabeled(table: RawTable, frame: pd.DataFrame, missing: np.ndarray, *, limited: bool) -> Gaps:
     """Count the rows without a label; refuse more than 1% of them where that is `limited`."""
     if limited and missing.sum() > MAX_FAULTY_SHARE * len(frame):
         raise DataError(

@@ -170,7 +170,7 @@ def load_file(task: TaskSpec, path: Path, *, quoting: Quoting | None = None) -> 
     if examples.labels is None or not np.isnan(examples.labels).all():
         return examples
     # As said of a file without the column: there is nothing to score.
-    return replace(examples, labels=None, rows_read=replace(examples.rows_read, unlabelled=Gaps()))
+    return replace(examples, labels=None, rows_read=replace(examples.rows_read, unlabeled=Gaps()))
 
 
 def read_train_table(task: TaskSpec) -> RawTable:

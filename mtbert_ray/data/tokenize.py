@@ -1,4 +1,4 @@
-"""Tokenises once per node and set of sentences: a folder of memory-mapped arrays, found again by a hash of its content.
+"""Tokenizes once per node and set of sentences: a folder of memory-mapped arrays, found again by a hash of its content.
 
 Each sentence's WordPiece ids are kept alone, without special tokens, so the same folder serves separate and joint
 pairs and any length limit. Ids and labels come with the examples and are not kept. Knows nothing of batches.
@@ -51,10 +51,10 @@ class TokenisedSplit:
         return len(self.ids)
 
 
-def tokenise(
+def tokenize(
     examples: Examples, tokenizer: "PreTrainedTokenizerFast", *, cache: Path | None = None, keep: bool = True
 ) -> TokenisedSplit:
-    """Return the tokens of a split, from the cache where this machine has tokenised the same sentences before.
+    """Return the tokens of a split, from the cache where this machine has tokenized the same sentences before.
 
     Processes that start together wait for the first, which does the work for all.
 
@@ -121,7 +121,7 @@ def _cached(folder: Path, sentences: Sequence[str], tokenizer: Tokenizer, finger
                 _publish(home, lambda: _encode(tokenizer, sentences))
     except OSError as error:
         raise DataError(
-            f"{home.parent}: the cache of tokenised sentences cannot be written: {error}. "
+            f"{home.parent}: the cache of tokenized sentences cannot be written: {error}. "
             f"Set the environment variable {CACHE_VARIABLE} to a folder with room that you may write to"
         ) from error
     column = _opened(home, len(sentences))

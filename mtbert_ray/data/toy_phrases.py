@@ -52,7 +52,7 @@ VERDICTS = (
 """By grade, 0 to 4."""
 
 SETTINGS = (
-    "", "", "", " when we tried it with my parents", ", and that on a rainy Sunday", ", as my neighbour had told me",
+    "", "", "", " when we tried it with my parents", ", and that on a rainy Sunday", ", as my neighbor had told me",
     ", after all that talk about it", ", and my sister felt the same way", ", at least on that particular day",
     " when I was there in March", ", and we were a group of six", " during the autumn break",
 )  # fmt: skip
@@ -78,7 +78,7 @@ TOPICS = (
         (
             ("when is the best time of year to visit {}?", "in which month should I travel to {}?",
              "which season is the nicest one in {}?", "should I go to {} in spring or in autumn?"),
-            ("how do I get from the airport to the centre of {}?", "which bus or train links {} with its airport?",
+            ("how do I get from the airport to the center of {}?", "which bus or train links {} with its airport?",
              "is there public transport from the airport into {}?", "what is the easiest airport transfer in {}?"),
             ("how much money do I need for a week in {}?", "what is a sensible budget for seven days in {}?",
              "what will a week in {} cost me?", "is {} an expensive city for a week's holiday?"),
@@ -139,7 +139,7 @@ WHO = (
     ("a young chef", "a junior cook"), ("an old man", "an elderly gentleman"), ("two children", "a pair of kids"),
     ("the postwoman", "the lady who brings the mail"), ("a tired doctor", "an exhausted physician"),
     ("the tall farmer", "the farmer, a tall man,"), ("a group of students", "some students"),
-    ("my neighbour", "the woman next door"), ("a police officer", "a policeman"), ("the band's singer", "the vocalist"),
+    ("my neighbor", "the woman next door"), ("a police officer", "a policeman"), ("the band's singer", "the vocalist"),
     ("a mother and her son", "a woman and her boy"), ("the new teacher", "the teacher who has just started"),
 )  # fmt: skip
 

@@ -1,4 +1,4 @@
 """Encoders, task heads and adapters: from a TrialConfig to a module that scores and predicts.
 
-Knows nothing of data sets, optimisers or Ray.
+Knows nothing of data sets, optimizers or Ray.
 """

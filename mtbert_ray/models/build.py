@@ -81,7 +81,7 @@ def build_model(config: TrialConfig, *, start: Start | None = None) -> Multitask
     depend on the seed and on its own task only.
 
     Args:
-        config: the setting. Its `init_from` is not read here: `training.init_from.starting_model` does that.
+        config: the setting. Its `init_from` is not read here: `training.init_from.initial_model` does that.
         start: weights to begin with, before anything is frozen or an adapter is added; none takes the encoder's own
             and fresh heads.
 

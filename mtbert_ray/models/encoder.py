@@ -27,7 +27,7 @@ from mtbert_ray.models.architecture import (
 from mtbert_ray.models.heads import seeded
 from mtbert_ray.models.packing import Packing, attention_mask, can_pack, packed_attention, window_pattern
 from mtbert_ray.models.pretrained import TINY, Pooling, pooling_made_with, read_config, read_model
-from mtbert_ray.models.pretrained_checks import read_tokenizer
+from mtbert_ray.models.pretrained_tokenizer import read_tokenizer
 from mtbert_ray.models.tiny import build_tiny, tiny_config, tiny_tokenizer
 
 
@@ -85,7 +85,7 @@ class Encoder(nn.Module):
             attention_mask_BL: 1 for a token, 0 for padding.
             token_type_ids_BL: 0 for the first segment, 1 for the second.
             noise_BLE: is added to the tokens' own embeddings (E is their width), before positions, types and
-                normalisation.
+                normalization.
         """
         token_types = {"token_type_ids": token_type_ids_BL} if self._has_token_types else {}
         with self._perturbed(noise_BLE):

@@ -1,4 +1,4 @@
-"""Seeded initialisation that leaves the global random state alone."""
+"""Seeded initialization that leaves the global random state alone."""
 
 # B batch, D width of one embedding, C classes
 from collections.abc import Callable, Iterator
@@ -17,13 +17,13 @@ from mtbert_ray.tasks import TaskKind, TaskSpec
 
 @contextmanager
 def seeded(seed: int, part: str) -> Iterator[None]:
-    """Draw what is initialised inside from a stream of its own, on the CPU, and restore the generator afterwards.
+    """Draw what is initialized inside from a stream of its own, on the CPU, and restore the generator afterwards.
 
     Each part has its own stream, so that a head starts from the same weights whatever stands beside it.
 
     Args:
         seed: the trial's seed.
-        part: names what is initialised, as `head/sst`.
+        part: names what is initialized, as `head/sst`.
     """
     digest = blake2b(f"{seed}/{part}".encode(), digest_size=7).digest()
     # `torch.manual_seed` would also reseed every accelerator, which fork_rng(devices=[]) would not restore.
@@ -51,7 +51,7 @@ def _squared_error(value_B: Tensor, other_B: Tensor) -> Tensor:
     return functional.mse_loss(value_B, other_B.to(value_B.dtype), reduction="none")
 
 
-def _symmetrised_kl(logits_BC: Tensor, other_BC: Tensor) -> Tensor:
+def _symmetrized_kl(logits_BC: Tensor, other_BC: Tensor) -> Tensor:
     # From log_softmax: the logarithm of a softmax that has rounded to 0 is infinite.
     log_p_BC, log_q_BC = _wide(logits_BC).log_softmax(dim=-1), _wide(other_BC).log_softmax(dim=-1)
     return _kl_from_target(log_p_BC, log_q_BC) + _kl_from_target(log_q_BC, log_p_BC)
@@ -63,8 +63,8 @@ def _kl_from_target(log_target_BC: Tensor, log_p_BC: Tensor) -> Tensor:
     return (log_target_BC.exp() * (log_target_BC - log_p_BC)).sum(dim=-1)
 
 
-def _binary_symmetrised_kl(logit_B: Tensor, other_B: Tensor) -> Tensor:
-    return _symmetrised_kl(_two_classes(logit_B), _two_classes(other_B))
+def _binary_symmetrized_kl(logit_B: Tensor, other_B: Tensor) -> Tensor:
+    return _symmetrized_kl(_two_classes(logit_B), _two_classes(other_B))
 
 
 def _two_classes(logit_B: Tensor) -> Tensor:
@@ -106,13 +106,13 @@ class Objective:
     section 3.1): KL in both directions, each with its target taken as given, or the squared difference."""
 
 
-SOFTMAX = Objective(loss=_cross_entropy, predict=_likeliest_class, probabilities=_softmax, divergence=_symmetrised_kl)
+SOFTMAX = Objective(loss=_cross_entropy, predict=_likeliest_class, probabilities=_softmax, divergence=_symmetrized_kl)
 """logits_BC, one a class."""
 BINARY = Objective(
     loss=_binary_cross_entropy,
     predict=_likelier_class,
     probabilities=_sigmoid_of_both,
-    divergence=_binary_symmetrised_kl,
+    divergence=_binary_symmetrized_kl,
 )
 """logit_B: the log odds of class 1."""
 REGRESSION = Objective(loss=_squared_error, predict=_value, probabilities=None, divergence=_squared_error)
@@ -179,7 +179,7 @@ class Head(nn.Module):
 def build_head(
     task: TaskSpec, *, width: int, pair_encoding: Literal["separate", "joint"], num_hidden: int, dropout: float
 ) -> Head:
-    """Return the head of a task, initialised from the current generator.
+    """Return the head of a task, initialized from the current generator.
 
     Args:
         task: its kind decides the scorer and the objective. Two classes of a pair have one logit, as in the paper.

@@ -1,4 +1,4 @@
-"""One encoder, one head a task. Knows nothing of data sets, optimisers or devices."""
+"""One encoder, one head a task. Knows nothing of data sets, optimizers or devices."""
 
 # B batch, L tokens, D width, C classes
 

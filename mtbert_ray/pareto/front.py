@@ -1,6 +1,6 @@
 """The hypervolume of a set of losses: how much of the space up to a reference point it dominates.
 
-Everything is minimised. The volume itself comes from moocore (Fonseca, Paquete and López-Ibáñez 2006). Knows
+Everything is minimized. The volume itself comes from moocore (Fonseca, Paquete and López-Ibáñez 2006). Knows
 nothing of metrics, trials or directions.
 """
 

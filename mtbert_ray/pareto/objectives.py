@@ -1,6 +1,6 @@
-"""Turns a trial's metrics into losses, all minimised, and measures how far it is beyond its constraints.
+"""Turns a trial's metrics into losses, all minimized, and measures how far it is beyond its constraints.
 
-The one place where signs flip: everything behind it minimises. It also finds the objectives in which no trial is better
+The one place where signs flip: everything behind it minimizes. It also finds the objectives in which no trial is better
 than the reference: without a trial that is, the hypervolume is 0. Knows nothing of fronts.
 """
 
@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from mtbert_ray.events import TrialRecord
 from mtbert_ray.metrics import METRICS, Metrics
 from mtbert_ray.objective import Objectives
 from mtbert_ray.task_metrics import Direction
+from mtbert_ray.trial import Trial
 
 # M objectives, N points
 
@@ -94,7 +94,7 @@ def is_feasible(metrics: Metrics, objectives: Objectives) -> bool:
 
 
 def best_values(
-    objectives: Objectives, trials: Iterable[TrialRecord], *, so_far: Mapping[str, float] | None = None
+    objectives: Objectives, trials: Iterable[Trial], *, so_far: Mapping[str, float] | None = None
 ) -> dict[str, float]:
     """Return objective -> the best value of it among trials; an objective that none has a value for is not there.
 
@@ -133,4 +133,4 @@ def unreached_references(objectives: Objectives, best: Mapping[str, float]) -> d
 
 def loss_of(value: float, direction: Direction) -> float:
     """Return one value as a loss: the sign flips where more is better."""
-    return value if direction == "minimise" else -value
+    return value if direction == "minimize" else -value

@@ -1,6 +1,6 @@
 """Orders trials from best to worst on several losses and a constraint: the one order that halving and breeding share.
 
-Everything is minimised. Knows nothing of metrics, rungs or searchers.
+Everything is minimized. Knows nothing of metrics, rungs or searchers.
 """
 
 from typing import Literal

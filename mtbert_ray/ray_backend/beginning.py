@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mtbert_ray.errors import ConfigError, JournalError
-from mtbert_ray.events import SweepRecord, SweepResumed, SweepStarted, TrialRecord, outlook
+from mtbert_ray.events import SweepResumed, SweepStarted
 from mtbert_ray.journal import Journal, read_journal, writing_alone
 from mtbert_ray.metrics import known_metrics
 from mtbert_ray.objective import Objectives
@@ -23,10 +23,11 @@ from mtbert_ray.ray_backend.scheduler import ParetoScheduler
 from mtbert_ray.study.provenance import git_revision, hardware, package_versions
 from mtbert_ray.study.remaining import num_to_run, num_untried, was_cut_off
 from mtbert_ray.study.search import SEARCHERS, Searcher
-from mtbert_ray.study.search.starting_points import starting_points
+from mtbert_ray.study.search.points_to_evaluate import points_to_evaluate
 from mtbert_ray.study.space import SearchSpace
-from mtbert_ray.study.space.model import setting_key
-from mtbert_ray.study.warm_start import learn_from_sweep
+from mtbert_ray.study.space.model import config_key
+from mtbert_ray.study.warm_start import warm_start
+from mtbert_ray.trial import Sweep, Trial, projection
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class Beginning:
     """None lets every trial run to its end."""
     first: tuple[FirstTrial, ...] = ()
     """Trials to run before the searcher is asked."""
-    ended: tuple[TrialRecord, ...] = ()
+    ended: tuple[Trial, ...] = ()
     """Trials of an earlier session that need not run again."""
     num_known: int = 0
     """Trials that have a name, those of `first` among them."""
@@ -56,8 +57,8 @@ def begin(plan: Plan, folder: Path, *, space_file: Path) -> Iterator[Beginning]:
     """Give the beginning of a new sweep, written down in an empty folder, which is kept from others meanwhile.
 
     Raises:
-        ConfigError: the sweeps of `learn_from` have tried everything there is.
-        JournalError: the folder is not empty or cannot be written, or a journal of `learn_from` cannot be read.
+        ConfigError: the sweeps of `warm_start_from` have tried everything there is.
+        JournalError: the folder is not empty or cannot be written, or a journal of `warm_start_from` cannot be read.
     """
     searcher = SEARCHERS[plan.space.algorithm](plan.space)
     num_trials, notes = _num_planned(plan)
@@ -107,7 +108,7 @@ def resume(plan: Plan, folder: Path) -> Iterator[Beginning]:
         yield beginning
 
 
-def _resumed(plan: Plan, sweep: SweepRecord, journal: Journal) -> Beginning:
+def _resumed(plan: Plan, sweep: Sweep, journal: Journal) -> Beginning:
     """Return what an earlier session left."""
     ended = tuple(trial for trial in sweep.trials if not was_cut_off(trial))
     # What an earlier session drew must not be drawn again; a grid has no draws but which settings it has.
@@ -115,7 +116,7 @@ def _resumed(plan: Plan, sweep: SweepRecord, journal: Journal) -> Beginning:
     space = plan.space.model_copy(update={"seed": (plan.space.seed + drawn) % 2**32})
     searcher = SEARCHERS[space.algorithm](space)
     _learn(searcher, plan, again=True)
-    learn_from_sweep(searcher, space, _only(sweep, ended), plan.objectives)
+    warm_start(searcher, space, _only(sweep, ended), plan.objectives)
     again = tuple(
         FirstTrial(trial_id=trial.trial_id, key=searcher.open(trial.hyperparameters), values=trial.hyperparameters)
         for trial in sweep.trials
@@ -124,7 +125,7 @@ def _resumed(plan: Plan, sweep: SweepRecord, journal: Journal) -> Beginning:
     still_to_start = _first_trials(searcher, plan.space, known=sweep.trials)
     scheduler = scheduler_of(plan.space, plan.objectives)
     if scheduler is not None:
-        _tell_again(scheduler, ended)
+        _replay(scheduler, ended)
     num_left = num_to_run(sweep, plan.space)
     names = [*(trial.trial_id for trial in sweep.trials), *(one.trial_id for one in still_to_start)]
     return Beginning(
@@ -147,7 +148,7 @@ def scheduler_of(space: SearchSpace, objectives: Objectives) -> ParetoScheduler 
         objectives,
         max_t=space.max_epochs,
         time_attr="epoch",
-        prefix="outlook/",
+        prefix="projection/",
         halving=space.halving_in_use,
         probe_margin=space.probe.margin,
         metrics=known_metrics(space.tasks),
@@ -169,15 +170,15 @@ def _learn(searcher: Searcher, plan: Plan, *, again: bool = False) -> list[str]:
         again: whether one that is gone since then is left out, with a warning.
     """
     notes = []
-    for name in plan.space.learn_from:
+    for name in plan.space.warm_start_from:
         try:
             earlier = read_journal(Path(name))
         except JournalError as error:
             if not again:
                 raise
-            _log.warning("learn_from: the algorithm goes on without what it once learnt: %s", error)
+            _log.warning("warm_start_from: the algorithm goes on without what it once learned: %s", error)
             continue
-        notes += learn_from_sweep(searcher, plan.space, earlier, plan.objectives).notes(name)
+        notes += warm_start(searcher, plan.space, earlier, plan.objectives).notes(name)
     return notes
 
 
@@ -185,23 +186,25 @@ def _num_planned(plan: Plan) -> tuple[int | None, list[str]]:
     """Return how many trials a new sweep comes to, and a note where that is fewer than planned."""
     planned, untried = plan.space.num_trials, num_untried(plan.space, plan.objectives)
     if untried == 0:
-        raise ConfigError(["learn_from: those sweeps have tried every setting of this search space; nothing is left"])
+        raise ConfigError(
+            ["warm_start_from: those sweeps have tried every setting of this search space; nothing is left"]
+        )
     if untried is None or planned is None or untried >= planned:
         return planned, []
     return untried, [f"Of the {planned} trials planned {untried} are run: earlier sweeps have tried the others."]
 
 
-def _first_trials(searcher: Searcher, space: SearchSpace, *, known: Sequence[TrialRecord]) -> tuple[FirstTrial, ...]:
-    """Return the trials of `start_with` that have not been started yet."""
-    seen = {setting_key(trial.hyperparameters) for trial in known}
-    new = [values for values in starting_points(space) if setting_key(values) not in seen]
+def _first_trials(searcher: Searcher, space: SearchSpace, *, known: Sequence[Trial]) -> tuple[FirstTrial, ...]:
+    """Return the trials of `points_to_evaluate` that have not been started yet."""
+    seen = {config_key(trial.hyperparameters) for trial in known}
+    new = [values for values in points_to_evaluate(space) if config_key(values) not in seen]
     return tuple(
         FirstTrial(trial_id=trial_name(number), key=searcher.open(values), values=values)
         for number, values in enumerate(new, start=next_number(trial.trial_id for trial in known))
     )
 
 
-def _tell_again(scheduler: ParetoScheduler, trials: Sequence[TrialRecord]) -> None:
+def _replay(scheduler: ParetoScheduler, trials: Sequence[Trial]) -> None:
     """Bring a scheduler to where it was when these trials had ended.
 
     They are told in the order in which they ended, which is that of the names in explanations; what was decided then
@@ -212,12 +215,12 @@ def _tell_again(scheduler: ParetoScheduler, trials: Sequence[TrialRecord]) -> No
             continue  # Taken back then, too.
         num_epochs = int(trial.config["epochs"])
         for done in range(1, len(trial.epochs) + 1):
-            metrics = outlook(trial.epochs[:done], trial.tasks, num_epochs=num_epochs)
+            metrics = projection(trial.epochs[:done], trial.tasks, num_epochs=num_epochs)
             scheduler.tell(trial.trial_id, done, metrics, last=done == num_epochs)
 
 
-def _only(sweep: SweepRecord, trials: Sequence[TrialRecord]) -> SweepRecord:
-    return SweepRecord(started=sweep.started, trials=list(trials), finished=sweep.finished, torn=sweep.torn)
+def _only(sweep: Sweep, trials: Sequence[Trial]) -> Sweep:
+    return Sweep(started=sweep.started, trials=list(trials), finished=sweep.finished, torn=sweep.torn)
 
 
 def _started(plan: Plan, notes: Sequence[str]) -> SweepStarted:

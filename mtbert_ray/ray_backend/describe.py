@@ -95,4 +95,4 @@ def _in_words(parameter: Parameter) -> str:
 
 
 def _worst(objective: Objective) -> str:
-    return "most" if objective.direction == "minimise" else "least"
+    return "most" if objective.direction == "minimize" else "least"

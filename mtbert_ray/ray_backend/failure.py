@@ -53,7 +53,7 @@ class RankOutOfMemoryError(RuntimeError):
 def memory_message(error: BaseException | None) -> str | None:
     """Return what was asked for and what there was, in a line, of an error that comes from a lack of memory.
 
-    None for any other error. Recognised are the allocators of torch on GPU and CPU, CUDA and NCCL beside them, Python,
+    None for any other error. Recognized are the allocators of torch on GPU and CPU, CUDA and NCCL beside them, Python,
     numpy and Arrow, and Ray's monitor, which ends a process before the node's memory is full; alone, or wrapped by Ray
     with the traces and with what other ranks said: that one of them had no memory is why the others failed.
     """

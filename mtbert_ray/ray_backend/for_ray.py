@@ -99,7 +99,7 @@ class SpaceSearcher(RaySearcher):  # type: ignore[misc]  # Ray has no types.
         running = self._running.get(trial_id)
         if running is not None and result.get("epoch", 0) > running.told:
             running.told = result["epoch"]
-            self._telling.epoch(self._searcher, running.key, running.told, _outlook_in(result))
+            self._telling.epoch(self._searcher, running.key, running.told, _projection_in(result))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Tell the searcher what a trial reached: at its end, at its early one, or that it failed.
@@ -111,7 +111,7 @@ class SpaceSearcher(RaySearcher):  # type: ignore[misc]  # Ray has no types.
         if running is None:
             return
         result = result or {}
-        done, metrics = result.get("epoch", 0), _outlook_in(result)
+        done, metrics = result.get("epoch", 0), _projection_in(result)
         if error:
             self._telling.failed(self._searcher, running.key)
         elif "out_of_memory" in result:
@@ -177,7 +177,7 @@ def next_number(trial_names: Iterable[str]) -> int:
     return max(numbers, default=-1) + 1
 
 
-def _outlook_in(result: Mapping[str, Any]) -> Metrics:
-    """Return what a trial would come to as it told, which Ray has flattened to `outlook/dev_score` and so on."""
-    prefix = "outlook/"
+def _projection_in(result: Mapping[str, Any]) -> Metrics:
+    """Return what a trial would come to as it told, which Ray has flattened to `projection/dev_score` and so on."""
+    prefix = "projection/"
     return {key.removeprefix(prefix): value for key, value in result.items() if key.startswith(prefix)}

@@ -14,7 +14,7 @@ from ray import tune
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.ray_backend.failure import memory_message
-from mtbert_ray.ray_backend.worker import begin_run, gpus_of, out_of_memory_report, probe_of, report_of, told_epochs
+from mtbert_ray.ray_backend.worker import gpus_of, out_of_memory_report, probe_of, report_of, reported_epochs, start_run
 from mtbert_ray.resources.meter import return_freed_memory
 from mtbert_ray.training.inputs import RememberedInputs
 from mtbert_ray.training.metering import MeteredEpoch, MeteredProbe
@@ -75,8 +75,8 @@ class InlineTrial(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
         # Ray has set CUDA_VISIBLE_DEVICES to the trial's card, or slice of one.
         gpus = gpus_of(self._trial)
         process = Process(device=torch.device("cuda", 0), gpus=gpus) if gpus > 0 else Process()
-        run = begin_run(self._trial, process, self._sweep_folder / "trials" / self._trial_id, load=self._load)
-        return told_epochs(run, probe=self._probe)
+        run = start_run(self._trial, process, self._sweep_folder / "trials" / self._trial_id, load=self._load)
+        return reported_epochs(run, probe=self._probe)
 
     def _end(self) -> None:
         if self._epochs is not None:

@@ -16,7 +16,6 @@ from rich.console import Console
 from mtbert_ray.config.file import problem_with_data_directory
 from mtbert_ray.config.trial import never_with_effect
 from mtbert_ray.errors import ConfigError, JournalError
-from mtbert_ray.events import SweepRecord
 from mtbert_ray.journal import read_journal, refuse_used_folder, writing_alone
 from mtbert_ray.mistakes import problems_of
 from mtbert_ray.ray_backend.beginning import Beginning, begin, resume
@@ -29,6 +28,7 @@ from mtbert_ray.ray_backend.sweep import SweepOutcome, run_sweep
 from mtbert_ray.study.remaining import num_to_run
 from mtbert_ray.study.space import SearchSpace, load_search_space
 from mtbert_ray.study.space.paths import with_absolute_paths
+from mtbert_ray.trial import Sweep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +103,7 @@ def launch(request: SweepRequest, *, console: Console) -> SweepOutcome:
 class _Asked:
     space: SearchSpace
     folder: Path
-    earlier: SweepRecord | None
+    earlier: Sweep | None
     """The sweep to go on with."""
     num_left: int | None
     """Trials to run; none if time alone decides."""
@@ -173,10 +173,10 @@ def _noted(plan: Plan, said: Sequence[str]) -> Plan:
     return replace(plan, notes=(*plan.notes, *(f"{line.removesuffix('.')}." for line in said)))
 
 
-def _nothing_left(sweep: SweepRecord, space: SearchSpace) -> str:
+def _nothing_left(sweep: Sweep, space: SearchSpace) -> str:
     num_trials = len(sweep.trials)
     if space.num_trials is not None and num_trials < space.num_trials:
-        return f"its {num_trials} trials have ended, and learn_from's sweeps have tried every other setting"
+        return f"its {num_trials} trials have ended, and warm_start_from's sweeps have tried every other setting"
     return f"all {num_trials} trials of this sweep have ended; --trials N, the number in all, must be more"
 
 

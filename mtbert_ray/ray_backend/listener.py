@@ -12,7 +12,7 @@ from typing import Any
 
 from ray import cloudpickle, tune
 from ray.exceptions import RayError
-from ray.tune.experiment import Trial
+from ray.tune.experiment import Trial as RayTrial
 from ruamel.yaml import YAML
 
 from mtbert_ray.errors import JournalError
@@ -22,7 +22,6 @@ from mtbert_ray.events import (
     StopKind,
     TrialFailed,
     TrialFinished,
-    TrialRecord,
     TrialStarted,
     TrialStopped,
     as_scalar,
@@ -36,13 +35,14 @@ from mtbert_ray.task_metrics import in_words
 from mtbert_ray.training.loop import CHECKPOINT_NAME
 from mtbert_ray.training.profile import PROFILE_NAME
 from mtbert_ray.training.tensorboard import TENSORBOARD_NAME, ScalarLog
+from mtbert_ray.trial import Trial
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
 class SweepListener(tune.Callback):  # type: ignore[misc]  # Ray is untyped
-    """Keeps one TrialRecord a trial, as the journal will tell it."""
+    """Keeps one Trial a trial, as the journal will tell it."""
 
     folder: Path
     """The sweep's output folder."""
@@ -52,7 +52,7 @@ class SweepListener(tune.Callback):  # type: ignore[misc]  # Ray is untyped
     """Trial -> why the scheduler stopped it; kept up to date by the scheduler."""
     ended: frozenset[str] = frozenset()
     """Trials of earlier sessions whose folders are not to be touched."""
-    trials: dict[str, TrialRecord] = field(default_factory=dict)
+    trials: dict[str, Trial] = field(default_factory=dict)
     nodes: dict[str, str] = field(default_factory=dict)
     """Trial -> the node that holds its checkpoint and traces."""
     scalars: dict[str, ScalarLog] = field(default_factory=dict)
@@ -65,7 +65,7 @@ class SweepListener(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         # not be: what goes on writes into new files.
         return {**self.__dict__, "progress": None, "scalars": {}}
 
-    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:  # noqa: ANN401
+    def on_trial_start(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:  # noqa: ANN401
         """Write down a trial's setting.
 
         Raises:
@@ -77,7 +77,7 @@ class SweepListener(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         if trial_id in self.ended:
             raise JournalError(f"{self.folder}: {trial_id} has ended in an earlier session and cannot be started again")
         started = TrialStarted(trial_id=trial_id, hyperparameters=trial.config["values"], config=trial.config["trial"])
-        record = TrialRecord(
+        record = Trial(
             trial_id=trial_id,
             hyperparameters=started.hyperparameters,
             config=started.config,
@@ -98,8 +98,8 @@ class SweepListener(tune.Callback):  # type: ignore[misc]  # Ray is untyped
     def on_trial_result(
         self,
         iteration: int,
-        trials: list[Trial],
-        trial: Trial,
+        trials: list[RayTrial],
+        trial: RayTrial,
         result: dict[str, Any],
         **info: Any,  # noqa: ANN401
     ) -> None:
@@ -121,7 +121,7 @@ class SweepListener(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         )
         metrics = event.metrics
         self._warn_of_undefined(record, event)
-        record.add_epoch(event)
+        record.apply(event)
         self.nodes[trial_id] = result["node_id"]
         self.journal.append(event)
         if trial_id not in self.scalars:
@@ -134,7 +134,7 @@ class SweepListener(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         if self.progress is not None:
             self.progress.epoch_finished(trial_id, metrics)
 
-    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:  # noqa: ANN401
+    def on_trial_complete(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:  # noqa: ANN401
         """Write down that a trial ended by itself or was stopped."""
         trial_id = _id_of(trial)
         record = self.trials[trial_id]
@@ -148,7 +148,7 @@ class SweepListener(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         else:
             self.stop(trial_id, "ended by the sweep before its last epoch")
 
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:  # noqa: ANN401
+    def on_trial_error(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:  # noqa: ANN401
         """Write down why a trial failed."""
         self.on_trial_start(iteration, trials, trial)  # A trial whose process never came up has not been started.
         trial_id = _id_of(trial)
@@ -176,7 +176,7 @@ class SweepListener(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         if self.progress is not None:
             self.progress.trial_ended(trial_id)
 
-    def _probe(self, record: TrialRecord, result: dict[str, Any]) -> None:
+    def _probe(self, record: Trial, result: dict[str, Any]) -> None:
         """Write down what a trial will cost."""
         if record.probe is not None:
             return  # Handed over once more, as it was stopped there.
@@ -185,14 +185,14 @@ class SweepListener(tune.Callback):  # type: ignore[misc]  # Ray is untyped
             trial_id=record.trial_id,
             steps=result["step"],
             metrics=result["probe"],
-            outlook=result["outlook"],
+            projection=result["projection"],
             gpu_problem=result["gpu_problem"],
         )
         self.journal.append(record.probe)
         if self.progress is not None:
-            self.progress.probe_finished(record.trial_id, record.probe.outlook)
+            self.progress.probe_finished(record.trial_id, record.probe.projection)
 
-    def _warn_of_undefined(self, record: TrialRecord, event: EpochFinished) -> None:
+    def _warn_of_undefined(self, record: Trial, event: EpochFinished) -> None:
         """Say in the log which scores have no value; once a trial, as epochs mostly lack the same ones."""
         if event.undefined and not record.undefined:
             _log.warning("%s: %s", record.trial_id, "; ".join(in_words(event.undefined)))
@@ -205,7 +205,7 @@ class SweepListener(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         if self.progress is not None:
             self.progress.trial_ended(trial_id)
 
-    def _fetch(self, record: TrialRecord) -> str | None:
+    def _fetch(self, record: Trial) -> str | None:
         """Bring what a trial left on its node; return the checkpoint's folder below the sweep's."""
         if record.trial_id not in self.nodes or not record.epochs:
             return None  # Stopped before its first epoch.
@@ -224,7 +224,7 @@ class SweepListener(tune.Callback):  # type: ignore[misc]  # Ray is untyped
             return None
         return folder
 
-    def _close_scalars(self, record: TrialRecord) -> None:
+    def _close_scalars(self, record: Trial) -> None:
         """Write a trial's setting and result for TensorBoard and close its file, if it has one."""
         scalars = self.scalars.pop(record.trial_id, None)
         if scalars is not None:
@@ -238,7 +238,7 @@ class SweepListener(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         return self.folder / "trials" / trial_id
 
 
-def _error_of(trial: Trial) -> BaseException | None:
+def _error_of(trial: RayTrial) -> BaseException | None:
     """Return what a trial raised; Tune has it in a local file before it is in the storage."""
     path = trial.pickled_error_file
     if path is None or not Path(path).exists():
@@ -247,5 +247,5 @@ def _error_of(trial: Trial) -> BaseException | None:
     return error
 
 
-def _id_of(trial: Trial) -> str:
+def _id_of(trial: RayTrial) -> str:
     return str(trial.config["trial_id"])

@@ -14,7 +14,7 @@ from mtbert_ray.objective import Objective, Objectives
 from mtbert_ray.ray_backend.capacity import Capacity, TrialRequest, check, max_concurrent, resolve_gpus
 from mtbert_ray.study.space import SearchSpace
 from mtbert_ray.study.space.experiments import EXPERIMENT
-from mtbert_ray.study.space.model import setting_key
+from mtbert_ray.study.space.model import config_key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ def make_plan(space: SearchSpace, capacity: Capacity, *, own_cluster: bool) -> P
         request = replace(request, driver_cpus=0.0)
     check(request, capacity)
     has_gpu = space.resources.gpus_per_worker != 0
-    objectives, stand_ins = resolve_objectives(space, has_gpu=has_gpu)
+    objectives, fallbacks = resolve_objectives(space, has_gpu=has_gpu)
     possible = max_concurrent(request, capacity)
     asked = space.concurrent_trials
     return Plan(
@@ -60,7 +60,7 @@ def make_plan(space: SearchSpace, capacity: Capacity, *, own_cluster: bool) -> P
         request=request,
         capacity=capacity,
         concurrent_trials=possible if asked == "auto" else min(possible, asked),
-        notes=(*stand_ins, *_data_notes(space.one_config_each()), *_same_setting_notes(space)),
+        notes=(*fallbacks, *_data_notes(space.one_config_each()), *_same_setting_notes(space)),
     )
 
 
@@ -76,14 +76,14 @@ def resolve_objectives(space: SearchSpace, *, has_gpu: bool) -> tuple[dict[str, 
     for name, objective in space.objectives.items():
         if has_gpu or not known[name].needs_gpu:
             resolved[name] = objective
-        elif objective.without_gpu is None:
+        elif objective.fallback is None:
             problems.append(
                 f"objectives.{name} needs a GPU and trials have none (resources.gpus_per_worker is 0); name a "
-                "metric to stand in with without_gpu, or take the objective out"
+                "metric to stand in with fallback, or take the objective out"
             )
         else:
-            resolved[objective.without_gpu] = objective
-            notes.append(f"Trials have no GPU: {objective.without_gpu} stands in for {name}.")
+            resolved[objective.fallback] = objective
+            notes.append(f"Trials have no GPU: {objective.fallback} stands in for {name}.")
     if problems:
         raise ConfigError(problems)
     return resolved, notes
@@ -120,7 +120,7 @@ def _same_setting_notes(space: SearchSpace) -> Iterator[str]:
     for name in space.experiment_names:
         searched = [key for key, parameter in space.search.items() if name in parameter.when.get(EXPERIMENT, [name])]
         own = {"settled": {**space.fixed, **space.experiments[name]}, "searched": searched}
-        names_of.setdefault(setting_key(own), []).append(name)
+        names_of.setdefault(config_key(own), []).append(name)
     for names in names_of.values():
         if len(names) > 1:
             yield f"These experiments have the same setting: {', '.join(names)}."

@@ -15,7 +15,7 @@ from mtbert_ray.study.space import SearchSpace
 from mtbert_ray.task_metrics import in_words
 from mtbert_ray.training.checkpoint import CHECKPOINT_CONFIG_NAME
 from mtbert_ray.training.evaluate import labels_of
-from mtbert_ray.training.initial_weights import starting_model
+from mtbert_ray.training.initial_weights import initial_model
 from mtbert_ray.training.inputs import load_inputs, said_of
 from mtbert_ray.training.scoring import undefined_before_training
 
@@ -44,7 +44,7 @@ def with_classes_found(space: SearchSpace) -> tuple[SearchSpace, tuple[str, ...]
 def check_inputs(
     space: SearchSpace, *, announce: Callable[[str], None] = lambda text: None
 ) -> dict[str | None, RowCounts]:
-    """Read and tokenise the data of every experiment with every encoder, and build a model on each.
+    """Read and tokenize the data of every experiment with every encoder, and build a model on each.
 
     The tokens are cached, so the trials on this node find their work done.
 
@@ -71,7 +71,7 @@ def check_inputs(
     for line in said:
         announce(line)
     for config in _distinct(configs, _model_of):
-        starting_model(config)
+        initial_model(config)
     return {name: counts[_data_of(config)] for name, config in space.one_config_each().items()}
 
 
@@ -101,7 +101,7 @@ def _model_of(config: TrialConfig) -> Hashable:
     """Return what decides whether a model can be built; all else TrialConfig refuses by itself."""
     adapter = config.adapter
     has_adapter = config.finetune == "full" and adapter.kind != "none"
-    rank = adapter.rank if adapter.initialisation in FROM_WEIGHTS else None  # Only these can have too much of it.
+    rank = adapter.rank if adapter.initialization in FROM_WEIGHTS else None  # Only these can have too much of it.
     placed = (adapter.library, adapter.kind == "vera", adapter.target_modules, rank) if has_adapter else None
     # A checkpoint holds heads as well, which must fit.
     heads = (config.init_from, config.pair_encoding, str(config.hidden_layers)) if config.init_from else None
@@ -155,4 +155,4 @@ def undefined_notes(space: SearchSpace) -> Iterator[str]:
             experiments.setdefault(words, []).append(str(name))
     for words, names in experiments.items():
         only = "" if len(names) == len(configs) else f" of {', '.join(names)}"
-        yield f"Whatever is learnt, trials{only} will have {words}."
+        yield f"Whatever is learned, trials{only} will have {words}."

@@ -19,7 +19,7 @@ from mtbert_ray.objective import Objective
 from mtbert_ray.ray_backend.scheduler_state import STATE_VERSION, StateFile, parse_state, state_text
 from mtbert_ray.study.pruning.axes import Axes, Goal
 from mtbert_ray.study.pruning.decision import Decision
-from mtbert_ray.study.pruning.pareto_pruner import ParetoRule
+from mtbert_ray.study.pruning.pareto_pruner import ParetoPruner
 from mtbert_ray.study.pruning.rungs import HalvingConfig
 
 _OF_RAY = frozenset(AUTO_RESULT_KEYS) | {"trial_id", "done", "experiment_tag", "should_checkpoint"}
@@ -73,9 +73,9 @@ class ParetoScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
             got = f"{max_t!r}, {probe_margin!r}"
             raise ConfigError([f"max_t is a whole number from 1 on, and probe_margin from 0 to below 1; got {got}"])
         if halving is not None and not isinstance(halving, HalvingConfig):
-            raise ConfigError([f"halving must be a HalvingConfig, as HalvingConfig(grace=2); got {halving!r}"])
+            raise ConfigError([f"halving must be a HalvingConfig, as HalvingConfig(grace_period=2); got {halving!r}"])
         self._max_t, self._time_attr, self._prefix, self._length_of = max_t, time_attr, prefix, length_of
-        self._rule = ParetoRule(self._axes, max_t, halving=halving, metrics=metrics, margin=probe_margin)
+        self._rule = ParetoPruner(self._axes, max_t, halving=halving, metrics=metrics, margin=probe_margin)
         self._ids: dict[str, str] = {}
         """Trial -> Ray's id of it, which is another in a new run under the same name."""
         self._file: StateFile | None = None

@@ -19,7 +19,7 @@ from mtbert_ray.training.metering import MeteredEpoch, MeteredProbe, metered_epo
 from mtbert_ray.training.process import Process
 
 
-def begin_run(
+def start_run(
     config: TrialConfig,
     process: Process,
     trial_folder: Path,
@@ -52,7 +52,7 @@ def gpus_of(trial: TrialConfig) -> float:
     return trial.resources.gpus_per_worker
 
 
-def told_epochs(run: TrainingRun, *, probe: ProbeConfig | None = None) -> Generator[MeteredProbe | MeteredEpoch]:
+def reported_epochs(run: TrainingRun, *, probe: ProbeConfig | None = None) -> Generator[MeteredProbe | MeteredEpoch]:
     """Train, score and meter, one epoch a turn, and the probe before them; give the last one when the run has ended.
 
     What a trial tells of its last epoch makes the sweep fetch what it left behind, and a recording of its steps that
@@ -72,7 +72,7 @@ def report_of(told: MeteredProbe | MeteredEpoch) -> dict[str, Any]:
     if isinstance(told, MeteredProbe):
         return {
             "probe": told.metrics,
-            "outlook": told.outlook,
+            "projection": told.projection,
             "epoch": 0,
             "step": told.steps,
             "gpu_problem": told.gpu_problem,
@@ -80,7 +80,7 @@ def report_of(told: MeteredProbe | MeteredEpoch) -> dict[str, Any]:
         }
     return {
         "metrics": told.metrics,
-        "outlook": told.outlook,
+        "projection": told.projection,
         "epoch": told.metrics["epoch"],
         "undefined": told.undefined,
         "gpu_problem": told.gpu_problem,
@@ -98,7 +98,7 @@ def out_of_memory_report(message: str, *, epochs_done: int | None) -> dict[str, 
     """
     return {
         "out_of_memory": message,
-        "outlook": {},
+        "projection": {},
         "epoch": epochs_done,
         "node_id": ray.get_runtime_context().get_node_id(),
         "done": True,
@@ -112,7 +112,7 @@ def probe_of(config: Mapping[str, Any]) -> ProbeConfig | None:
 
 
 def run_rank(config: dict[str, Any]) -> None:
-    """Run one rank of a trial under Ray Train, which has initialised the process group.
+    """Run one rank of a trial under Ray Train, which has initialized the process group.
 
     Args:
         config: `trial` (a TrialConfig as a dict), `probe` (a ProbeConfig likewise, or none) and `trial_folder`.
@@ -129,8 +129,8 @@ def run_rank(config: dict[str, Any]) -> None:
     )
     epochs_done = 0
     try:
-        run = begin_run(trial, process, Path(config["trial_folder"]))
-        for told in told_epochs(run, probe=probe_of(config)):
+        run = start_run(trial, process, Path(config["trial_folder"]))
+        for told in reported_epochs(run, probe=probe_of(config)):
             ray.train.report(report_of(told))
             epochs_done += isinstance(told, MeteredEpoch)
     except (RuntimeError, MemoryError) as error:

@@ -4,16 +4,16 @@ The whole configuration is compared, key by key, but for what cannot change a re
 of SMART where one of the two runs has none.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from functools import cache
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from mtbert_ray.config import TrialConfig, dotted
 from mtbert_ray.events import Scalar
-from mtbert_ray.reporting.paper_comparison import sample_departures
 from mtbert_ray.reporting.published import PublishedSettings
-from mtbert_ray.reporting.wording import counted, joined, setting_value
+from mtbert_ray.reporting.wording import config_value, counted, joined
 from mtbert_ray.tasks import KNOWN_TASKS
 
 _NOT_COMPARED = ("experiment", "seed", "data.directory")
@@ -27,7 +27,7 @@ _Comparable = dict[str, Any]
 """Dotted key -> a value that two runs with the same setting have alike, and that can be read."""
 
 
-def departures_of(config: Mapping[str, Any], settings: PublishedSettings) -> tuple[str, ...]:
+def config_diff(config: Mapping[str, Any], settings: PublishedSettings) -> tuple[str, ...]:
     """Return what a trial has otherwise than the paper's run, each as "epochs 1 (the paper: 10)".
 
     What the paper leaves open is compared with our own search space of its table, and says so: "epochs 1 (table 6
@@ -45,7 +45,7 @@ def departures_of(config: Mapping[str, Any], settings: PublishedSettings) -> tup
     ]
     for task, file in config["data"]["train_files"].items():
         if f"{_TRAIN_FILE}{task}" in papers:
-            found += sample_departures(task, PurePath(file), settings)
+            found += sample_differences(task, PurePath(file), settings)
     return tuple(found)
 
 
@@ -112,7 +112,7 @@ def _departure(key: str, ours: object, papers: object, settings: PublishedSettin
 def _readable(value: object) -> str:
     if value is None:
         return "none"
-    return joined([str(part) for part in value]) or "none" if isinstance(value, list) else setting_value(value)
+    return joined([str(part) for part in value]) or "none" if isinstance(value, list) else config_value(value)
 
 
 def _encoder(name: str) -> str:
@@ -140,3 +140,50 @@ def _row_limit(limit: int | Mapping[str, int] | None) -> str:
         case Mapping():
             return f"at most {joined([f'{rows:,} of {task}' for task, rows in limit.items()])}"
     return f"at most {limit:,} a task"
+
+
+def sample_differences(task: str, file: PurePath, settings: PublishedSettings) -> list[str]:
+    """Return what a file of training rows has otherwise than the paper's sample; that nothing tells is one as well.
+
+    Args:
+        task: whose rows they are.
+        file: the rows; how they were drawn stands beside them under the same name, as JSON.
+        settings: what the paper's run had.
+    """
+    key, paper = f"data.train_files.{task}", settings.sample
+    about = _about(Path(file).with_suffix(".json"))
+    if about is None:
+        drawn = settings.named(key, f"by topic, {paper.method}")
+        return [f"a sample of {task} drawn in a way that no {file.stem}.json here tells ({drawn})"]
+    expected: dict[str, object] = {"rows": paper.rows, "method": paper.method}
+    if about.get("method") == paper.method:
+        expected["model"] = paper.model
+    found = [
+        f"a sample of {task} with {name} {_shown(about.get(name))} ({settings.named(key, _shown(value))})"
+        for name, value in expected.items()
+        if about.get(name) != value
+    ]
+    if _shares(about) != paper.shares:
+        found.append(f"a sample of {task} with other topics or shares than the paper's")
+    return found
+
+
+def _about(path: Path) -> dict[str, Any] | None:
+    """Return how a sample was drawn; None where no file tells."""
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return about if isinstance(about, dict) and "method" in about else None
+
+
+def _shares(about: dict[str, Any]) -> dict[str, Any]:
+    topics = about.get("topics")
+    topics = topics if isinstance(topics, dict) else {}
+    return {name: topic.get("share") if isinstance(topic, dict) else None for name, topic in topics.items()}
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "none"
+    return f"{value:,}" if type(value) is int else config_value(value)

@@ -6,16 +6,17 @@ Knows nothing of HTML, Markdown and files.
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtbert_ray.events import StopKind, SweepRecord
+from mtbert_ray.events import StopKind
 from mtbert_ray.metrics import METRICS
 from mtbert_ray.objective import Objective
 from mtbert_ray.pareto.front import hypervolume
 from mtbert_ray.pareto.objectives import reference_losses
 from mtbert_ray.reporting.facts import facts_of, notes_of
-from mtbert_ray.reporting.outcome import Outcome, setting_of
+from mtbert_ray.reporting.outcome import Outcome, config_text
 from mtbert_ray.reporting.tables import FrontPoint, front_points, front_values
 from mtbert_ray.reporting.wording import counted, duration, joined, plain_name, quantity
 from mtbert_ray.task_metrics import meaning_of
+from mtbert_ray.trial import Sweep
 
 _ENDS = {
     None: "still running",
@@ -112,11 +113,11 @@ def content_of(outcome: Outcome, folder: Path) -> Content:
     )
 
 
-def _ended_early(sweep: SweepRecord, status: str) -> tuple[EndedEarly, ...]:
+def _ended_early(sweep: Sweep, status: str) -> tuple[EndedEarly, ...]:
     return tuple(
         EndedEarly(
             trial_id=trial.trial_id,
-            setting=setting_of(trial, sweep),
+            setting=config_text(trial, sweep),
             epochs=len(trial.epochs),
             spent="" if (seconds := trial.metrics.get("train_seconds")) is None else duration(seconds),
             ended_by="divergence" if trial.failure_kind == "diverged" else _ENDED_BY[trial.stop_kind],
@@ -132,7 +133,7 @@ def _headline(outcome: Outcome) -> str:
         return f"There is no front: {_why_no_front(outcome)}."
     values = dict(zip([t.trial_id for t in outcome.front], front_values(outcome), strict=True))[outcome.pick.trial_id]
     numbers = joined([f"{plain_name(name)} {value}" for name, value in zip(outcome.objectives, values, strict=True)])
-    point = f"{outcome.pick.trial_id} ({setting_of(outcome.pick, outcome.sweep)}): {numbers}"
+    point = f"{outcome.pick.trial_id} ({config_text(outcome.pick, outcome.sweep)}): {numbers}"
     of = f"of {counted(len(outcome.compared), 'finished trial')}"
     if len(outcome.front) == 1:
         return f"One trial {of} is the best in every objective: {point}."
@@ -190,7 +191,7 @@ def _meaning(name: str) -> str:
 def _constraint(name: str, objective: Objective) -> str:
     if objective.constraint is None:
         return "none"
-    return f"at {'most' if objective.direction == 'minimise' else 'least'} {quantity(name, objective.constraint)}"
+    return f"at {'most' if objective.direction == 'minimize' else 'least'} {quantity(name, objective.constraint)}"
 
 
 def _best(outcome: Outcome, name: str, place: int) -> str:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
-from mtbert_ray.events import TrialRecord
 from mtbert_ray.metrics import MetricValue
 from mtbert_ray.pareto.front import hypervolume_over_time
 from mtbert_ray.pareto.objectives import reference_losses
@@ -27,6 +26,7 @@ from mtbert_ray.reporting.style import (
 )
 from mtbert_ray.reporting.tables import label_width, left_out, name_rows, row_order, with_rows
 from mtbert_ray.reporting.wording import duration, number, plain_name, quantity, unit_of
+from mtbert_ray.trial import Trial
 
 _LINE_LENGTH = 100
 """Characters that fit over the axes; a longer reference point stands in the caption alone."""
@@ -70,7 +70,7 @@ def hypervolume_drawing(outcome: Outcome, end: float) -> Drawing | None:
 
 
 def costs_drawing(outcome: Outcome, groups: Groups) -> Drawing | None:
-    """Draw the finished trials' peak memory, utilisation and training time; None when there is none of them.
+    """Draw the finished trials' peak memory, utilization and training time; None when there is none of them.
 
     Of more than 20 trials those on the front are drawn, and the best of the others.
     """
@@ -86,28 +86,28 @@ def costs_drawing(outcome: Outcome, groups: Groups) -> Drawing | None:
         tidy(axes)
         _draw_bars(axes, metric, trials, groups)
     name_rows(panels[0], trials, outcome)
-    # Labels of experiments say what the colours would.
+    # Labels of experiments say what the colors would.
     if groups.hyperparameter not in (None, EXPERIMENT) and (marks := group_patches(groups, trials)):
         legend_below(figure, marks)
     caption = _caption(metrics) + left_out(finished, trials)
     return Drawing(name="costs", figure=figure, title="what the trials cost", caption=caption)
 
 
-def _measured(finished: Sequence[TrialRecord]) -> list[str]:
+def _measured(finished: Sequence[Trial]) -> list[str]:
     """Return what there are bars of: the GPU's metrics where some trial has them, else the process's memory."""
 
     def known(metric: str) -> bool:
         return any(trial.metrics.get(metric) is not None for trial in finished)
 
     memory = "peak_memory_gib" if known("peak_memory_gib") else "peak_rss_gib"
-    return [metric for metric in (memory, "gpu_utilisation_mean", "train_seconds") if known(metric)]
+    return [metric for metric in (memory, "gpu_utilization_mean", "train_seconds") if known(metric)]
 
 
-def _draw_bars(axes: Axes, metric: str, trials: Sequence[TrialRecord], groups: Groups) -> None:
+def _draw_bars(axes: Axes, metric: str, trials: Sequence[Trial], groups: Groups) -> None:
     scale, unit = _time_unit(metric, trials)
     values = [trial.metrics.get(metric) for trial in trials]
     lengths = [_value(value) / scale for value in values]
-    axes.barh(range(len(trials)), lengths, height=0.68, color=[groups.colour_of(trial) for trial in trials])
+    axes.barh(range(len(trials)), lengths, height=0.68, color=[groups.color_of(trial) for trial in trials])
     for place, (value, length) in enumerate(zip(values, lengths, strict=True)):
         axes.annotate(
             _text(metric, value),
@@ -138,7 +138,7 @@ def _text(metric: str, value: MetricValue) -> str:
     return duration(value) if unit_of(metric) == "s" else number(metric, value)
 
 
-def _time_unit(metric: str, trials: Sequence[TrialRecord]) -> tuple[float, str]:
+def _time_unit(metric: str, trials: Sequence[Trial]) -> tuple[float, str]:
     """Return what to divide a metric by and what it then is in: long times in minutes or hours."""
     if unit_of(metric) != "s":
         return 1.0, unit_of(metric)
@@ -154,7 +154,7 @@ def _caption(metrics: Sequence[str]) -> str:
         "peak_rss_gib": "No GPU's memory was measured: peak RSS is the process's resident memory on the processor.",
     }
     parts = [memory[metric] for metric in metrics if metric in memory]
-    if "gpu_utilisation_mean" in metrics:
-        parts.append("Utilisation is the mean over the training steps' time and over ranks.")
+    if "gpu_utilization_mean" in metrics:
+        parts.append("Utilization is the mean over the training steps' time and over ranks.")
     parts.append("Training time is that of the training steps, without the scoring.")
     return " ".join(parts)

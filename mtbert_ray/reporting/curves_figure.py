@@ -7,7 +7,6 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from mtbert_ray.events import TrialRecord
 from mtbert_ray.metrics import MetricValue
 from mtbert_ray.reporting.outcome import Outcome
 from mtbert_ray.reporting.style import (
@@ -37,6 +36,7 @@ from mtbert_ray.reporting.tables import (
 from mtbert_ray.reporting.wording import number, plain_name
 from mtbert_ray.task_metrics import metric_in_words
 from mtbert_ray.tasks import TaskKind, TaskSpec
+from mtbert_ray.trial import Trial
 
 _MAX_COLUMNS = 4
 _LEAST_SPAN = 0.02
@@ -50,7 +50,7 @@ def one_epoch_drawing(outcome: Outcome, groups: Groups) -> Drawing:
 
     Args:
         outcome: with at least one trial of one epoch, and none of more.
-        groups: which trials share a colour.
+        groups: which trials share a color.
     """
     trained = [trial for trial in outcome.sweep.trials if trial.epochs]
     trials = row_order(with_rows(trained, outcome), groups, by=by_dev_score)
@@ -71,7 +71,7 @@ def one_epoch_drawing(outcome: Outcome, groups: Groups) -> Drawing:
             _draw_dots(axes, name, trials, outcome, groups)
         for axes in cells[len(names) :]:
             axes.set_visible(False)
-    # Labels of experiments say what the colours would.
+    # Labels of experiments say what the colors would.
     if groups.hyperparameter not in (None, EXPERIMENT) and (marks := group_marks(groups, trials)):
         legend_below(figure, marks)
     caption = "Dev scores after the only epoch, one row a trial; the trials on the front are filled."
@@ -79,7 +79,7 @@ def one_epoch_drawing(outcome: Outcome, groups: Groups) -> Drawing:
     return Drawing(name="scores", figure=figure, title="dev scores and train losses", caption=caption)
 
 
-def _draw_dots(axes: Axes, name: str, trials: Sequence[TrialRecord], outcome: Outcome, groups: Groups) -> None:
+def _draw_dots(axes: Axes, name: str, trials: Sequence[Trial], outcome: Outcome, groups: Groups) -> None:
     """Draw one panel: a dot a trial with its value beside it; a trial without the value has an empty row."""
     on_front = {trial.trial_id for trial in outcome.front}
     values = []
@@ -93,7 +93,7 @@ def _draw_dots(axes: Axes, name: str, trials: Sequence[TrialRecord], outcome: Ou
             row,
             MARKERS[groups.index_of(trial)],
             markersize=6,
-            color=groups.colour_of(trial),
+            color=groups.color_of(trial),
             markerfacecolor=None if trial.trial_id in on_front else "white",
             zorder=4,
         )
@@ -129,7 +129,7 @@ def curves_drawing(outcome: Outcome, groups: Groups) -> Drawing:
 
     Args:
         outcome: with at least one trial of several epochs.
-        groups: which trials share a colour.
+        groups: which trials share a color.
     """
     scores, losses = score_panels(outcome), loss_panels(outcome)
     columns = min(len(scores), _MAX_COLUMNS)
@@ -194,7 +194,7 @@ def _draw_lines(axes: Axes, name: str, outcome: Outcome, groups: Groups) -> None
             [value for _, value in points],
             marker=MARKERS[groups.index_of(trial)],
             markersize=4 if strong else 2.5,
-            color=groups.colour_of(trial) if strong or groups.hyperparameter else MUTED,
+            color=groups.color_of(trial) if strong or groups.hyperparameter else MUTED,
             linewidth=1.8 if strong else 0.9,
             alpha=1.0 if strong else faint,
             zorder=4 if strong else 3,
@@ -222,7 +222,7 @@ def _metric_of(task: Mapping[str, Any]) -> str:
 
 def _legend(outcome: Outcome, groups: Groups) -> list[Line2D]:
     if groups.hyperparameter is not None:
-        trained: list[TrialRecord] = [trial for trial in outcome.sweep.trials if trial.epochs]
+        trained: list[Trial] = [trial for trial in outcome.sweep.trials if trial.epochs]
         return group_marks(groups, trained, linestyle="-")
     strong = Line2D([], [], color=PALETTE[0], marker=MARKERS[0], linewidth=1.8, label="on the front")
     rest = Line2D([], [], color=INK, alpha=0.3, linewidth=0.9, label="other trials")

@@ -1,6 +1,6 @@
 """Writes a sweep's report: index.html, report.md, trials.csv, pareto.csv and figures, from the journal alone.
 
-A sweep of one of the paper's tables has the paper's numbers beside its own, also as beside_paper.csv.
+A sweep of one of the paper's tables has the paper's numbers beside its own, also as compare_with_paper.csv.
 
 Pages are laid out with Jinja. A reader never sees half a file: each is written beside its place and moved there.
 """
@@ -16,16 +16,16 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mtbert_ray.errors import UserError
-from mtbert_ray.events import SweepRecord, TrialRecord
 from mtbert_ray.journal import read_journal
 from mtbert_ray.reporting.content import content_of
 from mtbert_ray.reporting.facts import last_heard_of
 from mtbert_ray.reporting.figures import DPI, front_drawings, progress_drawings
 from mtbert_ray.reporting.outcome import Outcome, outcome_of
-from mtbert_ray.reporting.paper_comparison import beside_paper, beside_table
+from mtbert_ray.reporting.paper_comparison import compare_with_paper, comparison_table
 from mtbert_ray.reporting.style import Drawing
 from mtbert_ray.reporting.tables import front_table, trial_table
 from mtbert_ray.reporting.wording import axis_label, number
+from mtbert_ray.trial import Sweep, Trial
 
 _TABLE_LEAVES_OUT = ("reason", "checkpoint")
 """Columns that the page shows elsewhere, in full."""
@@ -60,7 +60,7 @@ def write_report(folder: Path) -> Path:
     table = trial_table(sweep)
     fronts = front_drawings(outcome)
     progress = progress_drawings(outcome, last_heard_of(sweep))
-    beside = beside_paper(sweep)
+    beside = compare_with_paper(sweep)
     columns = [name for name in table.columns if name not in _TABLE_LEAVES_OUT and not table[name].isna().all()]
     page = {
         "content": content_of(outcome, _as_named(folder)),
@@ -76,7 +76,7 @@ def write_report(folder: Path) -> Path:
     files["trials.csv"] = table.to_csv(index=False).encode()
     files["pareto.csv"] = front_table(sweep).to_csv(index=False).encode()
     if beside is not None:
-        files["beside_paper.csv"] = beside_table(beside).to_csv(index=False).encode()
+        files["compare_with_paper.csv"] = comparison_table(beside).to_csv(index=False).encode()
     files["report.md"] = _render("report.md.j2", page)
     files["index.html"] = _render("report.html.j2", page)
     _write(folder, files)
@@ -100,11 +100,11 @@ def _as_named(folder: Path) -> Path:
     return folder.relative_to(here) if folder.is_relative_to(here) else folder
 
 
-def _heading(name: str, sweep: SweepRecord) -> str:
+def _heading(name: str, sweep: Sweep) -> str:
     return name if name in sweep.started.hyperparameters else axis_label(name)
 
 
-def _rows(table: pd.DataFrame, sweep: SweepRecord) -> list[list[Cell]]:
+def _rows(table: pd.DataFrame, sweep: Sweep) -> list[list[Cell]]:
     """Return the table's cells with the digits that a reader wants, and the unrounded values to sort by."""
     settings = set(sweep.started.hyperparameters)
     rows = []
@@ -119,7 +119,7 @@ def _rows(table: pd.DataFrame, sweep: SweepRecord) -> list[list[Cell]]:
     return rows
 
 
-def _row_class(trial: TrialRecord, outcome: Outcome) -> str:
+def _row_class(trial: Trial, outcome: Outcome) -> str:
     if trial is outcome.knee:
         return "on-front knee"
     if any(trial is member for member in outcome.front):

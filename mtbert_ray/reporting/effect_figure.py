@@ -22,7 +22,7 @@ from mtbert_ray.reporting.style import (
     spans_decades,
     tidy,
 )
-from mtbert_ray.reporting.wording import setting_value
+from mtbert_ray.reporting.wording import config_value
 
 _MAX_COLUMNS = 5
 _CHARACTERS_OF_AN_AXIS = 30
@@ -70,7 +70,7 @@ def _draw_panel(axes: Axes, outcome: Outcome, name: str, values: list[float], gr
     positions = _positions(axes, outcome, name, groups)
     placed: dict[float, list[float]] = {}
     for trial, value in zip(outcome.compared, values, strict=True):
-        position = positions.get(setting_value(trial.hyperparameters.get(name)))
+        position = positions.get(config_value(trial.hyperparameters.get(name)))
         # A hyperparameter that does not apply to a trial has no place on its axis.
         if position is None or trial.hyperparameters.get(name) is None:
             continue
@@ -81,7 +81,7 @@ def _draw_panel(axes: Axes, outcome: Outcome, name: str, values: list[float], gr
             MARKERS[groups.index_of(trial)],
             markersize=5,
             markeredgewidth=0,
-            color=groups.colour_of(trial),
+            color=groups.color_of(trial),
             alpha=0.7,
         )
     for position, several in placed.items():
@@ -95,13 +95,13 @@ def _positions(axes: Axes, outcome: Outcome, name: str, groups: Groups) -> dict[
     numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
     if len(numbers) == len(values):
         if len(numbers) <= 6:
-            axes.set_xticks(range(len(numbers)), [setting_value(value) for value in sorted(numbers)])
+            axes.set_xticks(range(len(numbers)), [config_value(value) for value in sorted(numbers)])
             axes.set_xlim(-0.5, len(numbers) - 0.5)
-            return {setting_value(value): float(place) for place, value in enumerate(sorted(numbers))}
+            return {config_value(value): float(place) for place, value in enumerate(sorted(numbers))}
         axes.set_xscale("log" if spans_decades([float(value) for value in numbers]) else "linear")
         minor_ticks_off(axes)
-        return {setting_value(value): float(value) for value in numbers}
-    words = sorted(setting_value(value) for value in values)
+        return {config_value(value): float(value) for value in numbers}
+    words = sorted(config_value(value) for value in values)
     if groups.hyperparameter == name == EXPERIMENT:
         # In the legend's order, which names them: names of experiments are too long for an axis.
         words.sort(key=groups.values.index)
@@ -122,4 +122,4 @@ def _positions(axes: Axes, outcome: Outcome, name: str, groups: Groups) -> dict[
 def _values(outcome: Outcome, name: str) -> list[str | int | float]:
     """Return the different values of a hyperparameter among the compared trials it applies to."""
     scalars = (as_scalar(trial.hyperparameters.get(name)) for trial in outcome.compared)
-    return list({setting_value(value): value for value in scalars if value is not None}.values())
+    return list({config_value(value): value for value in scalars if value is not None}.values())

@@ -6,21 +6,22 @@ Knows nothing of pages and figures.
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
-from mtbert_ray.events import Scalar, SweepRecord, SweepResumed, SweepStarted
+from mtbert_ray.events import Scalar, SweepResumed, SweepStarted
 from mtbert_ray.pareto.objectives import best_values, reference_losses, unreached_references
 from mtbert_ray.reporting.outcome import Outcome, status_of
-from mtbert_ray.reporting.wording import counted, duration, joined, plain_name, quantity, setting_value
+from mtbert_ray.reporting.wording import config_value, counted, duration, joined, plain_name, quantity
+from mtbert_ray.trial import Sweep
 
 Session = SweepStarted | SweepResumed
 """What a session began with."""
 
 
-def sessions_of(sweep: SweepRecord) -> tuple[Session, ...]:
+def sessions_of(sweep: Sweep) -> tuple[Session, ...]:
     """Return all of them, the first too."""
     return (sweep.started, *sweep.resumed)
 
 
-def last_heard_of(sweep: SweepRecord) -> float:
+def last_heard_of(sweep: Sweep) -> float:
     """Return when the sweep ended, or the last time a session or a trial began or ended, in seconds since the epoch."""
     if sweep.finished is not None:
         return sweep.finished.time
@@ -28,7 +29,7 @@ def last_heard_of(sweep: SweepRecord) -> float:
     return max([*sessions, *(trial.ended or trial.started for trial in sweep.trials)])
 
 
-def seconds_run(sweep: SweepRecord, until: float) -> float:
+def seconds_run(sweep: Sweep, until: float) -> float:
     """Return for how long the sweep had run at a time, without the pauses between its sessions.
 
     Args:
@@ -42,7 +43,7 @@ def seconds_run(sweep: SweepRecord, until: float) -> float:
     return max(0.0, until - sweep.started.time - paused)
 
 
-def session_notes(sweep: SweepRecord) -> tuple[str, ...]:
+def session_notes(sweep: Sweep) -> tuple[str, ...]:
     """Return for each session after the first when it began, what ran in it, and what was otherwise than before."""
     return tuple(_note(sweep, place) for place in range(len(sweep.resumed)))
 
@@ -52,7 +53,7 @@ def moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _note(sweep: SweepRecord, place: int) -> str:
+def _note(sweep: Sweep, place: int) -> str:
     before, session = sessions_of(sweep)[place : place + 2]
     pause = duration(max(0.0, session.time - sweep.paused_at[place]))
     text = f"The sweep was gone on with at {moment(session.time)} in session {place + 2}, after a pause of {pause}."
@@ -80,10 +81,10 @@ def _changed(before: Mapping[str, Scalar], after: Mapping[str, Scalar]) -> Itera
 
 
 def _readable(value: Scalar) -> str:
-    return "none" if value is None else setting_value(value)
+    return "none" if value is None else config_value(value)
 
 
-def facts_of(sweep: SweepRecord) -> tuple[tuple[str, str], ...]:
+def facts_of(sweep: Sweep) -> tuple[tuple[str, str], ...]:
     """Return names and values: tasks, how many trials came to what, epochs spared, time, seed."""
     started = sweep.started
     counts: dict[str, int] = {}
@@ -140,13 +141,13 @@ def notes_of(outcome: Outcome) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _failed(sweep: SweepRecord) -> str:
+def _failed(sweep: Sweep) -> str:
     kinds = [trial.failure_kind for trial in sweep.trials if trial.status == "failed"]
     diverged = kinds.count("diverged")
     return f"{len(kinds)} ({diverged} diverged)" if diverged else str(len(kinds))
 
 
-def _without_value(sweep: SweepRecord) -> Iterator[str]:
+def _without_value(sweep: Sweep) -> Iterator[str]:
     """Yield which scores have no value and why, with the trials that share it."""
     trials: dict[str, list[str]] = {}
     for trial in sweep.trials:
@@ -164,13 +165,13 @@ def _gaps_to_reference(outcome: Outcome) -> list[str]:
     ]
 
 
-def _wall_time(sweep: SweepRecord) -> str:
+def _wall_time(sweep: Sweep) -> str:
     wall = duration(seconds_run(sweep, last_heard_of(sweep)))
     in_sessions = f" in {len(sweep.resumed) + 1} sessions, without the pauses" if sweep.resumed else ""
     return f"{wall}{in_sessions}{'' if sweep.finished else ' so far'}"
 
 
-def _epochs_trained(sweep: SweepRecord) -> tuple[tuple[str, str], ...]:
+def _epochs_trained(sweep: Sweep) -> tuple[tuple[str, str], ...]:
     """Return what stopping early has spared, where something was stopped early.
 
     A trial that the sweep's end cut off has spared nothing, and is in neither sum.

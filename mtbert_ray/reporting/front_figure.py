@@ -52,7 +52,7 @@ def front_drawing(outcome: Outcome, across: int, up: int, groups: Groups, *, is_
         outcome: with at least one compared trial.
         across: an objective's place.
         up: another's.
-        groups: which trials share a colour.
+        groups: which trials share a color.
         is_first: whether the caption explains the marks; those of the figures that follow do not repeat it.
     """
     names = list(outcome.objectives)
@@ -65,7 +65,7 @@ def front_drawing(outcome: Outcome, across: int, up: int, groups: Groups, *, is_
     _draw_staircase(axes, outcome, across, up)
     _draw_bounds(axes, outcome, (x_name, y_name))
     _draw_trials(axes, values_N2, outcome, groups)
-    _label_front(axes, values_N2, outcome, side=-1 if outcome.objectives[x_name].direction == "minimise" else 1)
+    _label_front(axes, values_N2, outcome, side=-1 if outcome.objectives[x_name].direction == "minimize" else 1)
     marks = _legend(outcome, groups)
     legend = axes.legend(
         handles=marks,
@@ -148,7 +148,7 @@ def _draw_staircase(axes: Axes, outcome: Outcome, across: int, up: int) -> None:
     if not len(pair_N2):
         return
     directions = [list(outcome.objectives.values())[index].direction for index in (across, up)]
-    signs = np.array([1.0 if direction == "minimise" else -1.0 for direction in directions])
+    signs = np.array([1.0 if direction == "minimize" else -1.0 for direction in directions])
     limits = (axes.get_xlim(), axes.get_ylim())
     worst = [max(sign * end for end in ends) for sign, ends in zip(signs, limits, strict=True)]
     corners = staircase(pair_N2[front_mask(pair_N2)], (worst[0], worst[1]))
@@ -165,10 +165,10 @@ def _draw_bounds(axes: Axes, outcome: Outcome, names: tuple[str, str]) -> None:
         bounds = {"reference": (objective.reference, MUTED, ":")}
         if objective.constraint is not None:
             bounds["constraint"] = (objective.constraint, PALETTE[1], "--")
-        for word, (bound, colour, line) in bounds.items():
+        for word, (bound, color, line) in bounds.items():
             if not low <= bound <= high or (word == "reference" and bound == objective.constraint):
                 continue
-            draw(bound, color=colour, linestyle=line, linewidth=1.1, zorder=1.5)
+            draw(bound, color=color, linestyle=line, linewidth=1.1, zorder=1.5)
             axes.annotate(
                 f"{word} {quantity(name, bound)}",
                 (bound, 0.02) if upright else (0.99, bound),
@@ -179,7 +179,7 @@ def _draw_bounds(axes: Axes, outcome: Outcome, names: tuple[str, str]) -> None:
                 ha="right",
                 va="bottom",
                 fontsize=8,
-                color=colour,
+                color=color,
                 parse_math=False,
             )
 
@@ -188,7 +188,7 @@ def _draw_trials(axes: Axes, values_N2: NDArray[np.float64], outcome: Outcome, g
     for trial, (x, y), feasible, on_front in zip(
         outcome.compared, values_N2, outcome.feasible, outcome.on_front, strict=True
     ):
-        colour = groups.colour_of(trial)
+        color = groups.color_of(trial)
         if outcome.knee is trial:
             axes.plot(x, y, "o", markersize=19, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=1.6)
         axes.plot(
@@ -196,8 +196,8 @@ def _draw_trials(axes: Axes, values_N2: NDArray[np.float64], outcome: Outcome, g
             y,
             MARKERS[groups.index_of(trial)],
             markersize=9 if on_front else 6.5,
-            markerfacecolor=colour if feasible else "none",
-            markeredgecolor="white" if on_front else colour,
+            markerfacecolor=color if feasible else "none",
+            markeredgecolor="white" if on_front else color,
             markeredgewidth=0.8 if on_front else 1.2,
             alpha=1.0 if on_front or not feasible else 0.4,
             zorder=5 if on_front else 3,

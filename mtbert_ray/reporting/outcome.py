@@ -1,6 +1,6 @@
 """What a sweep came to: which trials can be compared, which are feasible, which are on the front, where the knee is.
 
-The one judgement that tables, figures and pages share. Knows nothing of how any of them looks.
+The one judgment that tables, figures and pages share. Knows nothing of how any of them looks.
 """
 
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mtbert_ray.events import SweepRecord, TrialRecord
 from mtbert_ray.objective import Objectives
 from mtbert_ray.pareto.front import front_mask, knee
 from mtbert_ray.pareto.objectives import is_feasible, to_losses
-from mtbert_ray.reporting.wording import setting_value
+from mtbert_ray.reporting.wording import config_value
+from mtbert_ray.trial import Sweep, Trial
 
 _LABEL_LENGTH = 48
 
@@ -21,10 +21,10 @@ _LABEL_LENGTH = 48
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """A sweep and the judgement on its finished trials."""
+    """A sweep and the judgment on its finished trials."""
 
-    sweep: SweepRecord
-    compared: tuple[TrialRecord, ...]
+    sweep: Sweep
+    compared: tuple[Trial, ...]
     """Finished trials with a finite value for every objective, in the order in which they ended."""
     losses: NDArray[np.float64]
     """Their losses, one row a trial, one column an objective."""
@@ -32,11 +32,11 @@ class Outcome:
     """Which of them meet every constraint."""
     on_front: NDArray[np.bool_]
     """Which feasible ones no other feasible one dominates."""
-    front: tuple[TrialRecord, ...]
+    front: tuple[Trial, ...]
     """The trials on the front, the best in the first objective first."""
     front_losses: NDArray[np.float64]
     """Their losses, one row a trial."""
-    pick: TrialRecord | None
+    pick: Trial | None
     """What `pareto.front.knee` chooses from the front; none without a front."""
 
     @property
@@ -45,12 +45,12 @@ class Outcome:
         return self.sweep.started.objectives
 
     @property
-    def knee(self) -> TrialRecord | None:
+    def knee(self) -> Trial | None:
         """The pick, where the front has the three points that it takes to bend."""
         return self.pick if len(self.front) > 2 else None
 
 
-def outcome_of(sweep: SweepRecord) -> Outcome:
+def outcome_of(sweep: Sweep) -> Outcome:
     """Judge the finished trials of a sweep, which may still be running."""
     objectives = sweep.started.objectives
     finished = sorted((trial for trial in sweep.trials if trial.status == "finished"), key=lambda t: t.ended or 0.0)
@@ -81,13 +81,13 @@ def outcome_of(sweep: SweepRecord) -> Outcome:
     )
 
 
-def setting_of(trial: TrialRecord, sweep: SweepRecord) -> str:
+def config_text(trial: Trial, sweep: Sweep) -> str:
     """Return a trial's setting in one line, in the order of the search space: "adapter.kind lora, batch_size 16"."""
     searched = [name for name in sweep.started.hyperparameters if name in trial.hyperparameters]
-    return ", ".join(f"{name} {setting_value(trial.hyperparameters[name])}" for name in searched) or "the defaults"
+    return ", ".join(f"{name} {config_value(trial.hyperparameters[name])}" for name in searched) or "the defaults"
 
 
-def label_of(trial: TrialRecord, sweep: SweepRecord) -> str:
+def label_of(trial: Trial, sweep: Sweep) -> str:
     """Return what a figure calls a trial: its experiment, or its id and the settings that vary, cut where long.
 
     Trials of the same experiment are told apart by what varies between them, such as the seed.
@@ -109,14 +109,14 @@ def label_of(trial: TrialRecord, sweep: SweepRecord) -> str:
 
 
 def _short(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else setting_value(value)
+    return f"{value:.3g}" if isinstance(value, float) else config_value(value)
 
 
-def status_of(trial: TrialRecord, sweep: SweepRecord) -> str:
+def status_of(trial: Trial, sweep: Sweep) -> str:
     """Return a trial's status, `interrupted` for one that the sweep's end cut off, `failed (diverged)`."""
     return "interrupted" if trial.status == "running" and sweep.finished is not None else trial.status_in_words
 
 
-def reason_of(trial: TrialRecord) -> str | None:
+def reason_of(trial: Trial) -> str | None:
     """Return why a trial ended as it did and why its scores have no value; none where there is nothing to say."""
     return "; ".join([*([] if trial.reason is None else [trial.reason]), *trial.without_value]) or None

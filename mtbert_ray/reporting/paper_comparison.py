@@ -1,71 +1,17 @@
-"""Says in what a sample of training rows was drawn otherwise than the paper's.
+"""Puts a sweep of one of the paper's tables beside the paper's own numbers, row by row."""
 
-Reads the JSON that `python -m mtbert_ray.sample` puts beside its rows, and no rows. Knows no trials.
-"""
-
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
-from typing import Any
 
 import pandas as pd
 
-from mtbert_ray.events import SweepRecord, TrialRecord
-from mtbert_ray.reporting.config_diff import departures_of, hardware_in_words
+from mtbert_ray.reporting.config_diff import config_diff, hardware_in_words
 from mtbert_ray.reporting.facts import sessions_of
 from mtbert_ray.reporting.outcome import status_of
-from mtbert_ray.reporting.published import PublishedRow, PublishedSettings, published_rows, published_settings
-from mtbert_ray.reporting.wording import counted, joined, metric_heading, setting_value, signed, spelled
-
-
-def sample_departures(task: str, file: PurePath, settings: PublishedSettings) -> list[str]:
-    """Return what a file of training rows has otherwise than the paper's sample; that nothing tells is one as well.
-
-    Args:
-        task: whose rows they are.
-        file: the rows; how they were drawn stands beside them under the same name, as JSON.
-        settings: what the paper's run had.
-    """
-    key, paper = f"data.train_files.{task}", settings.sample
-    about = _about(Path(file).with_suffix(".json"))
-    if about is None:
-        drawn = settings.named(key, f"by topic, {paper.method}")
-        return [f"a sample of {task} drawn in a way that no {file.stem}.json here tells ({drawn})"]
-    expected: dict[str, object] = {"rows": paper.rows, "method": paper.method}
-    if about.get("method") == paper.method:
-        expected["model"] = paper.model
-    found = [
-        f"a sample of {task} with {name} {_shown(about.get(name))} ({settings.named(key, _shown(value))})"
-        for name, value in expected.items()
-        if about.get(name) != value
-    ]
-    if _shares(about) != paper.shares:
-        found.append(f"a sample of {task} with other topics or shares than the paper's")
-    return found
-
-
-def _about(path: Path) -> dict[str, Any] | None:
-    """Return how a sample was drawn; None where no file tells."""
-    try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return about if isinstance(about, dict) and "method" in about else None
-
-
-def _shares(about: dict[str, Any]) -> dict[str, Any]:
-    topics = about.get("topics")
-    topics = topics if isinstance(topics, dict) else {}
-    return {name: topic.get("share") if isinstance(topic, dict) else None for name, topic in topics.items()}
-
-
-def _shown(value: object) -> str:
-    if value is None:
-        return "none"
-    return f"{value:,}" if type(value) is int else setting_value(value)
-
+from mtbert_ray.reporting.published import PublishedRow, published_configs, published_rows
+from mtbert_ray.reporting.wording import counted, joined, metric_heading, signed, spelled
+from mtbert_ray.trial import Sweep, Trial
 
 _SCORE_MEANINGS = {
     "dev_score": "the plain mean of the three scores",
@@ -128,7 +74,7 @@ class ExperimentBeside:
     state: str
     """How many trials the numbers come from, or why there are none: "not run", "failed"."""
     quantities: tuple[Beside, ...]
-    departures: tuple[str, ...]
+    differences: tuple[str, ...]
     """What our trials have otherwise than the paper's run."""
 
 
@@ -143,7 +89,7 @@ class BesidePaper:
     """What differs between the two runs, and what the numbers are."""
 
 
-def beside_paper(sweep: SweepRecord) -> BesidePaper | None:
+def compare_with_paper(sweep: Sweep) -> BesidePaper | None:
     """Return a sweep beside the paper's table that its search space names; None where it names none."""
     table = sweep.started.space.get("paper_table")
     rows = published_rows(table) if isinstance(table, int) else ()
@@ -160,7 +106,7 @@ def beside_paper(sweep: SweepRecord) -> BesidePaper | None:
     )
 
 
-def beside_table(beside: BesidePaper) -> pd.DataFrame:
+def comparison_table(beside: BesidePaper) -> pd.DataFrame:
     """Return one row an experiment: for each quantity the paper's number, the mean and range of ours, the difference.
 
     What the paper does not have, or was not run or measured, is NA.
@@ -185,14 +131,14 @@ def _table_row(experiment: ExperimentBeside) -> dict[str, object]:
             f"{beside.metric}_ours_highest": max(beside.ours, default=None),
             f"{beside.metric}_difference": beside.difference,
         }
-    return {**cells, "paper_hardware": row.hardware, "differs": "; ".join(experiment.departures)}
+    return {**cells, "paper_hardware": row.hardware, "differs": "; ".join(experiment.differences)}
 
 
-def _experiment(row: PublishedRow, metrics: Sequence[str], sweep: SweepRecord) -> ExperimentBeside:
+def _experiment(row: PublishedRow, metrics: Sequence[str], sweep: Sweep) -> ExperimentBeside:
     trials = [trial for trial in sweep.trials if trial.config.get("experiment") == row.experiment]
     finished = [trial for trial in trials if trial.status == "finished"]
-    settings = published_settings(row.table, row.experiment)
-    departures = Counter(text for trial in finished for text in departures_of(trial.config, settings))
+    settings = published_configs(row.table, row.experiment)
+    differences = Counter(text for trial in finished for text in config_diff(trial.config, settings))
     return ExperimentBeside(
         published=row,
         trial_ids=tuple(trial.trial_id for trial in finished),
@@ -206,14 +152,14 @@ def _experiment(row: PublishedRow, metrics: Sequence[str], sweep: SweepRecord) -
             )
             for name in metrics
         ),
-        departures=tuple(
+        differences=tuple(
             text if times == len(finished) else f"{text} in {times} of {len(finished)} trials"
-            for text, times in departures.items()
+            for text, times in differences.items()
         ),
     )
 
 
-def _state(trials: Sequence[TrialRecord], finished: Sequence[TrialRecord], sweep: SweepRecord) -> str:
+def _state(trials: Sequence[Trial], finished: Sequence[Trial], sweep: Sweep) -> str:
     if not finished:
         statuses = dict.fromkeys(status_of(trial, sweep) for trial in trials)
         return f"no finished trial: {joined(list(statuses))}" if statuses else "not run"
@@ -227,15 +173,15 @@ def _state(trials: Sequence[TrialRecord], finished: Sequence[TrialRecord], sweep
     return counted(len(finished), "trial") + across
 
 
-def _what_differs(experiments: Sequence[ExperimentBeside], sweep: SweepRecord) -> list[str]:
+def _what_differs(experiments: Sequence[ExperimentBeside], sweep: Sweep) -> list[str]:
     """Say what all experiments depart in once, and what only some do by their names."""
     run = [experiment for experiment in experiments if experiment.trial_ids]
     if not run:
         return ["None of the table's experiments has a finished trial yet."]
-    shared = [text for text in run[0].departures if all(text in experiment.departures for experiment in run)]
+    shared = [text for text in run[0].differences if all(text in experiment.differences for experiment in run)]
     hardware = " and ".join(dict.fromkeys(hardware_in_words(session.hardware) for session in sessions_of(sweep)))
     ran_on = f"hardware {hardware} (the paper: {_paper_hardware(run)})"
-    owns = {row.published.experiment: [text for text in row.departures if text not in shared] for row in run}
+    owns = {row.published.experiment: [text for text in row.differences if text not in shared] for row in run}
     sentences = [
         f"Our runs differ from the paper's in: {'; '.join([*shared, ran_on])}.",
         *(f"{name} besides in: {'; '.join(own)}." for name, own in owns.items() if own),

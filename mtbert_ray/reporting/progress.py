@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from mtbert_ray.events import TrialRecord, as_scalar
+from mtbert_ray.events import as_scalar
 from mtbert_ray.metrics import Metrics
 from mtbert_ray.names import one_line
 from mtbert_ray.objective import Objectives
@@ -23,6 +23,7 @@ from mtbert_ray.pareto.objectives import (
     to_losses,
     unreached_references,
 )
+from mtbert_ray.trial import Trial
 
 
 @dataclass(kw_only=True)
@@ -42,7 +43,7 @@ class SweepProgress:
     num_trials: int | None
     time_budget_seconds: float | None
     console: Console
-    running: dict[str, TrialRecord] = field(default_factory=dict)
+    running: dict[str, Trial] = field(default_factory=dict)
     done: int = 0
     done_before: int = 0
     """Of these, in earlier sessions."""
@@ -66,21 +67,23 @@ class SweepProgress:
             self._live.stop()
             self._live = None
 
-    def count_earlier(self, trials: Iterable[TrialRecord]) -> None:
+    def count_earlier(self, trials: Iterable[Trial]) -> None:
         """Count trials that ended in an earlier session."""
         for trial in trials:
             self.done_before += 1
             self._count(trial)
 
-    def trial_started(self, trial: TrialRecord) -> None:
+    def trial_started(self, trial: Trial) -> None:
         """Add a running trial; its record is kept up to date by whoever made it."""
         self.running[trial.trial_id] = trial
-        self._say(f"{trial.trial_id} started: {setting_of(trial)}")
+        self._say(f"{trial.trial_id} started: {config_text(trial)}")
 
-    def probe_finished(self, trial_id: str, outlook: Metrics) -> None:
+    def probe_finished(self, trial_id: str, projection: Metrics) -> None:
         """Show what a trial's whole run would cost."""
         costs = [
-            f"{one_line(name)} {_number(outlook[name])}" for name in self.objectives if outlook.get(name) is not None
+            f"{one_line(name)} {_number(projection[name])}"
+            for name in self.objectives
+            if projection.get(name) is not None
         ]
         self._say(f"{trial_id} probe: the whole run would take {', '.join(costs) or 'nothing that is measured'}")
 
@@ -104,7 +107,7 @@ class SweepProgress:
         else:
             self._say(line)
 
-    def _count(self, trial: TrialRecord) -> None:
+    def _count(self, trial: Trial) -> None:
         self.done += 1
         self._best_ended = best_values(self.objectives, [trial], so_far=self._best_ended)
         self.failed += trial.status == "failed"
@@ -164,7 +167,7 @@ class SweepProgress:
         for trial in list(self.running.values()):
             last: Metrics = trial.epochs[-1] if trial.epochs else {}
             scores = [_number(last.get(name)) for name in (*self.tasks, "dev_score")]
-            table.add_row(trial.trial_id, _epoch_of(trial), *scores, setting_of(trial))
+            table.add_row(trial.trial_id, _epoch_of(trial), *scores, config_text(trial))
         return Group(table, Text(self.summary(), style="bold"))
 
     def _scores(self, metrics: Metrics) -> str:
@@ -179,7 +182,7 @@ class SweepProgress:
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def setting_of(trial: TrialRecord) -> str:
+def config_text(trial: Trial) -> str:
     """Return a trial's searched values in one line."""
     return " ".join(f"{key}={_value(value)}" for key, value in trial.hyperparameters.items())
 
@@ -188,7 +191,7 @@ def _value(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(as_scalar(value))
 
 
-def _epoch_of(trial: TrialRecord) -> str:
+def _epoch_of(trial: Trial) -> str:
     return f"{len(trial.epochs)}/{trial.config['epochs']}"
 
 

@@ -32,7 +32,7 @@ class PublishedRow:
     """What the table's mean is."""
     metrics: dict[str, float | None]
     """Our names -> the paper's numbers: the tasks' scores, the mean, train_seconds, peak_memory_gib (the paper's MB
-    read as MiB), gpu_utilisation_mean."""
+    read as MiB), gpu_utilization_mean."""
 
 
 @cache
@@ -56,7 +56,7 @@ def published_rows(table: int) -> tuple[PublishedRow, ...]:
                 row["score_name"]: row["score"],
                 "train_seconds": row["train_seconds"],
                 "peak_memory_gib": None if row["peak_memory_mb"] is None else row["peak_memory_mb"] / _MIB_PER_GIB,
-                "gpu_utilisation_mean": row["gpu_utilisation_mean"],
+                "gpu_utilization_mean": row["gpu_utilization_mean"],
             },
         )
         for row in rows
@@ -127,7 +127,7 @@ def published_experiments(table: int) -> tuple[str, ...]:
 
 
 @cache
-def published_settings(table: int, experiment: str) -> PublishedSettings:
+def published_configs(table: int, experiment: str) -> PublishedSettings:
     """Return what a row was run with."""
     content = _published().tables[table]
     values: dict[str, Any] = {"experiment": experiment, "data.directory": "data"}

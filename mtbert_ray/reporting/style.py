@@ -14,12 +14,12 @@ from matplotlib.patches import Patch
 from matplotlib.text import Text
 from matplotlib.ticker import AutoMinorLocator, NullFormatter
 
-from mtbert_ray.events import TrialRecord
 from mtbert_ray.reporting.outcome import Outcome
-from mtbert_ray.reporting.wording import axis_label, plain_name, setting_value
+from mtbert_ray.reporting.wording import axis_label, config_value, plain_name
 from mtbert_ray.task_metrics import Direction
+from mtbert_ray.trial import Trial
 
-# Okabe and Ito's palette, told apart by every kind of colour vision; the markers differ as well.
+# Okabe and Ito's palette, told apart by every kind of color vision; the markers differ as well.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 INK = "#24292f"
@@ -46,31 +46,29 @@ class Drawing:
 
 @dataclass(frozen=True, kw_only=True)
 class Groups:
-    """Trials told apart by the values of one hyperparameter, so that all figures give a value the same colour."""
+    """Trials told apart by the values of one hyperparameter, so that all figures give a value the same color."""
 
     hyperparameter: str | None
     """None when no hyperparameter sorts the trials into a few kinds: all are alike."""
     values: tuple[str, ...]
 
-    def index_of(self, trial: TrialRecord) -> int:
-        """Return the group of a trial: the place of its colour and marker."""
+    def index_of(self, trial: Trial) -> int:
+        """Return the group of a trial: the place of its color and marker."""
         if self.hyperparameter is None:
             return 0
-        return self.values.index(setting_value(trial.hyperparameters.get(self.hyperparameter)))
+        return self.values.index(config_value(trial.hyperparameters.get(self.hyperparameter)))
 
     def label_of(self, index: int) -> str:
         """Return what a legend calls a group; an experiment's name says enough."""
         value = self.values[index]
         return value if self.hyperparameter == EXPERIMENT else f"{self.hyperparameter} {value}"
 
-    def colour_of(self, trial: TrialRecord) -> str:
-        """Return the colour of a trial's group."""
+    def color_of(self, trial: Trial) -> str:
+        """Return the color of a trial's group."""
         return PALETTE[self.index_of(trial)]
 
 
-def group_marks(
-    groups: Groups, present: Iterable[TrialRecord], *, linestyle: Literal["none", "-"] = "none"
-) -> list[Line2D]:
+def group_marks(groups: Groups, present: Iterable[Trial], *, linestyle: Literal["none", "-"] = "none") -> list[Line2D]:
     """Return the legend's marks for the groups that some trial belongs to; none when all trials are alike."""
     if groups.hyperparameter is None:
         return []
@@ -88,7 +86,7 @@ def group_marks(
     ]
 
 
-def group_patches(groups: Groups, present: Iterable[TrialRecord]) -> list[Patch]:
+def group_patches(groups: Groups, present: Iterable[Trial]) -> list[Patch]:
     """Return the legend's marks of bars for the groups that some trial belongs to; none when all trials are alike."""
     if groups.hyperparameter is None:
         return []
@@ -121,7 +119,7 @@ def groups_of(outcome: Outcome) -> Groups:
     """Return the first hyperparameter in words that has two to six values among the trials, and those values."""
     for name in outcome.sweep.started.hyperparameters:
         values = [trial.hyperparameters.get(name) for trial in outcome.sweep.trials]
-        words = tuple(dict.fromkeys(setting_value(value) for value in values))
+        words = tuple(dict.fromkeys(config_value(value) for value in values))
         if any(isinstance(value, str) for value in values) and 2 <= len(words) <= len(PALETTE):
             # Experiments stay in the order in which they were tried.
             return Groups(hyperparameter=name, values=words if name == EXPERIMENT else tuple(sorted(words)))
@@ -167,7 +165,7 @@ def title(axes: Axes, heading: str, below: str = "") -> None:
 def label_with_direction(metric: str, direction: Direction) -> str:
     """Return an axis label that says which way is better: "peak memory (GiB), ← better"."""
     label = _fitting(axis_label(metric))
-    return f"{label}   better →" if direction == "maximise" else f"← better   {label}"
+    return f"{label}   better →" if direction == "maximize" else f"← better   {label}"
 
 
 def name_in_figure(metric: str) -> str:
@@ -197,7 +195,7 @@ def spread(values: Sequence[float], *, log: bool, roomy_towards: Direction | Non
         roomy_towards: the better side, if labels are to stand there.
     """
     low, high = min(values), max(values)
-    below, above = (0.2 if roomy_towards == "minimise" else 0.09), (0.2 if roomy_towards == "maximise" else 0.09)
+    below, above = (0.2 if roomy_towards == "minimize" else 0.09), (0.2 if roomy_towards == "maximize" else 0.09)
     if log:
         return low / (high / low) ** below, high * (high / low) ** above
     span = high - low or abs(high) or 1.0

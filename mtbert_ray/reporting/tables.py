@@ -10,13 +10,14 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
-from mtbert_ray.events import Scalar, SweepRecord, TrialRecord, as_scalar
+from mtbert_ray.events import Scalar, as_scalar
 from mtbert_ray.metrics import METRICS
 from mtbert_ray.pareto.front import TradeOff, trade_offs
 from mtbert_ray.pareto.objectives import is_feasible
-from mtbert_ray.reporting.outcome import Outcome, label_of, outcome_of, reason_of, setting_of, status_of
+from mtbert_ray.reporting.outcome import Outcome, config_text, label_of, outcome_of, reason_of, status_of
 from mtbert_ray.reporting.style import EXPERIMENT, Groups
 from mtbert_ray.reporting.wording import counted, difference, joined, quantity
+from mtbert_ray.trial import Sweep, Trial
 
 ROW_HEIGHT = 0.27
 """Inches."""
@@ -25,7 +26,7 @@ _CHARACTER_WIDTH = 0.075
 """Inches of a character of a row's label."""
 
 
-def with_rows(trials: Sequence[TrialRecord], outcome: Outcome) -> list[TrialRecord]:
+def with_rows(trials: Sequence[Trial], outcome: Outcome) -> list[Trial]:
     """Return the trials that get a row: all, or of more than 20 the front and the best of the rest by dev score."""
     if len(trials) <= _MAX_ROWS:
         return list(trials)
@@ -35,31 +36,29 @@ def with_rows(trials: Sequence[TrialRecord], outcome: Outcome) -> list[TrialReco
     return [trial for trial in trials if trial.trial_id in kept]
 
 
-def by_dev_score(trial: TrialRecord) -> float:
+def by_dev_score(trial: Trial) -> float:
     """Return what sorts trials, the best dev score first and those without one last."""
     score = trial.metrics.get("dev_score")
     return math.inf if score is None else -score
 
 
-def row_order(
-    trials: Sequence[TrialRecord], groups: Groups, *, by: Callable[[TrialRecord], float]
-) -> list[TrialRecord]:
+def row_order(trials: Sequence[Trial], groups: Groups, *, by: Callable[[Trial], float]) -> list[Trial]:
     """Return experiments in their order with their repetitions together, other trials by rising `by`."""
     return sorted(trials, key=groups.index_of if groups.hyperparameter == EXPERIMENT else by)
 
 
-def name_rows(axes: Axes, trials: Sequence[TrialRecord], outcome: Outcome) -> None:
+def name_rows(axes: Axes, trials: Sequence[Trial], outcome: Outcome) -> None:
     """Write the trials' labels on the y axis, the first at the top."""
     axes.set_yticks(range(len(trials)), [label_of(trial, outcome.sweep) for trial in trials], parse_math=False)
     axes.set_ylim(len(trials) - 0.4, -0.6)
 
 
-def label_width(trials: Sequence[TrialRecord], outcome: Outcome) -> float:
+def label_width(trials: Sequence[Trial], outcome: Outcome) -> float:
     """Return the inches that the longest label takes."""
     return _CHARACTER_WIDTH * max(len(label_of(trial, outcome.sweep)) for trial in trials)
 
 
-def left_out(trials: Sequence[TrialRecord], drawn: Sequence[TrialRecord]) -> str:
+def left_out(trials: Sequence[Trial], drawn: Sequence[Trial]) -> str:
     """Return the end of a caption: " ... 2 trials left out: t4, t7."; nothing when all are drawn."""
     ids = [trial.trial_id for trial in trials if trial not in drawn]
     if not ids:
@@ -97,7 +96,7 @@ def front_points(outcome: Outcome, folder: Path) -> tuple[FrontPoint, ...]:
     return tuple(
         FrontPoint(
             trial_id=trial.trial_id,
-            setting=setting_of(trial, outcome.sweep),
+            setting=config_text(trial, outcome.sweep),
             values=values,
             bargains=_bargains(own, outcome) or ("nothing: it is the best in everything",),
             is_knee=trial is outcome.knee,
@@ -139,8 +138,8 @@ _COSTS = (
     "dev_score",
     "leaderboard_score",
     "peak_memory_gib",
-    "gpu_utilisation_mean",
-    "gpu_utilisation_peak",
+    "gpu_utilization_mean",
+    "gpu_utilization_peak",
     "energy_kj",
     "peak_rss_gib",
     "train_seconds",
@@ -151,7 +150,7 @@ _COSTS = (
 _APPENDED = ("feasible", "best_epoch", "epochs_done", *(name for name in METRICS if name not in _COSTS))
 
 
-def trial_table(sweep: SweepRecord) -> pd.DataFrame:
+def trial_table(sweep: Sweep) -> pd.DataFrame:
     """Return one row a trial, in the order in which they started.
 
     The columns are trial_id, status, one a hyperparameter (dotted), one a task's score, `_COSTS`, on_front; then
@@ -168,7 +167,7 @@ def trial_table(sweep: SweepRecord) -> pd.DataFrame:
     return pd.DataFrame({name: _column([row.get(name) for row in rows]) for name in columns}, columns=columns)
 
 
-def front_table(sweep: SweepRecord) -> pd.DataFrame:
+def front_table(sweep: Sweep) -> pd.DataFrame:
     """Return the rows of `trial_table` on the front, best first objective first, and whether each is the knee."""
     outcome = outcome_of(sweep)
     ids = [trial.trial_id for trial in outcome.front]
@@ -177,7 +176,7 @@ def front_table(sweep: SweepRecord) -> pd.DataFrame:
     return table
 
 
-def _columns(sweep: SweepRecord) -> list[str]:
+def _columns(sweep: Sweep) -> list[str]:
     started = sweep.started
     named = ("trial_id", "status", *started.hyperparameters, *started.tasks, *_COSTS, "on_front", *_APPENDED)
     reported = (name for trial in sweep.trials for name in trial.metrics if name != "epoch")
@@ -185,7 +184,7 @@ def _columns(sweep: SweepRecord) -> list[str]:
     return [*dict.fromkeys((*named, *reported)), "reason", "checkpoint"]
 
 
-def _row(trial: TrialRecord, sweep: SweepRecord, *, on_front: bool) -> dict[str, Scalar]:
+def _row(trial: Trial, sweep: Sweep, *, on_front: bool) -> dict[str, Scalar]:
     metrics = trial.metrics
     return {
         **metrics,

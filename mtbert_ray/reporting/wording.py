@@ -47,7 +47,7 @@ def number(metric: str, value: Scalar) -> str:
     if value is None:
         return ""
     if isinstance(value, bool | str):
-        return setting_value(value)
+        return config_value(value)
     if not math.isfinite(value):
         return str(value)
     if isinstance(value, int):
@@ -90,7 +90,7 @@ def metric_heading(metric: str) -> str:
 
 def difference(metric: str, direction: Direction, loss_difference: float) -> str:
     """Return a difference in loss as a difference in the metric: "1.90 GiB more peak memory"."""
-    value_difference = loss_difference if direction == "minimise" else -loss_difference
+    value_difference = loss_difference if direction == "minimize" else -loss_difference
     word = "more" if value_difference > 0 else "less"
     if metric == "trainable_parameters":
         value_difference = round(value_difference)
@@ -109,7 +109,7 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min"
 
 
-def setting_value(value: Any) -> str:  # noqa: ANN401  # a hyperparameter's value is whatever YAML can say
+def config_value(value: Any) -> str:  # noqa: ANN401  # a hyperparameter's value is whatever YAML can say
     """Return one hyperparameter's value as a reader would write it."""
     scalar = as_scalar(value)
     if isinstance(scalar, bool):

@@ -1,1 +1,1 @@
-"""What a process takes of its machine: GPU memory, utilisation, energy, resident memory, processor time."""
+"""What a process takes of its machine: GPU memory, utilization, energy, resident memory, CPU time."""

@@ -17,7 +17,7 @@ _Answer = TypeVar("_Answer")
 
 _GIB = 2**30
 _LINUX_FIRST_PID_NAMESPACE = "pid:[4026531836]"  # PROC_PID_INIT_INO of the kernel: the same on every machine
-_RECENT_MICROSECONDS = 1_000_000  # the longest span NVML averages a process's utilisation over
+_RECENT_MICROSECONDS = 1_000_000  # the longest span NVML averages a process's utilization over
 
 
 class GpuReadError(Exception):
@@ -30,7 +30,7 @@ class GpuSample:
 
     process_memory_gib: float | None
     """What this process holds on the device; 0.0 before its first use of it."""
-    utilisation_percent: float | None
+    utilization_percent: float | None
     """Share of the last moments in which a kernel ran: the device's, or this process's own on a shared device."""
     power_watts: float | None
     """Of the whole card, whoever uses it."""
@@ -102,7 +102,7 @@ class NvmlReader:
             milliwatts = self._ask(self._nvml.nvmlDeviceGetPowerUsage)
             return GpuSample(
                 process_memory_gib=memory_gib,
-                utilisation_percent=self._utilisation(shared),
+                utilization_percent=self._utilization(shared),
                 power_watts=None if milliwatts is None else milliwatts / 1000,
                 shared=shared,
             )
@@ -152,13 +152,13 @@ class NvmlReader:
         memory = self._ask(self._nvml.nvmlDeviceGetMemoryInfo, self._nvml.nvmlMemory_v2)
         return None if memory is None else memory.used / _GIB
 
-    def _utilisation(self, shared: bool | None) -> float | None:
+    def _utilization(self, shared: bool | None) -> float | None:
         if shared:
-            return self._own_utilisation()
+            return self._own_utilization()
         rates = self._ask(self._nvml.nvmlDeviceGetUtilizationRates)
         return None if rates is None else float(rates.gpu)
 
-    def _own_utilisation(self) -> float | None:
+    def _own_utilization(self) -> float | None:
         if not self._sees_host_pids:
             return None  # the samples name the host's process numbers
         since = int(time.time() * 1e6) - _RECENT_MICROSECONDS
@@ -171,7 +171,7 @@ class NvmlReader:
         if samples is None:
             return None
         own = [sample.smUtil for sample in samples if sample.pid == self._pid]
-        # NVML lists only processes whose utilisation was not zero.
+        # NVML lists only processes whose utilization was not zero.
         return sum(own) / len(own) if own else 0.0
 
 

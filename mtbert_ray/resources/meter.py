@@ -23,7 +23,7 @@ _GIB = 2**30
 class Meter:
     """Samples this process, and its GPU where there is one, from `start` to `stop`. Runs once, for one trial.
 
-    Memory and processor time count throughout, utilisation and energy within `counting` only.
+    Memory and CPU time count throughout, utilization and energy within `counting` only.
 
     Args:
         reader: of the GPU that this process trains on; none on a CPU. The meter closes it.
@@ -77,8 +77,8 @@ class Meter:
                 return self._gpu.usage(**process)
             return Usage(
                 peak_memory_gib=None,
-                gpu_utilisation_mean=None,
-                gpu_utilisation_peak=None,
+                gpu_utilization_mean=None,
+                gpu_utilization_peak=None,
                 energy_kj=None,
                 gpu_shared=None,
                 gpu_problem=None,
@@ -87,7 +87,7 @@ class Meter:
 
     @contextmanager
     def counting(self) -> Iterator[None]:
-        """Count utilisation and energy over a span: the training, not the scoring or the writing of checkpoints."""
+        """Count utilization and energy over a span: the training, not the scoring or the writing of checkpoints."""
         self._switch(counting=True)
         self._sample()
         try:

@@ -14,9 +14,9 @@ class Usage:
     """What a process, or all ranks of a trial, took since metering began. Null is "not known", never zero."""
 
     peak_memory_gib: float | None
-    gpu_utilisation_mean: float | None
+    gpu_utilization_mean: float | None
     """Percent, over the time that counted."""
-    gpu_utilisation_peak: float | None
+    gpu_utilization_peak: float | None
     """Percent."""
     energy_kj: float | None
     peak_rss_gib: float
@@ -30,8 +30,8 @@ class Usage:
         """Return the quantities under their names in `mtbert_ray.metrics`."""
         return {
             "peak_memory_gib": self.peak_memory_gib,
-            "gpu_utilisation_mean": self.gpu_utilisation_mean,
-            "gpu_utilisation_peak": self.gpu_utilisation_peak,
+            "gpu_utilization_mean": self.gpu_utilization_mean,
+            "gpu_utilization_peak": self.gpu_utilization_peak,
             "energy_kj": self.energy_kj,
             "peak_rss_gib": self.peak_rss_gib,
             "cpu_seconds": self.cpu_seconds,
@@ -39,20 +39,20 @@ class Usage:
 
 
 def reduce_usages(usages: Sequence[Usage]) -> Usage:
-    """Return the usage of a trial from those of its ranks: the largest memory, the summed energy and processor time.
+    """Return the usage of a trial from those of its ranks: the largest memory, the summed energy and CPU time.
 
     A GPU quantity that one rank does not know is null for the trial.
     """
     assert usages, "a trial has at least one rank"
     problems = [f"rank {rank}: {usage.gpu_problem}" for rank, usage in enumerate(usages) if usage.gpu_problem]
-    means = _all_known([usage.gpu_utilisation_mean for usage in usages])
-    peaks = _all_known([usage.gpu_utilisation_peak for usage in usages])
+    means = _all_known([usage.gpu_utilization_mean for usage in usages])
+    peaks = _all_known([usage.gpu_utilization_peak for usage in usages])
     memories = _all_known([usage.peak_memory_gib for usage in usages])
     energies = _all_known([usage.energy_kj for usage in usages])
     return Usage(
         peak_memory_gib=max(memories) if memories else None,
-        gpu_utilisation_mean=sum(means) / len(means) if means else None,
-        gpu_utilisation_peak=max(peaks) if peaks else None,
+        gpu_utilization_mean=sum(means) / len(means) if means else None,
+        gpu_utilization_peak=max(peaks) if peaks else None,
         energy_kj=sum(energies) if energies else None,
         peak_rss_gib=max(usage.peak_rss_gib for usage in usages),
         cpu_seconds=sum(usage.cpu_seconds for usage in usages),
@@ -112,7 +112,7 @@ class GpuTotals:
     """GPU samples with their times, folded into totals. Pure: no clock, no device, no thread."""
 
     def __init__(self) -> None:
-        self._memory, self._utilisation, self._power = _Series(), _Series(), _Series()
+        self._memory, self._utilization, self._power = _Series(), _Series(), _Series()
         self._shared: list[bool | None] = []
         self._counting = False
         self.failure: str | None = None
@@ -123,17 +123,17 @@ class GpuTotals:
         if sample.shared not in self._shared:
             self._shared.append(sample.shared)
         if self._counting:
-            self._utilisation.add(at, sample.utilisation_percent)
+            self._utilization.add(at, sample.utilization_percent)
             self._power.add(at, sample.power_watts)
 
     def count(self) -> None:
-        """Count utilisation and energy from the next sample on; memory always counts."""
+        """Count utilization and energy from the next sample on; memory always counts."""
         self._counting = True
 
     def pause(self) -> None:
-        """Leave the time from here to `count` out of utilisation and energy."""
+        """Leave the time from here to `count` out of utilization and energy."""
         self._counting = False
-        self._utilisation.interrupt()
+        self._utilization.interrupt()
         self._power.interrupt()
 
     def usage(self, *, peak_rss_gib: float, cpu_seconds: float) -> Usage:
@@ -141,20 +141,20 @@ class GpuTotals:
         usable = self.failure is None
         # A process that uses a GPU holds memory on it, so a peak of zero means that NVML never showed ours.
         memory = self._memory.peak if usable and self._memory.known and self._memory.peak else None
-        utilisation_known, power_known = usable and self._utilisation.known, usable and self._power.known
+        utilization_known, power_known = usable and self._utilization.known, usable and self._power.known
         shared = _any_shared([*self._shared, *([] if usable and self._shared else [None])])
         energy_kj = self._power.integral / 1000 if power_known and not shared else None
-        mean = self._utilisation.mean if utilisation_known else None
+        mean = self._utilization.mean if utilization_known else None
         untold = [
-            name for name, value in (("memory", memory), ("utilisation", mean), ("power", energy_kj)) if value is None
+            name for name, value in (("memory", memory), ("utilization", mean), ("power", energy_kj)) if value is None
         ]
         reason = f"the GPU did not tell this process's {', '.join(untold)} throughout" if untold else None
         if shared and untold == ["power"]:
             reason = "another process computed on the GPU, so this trial's energy is not known"
         return Usage(
             peak_memory_gib=memory,
-            gpu_utilisation_mean=mean,
-            gpu_utilisation_peak=self._utilisation.peak if utilisation_known else None,
+            gpu_utilization_mean=mean,
+            gpu_utilization_peak=self._utilization.peak if utilization_known else None,
             energy_kj=energy_kj,
             peak_rss_gib=peak_rss_gib,
             cpu_seconds=cpu_seconds,

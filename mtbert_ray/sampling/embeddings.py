@@ -15,7 +15,7 @@ from mtbert_ray.config.sample import SampleConfig
 from mtbert_ray.data.batching import eval_batches
 from mtbert_ray.data.encoding import EncodedSplit, SpecialIds
 from mtbert_ray.data.examples import Examples, RowsRead
-from mtbert_ray.data.tokenize import TokenisedSplit, tokenise
+from mtbert_ray.data.tokenize import TokenisedSplit, tokenize
 from mtbert_ray.models.encoder import load_encoder, load_tokenizer
 from mtbert_ray.models.state import base_fingerprint
 from mtbert_ray.sampling.chunks import FloatArray, digest_of
@@ -60,7 +60,7 @@ class EmbeddingReader:
         self._device = device
         self._encoder = _faster_on_processors(encoder) if device.type == "cpu" else encoder.to(device)
         self._cache = cache
-        self._split = self._tokenised(texts)
+        self._split = self._tokenized(texts)
 
     def read(self, start: int, stop: int) -> FloatArray:
         """Return the embeddings of texts[start:stop], (stop - start, D) float16, which halves the cache."""
@@ -68,10 +68,10 @@ class EmbeddingReader:
 
     def embed(self, texts: Sequence[str]) -> FloatArray:
         """Return the embeddings of other texts, (len(texts), D) float32."""
-        return self._embedded(self._tokenised(texts), 0, len(texts))
+        return self._embedded(self._tokenized(texts), 0, len(texts))
 
-    def _tokenised(self, texts: Sequence[str]) -> TokenisedSplit:
-        return tokenise(_as_examples(texts), self._tokenizer, cache=self._cache)
+    def _tokenized(self, texts: Sequence[str]) -> TokenisedSplit:
+        return tokenize(_as_examples(texts), self._tokenizer, cache=self._cache)
 
     @torch.inference_mode()
     def _embedded(self, split: TokenisedSplit, start: int, stop: int) -> FloatArray:

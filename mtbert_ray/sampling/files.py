@@ -181,7 +181,7 @@ def about(sample: Sample, config: SampleConfig) -> dict[str, Any]:
         "data": {
             "origin": sample.examples.origin,
             "rows": len(sample.examples),
-            "num_unlabelled": sample.examples.num_unlabelled,
+            "num_unlabeled": sample.examples.num_unlabeled,
             "fingerprint": sample.fingerprint,
         },
         "topics": {

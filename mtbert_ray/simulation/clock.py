@@ -25,7 +25,7 @@ class Curve:
 
     epochs: tuple[int, ...]
     losses: NDArray[np.float64]
-    """`(E, M)`, all minimised; NaN where there is no value."""
+    """`(E, M)`, all minimized; NaN where there is no value."""
     violations: NDArray[np.float64]
     """`(E,)`: how far the constraints are exceeded; 0 is feasible."""
     seconds: NDArray[np.float64]
@@ -52,7 +52,7 @@ class Learns(Protocol):
         """Take the result of a trial that ran to its end, or by how much one broke its constraints when stopped."""
         ...
 
-    def tell_progress(
+    def tell_intermediate(
         self, key: int, resource: float, losses: NDArray[np.float64] | None, violation: float = 0.0
     ) -> None:
         """Take what a trial has reached so far."""
@@ -116,7 +116,7 @@ class EndedTrial:
 
     @property
     def steps(self) -> int | None:
-        """Optimiser steps taken; None where nobody knows."""
+        """Optimizer steps taken; None where nobody knows."""
         steps = None if self.curve.metrics is None else self.curve.metrics[self.place].get("step")
         return None if steps is None else int(steps)
 
@@ -221,7 +221,7 @@ def _report(running: _Running, searcher: Learns | None, rule: StoppingRule | Non
         metrics=None if curve.metrics is None else curve.metrics[place],
     )
     if searcher is not None:
-        searcher.tell_progress(key, report.epoch, report.losses, report.violation)
+        searcher.tell_intermediate(key, report.epoch, report.losses, report.violation)
     if place + 1 == len(curve.epochs):
         if searcher is not None:
             searcher.tell(key, report.losses, report.violation)

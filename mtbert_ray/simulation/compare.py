@@ -61,7 +61,7 @@ class Run:
     """Epochs done -> how many trials were stopped there."""
     epochs: int
     steps: int | None
-    """Optimiser steps; None where they were not recorded."""
+    """Optimizer steps; None where they were not recorded."""
     seconds: float
     """Of all workers together."""
     wall_seconds: float

@@ -19,7 +19,7 @@ from mtbert_ray.pareto.front import hypervolume
 from mtbert_ray.simulation.clock import Candidate, Curve
 from mtbert_ray.study.search import SEARCHERS, Searcher
 from mtbert_ray.study.space import SearchSpace
-from mtbert_ray.study.space.model import setting_key
+from mtbert_ray.study.space.model import config_key
 from mtbert_ray.study.space.parameters import FloatRange, IntRange, Parameter, RandomSuggest
 
 # E epochs, N configurations
@@ -28,8 +28,8 @@ NUM_EPOCHS = 52
 NUM_REFERENCE_RUNS = 20_000
 REFERENCE_POINT = np.array([1.1, 1.1])
 OBJECTIVES = {
-    "error": Objective(direction="minimise", reference=1.1),
-    "log_time": Objective(direction="minimise", reference=1.1),
+    "error": Objective(direction="minimize", reference=1.1),
+    "log_time": Objective(direction="minimize", reference=1.1),
 }
 _HYPERPARAMETERS = (
     "batch_size",
@@ -108,7 +108,7 @@ class Task:
 
     def curve(self, values: Mapping[str, Any]) -> Curve:
         """Return the curve of a configuration, predicted in one call."""
-        key = setting_key(values)
+        key = config_key(values)
         if key not in self._curves:
             error_E, seconds_E = self._predict([(values, epoch) for epoch in self.epochs])
             seconds_E = np.maximum.accumulate(seconds_E)

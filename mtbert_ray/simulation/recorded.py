@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from mtbert_ray.errors import JournalError
-from mtbert_ray.events import SweepRecord, TrialRecord, outlook
 from mtbert_ray.journal import read_journal
 from mtbert_ray.metrics import Metric, known_metrics
 from mtbert_ray.objective import Objective, Objectives
@@ -25,6 +24,7 @@ from mtbert_ray.pareto.objectives import constraint_violation, reference_losses,
 from mtbert_ray.simulation.clock import Curve
 from mtbert_ray.study.space import SearchSpace
 from mtbert_ray.tasks import TaskSpec
+from mtbert_ray.trial import Sweep, Trial, projection
 
 _SECONDS = ("train_seconds", "eval_seconds")
 """What an epoch takes is what these grew by."""
@@ -137,7 +137,7 @@ def in_words(left_out: Mapping[str, int]) -> str:
     return ", ".join(f"{number} {reason}" for reason, number in left_out.items())
 
 
-def _read_all(folders: Sequence[Path]) -> list[SweepRecord]:
+def _read_all(folders: Sequence[Path]) -> list[Sweep]:
     sweeps, problems = [], []
     for place, folder in enumerate(folders):
         if folder.resolve() in [other.resolve() for other in folders[:place]]:
@@ -152,7 +152,7 @@ def _read_all(folders: Sequence[Path]) -> list[SweepRecord]:
     return sweeps
 
 
-def _shared_objectives(folders: Sequence[Path], sweeps: Sequence[SweepRecord]) -> dict[str, Objective]:
+def _shared_objectives(folders: Sequence[Path], sweeps: Sequence[Sweep]) -> dict[str, Objective]:
     first = sweeps[0].started.objectives
     if not first:
         raise JournalError(f"{folders[0]}: the sweep had no objectives, so there is no hypervolume to compare")
@@ -176,7 +176,7 @@ def _told(objectives: Objectives) -> str:
     )
 
 
-def _unusable(trial: TrialRecord, objectives: Objectives) -> str | None:
+def _unusable(trial: Trial, objectives: Objectives) -> str | None:
     """Return why a trial's curve is not whole or cannot be compared, or None when it is and can."""
     if trial.status != "finished":
         return {"stopped": "stopped early", "running": "cut off"}.get(trial.status, trial.status_in_words)
@@ -190,24 +190,26 @@ def _unusable(trial: TrialRecord, objectives: Objectives) -> str | None:
     return None
 
 
-def _curve(trial: TrialRecord, objectives: Objectives) -> Curve:
-    """Return what a trial's outlook was after each epoch; the last one is its result."""
+def _curve(trial: Trial, objectives: Objectives) -> Curve:
+    """Return what a trial's projection was after each epoch; the last one is its result."""
     num_epochs = len(trial.epochs)
-    outlooks = [outlook(trial.epochs[:done], trial.tasks, num_epochs=num_epochs) for done in range(1, num_epochs + 1)]
+    projections = [
+        projection(trial.epochs[:done], trial.tasks, num_epochs=num_epochs) for done in range(1, num_epochs + 1)
+    ]
     missing = np.full(len(objectives), np.nan)
-    losses = [to_losses(metrics, objectives) for metrics in outlooks]
+    losses = [to_losses(metrics, objectives) for metrics in projections]
     seconds = [sum(metrics[name] or 0.0 for name in _SECONDS) for metrics in trial.epochs]
     return Curve(
         epochs=tuple(range(1, num_epochs + 1)),
         losses=np.array([missing if loss is None else loss for loss in losses]),
-        violations=np.array([constraint_violation(metrics, objectives) for metrics in outlooks]),
+        violations=np.array([constraint_violation(metrics, objectives) for metrics in projections]),
         seconds=np.maximum.accumulate(np.array(seconds, dtype=np.float64)),
-        metrics=tuple(outlooks),
+        metrics=tuple(projections),
     )
 
 
 def _shared_space(
-    folders: Sequence[Path], sweeps: Sequence[SweepRecord], objectives: dict[str, Objective]
+    folders: Sequence[Path], sweeps: Sequence[Sweep], objectives: dict[str, Objective]
 ) -> SearchSpace | str:
     """Return the one search space of all sweeps, or why there is none."""
     spaces = []
@@ -225,7 +227,7 @@ def _shared_space(
     return first.model_copy(update={"objectives": objectives})
 
 
-def _space_of(sweep: SweepRecord) -> SearchSpace | None:
+def _space_of(sweep: Sweep) -> SearchSpace | None:
     """Return what a sweep searched, or None where that is not a search space of this version."""
     try:
         return SearchSpace.model_validate(sweep.started.space)
@@ -233,13 +235,13 @@ def _space_of(sweep: SweepRecord) -> SearchSpace | None:
         return None
 
 
-def _tasks(sweeps: Sequence[SweepRecord]) -> list[TaskSpec]:
+def _tasks(sweeps: Sequence[Sweep]) -> list[TaskSpec]:
     """Return the tasks of all trials, each once."""
     tasks = {task["name"]: task for sweep in sweeps for trial in sweep.trials for task in trial.config["tasks"]}
     return [TaskSpec.model_validate(task) for task in tasks.values()]
 
 
-def _notes(sweeps: Sequence[SweepRecord], trials: Sequence[RecordedTrial]) -> tuple[str, ...]:
+def _notes(sweeps: Sequence[Sweep], trials: Sequence[RecordedTrial]) -> tuple[str, ...]:
     notes = []
     fixed = [sweep.started.space.get("fixed") or {} for sweep in sweeps]
     differing = sorted({key for other in fixed for key in (*fixed[0], *other) if other.get(key) != fixed[0].get(key)})

@@ -142,7 +142,7 @@ def _halving(overrides: Sequence[str]) -> tuple[HalvingConfig, list[str]]:
     for text in overrides:
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
-            mistakes.append(f"--set {text}: must be KEY=VALUE, as in --set grace=2")
+            mistakes.append(f"--set {text}: must be KEY=VALUE, as in --set grace_period=2")
             continue
         try:
             values[key.strip()] = read_value(value, f"--set {text}")

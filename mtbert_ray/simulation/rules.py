@@ -10,12 +10,12 @@ from mtbert_ray.metrics import Metric
 from mtbert_ray.objective import Objectives
 from mtbert_ray.simulation.clock import Report, StoppingRule
 from mtbert_ray.study.pruning.axes import Axes
-from mtbert_ray.study.pruning.pareto_pruner import ParetoRule
+from mtbert_ray.study.pruning.pareto_pruner import ParetoPruner
 from mtbert_ray.study.pruning.rungs import HalvingConfig, Rungs
 
-ASHA = HalvingConfig(grace=1, keep=1 / 3)
+ASHA = HalvingConfig(grace_period=1, keep_quantile=1 / 3)
 """Successive halving as published (Li et al. 2020): the best third goes on."""
-EPSILON_NET = HalvingConfig(grace=1, keep=1 / 3, order="epsilon_net", spare_front=False)
+EPSILON_NET = HalvingConfig(grace_period=1, keep_quantile=1 / 3, order="epsilon_net", spare_front=False)
 """Multi-objective ASHA as published (Salinas et al. 2021)."""
 
 
@@ -95,7 +95,7 @@ class AsInASweep:
 
     def __init__(self, costs: Costs, halving: HalvingConfig, max_epochs: int) -> None:
         self._axes = Axes.of(costs.objectives, {})
-        self._rule = ParetoRule(self._axes, max_epochs, halving=halving, metrics=costs.metrics, margin=costs.margin)
+        self._rule = ParetoPruner(self._axes, max_epochs, halving=halving, metrics=costs.metrics, margin=costs.margin)
 
     def stops(self, report: Report) -> bool:
         """Decide after each epoch."""

@@ -12,7 +12,7 @@ from mtbert_ray.events import StopKind
 from mtbert_ray.metrics import Metrics, known_metrics
 from mtbert_ray.objective import Objectives
 from mtbert_ray.pareto.objectives import constraint_violation, to_losses
-from mtbert_ray.study.pruning.cost_pruner import Foresight
+from mtbert_ray.study.pruning.cost_pruner import CostPruner
 from mtbert_ray.study.search.base import Searcher
 from mtbert_ray.study.space.model import SearchSpace
 
@@ -30,11 +30,11 @@ class Telling:
 
     def __init__(self, space: SearchSpace, objectives: Objectives) -> None:
         self._objectives = dict(objectives)
-        self._costs = Foresight(objectives, metrics=known_metrics(space.tasks), margin=space.probe.margin)
+        self._costs = CostPruner(objectives, metrics=known_metrics(space.tasks), margin=space.probe.margin)
 
     def epoch(self, searcher: Searcher, key: int, done: int, metrics: Metrics) -> None:
         """Tell how a trial stands after an epoch, the last one too: it may not be the last of others."""
-        searcher.tell_progress(key, done, *self._result(metrics))
+        searcher.tell_intermediate(key, done, *self._result(metrics))
 
     def finished(self, searcher: Searcher, key: int, metrics: Metrics) -> None:
         """Tell what a trial that ran to its end reached; without a value for every objective it failed."""

@@ -8,7 +8,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from mtbert_ray.config import TrialConfig
-from mtbert_ray.events import SweepRecord, TrialRecord, outlook
 from mtbert_ray.metrics import Metrics
 from mtbert_ray.mistakes import shown
 from mtbert_ray.objective import Objectives
@@ -19,6 +18,7 @@ from mtbert_ray.study.space.experiments import EXPERIMENT
 from mtbert_ray.study.space.fields import leaf_keys
 from mtbert_ray.study.space.model import SearchSpace
 from mtbert_ray.study.space.parameters import YamlValue
+from mtbert_ray.trial import Sweep, Trial, projection
 
 _NO_DIFFERENCE = (EXPERIMENT, "seed")
 """A name, and what any two trials may differ in."""
@@ -29,7 +29,7 @@ class DoesNotFit(Exception):  # noqa: N818  # It is no error: such trials are co
     """Why a trial is none of a search space's, in a few words, the same for all trials with the same reason."""
 
 
-def setting_of(trial: TrialRecord, space: SearchSpace) -> dict[str, Any]:
+def config_text(trial: Trial, space: SearchSpace) -> dict[str, Any]:
     """Return a trial's setting as this space would have it.
 
     A key that is searched now and was fixed then has its fixed value.
@@ -52,7 +52,7 @@ def setting_of(trial: TrialRecord, space: SearchSpace) -> dict[str, Any]:
     return values
 
 
-def differences(trial: TrialRecord, space: SearchSpace, values: Mapping[str, Any]) -> list[str]:
+def differences(trial: Trial, space: SearchSpace, values: Mapping[str, Any]) -> list[str]:
     """Return what is otherwise in a trial than in this space's with the same setting, as `epochs was 3, here 10`."""
     now = space.build(values).model_dump(mode="json")
     found = []
@@ -80,7 +80,7 @@ _DEFAULTS = TrialConfig().model_dump(mode="json")
 class _AsItWas:
     """A `Suggest` that has a trial's own values, and takes none that this space would not draw."""
 
-    def __init__(self, trial: TrialRecord) -> None:
+    def __init__(self, trial: Trial) -> None:
         self._trial = trial
 
     def categorical(self, key: str, choices: Sequence[YamlValue]) -> YamlValue:
@@ -108,7 +108,7 @@ class _AsItWas:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Learnt:
+class Learned:
     """What became of an earlier sweep's trials."""
 
     num_trials: int
@@ -134,7 +134,7 @@ class Learnt:
         return notes
 
 
-def learn_from_sweep(searcher: Searcher, space: SearchSpace, record: SweepRecord, objectives: Objectives) -> Learnt:
+def warm_start(searcher: Searcher, space: SearchSpace, record: Sweep, objectives: Objectives) -> Learned:
     """Tell a searcher of an earlier sweep's trials, all that fit, as if it had asked for them.
 
     Trials that still run there count as stopped. Full runs are told first, so that what stopped ones would have
@@ -146,12 +146,12 @@ def learn_from_sweep(searcher: Searcher, space: SearchSpace, record: SweepRecord
         record: the earlier sweep.
         objectives: of this sweep, as resolved for this cluster.
     """
-    opened: list[tuple[int, TrialRecord]] = []
+    opened: list[tuple[int, Trial]] = []
     reasons: Counter[str] = Counter()
     different: dict[str, None] = {}
     for trial in record.trials:
         try:
-            values = setting_of(trial, space)
+            values = config_text(trial, space)
             _check_has_results(trial, objectives, record.started.objectives)
         except DoesNotFit as reason:
             reasons[str(reason)] += 1
@@ -161,10 +161,10 @@ def learn_from_sweep(searcher: Searcher, space: SearchSpace, record: SweepRecord
     telling = Telling(space, objectives)
     for key, trial in opened:
         for done in range(1, len(trial.epochs) + 1):
-            telling.epoch(searcher, key, done, _outlook_after(trial, done))
+            telling.epoch(searcher, key, done, _projection_after(trial, done))
     for key, trial in sorted(opened, key=lambda one: one[1].status != "finished"):
         _tell_end(telling, searcher, key, trial)
-    return Learnt(
+    return Learned(
         num_trials=len(opened),
         num_left_out=reasons.total(),
         reasons=dict(reasons),
@@ -172,7 +172,7 @@ def learn_from_sweep(searcher: Searcher, space: SearchSpace, record: SweepRecord
     )
 
 
-def _check_has_results(trial: TrialRecord, objectives: Objectives, earlier: Objectives) -> None:
+def _check_has_results(trial: Trial, objectives: Objectives, earlier: Objectives) -> None:
     """Refuse a trial that has all that was asked of it then, but not what is asked now: it did not fail."""
     if trial.status != "finished" or to_losses(trial.metrics, earlier) is None:
         return
@@ -181,21 +181,21 @@ def _check_has_results(trial: TrialRecord, objectives: Objectives, earlier: Obje
             raise DoesNotFit(f"no {name} was measured")
 
 
-def _tell_end(telling: Telling, searcher: Searcher, key: int, trial: TrialRecord) -> None:
+def _tell_end(telling: Telling, searcher: Searcher, key: int, trial: Trial) -> None:
     if trial.status == "failed":
         telling.failed(searcher, key)
     elif trial.status == "finished":
         telling.finished(searcher, key, trial.metrics)
     else:
-        telling.stopped(searcher, key, len(trial.epochs), _last_outlook(trial), trial.stop_kind or "sweep")
+        telling.stopped(searcher, key, len(trial.epochs), _last_projection(trial), trial.stop_kind or "sweep")
 
 
-def _last_outlook(trial: TrialRecord) -> Metrics:
+def _last_projection(trial: Trial) -> Metrics:
     """Return what a trial would come to as it last told; its probe tells of costs only."""
     if trial.epochs:
-        return _outlook_after(trial, len(trial.epochs))
-    return {} if trial.probe is None else trial.probe.outlook
+        return _projection_after(trial, len(trial.epochs))
+    return {} if trial.probe is None else trial.probe.projection
 
 
-def _outlook_after(trial: TrialRecord, num_done: int) -> Metrics:
-    return outlook(trial.epochs[:num_done], trial.tasks, num_epochs=int(trial.config["epochs"]))
+def _projection_after(trial: Trial, num_done: int) -> Metrics:
+    return projection(trial.epochs[:num_done], trial.tasks, num_epochs=int(trial.config["epochs"]))

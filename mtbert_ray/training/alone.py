@@ -10,7 +10,7 @@ from pathlib import Path
 from mtbert_ray.config import TrialConfig, dotted
 from mtbert_ray.data.classes import find_classes
 from mtbert_ray.errors import UserError
-from mtbert_ray.events import as_scalar, final_metrics
+from mtbert_ray.events import as_scalar
 from mtbert_ray.files import make_folder
 from mtbert_ray.metrics import Metrics
 from mtbert_ray.task_metrics import Undefined, in_words
@@ -21,6 +21,7 @@ from mtbert_ray.training.process import local_process
 from mtbert_ray.training.profile import PROFILE_NAME
 from mtbert_ray.training.scoring import undefined_before_training
 from mtbert_ray.training.tensorboard import TENSORBOARD_NAME, ScalarLog
+from mtbert_ray.trial import final_metrics
 
 METRICS_LOG_NAME = "metrics.jsonl"
 
@@ -38,7 +39,7 @@ def run_alone(
     Args:
         config: the setting.
         folder: must not hold a run; is made.
-        on_step: called after each optimiser step with (steps taken, steps of the run).
+        on_step: called after each optimizer step with (steps taken, steps of the run).
         announce: told of the classes that were found and of rows that were left out, before the first step.
         warn: told of each score that has no value, and why, once; before the first step where it is known by then.
 

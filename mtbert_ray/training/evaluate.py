@@ -82,10 +82,10 @@ def score_all(task: TaskSpec, predicted: Predicted, labels: FloatArray) -> dict[
         predicted: for N rows.
         labels: (N,), NaN for a row without one.
     """
-    labelled = ~np.isnan(labels)
-    probabilities = None if predicted.probabilities is None else predicted.probabilities[labelled]
+    labeled = ~np.isnan(labels)
+    probabilities = None if predicted.probabilities is None else predicted.probabilities[labeled]
     return {
-        metric: score(task, metric, predicted.values[labelled], labels[labelled], probabilities)
+        metric: score(task, metric, predicted.values[labeled], labels[labeled], probabilities)
         for metric in task.metric_names
     }
 
@@ -98,7 +98,7 @@ def evaluate(
     *,
     bf16: bool,
 ) -> Scores:
-    """Return each task's scores, `dev_score` and `leaderboard_score` on labelled splits (by task name).
+    """Return each task's scores, `dev_score` and `leaderboard_score` on labeled splits (by task name).
 
     Raises:
         DivergedError: as for `predict`.
@@ -114,7 +114,7 @@ def evaluate(
 
 
 def labels_of(splits: Mapping[str, Split]) -> dict[str, FloatArray]:
-    """Return (N,) labels of labelled splits, by task name."""
+    """Return (N,) labels of labeled splits, by task name."""
     labels: dict[str, FloatArray] = {}
     for name, split in splits.items():
         assert split.exact_labels is not None, f"the rows of {name} have no labels"
@@ -129,7 +129,7 @@ class EpochResult:
     epoch: int
     """From 1."""
     step: int
-    """Optimiser steps taken."""
+    """Optimizer steps taken."""
     losses: EpochLosses
     scores: dict[str, float | None]
     """Each task's dev scores, dev_score and leaderboard_score; null where undefined."""

@@ -226,13 +226,13 @@ def _refuse_overwriting(files: Sequence[tuple[TaskSpec, Path]], folder: Path) ->
 def _about(
     task: TaskSpec, path: Path, examples: Examples, predicted: Predicted, written: list[Path]
 ) -> FilePredictions:
-    labelled = np.zeros(len(examples), dtype=bool) if examples.labels is None else ~np.isnan(examples.labels)
+    labeled = np.zeros(len(examples), dtype=bool) if examples.labels is None else ~np.isnan(examples.labels)
     return FilePredictions(
         file=path,
         written=written[0],
         confusion=written[1] if len(written) > 1 else None,
         num_rows=len(examples),
-        num_scored=int(labelled.sum()),
+        num_scored=int(labeled.sum()),
         said=examples.rows_read.said(),
         scores={} if examples.labels is None else score_all(task, predicted, examples.labels),
     )

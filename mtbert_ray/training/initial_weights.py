@@ -10,7 +10,7 @@ from mtbert_ray.models.multitask import MultitaskModel
 from mtbert_ray.training.checkpoint import load_checkpoint
 
 
-def starting_model(config: TrialConfig) -> MultitaskModel:
+def initial_model(config: TrialConfig) -> MultitaskModel:
     """Return the model of a run before its first step, on the CPU, in float32 and eval mode.
 
     With `init_from` it has the earlier run's encoder, its adapter merged, and its heads for the tasks that both have;

@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.data.encoding import EncodedSplit, SpecialIds
 from mtbert_ray.data.sources import Examples, Split, load_examples
-from mtbert_ray.data.tokenize import tokenise
+from mtbert_ray.data.tokenize import tokenize
 from mtbert_ray.models.encoder import load_tokenizer
 from mtbert_ray.tasks import TaskSpec
 
@@ -24,7 +24,7 @@ LoadInputs = Callable[[TrialConfig, Split], Inputs]
 def load_inputs(config: TrialConfig, split: Split, *, every_row: bool = False, cache: Path | None = None) -> Inputs:
     """Return the encoded rows of every task that has them.
 
-    Only the test split may be missing for a task. Tokenising is done once per node and cached.
+    Only the test split may be missing for a task. Tokenizing is done once per node and cached.
 
     Args:
         config: names the tasks, the data, the encoder and how pairs are encoded.
@@ -65,10 +65,10 @@ def encode(
 ) -> EncodedSplit:
     """Return rows as the configuration encodes them, in their task's templates, with the encoder's own tokenizer.
 
-    `cache` and `keep` are as for `tokenise`.
+    `cache` and `keep_quantile` are as for `tokenize`.
     """
     return EncodedSplit(
-        tokenise(_in_templates(examples, task), tokenizer, cache=cache, keep=keep),
+        tokenize(_in_templates(examples, task), tokenizer, cache=cache, keep=keep),
         SpecialIds.of(tokenizer),
         pair_encoding=config.pair_encoding,
         max_length=config.data.max_length,

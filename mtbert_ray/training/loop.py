@@ -21,7 +21,7 @@ from mtbert_ray.models.adapters import count_parameters
 from mtbert_ray.training.checkpoint_writer import CheckpointWriter
 from mtbert_ray.training.embedding_cache import OnceSeconds, embedded, embeds_once
 from mtbert_ray.training.evaluate import EpochResult, evaluate
-from mtbert_ray.training.initial_weights import starting_model
+from mtbert_ray.training.initial_weights import initial_model
 from mtbert_ray.training.inputs import LoadInputs, load_inputs, said_of
 from mtbert_ray.training.loss import LossSums, RowLosses, TrainingLoss, check_weights
 from mtbert_ray.training.optimizer import make_optimizer, make_schedule
@@ -39,9 +39,9 @@ class TrainingRun:
 
     Args:
         config: the setting.
-        process: this rank's place; the process group is expected to be initialised where there are several.
+        process: this rank's place; the process group is expected to be initialized where there are several.
         folder: of the run, for the best epoch's checkpoint and the traces; none keeps neither.
-        on_step: called after each optimiser step with (steps taken, steps of the run).
+        on_step: called after each optimizer step with (steps taken, steps of the run).
         load: gives the encoded rows of a setting's split.
         write_behind: whether checkpoints are written while the run goes on, if it is on a GPU; `epochs` does not end
             before they are on disk. Not where a result that was told of must have its checkpoint. On a CPU the copy
@@ -73,7 +73,7 @@ class TrainingRun:
         """What a user should know of the rows that were read, a line a task and split."""
         self.train_splits: Mapping[str, Split] = train
         self.dev_splits: Mapping[str, Split] = dev
-        self.model = starting_model(config).to(process.device)
+        self.model = initial_model(config).to(process.device)
         self.parameters = count_parameters(self.model)
         self.total_steps = config.epochs * num_steps(self.train_splits, batch_size=config.batch_size)
         self.folder = folder
@@ -237,7 +237,7 @@ class TrainingRun:
             ) from error
 
     def _train_step(self, batch: Batch, epoch: int, sums: LossSums) -> None:
-        """Take one optimiser step over a global batch, of which this is the rank's share."""
+        """Take one optimizer step over a global batch, of which this is the rank's share."""
         self._optimizer.zero_grad(set_to_none=True)
         *earlier, last = batch.split(self.config.accumulation_steps)
         for part in earlier:

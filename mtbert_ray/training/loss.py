@@ -1,6 +1,6 @@
-"""What a training step minimises: the task's loss and SMART's regulariser, in one module that DDP can wrap.
+"""What a training step minimizes: the task's loss and SMART's regularizer, in one module that DDP can wrap.
 
-Knows no optimiser and no epoch's order; sums over an epoch are kept here as well.
+Knows no optimizer and no epoch's order; sums over an epoch are kept here as well.
 """
 
 import math
@@ -28,7 +28,7 @@ class RowLosses(NamedTuple):
 
     task: Tensor
     penalty: Tensor | None
-    """SMART's regulariser before its weight; none for a task without it."""
+    """SMART's regularizer before its weight; none for a task without it."""
     smart_steps: int
     """Ascent steps taken."""
 
@@ -40,7 +40,7 @@ class TrainingLoss(nn.Module):
 
     Args:
         model: in the mode it is trained in.
-        smart: which tasks are regularised, and how.
+        smart: which tasks are regularized, and how.
         seed: the run's; of SMART's noise and, with the rank, of the dropout masks that its passes share.
         rank: ranks must not share their masks.
         bf16: whether passes are autocast to bfloat16; SMART's ascent never is.

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 import torch
 
 from mtbert_ray.config import ProbeConfig, TrialConfig
-from mtbert_ray.events import outlook
 from mtbert_ray.metrics import METRICS, Metrics, MetricValue
 from mtbert_ray.resources.gpu import GpuReader, GpuReadError, NvmlReader
 from mtbert_ray.resources.meter import Meter
@@ -17,6 +16,7 @@ from mtbert_ray.training.loop import TrainingRun
 from mtbert_ray.training.probe import ProbeResult
 from mtbert_ray.training.process import Process
 from mtbert_ray.training.profile import profile_problem
+from mtbert_ray.trial import projection
 
 _GIB = 2**30
 
@@ -28,8 +28,8 @@ class MeteredEpoch:
     metrics: dict[str, MetricValue]
     """Those of `mtbert_ray.metrics`, and what explains them: epoch, step, each task's train_loss, SMART's penalty and
     steps, `gpu_shared` (1 if another process computed on a rank's GPU meanwhile)."""
-    outlook: dict[str, MetricValue]
-    """What the run comes to as it looks now (`mtbert_ray.events.outlook`)."""
+    projection: dict[str, MetricValue]
+    """What the run comes to as it looks now (`mtbert_ray.events.projection`)."""
     is_last: bool
     gpu_problem: str | None
     """Why metrics of the GPU are null although the run holds a GPU."""
@@ -44,11 +44,11 @@ class MeteredProbe:
     """What a run's first steps cost, and the whole run at their pace; the same on every rank."""
 
     steps: int
-    """Optimiser steps taken."""
+    """Optimizer steps taken."""
     metrics: dict[str, MetricValue]
     """Those of `mtbert_ray.metrics` that are known by now: what was spent."""
-    outlook: dict[str, MetricValue]
-    """The costs of the whole run. Its energy, GPU and processor time are those of its training by the means so far;
+    projection: dict[str, MetricValue]
+    """The costs of the whole run. Its energy, GPU and CPU time are those of its training by the means so far;
     what scoring the dev sets will add to `cpu_seconds` is not known yet, so that this is a lower bound, and so are the
     peaks, which can only grow."""
     gpu_problem: str | None
@@ -89,7 +89,7 @@ def metered_epochs(
                 yield MeteredProbe(
                     steps=result.step,
                     metrics=metrics,
-                    outlook=_costs_at_the_end(metrics, _largest(run.process.gather(result.whole_train_seconds))),
+                    projection=_costs_at_the_end(metrics, _largest(run.process.gather(result.whole_train_seconds))),
                     gpu_problem=gpu_problem,
                 )
                 continue
@@ -109,7 +109,7 @@ def _metered_epoch(
     assert isinstance(taken, int), "a step is a number"
     return MeteredEpoch(
         metrics=epochs[-1],
-        outlook=outlook(epochs, [task.name for task in config.tasks], num_epochs=config.epochs),
+        projection=projection(epochs, [task.name for task in config.tasks], num_epochs=config.epochs),
         is_last=is_last,
         undefined=undefined,
         gpu_problem=gpu_problem,

@@ -13,7 +13,7 @@ LORA_PLUS_MARK = "lora_B"
 def make_optimizer(model: nn.Module, config: TrialConfig) -> torch.optim.AdamW:
     """Return AdamW (Loshchilov & Hutter 2019) over the parameters that are trained.
 
-    Biases and normalisation weights, which are vectors, are not decayed, as is usual for BERT. LoRA's matrices B get
+    Biases and normalization weights, which are vectors, are not decayed, as is usual for BERT. LoRA's matrices B get
     `adapter.learning_rate_ratio` times the rate (LoRA+, Hayou et al. 2024).
     """
     rate, ratio = config.scaled_learning_rate, config.adapter.learning_rate_ratio
@@ -39,7 +39,7 @@ def learning_rate_factor(step: int, config: TrialConfig, *, total_steps: int) ->
     """Return the share of the highest learning rate that holds at a step.
 
     Args:
-        step: optimiser steps already taken, from 0.
+        step: optimizer steps already taken, from 0.
         config: gives `schedule` and `warmup_fraction`.
         total_steps: steps of the whole run.
     """

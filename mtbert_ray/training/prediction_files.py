@@ -96,7 +96,7 @@ def confusion_path(predictions: Path) -> Path:
 
 
 def has_confusion(task: TaskSpec) -> bool:
-    """Return whether labelled rows of a task get a confusion table."""
+    """Return whether labeled rows of a task get a confusion table."""
     return not task.kind.is_regression and not is_of_course(task)
 
 

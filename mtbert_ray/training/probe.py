@@ -21,7 +21,7 @@ class ProbeResult:
     """What a run's first steps tell of it, on one rank."""
 
     step: int
-    """Optimiser steps taken."""
+    """Optimizer steps taken."""
     train_seconds: float
     """Spent on them."""
     whole_train_seconds: float | None
@@ -64,7 +64,7 @@ class Pace:
         batch_size: rows of a global batch.
         epochs: of the whole run.
         world_size: ranks that share each batch.
-        regularised: tasks with SMART.
+        regularized: tasks with SMART.
     """
 
     def __init__(
@@ -74,10 +74,10 @@ class Pace:
         batch_size: int,
         epochs: int,
         world_size: int = 1,
-        regularised: Collection[str] = (),
+        regularized: Collection[str] = (),
     ) -> None:
         self._lengths = lengths
-        self._regularised = frozenset(regularised)
+        self._regularized = frozenset(regularized)
         # Steps and tokens. A rank's share of the rows has its share of the tokens: they are dealt by length.
         self._left = {
             task: epochs * np.array([-(-len(of_rows) // batch_size), of_rows.sum() / world_size])
@@ -95,7 +95,7 @@ class Pace:
             batch_size=config.batch_size,
             epochs=config.epochs,
             world_size=world_size,
-            regularised=config.smart.tasks,
+            regularized=config.smart.tasks,
         )
 
     def counted(self, batches: Iterable[Batch]) -> Iterator[Batch]:
@@ -120,8 +120,8 @@ class Pace:
 
     def seconds_left(self) -> float | None:
         """Return what the steps that were neither counted nor timed will take; none where that cannot be told."""
-        met = {task in self._regularised for task, timed in self._timed.items() if timed}
-        if not met.issuperset(task in self._regularised for task in self._timed):
+        met = {task in self._regularized for task, timed in self._timed.items() if timed}
+        if not met.issuperset(task in self._regularized for task in self._timed):
             return None
         every = _seconds_by_step_and_token([step for steps in self._timed.values() for step in steps])
         return float(

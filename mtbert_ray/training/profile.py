@@ -18,7 +18,7 @@ PROFILE_NAME = "profile"
 
 @contextmanager
 def profiling(config: ProfileConfig, folder: Path | None) -> Generator[Callable[[], None]]:
-    """Give a function to call after each optimiser step; write a trace after each recording.
+    """Give a function to call after each optimizer step; write a trace after each recording.
 
     A trace is `profile/rank0.STEP.pt.trace.json.gz`, STEP being the first step that it holds, from 1. What a run does
     between two recorded steps, as scoring at the end of an epoch, is recorded as part of the earlier one. A recording
@@ -50,7 +50,7 @@ def profiling(config: ProfileConfig, folder: Path | None) -> Generator[Callable[
 
 
 def profile_problem(config: ProfileConfig, *, taken: int) -> str | None:
-    """Return what to tell a user whose run ended after so many optimiser steps, too few for what was to be recorded.
+    """Return what to tell a user whose run ended after so many optimizer steps, too few for what was to be recorded.
 
     None where they are enough, or where nothing was to be recorded.
     """
@@ -62,7 +62,7 @@ def profile_problem(config: ProfileConfig, *, taken: int) -> str | None:
     recorded = taken // cycle * config.steps + cut_short
     found = f"only {recorded} of {asked} steps were recorded" if recorded else "no trace was written"
     return (
-        f"profile: {found}: the run ended after optimiser step {taken}, and {config.repeat} x (wait {config.wait} + "
+        f"profile: {found}: the run ended after optimizer step {taken}, and {config.repeat} x (wait {config.wait} + "
         f"warmup {config.warmup} + steps {config.steps}) are {needed}; make profile.wait or profile.steps smaller, or "
         "give the run more steps"
     )

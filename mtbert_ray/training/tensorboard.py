@@ -41,7 +41,7 @@ class ScalarLog:
         self._writer = EventsWriter(str(folder / "events"), filename_suffix=suffix)
 
     def add_epoch(self, metrics: Metrics) -> None:
-        """Write an epoch's values at its optimiser step; what is None is left out."""
+        """Write an epoch's values at its optimizer step; what is None is left out."""
         for name, value in metrics.items():
             if (tag := tag_of(name)) is not None and value is not None:
                 self._add(scalar(tag, value), step=metrics["step"])

@@ -33,7 +33,7 @@ def test_memory_follows_an_allocation_of_two_gib():
     torch.cuda.empty_cache()
 
 
-def test_work_costs_energy_and_utilisation():
+def test_work_costs_energy_and_utilization():
     matrix = torch.randn(4096, 4096, device="cuda:0")
     with Meter(open_reader(), interval_seconds=0.05) as meter:
         start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
@@ -50,8 +50,8 @@ def test_work_costs_energy_and_utilisation():
     if usage.energy_kj is not None:
         watts = usage.energy_kj * 1000 / seconds
         assert 10 < watts < 2000
-    if usage.gpu_utilisation_peak is not None:
-        assert 0 < usage.gpu_utilisation_mean <= usage.gpu_utilisation_peak <= 100
+    if usage.gpu_utilization_peak is not None:
+        assert 0 < usage.gpu_utilization_mean <= usage.gpu_utilization_peak <= 100
     assert usage.energy_kj is not None or usage.gpu_problem
     assert usage.peak_memory_gib is not None or usage.gpu_problem
 

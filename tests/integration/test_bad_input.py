@@ -55,7 +55,7 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
 
 OWN_TASK = """\
 name: own
-objectives: {dev_score: {direction: maximise, reference: 0}}
+objectives: {dev_score: {direction: maximize, reference: 0}}
 fixed:
   encoder: tiny
   epochs: 1
@@ -74,7 +74,7 @@ BROKEN_FILES = {
     "label out of range": (GOOD_ROWS.replace("day 4,1", "day 4,7").encode(), "7"),
     "empty file": (b"", "empty"),
     "binary file": (bytes(range(256)) * 8, "train.csv"),
-    "unlabelled rows": (GOOD_ROWS.replace(",1\n", ",\n").encode(), "label"),
+    "unlabeled rows": (GOOD_ROWS.replace(",1\n", ",\n").encode(), "label"),
 }
 
 

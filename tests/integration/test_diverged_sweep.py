@@ -7,18 +7,18 @@ import pandas as pd
 import pytest
 from command_line import run
 
-from mtbert_ray.events import TrialRecord
 from mtbert_ray.journal import read_journal
 from mtbert_ray.reporting.outcome import outcome_of
 from mtbert_ray.study.space.load import load_search_space
+from mtbert_ray.trial import Trial
 
 pytestmark = pytest.mark.ray
 
 SPACE = """\
 name: diverged
 objectives:
-  dev_score: {direction: maximise, reference: %s}
-  train_seconds: {direction: minimise, reference: 600}
+  dev_score: {direction: maximize, reference: %s}
+  train_seconds: {direction: minimize, reference: 600}
 fixed:
   encoder: tiny
   epochs: 1
@@ -64,7 +64,7 @@ def test_case_03_the_trial_that_diverged_has_failed_and_is_on_no_front(cases, tm
     assert f"failed (diverged): {diverged.reason}" in done.stderr
 
 
-def diverged_in(out: Path) -> TrialRecord:
+def diverged_in(out: Path) -> Trial:
     """Check a sweep of two trials of which the one with the larger learning rate diverged, and return that one."""
     sweep = read_journal(out)
     fine, diverged = sorted(sweep.trials, key=lambda trial: trial.config["learning_rate"])

@@ -5,16 +5,16 @@ from pathlib import Path
 import pytest
 from command_line import run
 
-from mtbert_ray.events import TrialRecord
 from mtbert_ray.journal import read_journal
+from mtbert_ray.trial import Trial
 
 pytestmark = pytest.mark.ray
 
 SPACE = """\
 name: early
 objectives:
-  dev_score: {direction: maximise, reference: -1.0}
-  trainable_percent: {direction: minimise, reference: 100, constraint: 50}
+  dev_score: {direction: maximize, reference: -1.0}
+  trainable_percent: {direction: minimize, reference: 100, constraint: 50}
 fixed:
   encoder: tiny
   epochs: 3
@@ -27,7 +27,7 @@ probe: {steps: 3, warmup_steps: 1}
 """
 
 
-def trials_of(out: Path) -> list[TrialRecord]:
+def trials_of(out: Path) -> list[Trial]:
     """Return the trials by their names: two that begin at the same time may do so in either order."""
     return sorted(read_journal(out).trials, key=lambda trial: trial.trial_id)
 
@@ -45,7 +45,7 @@ def test_a_trial_that_would_break_a_constraint_ends_at_its_probe(tmp_path, resou
     assert full.reason.startswith("probe: its trainable_percent would be 100 %, limit 50")
     # It had 15 steps of batch 16 in each of its epochs, and took 4.
     assert full.probe.steps == 4 and lora.epochs[0]["step"] == 15
-    assert 0 < full.metrics["train_seconds"] < full.probe.outlook["train_seconds"] / 4
+    assert 0 < full.metrics["train_seconds"] < full.probe.projection["train_seconds"] / 4
     for report in ("report.md", "index.html"):
         text = (out / report).read_text()
         assert "costs at the probe" in text and "limit 50" in text

@@ -9,10 +9,10 @@ import pytest
 from command_line import ROOT, run
 from rich.console import Console
 
-from mtbert_ray.events import SweepRecord
 from mtbert_ray.journal import read_journal
 from mtbert_ray.ray_backend.launch import SweepRequest, dry_run, launch
 from mtbert_ray.reporting.published import published_rows
+from mtbert_ray.trial import Sweep
 
 pytestmark = pytest.mark.ray
 
@@ -49,7 +49,7 @@ EXPERIMENTS = {
 }
 
 
-def sweep_of(table: int, *options: str, out: str) -> SweepRecord:
+def sweep_of(table: int, *options: str, out: str) -> Sweep:
     """Run a table in this process and in the folder that it is in, which saves its imports."""
     request = SweepRequest(space_file=PAPER / f"table{table}.yaml", out=Path(out), overrides=(*OPTIONS, *options))
     outcome = launch(request, console=Console(quiet=True))

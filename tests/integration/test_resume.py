@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 from command_line import ROOT, command, run
 
-from mtbert_ray.events import TrialRecord
 from mtbert_ray.journal import read_journal
+from mtbert_ray.trial import Trial
 
 pytestmark = pytest.mark.ray
 
 SPACE = """\
 name: resumed
 objectives:
-  dev_score: {direction: maximise, reference: 0.0}
-  train_seconds: {direction: minimise, reference: 600}
+  dev_score: {direction: maximize, reference: 0.0}
+  train_seconds: {direction: minimize, reference: 600}
 fixed:
   encoder: tiny
   epochs: 4
@@ -26,7 +26,7 @@ fixed:
   data.max_dev_rows: 30
 search:
   learning_rate: {loguniform: [1e-4, 1e-2]}
-start_with: [{learning_rate: 0.001}]
+points_to_evaluate: [{learning_rate: 0.001}]
 trials: 6
 probe: {steps: 2, warmup_steps: 1}
 resources: {concurrent_trials: 2}
@@ -40,7 +40,7 @@ def wait_for(process: subprocess.Popen, journal: Path, events: dict[str, int]) -
         time.sleep(0.05)
 
 
-def outcome(trial: TrialRecord) -> tuple:
+def outcome(trial: Trial) -> tuple:
     return trial.trial_id, trial.hyperparameters, trial.epochs, trial.status, trial.reason
 
 
@@ -76,7 +76,7 @@ def test_a_killed_sweep_goes_on_and_a_complete_one_takes_more_trials(tmp_path):
     assert all(trial.stop_kind in (None, "rung") for trial in sweep.trials)
     assert len({trial.hyperparameters["learning_rate"] for trial in sweep.trials}) == 6
     assert after["t000"].hyperparameters == {"learning_rate": 0.001}
-    assert all(trial.probe is not None and trial.probe.outlook["train_seconds"] > 0 for trial in sweep.trials)
+    assert all(trial.probe is not None and trial.probe.projection["train_seconds"] > 0 for trial in sweep.trials)
     assert (out / "index.html").exists() and not (out / "ray").exists()
 
     nothing_left = run("sweep", "--resume", out)

@@ -24,8 +24,8 @@ COLUMNS = [
     "dev_score",
     "leaderboard_score",
     "peak_memory_gib",
-    "gpu_utilisation_mean",
-    "gpu_utilisation_peak",
+    "gpu_utilization_mean",
+    "gpu_utilization_peak",
     "energy_kj",
     "peak_rss_gib",
     "train_seconds",
@@ -51,7 +51,7 @@ def test_a_grid_runs_from_yaml_to_report(space_file, tmp_path):
 
     table = pd.read_csv(out / "trials.csv")
     assert list(table.columns[: len(COLUMNS)]) == COLUMNS
-    for name in ("peak_memory_gib", "gpu_utilisation_mean", "energy_kj", "gpu_seconds"):
+    for name in ("peak_memory_gib", "gpu_utilization_mean", "energy_kj", "gpu_seconds"):
         assert table[name].isna().all(), f"{name} was invented on a machine without a GPU"
     for name in ("peak_rss_gib", "train_seconds", "trainable_parameters"):
         assert (table[name] > 0).all()
@@ -185,8 +185,8 @@ def test_tasks_of_the_user_s_own_run_from_relative_files(tmp_path):
     (tmp_path / "own.yaml").write_text(
         "name: own\n"
         "objectives:\n"
-        "  dev_score: {direction: maximise, reference: -1}\n"
-        "  mood.f1_macro: {direction: maximise, reference: 0}\n"
+        "  dev_score: {direction: maximize, reference: -1}\n"
+        "  mood.f1_macro: {direction: maximize, reference: 0}\n"
         "fixed:\n"
         "  encoder: tiny\n"
         "  epochs: 1\n"

@@ -13,17 +13,17 @@ from mtbert_ray.study.space import load_search_space
 SPACE = """\
 name: s
 objectives:
-  dev_score: {direction: maximise, reference: 0.0}
-  train_seconds: {direction: minimise, reference: 600}
+  dev_score: {direction: maximize, reference: 0.0}
+  train_seconds: {direction: minimize, reference: 600}
 fixed: {encoder: tiny, epochs: 9, tasks: [sst]}
 search: {learning_rate: {loguniform: [1e-5, 1e-2]}, hidden_layers: {choice: [0, 1, 2]}}
-start_with: [{learning_rate: 0.001, hidden_layers: 1}, {learning_rate: 0.002, hidden_layers: 2}]
+points_to_evaluate: [{learning_rate: 0.001, hidden_layers: 1}, {learning_rate: 0.002, hidden_layers: 2}]
 algorithm: ALGORITHM
 trials: 12
 """
 GRID = """\
 name: g
-objectives: {dev_score: {direction: maximise, reference: 0.0}}
+objectives: {dev_score: {direction: maximize, reference: 0.0}}
 fixed: {encoder: tiny, epochs: 2, tasks: [sst]}
 search: {batch_size: {grid: [4, 8, 16]}, hidden_layers: {grid: [0, 1]}}
 algorithm: grid

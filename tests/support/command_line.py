@@ -10,8 +10,8 @@ ROOT = Path(__file__).parents[2]
 TINY_SPACE = """\
 name: tiny
 objectives:
-  dev_score: {direction: maximise, reference: 0.0}
-  train_seconds: {direction: minimise, reference: 600}
+  dev_score: {direction: maximize, reference: 0.0}
+  train_seconds: {direction: minimize, reference: 600}
 fixed:
   encoder: tiny
   epochs: 2

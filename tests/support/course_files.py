@@ -21,6 +21,6 @@ def write_course(folder: Path) -> Path:
         for split in ("train", "dev"):
             (folder / name.format(split)).write_text("\n".join([header, *rows]) + "\n")
         if not name.startswith("quora"):
-            unlabelled = [line.rsplit("\t", 1)[0] for line in (header, *rows[:5])]
-            (folder / name.format("test-student")).write_text("\n".join(unlabelled) + "\n")
+            unlabeled = [line.rsplit("\t", 1)[0] for line in (header, *rows[:5])]
+            (folder / name.format("test-student")).write_text("\n".join(unlabeled) + "\n")
     return folder

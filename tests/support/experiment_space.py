@@ -8,7 +8,7 @@ PAPER_LIKE = """\
 name: named
 paper_table: 2
 objectives:
-  dev_score: {direction: maximise, reference: 0.2}
+  dev_score: {direction: maximize, reference: 0.2}
 fixed: {encoder: tiny, epochs: 4, dropout: 0.2}
 experiments:
   plain:

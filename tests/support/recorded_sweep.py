@@ -19,8 +19,8 @@ from mtbert_ray.study.space import SearchSpace
 from mtbert_ray.study.space.parameters import Choice, FloatRange, IntRange
 
 OBJECTIVES = {
-    "dev_score": Objective(direction="maximise", reference=0.0),
-    "train_seconds": Objective(direction="minimise", reference=1000.0),
+    "dev_score": Objective(direction="maximize", reference=0.0),
+    "train_seconds": Objective(direction="minimize", reference=1000.0),
 }
 SEARCH = {
     "learning_rate": FloatRange(kind="loguniform", low=1e-5, high=1e-3),

@@ -14,7 +14,7 @@ from mtbert_ray.objective import Objective
 from mtbert_ray.ray_backend.listener import SweepListener
 from mtbert_ray.reporting.progress import SweepProgress
 
-OBJECTIVES = {"dev_score": Objective(direction="maximise", reference=0.0)}
+OBJECTIVES = {"dev_score": Objective(direction="maximize", reference=0.0)}
 NO_WORD = "the trial's process died without a word (out of memory, or killed)"
 
 
@@ -75,13 +75,13 @@ class Sweep:
         result = {"metrics": metrics, "node_id": "this-node", "done": number == 2, **problems, **more}
         self.listener.on_trial_result(0, [], self.trials[trial_id], result)
 
-    def probe(self, trial_id: str, **outlook) -> None:
-        costs = {"probe": {"peak_rss_gib": 0.5}, "outlook": outlook}
+    def probe(self, trial_id: str, **projection) -> None:
+        costs = {"probe": {"peak_rss_gib": 0.5}, "projection": projection}
         result = {**costs, "epoch": 0, "step": 35, "gpu_problem": None, "node_id": "this-node"}
         self.listener.on_trial_result(0, [], self.trials[trial_id], result)
 
     def run_out_of_memory(self, trial_id: str, message: str) -> None:
-        result = {"out_of_memory": message, "epoch": 0, "outlook": {}, "node_id": "this-node", "done": True}
+        result = {"out_of_memory": message, "epoch": 0, "projection": {}, "node_id": "this-node", "done": True}
         self.listener.on_trial_result(0, [], self.trials[trial_id], result)
 
     def complete(self, trial_id: str) -> None:

@@ -19,17 +19,17 @@ from mtbert_ray.events import (
     TrialStarted,
     TrialStopped,
     as_scalar,
-    final_metrics,
 )
 from mtbert_ray.journal import JOURNAL_NAME, Journal, read_journal
 from mtbert_ray.objective import Objective
+from mtbert_ray.trial import final_metrics
 
 CONFIG = TrialConfig(adapter={"kind": "lora"}).model_dump(mode="json")
 STARTED = SweepStarted(
     time=1.0,
     name="all",
     space={"search": {"adapter.rank": {"kind": "choice", "values": [2, 8]}}},
-    objectives={"dev_score": Objective(direction="maximise", reference=0.4, constraint=0.5, without_gpu=None)},
+    objectives={"dev_score": Objective(direction="maximize", reference=0.4, constraint=0.5, fallback=None)},
     hyperparameters=("adapter.rank", "hidden_layers"),
     tasks=("sst", "quora", "sts"),
     num_trials=None,
@@ -187,7 +187,7 @@ def test_a_damaged_line_before_the_last_is_an_error_with_its_number(journal, dam
 def test_an_event_with_a_key_of_another_version_is_an_error(journal):
     folder = journal(STARTED, start())
     lines = (folder / JOURNAL_NAME).read_text().splitlines()
-    lines[0] = json.dumps({**json.loads(lines[0]), "colour": "red"})
+    lines[0] = json.dumps({**json.loads(lines[0]), "color": "red"})
     (folder / JOURNAL_NAME).write_text("\n".join(lines))
     with pytest.raises(JournalError, match="line 1: not an event"):
         read_journal(folder)

@@ -30,7 +30,7 @@ def test_the_tasks_scores_stand_before_the_other_metrics():
     known = known_metrics(TASKS)
     assert list(known)[:3] == ["sst", "quora", "sts"] and list(known)[3 : 3 + len(METRICS)] == list(METRICS)
     assert known["sts"].meaning == "Pearson correlation on the dev set of sts"
-    assert known["sts"].direction == "maximise"
+    assert known["sts"].direction == "maximize"
 
 
 def test_what_else_a_task_can_be_scored_by_stands_behind_them_with_direction_and_bounds():
@@ -39,7 +39,7 @@ def test_what_else_a_task_can_be_scored_by_stands_behind_them_with_direction_and
     assert [(known[name].worst, known[name].best) for name in ("sst", "sst.f1.4", "sts", "sts.spearman")] == [
         *((0.0, 1.0), (0.0, 1.0), (-1.0, 1.0), (-1.0, 1.0))
     ]
-    assert (known["sts.mae"].direction, known["sts.mae"].worst, known["sts.mae"].best) == ("minimise", None, 0.0)
+    assert (known["sts.mae"].direction, known["sts.mae"].worst, known["sts.mae"].best) == ("minimize", None, 0.0)
     assert not {"sst.pearson", "sts.accuracy", "sst.f1.5", "quora.mae"} & set(known)
     assert known["sst.f1.4"].meaning == "F1 of the class 4 on the dev set of sst"
 
@@ -75,13 +75,13 @@ def test_no_known_task_has_a_reserved_name_and_every_metric_has_one():
 
 
 @given(
-    direction=st.sampled_from(["maximise", "minimise"]),
+    direction=st.sampled_from(["maximize", "minimize"]),
     reference=st.floats(-1e6, 1e6),
     constraint=st.floats(-1e6, 1e6),
 )
 def test_a_constraint_is_the_reference_or_better(direction, reference, constraint):
     """A trial between a looser constraint and the reference would be feasible and count for nothing."""
-    gain = constraint - reference if direction == "maximise" else reference - constraint
+    gain = constraint - reference if direction == "maximize" else reference - constraint
     if gain >= 0:
         assert Objective(direction=direction, reference=reference, constraint=constraint).constraint == constraint
     else:
@@ -89,7 +89,7 @@ def test_a_constraint_is_the_reference_or_better(direction, reference, constrain
             Objective(direction=direction, reference=reference, constraint=constraint)
 
 
-@pytest.mark.parametrize(("direction", "constraint"), [("maximise", 0.3), ("minimise", 0.5)])
+@pytest.mark.parametrize(("direction", "constraint"), [("maximize", 0.3), ("minimize", 0.5)])
 def test_a_loose_constraint_is_refused_with_what_to_do(direction, constraint):
     with pytest.raises(ValidationError) as caught:
         Objective(direction=direction, reference=0.4, constraint=constraint)
@@ -100,4 +100,4 @@ def test_a_loose_constraint_is_refused_with_what_to_do(direction, constraint):
 
 
 def test_an_objective_without_a_constraint_takes_any_reference():
-    assert Objective(direction="minimise", reference=-3.0).constraint is None
+    assert Objective(direction="minimize", reference=-3.0).constraint is None

@@ -28,7 +28,7 @@ CONFIG = {"tasks": [{"name": "sst"}], "epochs": 2}
 def folder(tmp_path):
     """A sweep that was killed: one trial finished, one was stopped at a rung, one was running."""
     journal = Journal(tmp_path / "sweep")
-    objectives = {"dev_score": Objective(direction="maximise", reference=0.0)}
+    objectives = {"dev_score": Objective(direction="maximize", reference=0.0)}
     common = {"versions": {}, "git_revision": None, "hardware": {}}
     journal.append(
         SweepStarted(

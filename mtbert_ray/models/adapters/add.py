@@ -36,7 +36,7 @@ def add_adapter(encoder: Encoder, adapter: AdapterConfig, *, seed: int) -> None:
         seed: of the adapter's random weights.
 
     Raises:
-        ConfigError: a target module that the encoder does not have, a rank that the initialisation cannot fill, or a
+        ConfigError: a target module that the encoder does not have, a rank that the initialization cannot fill, or a
             library that is not installed.
     """
     assert adapter.kind != "none", "the caller decides whether there is an adapter"

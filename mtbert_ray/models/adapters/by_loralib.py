@@ -58,7 +58,7 @@ def merge_loralib_layer(layer: nn.Linear) -> nn.Linear:
     """Return a plain layer that computes the same."""
     update = layer.lora_B @ layer.lora_A * layer.scaling  # type: ignore[operator]
     has_bias = layer.bias is not None
-    # Without initialisation, which would draw from the global generator.
+    # Without initialization, which would draw from the global generator.
     plain: nn.Linear = nn.utils.skip_init(  # type: ignore[no-untyped-call]
         nn.Linear, layer.in_features, layer.out_features, bias=has_bias
     )

@@ -13,14 +13,14 @@ from mtbert_ray.models.adapters.targets import target_layers
 ADAPTER_NAME = "default"
 """Peft's name of an adapter that stands alone; a part of its parameters' names."""
 FROM_WEIGHTS = ("pissa", "olora")
-"""Initialisations that take the adapter out of the weights, so that the frozen weights change too."""
-_INITIALISATIONS: dict[str, bool | Literal["gaussian", "pissa", "olora"]] = {
+"""Initializations that take the adapter out of the weights, so that the frozen weights change too."""
+_INITIALIZATIONS: dict[str, bool | Literal["gaussian", "pissa", "olora"]] = {
     "default": True,
     "gaussian": "gaussian",
     "pissa": "pissa",
     "olora": "olora",
 }
-"""AdapterConfig.initialisation -> peft's `init_lora_weights`."""
+"""AdapterConfig.initialization -> peft's `init_lora_weights`."""
 
 
 def add_peft_lora(model: nn.Module, adapter: AdapterConfig, seed: int) -> None:
@@ -47,7 +47,7 @@ def lora_config(adapter: AdapterConfig, targets: Sequence[str]) -> LoraConfig:
         target_modules=list(targets),
         use_rslora=adapter.rslora,
         use_dora=adapter.kind == "dora",
-        init_lora_weights=_INITIALISATIONS[adapter.initialisation],
+        init_lora_weights=_INITIALIZATIONS[adapter.initialization],
         bias="none",
     )
 
@@ -69,11 +69,11 @@ def vera_config(adapter: AdapterConfig, targets: Sequence[str], *, seed: int) ->
 
 def frozen_weights_changed(adapter: AdapterConfig, name: str) -> bool:
     """Return whether putting the adapter in changed the frozen parameter of this name."""
-    return adapter.kind != "none" and adapter.initialisation in FROM_WEIGHTS and name.endswith(".base_layer.weight")
+    return adapter.kind != "none" and adapter.initialization in FROM_WEIGHTS and name.endswith(".base_layer.weight")
 
 
 def _check_rank(model: nn.Module, adapter: AdapterConfig) -> None:
-    if adapter.initialisation not in FROM_WEIGHTS:
+    if adapter.initialization not in FROM_WEIGHTS:
         return
     name, smallest = min(
         ((name, min(layer.weight.shape)) for name, layer in target_layers(model, adapter.target_modules).items()),
@@ -82,7 +82,7 @@ def _check_rank(model: nn.Module, adapter: AdapterConfig) -> None:
     if adapter.rank > smallest:
         raise ConfigError(
             [
-                f"adapter.rank {adapter.rank} is more than adapter.initialisation '{adapter.initialisation}' can take "
-                f"from the weights of {name}, which have rank {smallest}; lower it, or use another initialisation"
+                f"adapter.rank {adapter.rank} is more than adapter.initialization '{adapter.initialization}' can take "
+                f"from the weights of {name}, which have rank {smallest}; lower it, or use another initialization"
             ]
         )

@@ -18,7 +18,7 @@ class ParameterCounts:
     total: int
     """Encoder, adapters and heads; not the random matrices of VeRA, which are drawn from a seed and never trained."""
     trainable: int
-    """Those that the optimiser changes: adapters and heads, or all."""
+    """Those that the optimizer changes: adapters and heads, or all."""
     adapter: int
 
     @property

@@ -35,15 +35,15 @@ def to_peft(encoder: Encoder, base: PreTrainedModel, adapter: AdapterConfig, *, 
     if adapter.kind == "vera":
         config = vera_config(adapter, targets, seed=seed)
         tensors = _own_tensors(encoder.model)
-    elif adapter.initialisation in FROM_WEIGHTS:
+    elif adapter.initialization in FROM_WEIGHTS:
         # At scale 1, alpha equals the rank.
         rank = 2 * adapter.rank
-        twice = {"rank": rank, "alpha": float(rank), "rslora": False, "initialisation": "default"}
+        twice = {"rank": rank, "alpha": float(rank), "rslora": False, "initialization": "default"}
         config = lora_config(adapter.model_copy(update=twice), targets)
         tensors = _own_tensors(encoder.model) | _differences(encoder.model, base, targets, rank)
     else:
         # What the matrices started from does not matter any more.
-        config = lora_config(adapter.model_copy(update={"initialisation": "default"}), targets)
+        config = lora_config(adapter.model_copy(update={"initialization": "default"}), targets)
         tensors = _own_tensors(encoder.model)
     config.task_type = "FEATURE_EXTRACTION"
     with warnings.catch_warnings():

@@ -17,7 +17,7 @@ from mtbert_ray.task_metrics import Direction
 # M objectives
 
 Goal = Literal["max", "min"]
-_DIRECTIONS: dict[object, Direction] = {"max": "maximise", "min": "minimise"}
+_DIRECTIONS: dict[object, Direction] = {"max": "maximize", "min": "minimize"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class Axes:
             name: goal if isinstance(goal, Objective) else _axis(_DIRECTIONS[goal], constraints.get(name))
             for name, goal in objectives.items()
         }
-        bounds = {name: _axis("minimise", bound) for name, bound in constraints.items() if name not in objectives}
+        bounds = {name: _axis("minimize", bound) for name, bound in constraints.items() if name not in objectives}
         return cls(objectives=axes, bounds=bounds)
 
     @property
@@ -100,7 +100,7 @@ def _has_value(metrics: Metrics, name: str) -> bool:
 
 def _axis(direction: Direction, constraint: float | None) -> Objective:
     """Return an objective without a reference: nothing is beyond it."""
-    worst = math.inf if direction == "minimise" else -math.inf
+    worst = math.inf if direction == "minimize" else -math.inf
     return Objective(direction=direction, reference=worst, constraint=constraint)
 
 

@@ -31,7 +31,7 @@ class _Verdict:
     dominated_by: tuple[str, ...] = ()
 
 
-class Foresight:
+class CostPruner:
     """What the finished trials reached, and what costs alone decide about the others.
 
     Args:
@@ -85,7 +85,7 @@ class Foresight:
         verdict = (
             self._over_constraint(costs, at_probe)
             or self._over_reference(costs, at_probe)
-            or self._outdone(trial, costs, metrics)
+            or self._dominated_on_cost(trial, costs, metrics)
         )
         if verdict is None:
             return None
@@ -126,7 +126,7 @@ class Foresight:
         ]
         return _Verdict(reason="beyond_reference", cause="; ".join(beyond)) if beyond else None
 
-    def _outdone(self, trial: str, costs: Mapping[str, float], metrics: Metrics) -> _Verdict | None:
+    def _dominated_on_cost(self, trial: str, costs: Mapping[str, float], metrics: Metrics) -> _Verdict | None:
         """Return which finished trials dominate this one even if all that is open about it came out at its best."""
         hoped = {name: self._hope(name, metrics) for name in self._objectives if name not in costs}
         finished = {name: losses for name, losses in self._finished.items() if name != trial}
@@ -142,7 +142,7 @@ class Foresight:
             return None
         if_only = ", even if " + " and ".join(f"{name} came to {value:.10g}" for name, value in hoped.items())
         cause = f"dominated by {some_of(names, len(names))} on costs{if_only if hoped else ''}"
-        return _Verdict(reason="outdone", cause=cause, dominated_by=tuple(names))
+        return _Verdict(reason="dominated_on_cost", cause=cause, dominated_by=tuple(names))
 
     def _is_cost(self, name: str, has_scores: bool) -> bool:
         """Whether what a trial tells of a metric can only get worse, or not change at all."""
@@ -157,7 +157,7 @@ class Foresight:
         if metric is not None and metric.over_time != "total":
             return value
         margin = self._margin * abs(value)
-        return value - margin if self._constrained[name].direction == "minimise" else value + margin
+        return value - margin if self._constrained[name].direction == "minimize" else value + margin
 
     def _hope(self, name: str, metrics: Metrics) -> float | None:
         """Return the best that an open objective can come to; none where nothing bounds it."""
@@ -168,7 +168,7 @@ class Foresight:
         now = metrics.get(name)
         if best is None or now is None or not math.isfinite(now):
             return best
-        return min(best, now) if objective.direction == "minimise" else max(best, now)
+        return min(best, now) if objective.direction == "minimize" else max(best, now)
 
     def _is_beyond(self, name: str, value: float, bound: float) -> bool:
         direction = self._constrained[name].direction
@@ -181,7 +181,7 @@ class Foresight:
         # At an epoch a peak has been reached and not only projected.
         would = at_probe or metric is None or metric.over_time == "total"
         number = _number(value, bound)
-        if unit in ("", "%") or self._constrained[name].direction == "maximise":
+        if unit in ("", "%") or self._constrained[name].direction == "maximize":
             return f"its {name} {'would be' if would else 'is'} {number} {unit}".rstrip()
         units = [self._metrics[other].unit for other in self._constrained if other in self._metrics]
         of_what = f" of {name}" if units.count(unit) > 1 else ""
@@ -190,7 +190,7 @@ class Foresight:
 
 def is_cost(metric: Metric, direction: Direction) -> bool:
     """Whether a metric, better in a direction, can only get worse while a trial trains, or not change at all."""
-    return metric.over_time == "fixed" or (metric.over_time != "varies" and direction == "minimise")
+    return metric.over_time == "fixed" or (metric.over_time != "varies" and direction == "minimize")
 
 
 def _number(value: float, bound: float) -> str:

@@ -17,9 +17,9 @@ Reason = Literal[
     "no_values",
     "constraint",
     "beyond_reference",
-    "outdone",
+    "dominated_on_cost",
 ]
-_STOPS = frozenset({"behind", "infeasible", "no_values", "constraint", "beyond_reference", "outdone"})
+_STOPS = frozenset({"behind", "infeasible", "no_values", "constraint", "beyond_reference", "dominated_on_cost"})
 _COSTS_BEYOND_A_BOUND = frozenset({"constraint", "beyond_reference"})
 _WHY_IT_GOES_ON = {
     "within_cut": "good enough",

@@ -1,4 +1,4 @@
-"""Whether a trial goes on, by its costs and by its rank: foresight and rungs together. Knows nothing of Ray."""
+"""Whether a trial goes on, by its costs and by its rank: cost_pruner and rungs together. Knows nothing of Ray."""
 
 import logging
 from collections.abc import Mapping
@@ -7,14 +7,14 @@ from typing import Any
 from mtbert_ray.errors import ConfigError
 from mtbert_ray.metrics import METRICS, Metric, Metrics
 from mtbert_ray.study.pruning.axes import Axes
-from mtbert_ray.study.pruning.cost_pruner import Foresight, is_cost
+from mtbert_ray.study.pruning.cost_pruner import CostPruner, is_cost
 from mtbert_ray.study.pruning.decision import Decision
 from mtbert_ray.study.pruning.rungs import HalvingConfig, Rungs
 
 _log = logging.getLogger(__name__)
 
 
-class ParetoRule:
+class ParetoPruner:
     """Judges trials by what they tell, all at once or bit by bit.
 
     Goes on from its JSON as if nothing had happened, whenever that was taken.
@@ -23,8 +23,8 @@ class ParetoRule:
         axes: the metrics that decide.
         max_resource: what a full run takes, as its number of epochs.
         halving: the rule at rungs.
-        metrics: as of Foresight.
-        margin: as of Foresight.
+        metrics: as of CostPruner.
+        margin: as of CostPruner.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class ParetoRule:
         """Metrics known to be no costs: what falls short of a constraint now may meet it at the end. If that counted at
         rungs, nothing else would decide there until somebody meets it."""
         self._rungs = Rungs(halving, max_resource)
-        self._foresight = Foresight(axes.objectives, bounds=axes.bounds, metrics=metrics, margin=margin)
+        self._cost_pruner = CostPruner(axes.objectives, bounds=axes.bounds, metrics=metrics, margin=margin)
         self.decisions: dict[str, Decision] = {}
         """Trial -> why it was stopped."""
         self.has_news = False
@@ -96,7 +96,7 @@ class ParetoRule:
         Args:
             trial: its name.
             resource: as of `judge`.
-            values: as of `judge`; nothing is learnt from a trial that never told everything.
+            values: as of `judge`; nothing is learned from a trial that never told everything.
             by_itself: whether that is what it comes to, and not where somebody cut it off.
         """
         values = self._all_told(trial, values)
@@ -105,13 +105,13 @@ class ParetoRule:
             return
         self._rungs.note(trial, resource, self._axes.losses(values), self._violation_so_far(values))
         if by_itself:
-            self._foresight.finish(trial, values)
+            self._cost_pruner.finish(trial, values)
         self.has_news = True
 
     def forget(self, trial: str) -> None:
         """Take back all that a trial has told; decisions about others stand."""
         self._rungs.forget(trial)
-        self._foresight.forget(trial)
+        self._cost_pruner.forget(trial)
         self._scored.discard(trial)
         for kept in (self.decisions, self._told, self._judged):
             kept.pop(trial, None)
@@ -129,7 +129,7 @@ class ParetoRule:
             "scored": sorted(self._scored),
             "judged": self._judged,
             "rungs": self._rungs.to_json(),
-            "foresight": self._foresight.to_json(),
+            "cost_pruner": self._cost_pruner.to_json(),
             "by_costs": [decision.to_json() for decision in self.decisions.values() if decision.cause],
         }
 
@@ -149,7 +149,7 @@ class ParetoRule:
                 raise ConfigError([f"{where}: was kept with {name} {was!r}, the scheduler now has {value!r}"])
         self._told, self._judged, self._scored = dict(state["told"]), dict(state["judged"]), set(state["scored"])
         self._rungs.restore_json(state["rungs"])
-        self._foresight.restore_json(state["foresight"])
+        self._cost_pruner.restore_json(state["cost_pruner"])
         # Others may hold on to this mapping.
         self.decisions.clear()
         self.decisions.update(self._rungs.stopped)
@@ -160,7 +160,7 @@ class ParetoRule:
         if now <= self._judged.get(trial, []):
             return None  # It tells this again, when others may have finished that had not then.
         self._judged[trial] = now
-        return self._foresight.judge(trial, resource, values, has_scores=trial in self._scored)
+        return self._cost_pruner.judge(trial, resource, values, has_scores=trial in self._scored)
 
     def _by_rank(self, trial: str, resource: float, values: Metrics, decided: Decision | None) -> Decision | None:
         losses, violation = self._axes.losses(values), self._violation_so_far(values)

@@ -2,7 +2,7 @@
 
 A trial that reaches a rung is compared at once with those that were there before it, and goes on when its priority is
 no worse than a quantile of theirs: ASHA (Li et al. 2020) with Pareto ranks in place of the one loss. Everything is
-minimised. Knows nothing of Ray, of torch or of what the objectives are.
+minimized. Knows nothing of Ray, of torch or of what the objectives are.
 """
 
 import hashlib
@@ -28,13 +28,13 @@ _DEFAULT_GRACE = 1 / 17
 class HalvingConfig(Schema):
     """How trials are stopped; the defaults are what `benchmarks/scheduling.py` found best, see docs/scheduling.md."""
 
-    grace: Annotated[int, Field(ge=1, le=MAX_STEPS)] | None = None
+    grace_period: Annotated[int, Field(ge=1, le=MAX_STEPS)] | None = None
     """The first rung: no trial stops before it. If not given, a seventeenth of a full run and at least 1: earlier
     results mislead."""
-    eta: Annotated[float, Field(gt=1, le=MAX_FACTOR)] = 3.0
+    reduction_factor: Annotated[float, Field(gt=1, le=MAX_FACTOR)] = 3.0
     """The next rung is this many times as far."""
-    keep: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """The quantile of the rung's priorities up to which a trial goes on; ASHA's is 1 / eta."""
+    keep_quantile: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """The quantile of the rung's priorities up to which a trial goes on; ASHA's is 1 / reduction_factor."""
     order: Order = "rank"
     """How results with several objectives are ordered; with one it makes no difference."""
     spare_front: bool = True
@@ -70,8 +70,8 @@ class Rungs:
 
     def __init__(self, config: HalvingConfig, max_resource: int) -> None:
         self._config = config
-        grace = default_grace(max_resource) if config.grace is None else config.grace
-        self.levels = rung_levels(grace, config.eta, max_resource)
+        grace_period = default_grace(max_resource) if config.grace_period is None else config.grace_period
+        self.levels = rung_levels(grace_period, config.reduction_factor, max_resource)
         self._results: dict[int, dict[str, _Result]] = {level: {} for level in self.levels}
         self._stopped: dict[str, Decision] = {}
         self._num_objectives: int | None = None
@@ -87,7 +87,7 @@ class Rungs:
         Args:
             trial: its name, the same at every report and after a restore.
             resource: what it has spent, as epochs done.
-            losses: `(M,)`, all minimised; None or not finite where it has no value, which makes it the last.
+            losses: `(M,)`, all minimized; None or not finite where it has no value, which makes it the last.
             violation: how far the constraints are exceeded; 0 is feasible. Not feasible is worse than feasible. NaN is
                 no value.
 
@@ -169,7 +169,7 @@ class Rungs:
         if len(others) < self._config.min_results:
             return Decision(trial=trial, reason="few_results", resource=resource, rung=level, num_others=len(others))
         losses_NM, violations_N = _as_arrays([*others.values(), result])
-        share = self._config.keep
+        share = self._config.keep_quantile
         priorities_N = priorities(
             losses_NM,
             violations_N,
@@ -221,14 +221,14 @@ def default_grace(max_resource: int) -> int:
     return max(1, round(max_resource * _DEFAULT_GRACE))
 
 
-def rung_levels(grace: int, eta: float, max_resource: int) -> tuple[int, ...]:
-    """Return the rungs: `grace`, `grace * eta`, `grace * eta ** 2`, ..., rounded, below `max_resource`."""
+def rung_levels(grace_period: int, reduction_factor: float, max_resource: int) -> tuple[int, ...]:
+    """Return the rungs, rounded, below `max_resource`: each is `reduction_factor` times the one before it."""
     levels: list[int] = []
-    level = float(grace)
+    level = float(grace_period)
     while round(level) < max_resource:
-        if round(level) not in levels:  # A small eta can round twice to the same.
+        if round(level) not in levels:  # A small reduction_factor can round twice to the same.
             levels.append(round(level))
-        level *= eta
+        level *= reduction_factor
     return tuple(levels)
 
 

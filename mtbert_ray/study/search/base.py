@@ -1,6 +1,6 @@
-"""The interface of a searcher: which setting to try next, and what is learnt from one that runs or ended.
+"""The interface of a searcher: which setting to try next, and what is learned from one that runs or ended.
 
-Everything is minimised. Knows nothing of Ray, of metrics or of TrialConfig.
+Everything is minimized. Knows nothing of Ray, of metrics or of TrialConfig.
 """
 
 import math
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mtbert_ray.study.space.model import SearchSpace, setting_key
+from mtbert_ray.study.space.model import SearchSpace, config_key
 from mtbert_ray.study.space.parameters import Choice, FloatRange, IntRange, Parameter, RandomSuggest
 
 # M objectives
@@ -39,7 +39,7 @@ class Searcher(Protocol):
 
         Args:
             key: from `ask` or `open`; results may come in any order.
-            losses: `(M,)`, all minimised; None for a trial that failed, of which what it told before counts no more, or
+            losses: `(M,)`, all minimized; None for a trial that failed, of which what it told before counts no more, or
                 one that was ended for breaking a constraint, whose losses nobody knows.
             violation: how far the constraints are exceeded; 0 is feasible, or failed where there are no losses;
                 infinite where it is not known how far, as for one that ran out of memory.
@@ -49,7 +49,7 @@ class Searcher(Protocol):
         """
         ...
 
-    def tell_progress(
+    def tell_intermediate(
         self, key: int, resource: float, losses: NDArray[np.float64] | None, violation: float = 0.0
     ) -> None:
         """Take what a setting has reached so far; never to be taken for the result of a full run.
@@ -112,19 +112,19 @@ class Unseen:
 
     def add(self, values: Mapping[str, Any]) -> bool:
         """Remember a setting and return whether it was new."""
-        key = setting_key(values)
+        key = config_key(values)
         new = key not in self._seen
         self._seen.add(key)
         return new
 
     def knows(self, values: Mapping[str, Any]) -> bool:
         """Whether a setting has been added."""
-        return setting_key(values) in self._seen
+        return config_key(values) in self._seen
 
     def one_left(self) -> dict[str, Any] | None:
         """Return a random setting that has not been suggested, or None when there is none."""
         if not self._space.is_finite:
             return self._space.sample(RandomSuggest(self._rng))
-        unseen = (values for values in self._space.grid() if setting_key(values) not in self._seen)
+        unseen = (values for values in self._space.grid() if config_key(values) not in self._seen)
         left = list(islice(unseen, _MAX_LISTED))
         return left[int(self._rng.integers(len(left)))] if left else None

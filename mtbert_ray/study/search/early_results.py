@@ -1,6 +1,6 @@
 """What trials have reached so far, and what each would probably reach at its end.
 
-Everything is minimised. Knows of the objectives only where their constraints are; nothing of search spaces or of
+Everything is minimized. Knows of the objectives only where their constraints are; nothing of search spaces or of
 algorithms.
 """
 

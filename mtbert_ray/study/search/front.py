@@ -97,7 +97,7 @@ class OffspringSuggest:
 
 # All by measurement on the tuning half of benchmarks/scheduling.py; docs/scheduling.md has what else was tried.
 _MIN_RESULTS = 4
-"""Trials with results before anything is learnt from them."""
+"""Trials with results before anything is learned from them."""
 _RANDOM_SHARE = 0.15
 """Of the suggestions, drawn from the whole space unscreened: what keeps a wrong model from being final."""
 _NUM_CANDIDATES = 32
@@ -174,7 +174,7 @@ class FrontSearcher:
         else:
             self._broken[key] = violation
 
-    def tell_progress(
+    def tell_intermediate(
         self, key: int, resource: float, losses: NDArray[np.float64] | None, violation: float = 0.0
     ) -> None:
         """Take what a setting has reached so far."""

@@ -1,4 +1,4 @@
-"""A searcher over a sampler of Optuna's, through ask and tell. Everything is minimised; knows nothing of Ray.
+"""A searcher over a sampler of Optuna's, through ask and tell. Everything is minimized; knows nothing of Ray.
 
 Optuna takes no intermediate results where there are several objectives, and can be told of a trial only once: what it
 is told of a stopped or broken-off trial is decided here.
@@ -41,12 +41,12 @@ class _OptunaSuggest:
 
 
 class OptunaSearcher:
-    """Asks and tells a study of Optuna's, held in memory, with every direction minimised.
+    """Asks and tells a study of Optuna's, held in memory, with every direction minimized.
 
     Args:
         space: what to draw from.
         sampler: the algorithm, seeded.
-        whole_settings: draw a value for every parameter of a trial, whether it applies or not. A sampler that models
+        whole_configs: draw a value for every parameter of a trial, whether it applies or not. A sampler that models
             or crosses only the keys that all trials have would otherwise draw conditional ones at random.
         max_redraws: suggestions that may turn out to be old before a new setting is drawn at random.
     """
@@ -56,11 +56,11 @@ class OptunaSearcher:
         space: SearchSpace,
         sampler: optuna.samplers.BaseSampler,
         *,
-        whole_settings: bool = False,
+        whole_configs: bool = False,
         max_redraws: int = MAX_REDRAWS,
     ) -> None:
         self._space = space
-        self._whole_settings = whole_settings
+        self._whole_configs = whole_configs
         self._max_redraws = max_redraws
         with quiet():
             self._study = optuna.create_study(directions=["minimize"] * len(space.objectives), sampler=sampler)
@@ -108,7 +108,7 @@ class OptunaSearcher:
             expected = self._results.at_the_end(key)
             self._complete(trial, self._worst() if expected is None else expected[0], violation)
 
-    def tell_progress(
+    def tell_intermediate(
         self, key: int, resource: float, losses: NDArray[np.float64] | None, violation: float = 0.0
     ) -> None:
         """Keep an intermediate result for the case that the trial is stopped, or that others are there."""
@@ -133,7 +133,7 @@ class OptunaSearcher:
         with quiet():
             trial = self._study.ask()
             suggest = _OptunaSuggest(trial)
-            if self._whole_settings:
+            if self._whole_configs:
                 for key, parameter in self._space.search.items():
                     parameter.draw(key, suggest)
             return trial, self._space.sample(suggest)
@@ -163,7 +163,7 @@ class OptunaSearcher:
         for key, parameter in self._space.search.items():
             if key in values:
                 value = values[key]
-            elif self._whole_settings:  # What does not apply; the sampler would only take longer over it.
+            elif self._whole_configs:  # What does not apply; the sampler would only take longer over it.
                 value = parameter.draw(key, RandomSuggest(self._rng))
             else:
                 continue
@@ -213,7 +213,7 @@ def nsga2_searcher(space: SearchSpace) -> OptunaSearcher:
     """
     population = min(50, max(8, space.trials // 4)) if space.trials is not None else 20
     sampler = optuna.samplers.NSGAIISampler(population_size=population, seed=space.seed)
-    return OptunaSearcher(space, sampler, whole_settings=True)
+    return OptunaSearcher(space, sampler, whole_configs=True)
 
 
 def gp_searcher(space: SearchSpace) -> OptunaSearcher:
@@ -228,7 +228,7 @@ def gp_searcher(space: SearchSpace) -> OptunaSearcher:
         sampler = optuna.samplers.GPSampler(
             n_startup_trials=_num_random(space), seed=space.seed, warn_independent_sampling=False
         )
-    return OptunaSearcher(space, sampler, whole_settings=True, max_redraws=_GP_REDRAWS)
+    return OptunaSearcher(space, sampler, whole_configs=True, max_redraws=_GP_REDRAWS)
 
 
 def _num_random(space: SearchSpace) -> int:

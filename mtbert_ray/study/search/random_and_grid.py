@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbert_ray.study.search.base import MAX_REDRAWS, Unseen
-from mtbert_ray.study.space.model import SearchSpace, setting_key
+from mtbert_ray.study.space.model import SearchSpace, config_key
 from mtbert_ray.study.space.parameters import RandomSuggest
 
 
@@ -22,7 +22,7 @@ class _Unguided:
         """Take a result, which changes nothing."""
         self._waiting.remove(key)
 
-    def tell_progress(
+    def tell_intermediate(
         self, key: int, resource: float, losses: NDArray[np.float64] | None, violation: float = 0.0
     ) -> None:
         """Take an intermediate result, which changes nothing."""
@@ -93,6 +93,6 @@ class GridSearcher(_Unguided):
 
     def open(self, values: Mapping[str, Any]) -> int:
         """Return a key for a setting from elsewhere, which what remains then goes without."""
-        opened = setting_key(values)
-        self._settings = [setting for setting in self._settings if setting_key(setting) != opened]
+        opened = config_key(values)
+        self._settings = [setting for setting in self._settings if config_key(setting) != opened]
         return self._new_key()

@@ -11,18 +11,18 @@ from mtbert_ray.config.places import KeyPath, Problems
 from mtbert_ray.mistakes import mistakes_in, shown, shown_briefly
 from mtbert_ray.schema import Schema, key_text
 from mtbert_ray.study.space.experiments import EXPERIMENT
-from mtbert_ray.study.space.fields import add_problems, field_of, is_section, normalised, problem_with, unknown_key
+from mtbert_ray.study.space.fields import add_problems, field_of, is_section, normalized, problem_with, unknown_key
 from mtbert_ray.study.space.parameters import YamlValue
 from mtbert_ray.tasks import TaskSpec
 
 _NEEDED = {
     "name": "what the sweep is called, as `name: lora_rank`",
-    "objectives": "a metric each, as `dev_score: {direction: maximise, reference: 0.5}`",
+    "objectives": "a metric each, as `dev_score: {direction: maximize, reference: 0.5}`",
     "search": "a parameter each, as `learning_rate: {loguniform: [1e-5, 1e-3]}`",
 }
 OPEN_KEYS = (
     *("objectives", "fixed", "experiments", "search", "resources"),
-    *("halving", "probe", "start_with", "learn_from"),
+    *("halving", "probe", "points_to_evaluate", "warm_start_from"),
 )
 """The top-level keys with keys or a list below them."""
 
@@ -84,7 +84,7 @@ def check_fixed(
         elif is_section(TrialConfig, key):
             problems.add(path, f"{name} has {shown_briefly(value)}; must be a mapping")
         elif not add_problems(TrialConfig, key, value, path, problems):
-            fixed[key] = value if key == "tasks" else normalised(TrialConfig, key, value)
+            fixed[key] = value if key == "tasks" else normalized(TrialConfig, key, value)
         if key in searched:
             problems.add(
                 ("search", key), f"'{key}' is both searched and fixed (at {problems.place_of(path)}); keep one"
@@ -96,7 +96,7 @@ def tasks_of(fixed: Mapping[str, YamlValue]) -> tuple[TaskSpec, ...]:
     """Return the tasks of every trial."""
     if "tasks" not in fixed:
         return TrialConfig().tasks
-    tasks: tuple[TaskSpec, ...] = normalised(TrialConfig, "tasks", fixed["tasks"])
+    tasks: tuple[TaskSpec, ...] = normalized(TrialConfig, "tasks", fixed["tasks"])
     return tasks
 
 

@@ -10,7 +10,7 @@ from mtbert_ray.config.places import KeyPath, Problems
 from mtbert_ray.errors import did_you_mean
 from mtbert_ray.mistakes import shown_briefly
 from mtbert_ray.names import problem_with_name
-from mtbert_ray.study.space.fields import add_problems, field_of, is_section, normalised, unknown_key
+from mtbert_ray.study.space.fields import add_problems, field_of, is_section, normalized, unknown_key
 from mtbert_ray.study.space.parameters import Choice, Parameter, YamlValue
 
 EXPERIMENT = "experiment"
@@ -64,7 +64,7 @@ def _check_one(name: str, section: Mapping[str, YamlValue], problems: Problems) 
         elif is_section(TrialConfig, key):
             problems.add(path, f"{place}.{key} has {shown_briefly(value)}; must be a mapping")
         elif not add_problems(TrialConfig, key, value, path, problems):
-            right[key] = normalised(TrialConfig, key, value)
+            right[key] = normalized(TrialConfig, key, value)
     return right
 
 

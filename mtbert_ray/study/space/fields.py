@@ -98,7 +98,7 @@ def _mistakes_of(model: type[Schema], key: str, value: YamlValue) -> Sequence[Mi
     return ()
 
 
-def normalised(model: type[Schema], key: str, value: YamlValue) -> YamlValue:
+def normalized(model: type[Schema], key: str, value: YamlValue) -> YamlValue:
     """Return a valid value as its field holds it (16 becomes 16.0 for a float); other lists and mappings stay."""
     if key != "tasks" and isinstance(value, list | dict):
         return value

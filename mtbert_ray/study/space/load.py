@@ -29,16 +29,16 @@ from mtbert_ray.study.space.experiments import (
     settled_keys,
     with_experiment_first,
 )
-from mtbert_ray.study.space.fields import normalised
+from mtbert_ray.study.space.fields import normalized
 from mtbert_ray.study.space.model import SearchSpace, SweepResources
 from mtbert_ray.study.space.objectives import check_objectives, completed_tasks, with_tasks
 from mtbert_ray.study.space.overrides import apply_overrides, fix, flatten_sections
 from mtbert_ray.study.space.parameters import FloatRange, Parameter, YamlValue
-from mtbert_ray.study.space.paths import check_learn_from
+from mtbert_ray.study.space.paths import check_warm_start_from
 from mtbert_ray.study.space.points_to_evaluate import (
     KeysOfSpace,
+    check_points_to_evaluate,
     check_start_points,
-    check_start_with,
     without_lost_keys,
 )
 from mtbert_ray.study.space.read_parameters import read_parameters
@@ -88,9 +88,9 @@ def load_search_space(
         problems.place_on_command_line(("trials",), f"--trials {num_trials}")
     add_choice(content)
 
-    space, start_with = _checked(content, problems)
+    space, points_to_evaluate = _checked(content, problems)
     check_combinations(space.examples(), space.build, problems)
-    check_start_points(space, start_with, problems)
+    check_start_points(space, points_to_evaluate, problems)
     problems.raise_if_any()
     _warn_of_no_effect(space, content, problems)
     return space
@@ -99,7 +99,7 @@ def load_search_space(
 def _checked(content: dict[str, YamlValue], problems: Problems) -> tuple[SearchSpace, list[int]]:
     """Return the space of a file's content, checked for all but what its values do together.
 
-    With it come the places of its `start_with` in the file's list.
+    With it come the places of its `points_to_evaluate` in the file's list.
     """
     check_plain_keys(content, SearchSpace, problems)
     raw_search = content.get("search", {})
@@ -118,7 +118,7 @@ def _checked(content: dict[str, YamlValue], problems: Problems) -> tuple[SearchS
     sections = {
         name: check_section(content.get(name, {}), model, (name,), problems) for name, model in _SECTIONS.items()
     }
-    learn_from = check_learn_from(content.get("learn_from", []), problems)
+    warm_start_from = check_warm_start_from(content.get("warm_start_from", []), problems)
     parameters = with_experiment_first(read_parameters(raw_search, problems))
     raw_experiments = content.get("experiments", {})
     experiments = check_experiments(raw_experiments, raw_search, problems)
@@ -128,27 +128,27 @@ def _checked(content: dict[str, YamlValue], problems: Problems) -> tuple[SearchS
     all_fixed = {**(content.get("fixed") or {}), **fixed}
     check_conditions(parameters, settled_keys(all_fixed, as_written, list(as_written)), raw_search, problems)
     keys = KeysOfSpace(parameters=parameters, searched=raw_search, fixed=all_fixed, experiments=as_written)
-    start_with = check_start_with(content.get("start_with", []), keys, problems)
+    points_to_evaluate = check_points_to_evaluate(content.get("points_to_evaluate", []), keys, problems)
     if content.get("algorithm") == "grid":
         _check_grid(parameters, problems)
     problems.raise_if_any()
 
     settled = settled_keys(fixed, experiments, chosen_names(parameters, fixed))
     search = without_the_impossible(parameters, settled, problems)
-    start_with = without_lost_keys(start_with, search)
-    plain = {key: normalised(SearchSpace, key, value) for key, value in content.items() if key not in OPEN_KEYS}
+    points_to_evaluate = without_lost_keys(points_to_evaluate, search)
+    plain = {key: normalized(SearchSpace, key, value) for key, value in content.items() if key not in OPEN_KEYS}
     space = SearchSpace(
         objectives=objectives,
         fixed=fixed,
         experiments=experiments,
         search=search,
-        start_with=tuple(start_with.values()),
-        learn_from=learn_from,
+        points_to_evaluate=tuple(points_to_evaluate.values()),
+        warm_start_from=warm_start_from,
         **sections,
         **plain,
     )
     _check_grid_size(space, problems)
-    return space, list(start_with)
+    return space, list(points_to_evaluate)
 
 
 def _check_grid(parameters: Mapping[str, Parameter], problems: Problems) -> None:

@@ -62,13 +62,13 @@ class SearchSpace(Schema):
     """How trials are stopped early: `pareto` by their rank among those that got as far, and by what they would cost;
     `fifo` lets each run to its end."""
     halving: HalvingConfig = HalvingConfig()
-    """How `pareto` ranks. Its `seed` is added to the sweep's; without `grace` no trial is judged while its learning
-    rate warms up."""
+    """How `pareto` ranks. Its `seed` is added to the sweep's; without `grace_period` no trial is stopped at
+    a rung while its learning rate warms up."""
     probe: ProbeConfig = ProbeConfig()
     """When `pareto` hears what a trial would cost."""
-    start_with: tuple[dict[str, Any], ...] = ()
+    points_to_evaluate: tuple[dict[str, Any], ...] = ()
     """Settings to try first: dotted searched key -> value; keys that are left out are drawn."""
-    learn_from: tuple[str, ...] = ()
+    warm_start_from: tuple[str, ...] = ()
     """Folders of earlier sweeps whose trials the algorithm learns from before it suggests anything."""
     trials: int | None = Field(default=None, ge=1, le=MAX_STEPS)
     """How many settings to try; none for a time budget alone, or for the whole grid."""
@@ -156,17 +156,17 @@ class SearchSpace(Schema):
 
     @property
     def halving_in_use(self) -> HalvingConfig:
-        """`halving` with the sweep's seed, and a first rung behind the warm-up unless `grace` says where it is.
+        """`halving` with the sweep's seed, and a first rung behind the warm-up unless `grace_period` says where it is.
 
         While the learning rate still rises, what trials reach says little of what they will (docs/scheduling.md). Of
         several warm-ups the longest counts.
         """
-        grace = self.halving.grace
-        if grace is None:
+        grace_period = self.halving.grace_period
+        if grace_period is None:
             fraction = max(config.warmup_fraction for config in self.example_configs())
             warm_up = math.floor(fraction * self.max_epochs)
-            grace = min(max(default_grace(self.max_epochs), 1 + warm_up), max(1, self.max_epochs - 1))
-        return self.halving.model_copy(update={"grace": grace, "seed": self.seed + self.halving.seed})
+            grace_period = min(max(default_grace(self.max_epochs), 1 + warm_up), max(1, self.max_epochs - 1))
+        return self.halving.model_copy(update={"grace_period": grace_period, "seed": self.seed + self.halving.seed})
 
     def with_resources(self, resources: ResourceConfig) -> Self:
         """Return the same space with other resources of a trial, as resolved for a cluster."""
@@ -246,6 +246,6 @@ class SearchSpace(Schema):
         return {key: values[key] for key in self.search if key in values}
 
 
-def setting_key(values: Mapping[str, Any]) -> str:
+def config_key(values: Mapping[str, Any]) -> str:
     """Return a text that two settings share only when they are the same."""
     return json.dumps(values, sort_keys=True, default=str)

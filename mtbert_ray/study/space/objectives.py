@@ -16,7 +16,7 @@ from mtbert_ray.study.space.parameters import YamlValue
 from mtbert_ray.task_metrics import CLASSIFICATION_METRICS, F1_OF_CLASS, REGRESSION_METRICS, Direction
 from mtbert_ray.tasks import TaskSpec
 
-_OTHER: dict[str, Direction] = {"maximise": "minimise", "minimise": "maximise"}
+_OTHER: dict[str, Direction] = {"maximize": "minimize", "minimize": "maximize"}
 
 
 def check_objectives(
@@ -48,8 +48,8 @@ def check_objectives(
         if objective is not None:
             assert isinstance(objective, Objective)
             _check_bounds(name, objective, metrics[name], problems)
-            _check_stand_in(name, objective, metrics, problems)
-            _check_unique(name, objective.without_gpu, raw, problems)
+            _check_fallback(name, objective, metrics, problems)
+            _check_unique(name, objective.fallback, raw, problems)
             objectives[name] = objective
     return objectives
 
@@ -102,7 +102,7 @@ def _in_right_direction(name: str, entry: YamlValue, metric: Metric, problems: P
     given = entry.get("direction") if isinstance(entry, dict) else None
     if not _contradicts(given, metric):
         return entry
-    better = "more" if metric.direction == "maximise" else "less"
+    better = "more" if metric.direction == "maximize" else "less"
     text = f"objectives.{name}.direction has '{given}', but of {name} {better} is better"
     problems.add(("objectives", name, "direction"), f"{text}; write direction: {metric.direction}")
     return {**entry, "direction": metric.direction}
@@ -115,7 +115,7 @@ def _contradicts(direction: object, metric: Metric) -> bool:
 def _check_bounds(name: str, objective: Objective, metric: Metric, problems: Problems) -> None:
     """Report a reference, a constraint or an attainable value that lies where the metric never is."""
     worst, best = metric.bounds(objective.direction)
-    sign = 1 if objective.direction == "maximise" else -1
+    sign = 1 if objective.direction == "maximize" else -1
 
     def beyond(value: float, bound: float | None, *, with_bound: bool = False) -> bool:
         return bound is not None and (sign * value > sign * bound or (with_bound and value == bound))
@@ -146,32 +146,32 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:g}"
 
 
-def _check_stand_in(name: str, objective: Objective, metrics: Mapping[str, Metric], problems: Problems) -> None:
-    stand_in = objective.without_gpu
-    if stand_in is None:
+def _check_fallback(name: str, objective: Objective, metrics: Mapping[str, Metric], problems: Problems) -> None:
+    fallback = objective.fallback
+    if fallback is None:
         return
-    path, place = ("objectives", name, "without_gpu"), f"objectives.{name}.without_gpu"
-    if stand_in not in metrics:
+    path, place = ("objectives", name, "fallback"), f"objectives.{name}.fallback"
+    if fallback not in metrics:
         plain = [known for known in metrics if "." not in known]
-        near = did_you_mean(stand_in, metrics)
-        problems.add(path, f"{place} has the unknown metric '{stand_in}'{near} ({', '.join(plain)})")
+        near = did_you_mean(fallback, metrics)
+        problems.add(path, f"{place} has the unknown metric '{fallback}'{near} ({', '.join(plain)})")
     elif not metrics[name].needs_gpu:
         problems.add(path, f"{place}: {name} needs no GPU, so nothing stands in for it")
-    elif metrics[stand_in].needs_gpu:
-        problems.add(path, f"{place}: {stand_in} needs a GPU itself")
-    elif metrics[stand_in].unit != metrics[name].unit:
-        units = f"{name} is in {metrics[name].unit or 'no unit'}, {stand_in} in {metrics[stand_in].unit or 'no unit'}"
+    elif metrics[fallback].needs_gpu:
+        problems.add(path, f"{place}: {fallback} needs a GPU itself")
+    elif metrics[fallback].unit != metrics[name].unit:
+        units = f"{name} is in {metrics[name].unit or 'no unit'}, {fallback} in {metrics[fallback].unit or 'no unit'}"
         problems.add(path, f"{place}: {units}; a stand-in needs the same unit")
-    elif _contradicts(objective.direction, metrics[stand_in]):
-        better = "more" if metrics[stand_in].direction == "maximise" else "less"
-        text = f"{place}: of {stand_in} {better} is better, and of {name} here the contrary"
+    elif _contradicts(objective.direction, metrics[fallback]):
+        better = "more" if metrics[fallback].direction == "maximize" else "less"
+        text = f"{place}: of {fallback} {better} is better, and of {name} here the contrary"
         problems.add(path, f"{text}; a stand-in needs the same direction")
 
 
-def _check_unique(name: str, stand_in: str | None, raw: Mapping[str, YamlValue], problems: Problems) -> None:
+def _check_unique(name: str, fallback: str | None, raw: Mapping[str, YamlValue], problems: Problems) -> None:
     others = {other: entry for other, entry in raw.items() if other != name}
-    taken = {entry.get("without_gpu") for entry in others.values() if isinstance(entry, dict)} | set(others)
-    if stand_in is not None and stand_in in taken:
-        place = f"objectives.{name}.without_gpu"
-        text = f"{place}: {stand_in} is another objective already; without a GPU there would be one axis fewer"
-        problems.add(("objectives", name, "without_gpu"), text)
+    taken = {entry.get("fallback") for entry in others.values() if isinstance(entry, dict)} | set(others)
+    if fallback is not None and fallback in taken:
+        place = f"objectives.{name}.fallback"
+        text = f"{place}: {fallback} is another objective already; without a GPU there would be one axis fewer"
+        problems.add(("objectives", name, "fallback"), text)

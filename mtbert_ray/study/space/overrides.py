@@ -1,7 +1,7 @@
 """Lays the options of the command line over a search space's content: `--set KEY=VALUE`, `--data DIR`, `--trials N`.
 
-`fixed`, `search`, each of the `experiments` and each entry of `start_with` are flattened to dotted TrialConfig keys
-first, so that a key has one name however it was written.
+`fixed`, `search`, each of the `experiments` and each entry of `points_to_evaluate` are flattened to dotted keys first,
+so that a key has one name however it was written.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -18,13 +18,13 @@ from mtbert_ray.study.space.parameters import YamlValue
 
 
 def flatten_sections(content: dict[str, YamlValue], problems: Problems) -> None:
-    """Turn nested and dotted keys of `fixed`, `search`, each experiment and each of `start_with` into dotted ones."""
+    """Turn nested keys of `fixed`, `search`, each experiment and each of `points_to_evaluate` into dotted ones."""
     for name in ("fixed", "search"):
         if name in content and not (content[name] is None and name == "fixed"):
             content[name] = _flat(content[name], (name,), problems)
-    if isinstance(entries := content.get("start_with"), list):
-        content["start_with"] = [
-            _flat(entry, ("start_with", str(index)), problems) if isinstance(entry, dict) else entry
+    if isinstance(entries := content.get("points_to_evaluate"), list):
+        content["points_to_evaluate"] = [
+            _flat(entry, ("points_to_evaluate", str(index)), problems) if isinstance(entry, dict) else entry
             for index, entry in enumerate(entries)
         ]
     if "experiments" not in content:

@@ -18,13 +18,13 @@ from mtbert_ray.tasks import TaskSpec, absolute, absolute_if_folder
 
 
 def with_absolute_paths(space: SearchSpace) -> SearchSpace:
-    """Return the same space with every local file and folder by its absolute path; `learn_from` has them already."""
+    """Return the space with absolute paths of local files and folders; those of `warm_start_from` are so already."""
     return space.model_copy(
         update={
             "fixed": _absolute(space.fixed),
             "experiments": {name: _absolute(section) for name, section in space.experiments.items()},
             "search": {key: _searched(key, parameter) for key, parameter in space.search.items()},
-            "start_with": tuple(_absolute(given) for given in space.start_with),
+            "points_to_evaluate": tuple(_absolute(given) for given in space.points_to_evaluate),
         }
     )
 
@@ -69,17 +69,16 @@ _PATHS: dict[str, Callable[[Any], YamlValue]] = {
 """Dotted key -> its value by absolute paths: the keys that `TrialConfig.with_absolute_paths` changes."""
 
 
-def check_learn_from(raw: YamlValue, problems: Problems) -> tuple[str, ...]:
+def check_warm_start_from(raw: YamlValue, problems: Problems) -> tuple[str, ...]:
     """Return the folders by their absolute paths; the mistakes go to `problems`."""
     if not isinstance(raw, list):
-        text = (
-            f"learn_from has {shown_briefly(raw)}; must be a list of the folders of earlier sweeps, as [reports/first]"
-        )
-        problems.add(("learn_from",), text)
+        got = shown_briefly(raw)
+        text = f"warm_start_from has {got}; must be a list of the folders of earlier sweeps, as [reports/first]"
+        problems.add(("warm_start_from",), text)
         return ()
     folders: dict[str, int] = {}
     for index, name in enumerate(raw):
-        path, place = ("learn_from", str(index)), f"learn_from.{index}"
+        path, place = ("warm_start_from", str(index)), f"warm_start_from.{index}"
         if not isinstance(name, str):
             problems.add(path, f"{place} has {shown_briefly(name)}; must be a text, the folder of an earlier sweep")
             continue
@@ -88,7 +87,7 @@ def check_learn_from(raw: YamlValue, problems: Problems) -> tuple[str, ...]:
             continue
         folder = absolute(name)
         if folder in folders:
-            problems.add(path, f"{place} is the same folder as learn_from.{folders[folder]}; keep one of the two")
+            problems.add(path, f"{place} is the same folder as warm_start_from.{folders[folder]}; keep one of the two")
             continue
         folders[folder] = index
         if not os.path.isdir(folder):  # noqa: PTH112  # Path.is_dir raises for a name that is too long.

@@ -11,8 +11,8 @@ from mtbert_ray.config.places import Problems
 from mtbert_ray.errors import did_you_mean
 from mtbert_ray.mistakes import mistakes_in, shown, shown_briefly
 from mtbert_ray.study.space.experiments import EXPERIMENT, Experiments
-from mtbert_ray.study.space.fields import add_problems, field_of, normalised
-from mtbert_ray.study.space.model import SearchSpace, setting_key
+from mtbert_ray.study.space.fields import add_problems, field_of, normalized
+from mtbert_ray.study.space.model import SearchSpace, config_key
 from mtbert_ray.study.space.parameters import Choice, FloatRange, IntRange, Parameter, RandomSuggest, Suggest, YamlValue
 
 Given = Mapping[str, YamlValue]
@@ -102,16 +102,17 @@ class KeysOfSpace:
     experiments: Experiments
 
 
-def check_start_with(raw: YamlValue, keys: KeysOfSpace, problems: Problems) -> dict[int, Given]:
+def check_points_to_evaluate(raw: YamlValue, keys: KeysOfSpace, problems: Problems) -> dict[int, Given]:
     """Return place in the list -> an entry, flattened before; the mistakes go to `problems`."""
     if not isinstance(raw, list):
         problems.add(
-            ("start_with",), f"start_with has {shown_briefly(raw)}; must be a list of settings, as [{{dropout: 0.1}}]"
+            ("points_to_evaluate",),
+            f"points_to_evaluate has {shown_briefly(raw)}; must be a list of settings, as [{{dropout: 0.1}}]",
         )
         return {}
     entries: dict[int, Given] = {}
     for index, entry in enumerate(raw):
-        path, name = ("start_with", str(index)), f"start_with.{index}"
+        path, name = ("points_to_evaluate", str(index)), f"points_to_evaluate.{index}"
         if not isinstance(entry, dict):
             problems.add(
                 path, f"{name} has {shown_briefly(entry)}; must be a mapping of searched keys, as {{dropout: 0.1}}"
@@ -122,7 +123,7 @@ def check_start_with(raw: YamlValue, keys: KeysOfSpace, problems: Problems) -> d
             right = {key: value for key, value in entry.items() if _is_right(path, key, value, keys, problems)}
             _check_conditions(path, right, keys, problems)
             entries[index] = {
-                key: normalised(TrialConfig, key, value) if key in right else value for key, value in entry.items()
+                key: normalized(TrialConfig, key, value) if key in right else value for key, value in entry.items()
             }
     return entries
 
@@ -148,7 +149,7 @@ def _is_right(path: tuple[str, str], key: str, value: YamlValue, keys: KeysOfSpa
         text: str | None = _not_searched(name, key, keys, problems)
     elif add_problems(TrialConfig, key, value, (*path, key), problems, name=name):
         return False
-    elif not keys.parameters[key].takes(normalised(TrialConfig, key, value)):
+    elif not keys.parameters[key].takes(normalized(TrialConfig, key, value)):
         text = f"{name} has {shown_briefly(value)}, which is not searched{_allowed(keys.parameters[key], value)}"
     else:
         text = None
@@ -204,14 +205,14 @@ def check_start_points(space: SearchSpace, indices: Sequence[int], problems: Pro
     """Report settings to begin with that cannot be, that come twice, and more of them than trials.
 
     Args:
-        space: with `start_with`.
+        space: with `points_to_evaluate`.
         indices: the place of each in the file's list.
         problems: where mistakes go.
     """
     first_at: dict[str, int] = {}
     suggest = RandomSuggest(np.random.default_rng(space.seed))
-    for index, given in zip(indices, space.start_with, strict=True):
-        path, name = ("start_with", str(index)), f"start_with.{index}"
+    for index, given in zip(indices, space.points_to_evaluate, strict=True):
+        path, name = ("points_to_evaluate", str(index)), f"points_to_evaluate.{index}"
         values, is_only_one = complete(space, given, suggest)
         without_effect = [key for key in given if key not in values]
         if without_effect:
@@ -221,12 +222,14 @@ def check_start_points(space: SearchSpace, indices: Sequence[int], problems: Pro
             space.build(values)
         except ValidationError as error:
             problems.add(path, f"{name}: {mistakes_in(error, TrialConfig, values)[0].said()}")
-        first = first_at.setdefault(setting_key(values), index) if is_only_one else index
+        first = first_at.setdefault(config_key(values), index) if is_only_one else index
         if first != index:
-            where = problems.place_of(("start_with", str(first)))
-            problems.add(path, f"{name} is the same setting as start_with.{first} ({where}); keep one of the two")
-    count = len(space.start_with)
+            where = problems.place_of(("points_to_evaluate", str(first)))
+            problems.add(
+                path, f"{name} is the same setting as points_to_evaluate.{first} ({where}); keep one of the two"
+            )
+    count = len(space.points_to_evaluate)
     if space.num_trials is not None and count > space.num_trials:
         is_planned = space.num_trials == space.trials
         have = f"there are {space.num_trials} trials" if is_planned else f"there are only {space.num_trials} settings"
-        problems.add(("start_with",), f"start_with has {count} settings, but {have}; leave some out")
+        problems.add(("points_to_evaluate",), f"points_to_evaluate has {count} settings, but {have}; leave some out")

@@ -11,7 +11,7 @@ from mtbert_ray.config.places import Problems
 from mtbert_ray.errors import did_you_mean
 from mtbert_ray.mistakes import shown, shown_briefly
 from mtbert_ray.schema import key_text
-from mtbert_ray.study.space.fields import add_problems, field_of, is_section, normalised, problem_with, unknown_key
+from mtbert_ray.study.space.fields import add_problems, field_of, is_section, normalized, problem_with, unknown_key
 from mtbert_ray.study.space.parameters import PARAMETER_KINDS, Choice, FloatRange, IntRange, Parameter, YamlValue
 
 _KINDS_TEXT = ", ".join(PARAMETER_KINDS)
@@ -87,7 +87,7 @@ def _read_choice(key: str, kind: str, values: YamlValue, when: YamlValue, proble
     for index, value in enumerate(values):
         if add_problems(TrialConfig, key, value, (*path, str(index)), problems, name=name):
             continue
-        if (value_held := normalised(TrialConfig, key, value)) in right:
+        if (value_held := normalized(TrialConfig, key, value)) in right:
             problems.add((*path, str(index)), f"{name} has {shown_briefly(value)} twice")
         else:
             right.append(value_held)

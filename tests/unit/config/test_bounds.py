@@ -107,7 +107,7 @@ def test_a_search_space_says_the_same(tmp_path: Path, text, expected):
     path = tmp_path / "space.yaml"
     path.write_text(f"""\
 name: x
-objectives: {{dev_score: {{direction: maximise, reference: 0.1}}}}
+objectives: {{dev_score: {{direction: maximize, reference: 0.1}}}}
 search: {{dropout: {{uniform: [0, 0.5]}}}}
 trials: 2
 fixed:

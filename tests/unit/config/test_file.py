@@ -52,7 +52,7 @@ resources: {gpus_per_worker: atuo, gpus: 1}
         "config.yaml:2: adapter.kind has 'lroa'; did you mean 'lora'? (none, lora, dora, vera)",
         "config.yaml:2: adapter.dropout has 2; must be less than 1",
         "config.yaml:2: unknown key 'adapter.rnak'; did you mean 'adapter.rank'? (kind, library, rank, alpha, dropout, "
-        "target_modules, rslora, initialisation, learning_rate_ratio)",
+        "target_modules, rslora, initialization, learning_rate_ratio)",
         "config.yaml:3: batch_size has 'many'; must be a whole number",
         "config.yaml:4: data.source has 'corse'; did you mean 'course'? (toy, course)",
         "config.yaml:5: resources.gpus_per_worker has 'atuo'; did you mean 'auto'? (auto, a number)",

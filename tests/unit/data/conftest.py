@@ -25,7 +25,7 @@ def _tokens(lengths, rng) -> tuple[np.ndarray, np.ndarray]:
 def make_split():
     """Build an encoded split with sentences of given lengths; labels are the row numbers."""
 
-    def make(lengths1, lengths2=None, *, pair_encoding="joint", max_length=512, labelled=True) -> EncodedSplit:
+    def make(lengths1, lengths2=None, *, pair_encoding="joint", max_length=512, labeled=True) -> EncodedSplit:
         rng = np.random.default_rng(0)
         tokens1, offsets1 = _tokens(lengths1, rng)
         tokens2, offsets2 = (None, None) if lengths2 is None else _tokens(lengths2, rng)
@@ -35,7 +35,7 @@ def make_split():
             offsets1=offsets1,
             tokens2=tokens2,
             offsets2=offsets2,
-            labels=np.arange(len(lengths1), dtype=np.float64) if labelled else None,
+            labels=np.arange(len(lengths1), dtype=np.float64) if labeled else None,
         )
         return EncodedSplit(split, SPECIAL, pair_encoding=pair_encoding, max_length=max_length)
 

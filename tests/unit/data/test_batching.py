@@ -144,7 +144,7 @@ def test_evaluation_meets_every_row_once_over_all_ranks(splits, task, world_size
 
 
 def test_evaluation_of_one_row_longer_than_the_bound(make_split):
-    split = make_split([400, 10, 10], labelled=False)
+    split = make_split([400, 10, 10], labeled=False)
     batches = list(eval_batches(split, task="sst", max_tokens=100))
     assert [batch.rows.tolist() for batch in batches] == [[0], [1, 2]]
     assert all(batch.labels is None for batch in batches)

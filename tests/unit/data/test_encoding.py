@@ -7,7 +7,7 @@ from transformers import PreTrainedTokenizerFast
 from mtbert_ray.data.batching import EncodedSplit, SpecialIds
 from mtbert_ray.data.examples import RowsRead
 from mtbert_ray.data.sources import Examples
-from mtbert_ray.data.tokenize import tokenise
+from mtbert_ray.data.tokenize import tokenize
 from mtbert_ray.errors import EncoderError
 
 TEXT = (
@@ -48,7 +48,7 @@ def expected(tokenizer, *texts, max_length) -> dict[str, np.ndarray]:
 
 
 def encoded(examples, tokenizer, cache, **settings) -> EncodedSplit:
-    return EncodedSplit(tokenise(examples, tokenizer, cache=cache), SpecialIds.of(tokenizer), **settings)
+    return EncodedSplit(tokenize(examples, tokenizer, cache=cache), SpecialIds.of(tokenizer), **settings)
 
 
 def assert_same(tokens, reference) -> None:

@@ -106,14 +106,14 @@ def test_a_known_name_with_other_classes_is_refused_with_a_training_file_too(tmp
 
 def test_a_file_with_labels_is_a_dev_split_and_one_without_a_test_split(tmp_path):
     columns = "\tid\tsentence\tsentiment\n"
-    labelled = load_file(SST, write(tmp_path / "a.csv", columns + "0\tx\tFine\t3\n1\ty\tBad\t0\n"))
-    assert (labelled.ids, labelled.labels.tolist()) == (["x", "y"], [3.0, 0.0])
+    labeled = load_file(SST, write(tmp_path / "a.csv", columns + "0\tx\tFine\t3\n1\ty\tBad\t0\n"))
+    assert (labeled.ids, labeled.labels.tolist()) == (["x", "y"], [3.0, 0.0])
     for text in ("\tid\tsentence\n0\tx\tFine\n", columns + "0\tx\tFine\t\n"):
-        unlabelled = load_file(SST, write(tmp_path / "b.csv", text))
-        assert (unlabelled.ids, unlabelled.labels) == (["x"], None)
+        unlabeled = load_file(SST, write(tmp_path / "b.csv", text))
+        assert (unlabeled.ids, unlabeled.labels) == (["x"], None)
 
 
-def test_of_a_half_labelled_file_every_row_is_there(tmp_path):
+def test_of_a_half_labeled_file_every_row_is_there(tmp_path):
     rows = [f"{n}\tk{n}\t{'' if n == 3 else f'Film {n}'}\t{'' if n == 5 else n % 5}" for n in range(7)]
     path = write(tmp_path / "a.csv", "\n".join(["\tid\tsentence\tsentiment", *rows]) + "\n")
     examples = load_file(SST, path)

@@ -47,7 +47,7 @@ def test_the_rows_of_a_quoted_file_are_those_that_were_written(tmp_path_factory,
         assert set(labels) == {""}
     else:
         assert ["" if label != label else f"{label:.0f}" for label in examples.labels] == labels
-        assert said.unlabelled.count == labels.count("")
+        assert said.unlabeled.count == labels.count("")
     wary = read(path, **written.source)
     assert wary is None or wary.sentence1 == examples.sentence1
 
@@ -78,8 +78,8 @@ def test_training_rows_are_kept_or_said_to_be_left_out_or_too_many(tmp_path_fact
         return
     assert not is_too_much
     said = examples.rows_read
-    assert (said.num_rows, said.unlabelled.count, said.empty.count) == (len(rows), num_left_out, num_empty)
-    assert len(examples) + said.unlabelled.count == len(rows)
+    assert (said.num_rows, said.unlabeled.count, said.empty.count) == (len(rows), num_left_out, num_empty)
+    assert len(examples) + said.unlabeled.count == len(rows)
     assert [[text, f"{label:.0f}"] for text, label in zip(examples.sentence1, examples.labels, strict=True)] == kept
     told = said.said() or ""
     assert (f"{len(kept)} of {len(rows)} rows; {num_left_out} left out" in told) == (num_left_out > 0)

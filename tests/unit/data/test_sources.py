@@ -37,7 +37,7 @@ def error_of(task, split="train", data=None) -> str:
 
 @pytest.mark.real_data
 @pytest.mark.parametrize(
-    ("task", "split", "num_rows", "num_unlabelled"),
+    ("task", "split", "num_rows", "num_unlabeled"),
     [
         (SST, "train", 8544, 0),
         (SST, "dev", 1101, 0),
@@ -49,10 +49,10 @@ def error_of(task, split="train", data=None) -> str:
         (STS, "test", 1725, 0),
     ],
 )
-def test_the_courses_files_load_whole(real_data_dir, task, split, num_rows, num_unlabelled):
+def test_the_courses_files_load_whole(real_data_dir, task, split, num_rows, num_unlabeled):
     data = DataConfig(source="course", directory=str(real_data_dir))
     examples = load_examples(task, data, split, seed=0)
-    assert (len(examples), examples.num_unlabelled) == (num_rows, num_unlabelled)
+    assert (len(examples), examples.num_unlabeled) == (num_rows, num_unlabeled)
     assert len(examples.sentence1) == num_rows
     assert (examples.sentence2 is None) == (task is SST)
     assert all(sentence.strip() for sentence in examples.sentence1 + (examples.sentence2 or []))
@@ -141,7 +141,7 @@ def test_rows_without_an_id_column_are_numbered_in_the_source(tmp_path):
     columns = Columns(sentence1="text", label="stars")
     task = table_task(write(tmp_path / "a.csv", "text,stars\n" + rows), columns=columns)
     examples = load_examples(task, DataConfig(), "train", seed=0)
-    assert (examples.num_unlabelled, examples.ids[0], len(examples)) == (1, "1", 119)
+    assert (examples.num_unlabeled, examples.ids[0], len(examples)) == (1, "1", 119)
 
 
 def test_a_table_without_a_test_file_has_no_test_data(tmp_path):
@@ -166,7 +166,7 @@ BROKEN = {
     "infinite.csv": ("key,text,stars\nx,Fine,inf\n", "not a class 0 to 2: row 1 (id x) has 'inf'"),
     "empty.csv": ("", "is empty; give a header row and one row an example"),
     "header.csv": ("key,text,stars\n", "has no rows below its header; a train split needs at least one"),
-    "unlabelled.csv": (
+    "unlabeled.csv": (
         "key,text,stars\nx,Fine,\ny,Fine,2\n",
         "column 'stars' has no label in 1 of 2 rows, at most 1% may be left out: row 1 (id x). Label or delete",
     ),
@@ -232,7 +232,7 @@ def test_a_few_gaps_are_let_through(tmp_path):
     frame.loc[7, "text"] = None
     frame.to_parquet(tmp_path / "a.parquet")
     examples = load_examples(table_task(tmp_path / "a.parquet"), DataConfig(), "train", seed=0)
-    assert (len(examples), examples.num_unlabelled) == (299, 1)
+    assert (len(examples), examples.num_unlabeled) == (299, 1)
     assert examples.sentence1[6] == "" and examples.ids[6] == "7"
 
 

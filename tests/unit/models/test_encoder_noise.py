@@ -38,7 +38,7 @@ def test_no_noise_changes_nothing_and_noise_on_padding_neither():
     assert torch.equal(encoder(*tokens), plain), "the noise of one pass is not left behind"
 
 
-def test_noise_is_added_before_positions_and_normalisation():
+def test_noise_is_added_before_positions_and_normalization():
     encoder = load_encoder("tiny", pooling="cls")
     ids, mask, types = tokens_of(load_tokenizer("tiny"), SENTENCES)
     noise = 0.1 * torch.randn(*ids.shape, 32, generator=torch.Generator().manual_seed(0))

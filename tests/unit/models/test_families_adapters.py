@@ -18,8 +18,8 @@ KINDS = {
     "lora": AdapterConfig(kind="lora", rank=4),
     "dora": AdapterConfig(kind="dora", rank=4),
     "vera": AdapterConfig(kind="vera", rank=8),
-    "pissa": AdapterConfig(kind="lora", rank=4, initialisation="pissa"),
-    "olora": AdapterConfig(kind="lora", rank=4, initialisation="olora"),
+    "pissa": AdapterConfig(kind="lora", rank=4, initialization="pissa"),
+    "olora": AdapterConfig(kind="lora", rank=4, initialization="olora"),
     "loralib": AdapterConfig(kind="lora", rank=4, library="loralib"),
 }
 every_family = pytest.mark.parametrize("family", FAMILIES)

@@ -132,7 +132,7 @@ def test_losses_are_float32_under_autocast(task, pair_encoding):
 
 
 @pytest.mark.parametrize("task", [SST, QUORA, NLI])
-def test_the_divergence_of_classes_is_the_symmetrised_kl(task):
+def test_the_divergence_of_classes_is_the_symmetrized_kl(task):
     head = head_of(task)
     shape = (3,) if task is QUORA else (3, task.num_classes)
     logits, other = (torch.randn(shape, dtype=torch.float64) for _ in range(2))

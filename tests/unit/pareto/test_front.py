@@ -20,8 +20,8 @@ def dominates(one, other):
 
 def test_front_of_mixed_directions():
     objectives = {
-        "dev_score": Objective(direction="maximise", reference=0.0),
-        "peak_memory_gib": Objective(direction="minimise", reference=16.0),
+        "dev_score": Objective(direction="maximize", reference=0.0),
+        "peak_memory_gib": Objective(direction="minimize", reference=16.0),
     }
     trials = [(0.75, 4.8), (0.73, 3.0), (0.73, 3.5), (0.60, 2.0), (0.59, 2.5)]
     losses = np.array(

@@ -20,7 +20,7 @@ GRID = st.tuples(st.integers(0, 8), st.integers(1, 3)).flatmap(
         ([[1.0, 3.0], [3.0, 1.0], [2.0, 2.0]], [4.0, 4.0], 6.0),  # the staircase 3 + 2 + 1
         ([[0.0, 0.0, 0.0]], [2.0, 3.0, 4.0], 24.0),
         ([[0.0, 1.0, 1.0], [1.0, 0.0, 1.0], [1.0, 1.0, 0.0]], [2.0, 2.0, 2.0], 4.0),  # 3 x 2 - 3 x 1 + 1
-        ([[-0.7, 3.0]], [-0.5, 4.0], 0.2),  # a maximised score as its negative
+        ([[-0.7, 3.0]], [-0.5, 4.0], 0.2),  # a maximized score as its negative
     ],
 )
 def test_closed_forms(losses, reference, volume):

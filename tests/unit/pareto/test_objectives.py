@@ -13,12 +13,12 @@ from mtbert_ray.pareto.objectives import (
 )
 
 OBJECTIVES = {
-    "dev_score": Objective(direction="maximise", reference=0.4, constraint=0.5),
-    "peak_memory_gib": Objective(direction="minimise", reference=12.0, constraint=8.0),
+    "dev_score": Objective(direction="maximize", reference=0.4, constraint=0.5),
+    "peak_memory_gib": Objective(direction="minimize", reference=12.0, constraint=8.0),
 }
 
 
-def test_signs_flip_for_maximised_objectives_only_and_follow_the_order_of_the_objectives():
+def test_signs_flip_for_maximized_objectives_only_and_follow_the_order_of_the_objectives():
     losses = to_losses({"peak_memory_gib": 3, "dev_score": 0.7, "energy_kj": None}, OBJECTIVES)
     assert losses is not None
     assert losses.tolist() == [-0.7, 3.0]
@@ -60,11 +60,11 @@ def test_violation_is_the_sum_of_the_relative_excesses(score, memory, violation)
 
 
 def test_a_constraint_of_zero_counts_in_the_metrics_own_unit():
-    objectives = {"sts": Objective(direction="maximise", reference=-1.0, constraint=0.0)}
+    objectives = {"sts": Objective(direction="maximize", reference=-1.0, constraint=0.0)}
     assert constraint_violation({"sts": -0.3}, objectives) == pytest.approx(0.3)
 
 
 def test_unconstrained_objectives_never_make_a_trial_infeasible():
-    objectives = {"dev_score": Objective(direction="maximise", reference=0.4)}
+    objectives = {"dev_score": Objective(direction="maximize", reference=0.4)}
     assert is_feasible({"dev_score": 0.1}, objectives)
     assert is_feasible({}, objectives)

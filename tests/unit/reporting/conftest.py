@@ -23,8 +23,8 @@ PAPER = Path(__file__).parents[3] / "search_spaces" / "paper"
 START = 1_800_000_000.0
 NASTY = "RuntimeError: <script>alert('x')</script> | `rm` & 2 GiB too much"
 OBJECTIVES = {
-    "dev_score": Objective(direction="maximise", reference=0.4),
-    "peak_memory_gib": Objective(direction="minimise", reference=8.0, constraint=6.0),
+    "dev_score": Objective(direction="maximize", reference=0.4),
+    "peak_memory_gib": Objective(direction="minimize", reference=8.0, constraint=6.0),
 }
 HYPERPARAMETERS = ("adapter.kind", "adapter.rank", "learning_rate", "epochs")
 

@@ -8,7 +8,7 @@ import pytest
 
 from mtbert_ray.journal import read_journal
 from mtbert_ray.reporting.document import write_report
-from mtbert_ray.reporting.paper_comparison import beside_paper, beside_table
+from mtbert_ray.reporting.paper_comparison import compare_with_paper, comparison_table
 
 
 @pytest.fixture
@@ -16,15 +16,15 @@ def table7(sweep):
     """`full` with two seeds, `lora-r8` failed, `dora-r8` not run, one of the user's own."""
     own = type(sweep)(sweep.folder.parent / "table7", hyperparameters=("experiment", "seed"), paper_table=7)
     settings = [{"experiment": name, "seed": seed} for name, seed in (("full", 0), ("full", 1), ("mine", 0))]
-    own.trial("t0", [0.5, 0.7], setting=settings[0], peak_memory_gib=4.0, gpu_utilisation_mean=None)
-    own.trial("t1", [0.8], setting=settings[1], peak_memory_gib=5.0, gpu_utilisation_mean=60.0)
+    own.trial("t0", [0.5, 0.7], setting=settings[0], peak_memory_gib=4.0, gpu_utilization_mean=None)
+    own.trial("t1", [0.8], setting=settings[1], peak_memory_gib=5.0, gpu_utilization_mean=60.0)
     own.trial("t2", [0.1], setting=settings[2], peak_memory_gib=1.0)
     own.trial("t3", [0.9], setting={"experiment": "lora-r8", "seed": 0}, failed="out of memory")
     return own.finish()
 
 
 def test_seeds_of_one_experiment_are_a_mean_and_a_range(table7):
-    full, lora, dora = beside_paper(read_journal(table7)).experiments
+    full, lora, dora = compare_with_paper(read_journal(table7)).experiments
     assert full.trial_ids == ("t0", "t1")
     score, memory = (next(q for q in full.quantities if q.metric == m) for m in ("dev_score", "peak_memory_gib"))
     assert (score.paper, score.mean) == (0.756, pytest.approx(0.75))
@@ -35,12 +35,12 @@ def test_seeds_of_one_experiment_are_a_mean_and_a_range(table7):
 
 
 def test_what_was_measured_by_some_trials_only_says_so(table7):
-    utilisation = beside_paper(read_journal(table7)).experiments[0].quantities[-1]
-    assert (utilisation.ours, utilisation.range_text) == ((60.0,), "60.0 to 60.0, 1 of 2 trials")
+    utilization = compare_with_paper(read_journal(table7)).experiments[0].quantities[-1]
+    assert (utilization.ours, utilization.range_text) == ((60.0,), "60.0 to 60.0, 1 of 2 trials")
 
 
 def test_the_sentences_say_what_differs_once_and_whose_numbers_are_not_there(table7):
-    first, *others = beside_paper(read_journal(table7)).sentences
+    first, *others = compare_with_paper(read_journal(table7)).sentences
     assert first.startswith("Our runs differ from the paper's in: encoder minilm (the paper: bert-base-uncased); ")
     assert first.endswith("; hardware no GPU; a processor of unknown kind (the paper: 1 x A100).")
     assert "Not in the paper's table: mine." in others
@@ -53,7 +53,7 @@ def test_what_only_one_experiment_departs_in_stands_with_its_name(sweep, paper_c
         own.start(name, fixed={**paper_config(1, name).model_dump(), "epochs": epochs}, experiment=name)
         own.epochs(name, [0.5])
         own.end(name)
-    sentences = beside_paper(read_journal(own.finish())).sentences
+    sentences = compare_with_paper(read_journal(own.finish())).sentences
     assert sentences[:2] == (
         "Our runs differ from the paper's in: hardware no GPU; a processor of unknown kind "
         "(the paper: 1 x T4 for v1, not given for v2).",
@@ -69,9 +69,9 @@ def test_a_mean_over_more_than_seeds_says_so(sweep, paper_config):
         own.start(f"t{index}", fixed=fixed, experiment="v1", learning_rate=rate)
         own.epochs(f"t{index}", [0.5])
         own.end(f"t{index}")
-    v1, _ = beside_paper(read_journal(own.finish())).experiments
+    v1, _ = compare_with_paper(read_journal(own.finish())).experiments
     assert v1.state == "2 trials that differ in learning_rate as well"
-    assert v1.departures == ("learning_rate 2e-05 (the paper: 1e-05) in 1 of 2 trials",)
+    assert v1.differences == ("learning_rate 2e-05 (the paper: 1e-05) in 1 of 2 trials",)
 
 
 def test_a_first_stage_is_not_passed_over(sweep, paper_config):
@@ -80,14 +80,15 @@ def test_a_first_stage_is_not_passed_over(sweep, paper_config):
     own.start(name, fixed=paper_config(4, name).model_dump(), experiment=name)
     own.epochs(name, [0.5])
     own.end(name)
-    sentences = beside_paper(read_journal(own.finish())).sentences
+    sentences = compare_with_paper(read_journal(own.finish())).sentences
     assert "What the first stage, from whose checkpoint a trial starts, was trained with is not compared." in sentences
 
 
 def test_table_9_is_the_test_leaderboard_s(sweep):
     own = type(sweep)(sweep.folder.parent / "table9", paper_table=9)
     assert any(
-        "test leaderboard; ours are dev scores" in text for text in beside_paper(read_journal(own.finish())).sentences
+        "test leaderboard; ours are dev scores" in text
+        for text in compare_with_paper(read_journal(own.finish())).sentences
     )
 
 
@@ -97,7 +98,7 @@ def test_other_sweeps_have_no_such_section(sweep, space):
     own.trial("t0", [0.7], peak_memory_gib=1.0)
     page = write_report(own.finish())
     assert "Beside the paper" not in page.read_text()
-    assert not (page.parent / "beside_paper.csv").exists()
+    assert not (page.parent / "compare_with_paper.csv").exists()
 
 
 def test_the_pages_show_it_right_after_the_answer(table7):
@@ -113,8 +114,8 @@ def test_the_pages_show_it_right_after_the_answer(table7):
 
 def test_the_csv_has_the_numbers_unrounded_and_gaps_empty(table7):
     write_report(table7)
-    written = pd.read_csv(table7 / "beside_paper.csv").set_index("experiment")
-    made = beside_table(beside_paper(read_journal(table7))).set_index("experiment")
+    written = pd.read_csv(table7 / "compare_with_paper.csv").set_index("experiment")
+    made = comparison_table(compare_with_paper(read_journal(table7))).set_index("experiment")
     assert written.loc["full", "dev_score_difference"] == made.loc["full", "dev_score_difference"]
     assert written.loc["full", ["peak_memory_gib_ours_lowest", "peak_memory_gib_ours_highest"]].tolist() == [4, 5]
     assert written.loc["dora-r8", "dev_score_paper"] == 0.733

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from mtbert_ray.config import TrialConfig, dotted
-from mtbert_ray.reporting.config_diff import departures_of, hardware_in_words
-from mtbert_ray.reporting.published import published_experiments, published_settings
+from mtbert_ray.reporting.config_diff import config_diff, hardware_in_words
+from mtbert_ray.reporting.published import published_configs, published_experiments
 
 V1, SMART, SAMPLE, STAGE = (1, "v1"), (2, "smart-sst-k250"), (4, "sample"), (4, "all-then-heads-on-sample")
 LORA, EIGHT = (7, "lora-r8"), (8, "full")
@@ -14,7 +14,7 @@ PAPERS_SAMPLE = {
     "method": "zero_shot",
     "model": "facebook/bart-large-mnli",
     "rows": 10_000,
-    "topics": {name: {"share": share} for name, share in published_settings(*SAMPLE).sample.shares.items()},
+    "topics": {name: {"share": share} for name, share in published_configs(*SAMPLE).sample.shares.items()},
 }
 OWN_SST = {
     "name": "sst",
@@ -42,7 +42,7 @@ CHANGES = [
     (LORA, "adapter.dropout", 0, "adapter.dropout 0 (the paper: 0.05)"),
     (LORA, "adapter.target_modules", ["query"], "adapter.target_modules query (the paper: query and value)"),
     (LORA, "adapter.rslora", False, "adapter.rslora no (the paper: yes)"),
-    (LORA, "adapter.initialisation", "pissa", "adapter.initialisation pissa (table 7 here: default, assumed)"),
+    (LORA, "adapter.initialization", "pissa", "adapter.initialization pissa (table 7 here: default, assumed)"),
     (LORA, "adapter.learning_rate_ratio", 16, "adapter.learning_rate_ratio 16 (table 7 here: 1, assumed)"),
     (V1, "smart.tasks", ["sst", "sts"], "smart.tasks sst and sts (the paper: none)"),
     (SMART, "smart.tasks", [], "smart.tasks none (the paper: sst)"),
@@ -125,7 +125,7 @@ def told_of(paper_config, tmp_path):
                 section = section[parent]
             section[leaf] = value
         config = TrialConfig.model_validate(config).model_dump(mode="json")
-        return departures_of(config, published_settings(*place))
+        return config_diff(config, published_configs(*place))
 
     return told
 
@@ -168,9 +168,9 @@ def test_a_journal_from_before_a_key_ran_with_its_default(paper_config):
     config = paper_config(*V1).model_dump(mode="json")
     for key in ("accumulation_steps", "init_from", "smart", "profile"):
         del config[key]
-    assert departures_of(config, published_settings(*V1)) == ()
+    assert config_diff(config, published_configs(*V1)) == ()
     del config["schedule"]
-    assert departures_of(config, published_settings(*V1)) == ("schedule linear (table 1 here: constant, assumed)",)
+    assert config_diff(config, published_configs(*V1)) == ("schedule linear (table 1 here: constant, assumed)",)
 
 
 # The sample

@@ -191,7 +191,7 @@ def test_two_points_are_not_called_a_knee(sweep):
 
 def test_one_objective_has_a_best_and_no_front_figure(sweep):
     one = type(sweep)(
-        sweep.folder.parent / "one", objectives={"sts": Objective(direction="maximise", reference=0.0)}, num_trials=None
+        sweep.folder.parent / "one", objectives={"sts": Objective(direction="maximize", reference=0.0)}, num_trials=None
     )
     one.trial("t0", [0.3])
     one.trial("t1", [0.5])

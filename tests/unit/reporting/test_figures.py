@@ -60,24 +60,24 @@ def test_front_figure_shows_compared_trials_only_and_the_infeasible_hollow(eight
 
 def test_three_objectives_have_three_pairs(sweep):
     objectives = {
-        "dev_score": Objective(direction="maximise", reference=0.0),
-        "train_seconds": Objective(direction="minimise", reference=100.0),
-        "gpu_utilisation_mean": Objective(direction="maximise", reference=0.0),
+        "dev_score": Objective(direction="maximize", reference=0.0),
+        "train_seconds": Objective(direction="minimize", reference=100.0),
+        "gpu_utilization_mean": Objective(direction="maximize", reference=0.0),
     }
     wide = type(sweep)(sweep.folder.parent / "wide", objectives=objectives)
-    wide.trial("t0", [0.7], gpu_utilisation_mean=50.0)
-    wide.trial("t1", [0.6], gpu_utilisation_mean=60.0)
+    wide.trial("t0", [0.7], gpu_utilization_mean=50.0)
+    wide.trial("t1", [0.6], gpu_utilization_mean=60.0)
     drawings = front_drawings(outcome_of(read_journal(wide.finish())))
     assert [drawing.name for drawing in drawings] == [
         "front-dev_score-vs-train_seconds",
-        "front-dev_score-vs-gpu_utilisation_mean",
-        "front-train_seconds-vs-gpu_utilisation_mean",
+        "front-dev_score-vs-gpu_utilization_mean",
+        "front-train_seconds-vs-gpu_utilization_mean",
     ]
     # The marks are explained once, below the first.
     assert "Each mark is a finished trial" in drawings[0].caption
     assert [drawing.caption for drawing in drawings[1:]] == [
-        "The same trials and marks, dev score against GPU utilisation mean.",
-        "The same trials and marks, train time against GPU utilisation mean.",
+        "The same trials and marks, dev score against GPU utilization mean.",
+        "The same trials and marks, train time against GPU utilization mean.",
     ]
 
 
@@ -172,7 +172,7 @@ def test_cost_bars_are_of_finished_trials_by_falling_memory(eight_trials):
 
 
 def test_without_a_gpu_the_bars_are_of_resident_memory_and_say_so(sweep):
-    sweep.trial("t0", [0.7], peak_rss_gib=1.5, gpu_utilisation_mean=None)
+    sweep.trial("t0", [0.7], peak_rss_gib=1.5, gpu_utilization_mean=None)
     drawing = drawings_of(sweep.finish())["costs"]
     assert [axes.get_title(loc="left") for axes in drawing.figure.axes] == ["peak RSS", "train time"]
     assert "No GPU's memory was measured" in drawing.caption

@@ -4,9 +4,9 @@ from mtbert_ray.reporting.outcome import outcome_of
 from mtbert_ray.reporting.tables import front_points
 
 THREE_OBJECTIVES = {
-    "dev_score": Objective(direction="maximise", reference=0.0),
-    "train_seconds": Objective(direction="minimise", reference=100.0),
-    "peak_rss_gib": Objective(direction="minimise", reference=8.0),
+    "dev_score": Objective(direction="maximize", reference=0.0),
+    "train_seconds": Objective(direction="minimize", reference=100.0),
+    "peak_rss_gib": Objective(direction="minimize", reference=8.0),
 }
 
 

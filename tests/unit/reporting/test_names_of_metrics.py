@@ -41,8 +41,8 @@ def _coarse_pictures(monkeypatch):
 def written(sweep, *classes, folder="nasty", epochs=1):
     """Write the report of a sweep with an objective for each class, and return its folder."""
     names = [f"sst.f1.{name}" for name in classes]
-    objectives = {name: Objective(direction="maximise", reference=0.0, constraint=0.1) for name in names}
-    objectives["train_seconds"] = Objective(direction="minimise", reference=1000.0)
+    objectives = {name: Objective(direction="maximize", reference=0.0, constraint=0.1) for name in names}
+    objectives["train_seconds"] = Objective(direction="minimize", reference=1000.0)
     other = type(sweep)(sweep.folder.parent / folder, objectives=objectives)
     for place, kind in enumerate(("none", "lora", "none", "lora")):
         setting = {"adapter__kind": kind, "learning_rate": 1e-5 * (place + 1)}

@@ -4,7 +4,7 @@ import pytest
 
 from mtbert_ray.config import dotted
 from mtbert_ray.config.file import load_sample_config
-from mtbert_ray.reporting.published import PublishedRow, published_experiments, published_rows, published_settings
+from mtbert_ray.reporting.published import PublishedRow, published_configs, published_experiments, published_rows
 
 TABLES = range(1, 10)
 
@@ -17,7 +17,7 @@ def test_the_paper_s_costs_are_in_our_units():
     full = row(7, "full")
     assert full.metrics["train_seconds"] == 2 * 3600 + 3 * 60
     assert full.metrics["peak_memory_gib"] == pytest.approx(4750.8 / 1024)
-    assert full.metrics["gpu_utilisation_mean"] == 53.91
+    assert full.metrics["gpu_utilization_mean"] == 53.91
     assert row(1, "v1").metrics["peak_memory_gib"] is None
     assert published_rows(10) == ()
 
@@ -38,7 +38,7 @@ def test_numbers_settings_and_search_space_have_the_same_rows(table, paper_confi
     ("table", "experiment"), [(table, name) for table in TABLES for name in published_experiments(table)]
 )
 def test_settings_are_those_of_the_search_space_key_by_key(table, experiment, paper_config):
-    settings = published_settings(table, experiment)
+    settings = published_configs(table, experiment)
     published = dotted(settings.config.with_absolute_paths().model_dump())
     assert published == dotted(paper_config(table, experiment).model_dump())
     assert settings.told <= set(published)
@@ -46,7 +46,7 @@ def test_settings_are_those_of_the_search_space_key_by_key(table, experiment, pa
 
 def test_the_sample_is_that_of_its_yaml(paper_spaces):
     topics = load_sample_config(paper_spaces / "topics.yaml")
-    sample = published_settings(4, "sample").sample
+    sample = published_configs(4, "sample").sample
     assert (sample.rows, sample.method, sample.model) == (topics.rows, topics.method, topics.model)
     assert sample.shares == topics.shares
 
@@ -68,4 +68,4 @@ def test_the_sample_is_that_of_its_yaml(paper_spaces):
     ],
 )
 def test_what_the_paper_leaves_open_is_not_put_in_its_mouth(table, experiment, key, words):
-    assert published_settings(table, experiment).named(key, "X") == words
+    assert published_configs(table, experiment).named(key, "X") == words

@@ -33,8 +33,8 @@ def test_better_in_each_objective_but_by_different_trials_is_said_too(sweep):
     other = type(sweep)(
         sweep.folder.parent / "other",
         objectives={
-            "dev_score": Objective(direction="maximise", reference=0.4),
-            "peak_memory_gib": Objective(direction="minimise", reference=4.0),
+            "dev_score": Objective(direction="maximize", reference=0.4),
+            "peak_memory_gib": Objective(direction="minimize", reference=4.0),
         },
     )
     other.trial("t0", [0.5], peak_memory_gib=5.9)
@@ -45,7 +45,7 @@ def test_better_in_each_objective_but_by_different_trials_is_said_too(sweep):
 
 
 def test_what_adds_up_counts_only_of_trials_that_finished(tmp_path, sweep):
-    seconds = {"train_seconds": Objective(direction="minimise", reference=15.0)}
+    seconds = {"train_seconds": Objective(direction="minimize", reference=15.0)}
     other = type(sweep)(tmp_path / "seconds", objectives=seconds)
     other.trial("t0", [0.5], stopped="too slow", kind="rung")  # After 10 s of training.
     assert about_the_reference(other.folder) == []

@@ -4,7 +4,7 @@ from mtbert_ray.journal import read_journal
 from mtbert_ray.reporting.facts import facts_of, last_heard_of, notes_of, seconds_run, session_notes
 from mtbert_ray.reporting.figures import progress_drawings
 from mtbert_ray.reporting.outcome import outcome_of
-from mtbert_ray.reporting.paper_comparison import beside_paper
+from mtbert_ray.reporting.paper_comparison import compare_with_paper
 
 START = 1_800_000_000.0  # 2027-01-15 08:00 UTC
 
@@ -83,7 +83,7 @@ def test_beside_the_paper_stands_the_hardware_of_every_session(sweep, paper_conf
     own.epochs("t0", [0.5])
     own.end("t0")
     own.resume(60, hardware={"gpus": "NVIDIA A100"})
-    told = " ".join(beside_paper(read_journal(own.finish())).sentences)
+    told = " ".join(compare_with_paper(read_journal(own.finish())).sentences)
     assert "hardware no GPU; a processor of unknown kind and NVIDIA A100 (the paper: " in told
 
 

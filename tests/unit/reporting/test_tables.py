@@ -17,8 +17,8 @@ COLUMNS = [
     "dev_score",
     "leaderboard_score",
     "peak_memory_gib",
-    "gpu_utilisation_mean",
-    "gpu_utilisation_peak",
+    "gpu_utilization_mean",
+    "gpu_utilization_peak",
     "energy_kj",
     "peak_rss_gib",
     "train_seconds",
@@ -67,7 +67,7 @@ def test_a_stopped_trial_keeps_its_numbers_but_is_not_on_the_front(sweep):
 def test_what_was_not_measured_is_empty_and_never_zero(eight_trials):
     table = trial_table(read_journal(eight_trials)).set_index("trial_id")
     assert pd.isna(table.loc["t5", "peak_memory_gib"])
-    assert table["gpu_utilisation_mean"].isna().all()
+    assert table["gpu_utilization_mean"].isna().all()
     assert pd.isna(table.loc["t0", "adapter.rank"])
     assert table["epochs"].isna().all()  # searched, but given to no trial
     assert table["epochs_done"].tolist() == [2, 2, 2, 2, 1, 1, 1, 1]

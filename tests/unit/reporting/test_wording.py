@@ -11,7 +11,7 @@ from mtbert_ray.reporting.wording import axis_label, counted, difference, durati
         ("peak_memory_gib", 2.9, "2.90 GiB"),
         ("peak_memory_gib", 0.0004, "0.0004 GiB"),  # never shown as zero
         ("peak_memory_gib", 0.0, "0.00 GiB"),
-        ("gpu_utilisation_mean", 53.91, "53.9 %"),
+        ("gpu_utilization_mean", 53.91, "53.9 %"),
         ("trainable_percent", 0.2644, "0.264 %"),
         ("train_seconds", 7380.4, "7,380 s"),
         ("trainable_parameters", 109_482_240, "109,482,240"),
@@ -35,10 +35,10 @@ def test_labels_carry_the_unit_once():
 
 
 def test_differences_speak_of_the_metric_and_not_of_the_loss():
-    assert difference("dev_score", "maximise", 0.012) == "0.012 less dev score"
-    assert difference("dev_score", "maximise", -0.012) == "0.012 more dev score"
-    assert difference("peak_memory_gib", "minimise", 1.9) == "1.90 GiB more peak memory"
-    assert difference("trainable_parameters", "minimise", -109_187_328.0) == "109,187,328 fewer trainable parameters"
+    assert difference("dev_score", "maximize", 0.012) == "0.012 less dev score"
+    assert difference("dev_score", "maximize", -0.012) == "0.012 more dev score"
+    assert difference("peak_memory_gib", "minimize", 1.9) == "1.90 GiB more peak memory"
+    assert difference("trainable_parameters", "minimize", -109_187_328.0) == "109,187,328 fewer trainable parameters"
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,8 @@ class FakeNvml:
     NVML_ERROR_NOT_FOUND = NOT_FOUND
     nvmlMemory_v2 = "version 2"
 
-    def __init__(self, processes=(), utilisation=70, milliwatts=250_000, samples=(), given_out=9 * GIB, start=None):
-        self.processes, self.utilisation, self.milliwatts = processes, utilisation, milliwatts
+    def __init__(self, processes=(), utilization=70, milliwatts=250_000, samples=(), given_out=9 * GIB, start=None):
+        self.processes, self.utilization, self.milliwatts = processes, utilization, milliwatts
         self.samples, self.given_out, self.start = samples, given_out, start
         self.open_count = 0
         self.opened_with = None
@@ -76,7 +76,7 @@ class FakeNvml:
         return [SimpleNamespace(pid=pid, usedGpuMemory=used) for pid, used in self._answer(self.processes)]
 
     def nvmlDeviceGetUtilizationRates(self, handle):
-        return SimpleNamespace(gpu=self._answer(self.utilisation))
+        return SimpleNamespace(gpu=self._answer(self.utilization))
 
     def nvmlDeviceGetPowerUsage(self, handle):
         return self._answer(self.milliwatts)
@@ -91,33 +91,33 @@ def read(nvml, *, host_pids=True):
 
 def test_alone_on_the_device():
     sample = read(FakeNvml(processes=[(ME, 3 * GIB)]))
-    assert sample == GpuSample(process_memory_gib=3.0, utilisation_percent=70.0, power_watts=250.0, shared=False)
+    assert sample == GpuSample(process_memory_gib=3.0, utilization_percent=70.0, power_watts=250.0, shared=False)
 
 
 def test_a_process_listed_twice_holds_the_sum():
     assert read(FakeNvml(processes=[(ME, GIB), (ME, 2 * GIB)])).process_memory_gib == 3.0
 
 
-def test_a_shared_device_gives_only_our_own_memory_and_utilisation():
+def test_a_shared_device_gives_only_our_own_memory_and_utilization():
     nvml = FakeNvml(processes=[(7, 8 * GIB), (ME, 2 * GIB)], samples=[(7, 60), (ME, 30), (ME, 20)])
     sample = read(nvml)
-    assert (sample.process_memory_gib, sample.utilisation_percent, sample.shared) == (2.0, 25.0, True)
+    assert (sample.process_memory_gib, sample.utilization_percent, sample.shared) == (2.0, 25.0, True)
 
 
 @pytest.mark.parametrize("samples", [[(7, 60)], FakeNvmlError(NOT_FOUND)], ids=["others only", "no samples"])
 def test_a_process_without_samples_was_idle(samples):
     nvml = FakeNvml(processes=[(7, GIB), (ME, GIB)], samples=samples)
-    assert read(nvml).utilisation_percent == 0.0
+    assert read(nvml).utilization_percent == 0.0
 
 
-def test_own_utilisation_is_null_where_the_device_does_not_keep_it():
+def test_own_utilization_is_null_where_the_device_does_not_keep_it():
     nvml = FakeNvml(processes=[(7, GIB), (ME, GIB)], samples=FakeNvmlError(NOT_SUPPORTED))
-    assert read(nvml).utilisation_percent is None
+    assert read(nvml).utilization_percent is None
 
 
 def test_on_the_host_a_process_that_is_not_listed_holds_nothing():
     sample = read(FakeNvml(processes=[(7, 8 * GIB)], samples=[(7, 99)]))
-    assert (sample.process_memory_gib, sample.utilisation_percent, sample.shared) == (0.0, 0.0, True)
+    assert (sample.process_memory_gib, sample.utilization_percent, sample.shared) == (0.0, 0.0, True)
 
 
 def test_in_a_container_the_only_process_is_ours():
@@ -128,7 +128,7 @@ def test_in_a_container_the_only_process_is_ours():
 def test_in_a_container_two_processes_cannot_be_told_apart():
     nvml = FakeNvml(processes=[(900_001, 5 * GIB), (900_002, GIB)], samples=[(900_001, 50)])
     sample = read(nvml, host_pids=False)
-    assert (sample.process_memory_gib, sample.utilisation_percent, sample.shared) == (None, None, True)
+    assert (sample.process_memory_gib, sample.utilization_percent, sample.shared) == (None, None, True)
 
 
 def test_in_a_container_a_second_only_process_is_not_believed():
@@ -156,7 +156,7 @@ def test_before_anybody_uses_the_device():
     ("quantity", "field"),
     [
         ("processes", "process_memory_gib"),
-        ("utilisation", "utilisation_percent"),
+        ("utilization", "utilization_percent"),
         ("milliwatts", "power_watts"),
     ],
 )
@@ -164,7 +164,7 @@ def test_a_quantity_that_is_not_told_is_null_and_the_others_stay(code, quantity,
     nvml = FakeNvml(processes=[(ME, GIB)])
     setattr(nvml, quantity, FakeNvmlError(code))
     sample = read(nvml)
-    told = {"process_memory_gib": 1.0, "utilisation_percent": 70.0, "power_watts": 250.0, "shared": False}
+    told = {"process_memory_gib": 1.0, "utilization_percent": 70.0, "power_watts": 250.0, "shared": False}
     told[field] = None
     if quantity == "processes":
         told["shared"] = None
@@ -211,7 +211,7 @@ def test_list_gpus_names_the_cards_and_is_empty_without_a_driver():
 
 
 def test_the_fake_reader_plays_its_readings_and_repeats_the_last():
-    first = GpuSample(process_memory_gib=1.0, utilisation_percent=2.0, power_watts=3.0, shared=False)
+    first = GpuSample(process_memory_gib=1.0, utilization_percent=2.0, power_watts=3.0, shared=False)
     reader = FakeGpuReader([first, GpuReadError("gone")])
     assert reader.read() == first
     for _ in range(2):

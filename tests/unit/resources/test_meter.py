@@ -25,8 +25,8 @@ class Clock:
         return self._times.pop(0) if len(self._times) > 1 else self._times[0]
 
 
-def sample(memory=1.0, utilisation=50.0, power=100.0, shared=False):
-    return GpuSample(process_memory_gib=memory, utilisation_percent=utilisation, power_watts=power, shared=shared)
+def sample(memory=1.0, utilization=50.0, power=100.0, shared=False):
+    return GpuSample(process_memory_gib=memory, utilization_percent=utilization, power_watts=power, shared=shared)
 
 
 def totals_of(*samples):
@@ -53,13 +53,13 @@ def test_a_linear_rise_of_power_has_the_same_energy_however_it_is_sampled():
     assert usage_of(totals).energy_kj == pytest.approx(10.0 * 20.0**2 / 2 / 1000)
 
 
-def test_mean_utilisation_weighs_time_not_samples():
+def test_mean_utilization_weighs_time_not_samples():
     # Three samples in the busy 1 s, one at the end of the idle 9 s.
-    busy, idle = sample(utilisation=100.0), sample(utilisation=0.0)
+    busy, idle = sample(utilization=100.0), sample(utilization=0.0)
     totals = totals_of((0.0, busy), (0.5, busy), (1.0, busy), (1.0, idle), (10.0, idle))
     usage = usage_of(totals)
-    assert usage.gpu_utilisation_mean == pytest.approx(10.0)
-    assert usage.gpu_utilisation_peak == 100.0
+    assert usage.gpu_utilization_mean == pytest.approx(10.0)
+    assert usage.gpu_utilization_peak == 100.0
 
 
 def test_peak_memory_is_the_largest_sample():
@@ -68,21 +68,21 @@ def test_peak_memory_is_the_largest_sample():
 
 
 def test_a_single_sample_is_its_own_mean_and_no_energy():
-    usage = usage_of(totals_of((5.0, sample(utilisation=30.0, power=200.0))))
-    assert (usage.gpu_utilisation_mean, usage.energy_kj) == (30.0, 0.0)
+    usage = usage_of(totals_of((5.0, sample(utilization=30.0, power=200.0))))
+    assert (usage.gpu_utilization_mean, usage.energy_kj) == (30.0, 0.0)
 
 
 def test_memory_that_nvml_never_shows_is_null_and_says_so():
     usage = usage_of(totals_of((0.0, sample(memory=0.0)), (1.0, sample(memory=0.0))))
     assert usage.peak_memory_gib is None
     assert usage.gpu_problem == "the GPU did not tell this process's memory throughout"
-    assert usage.gpu_utilisation_mean == 50.0
+    assert usage.gpu_utilization_mean == 50.0
 
 
 def test_one_missing_value_makes_that_quantity_null_and_no_other():
     usage = usage_of(totals_of((0.0, sample()), (1.0, sample(power=None)), (2.0, sample())))
     assert usage.energy_kj is None
-    assert (usage.peak_memory_gib, usage.gpu_utilisation_mean) == (1.0, 50.0)
+    assert (usage.peak_memory_gib, usage.gpu_utilization_mean) == (1.0, 50.0)
     assert usage.gpu_problem == "the GPU did not tell this process's power throughout"
 
 
@@ -95,16 +95,16 @@ def test_shared_once_is_shared_and_not_known_is_not_no(answers, shared):
     assert usage_of(totals).gpu_shared is shared
 
 
-def test_a_pause_is_left_out_of_energy_and_utilisation_but_not_of_memory():
-    totals = totals_of((0.0, sample(utilisation=100.0, power=100.0)), (10.0, sample(utilisation=100.0, power=100.0)))
+def test_a_pause_is_left_out_of_energy_and_utilization_but_not_of_memory():
+    totals = totals_of((0.0, sample(utilization=100.0, power=100.0)), (10.0, sample(utilization=100.0, power=100.0)))
     totals.pause()
-    totals.add(50.0, sample(memory=9.0, utilisation=1.0, power=900.0))
+    totals.add(50.0, sample(memory=9.0, utilization=1.0, power=900.0))
     totals.count()
-    totals.add(100.0, sample(utilisation=50.0, power=200.0))
-    totals.add(110.0, sample(utilisation=50.0, power=200.0))
+    totals.add(100.0, sample(utilization=50.0, power=200.0))
+    totals.add(110.0, sample(utilization=50.0, power=200.0))
     usage = usage_of(totals)
     assert usage.energy_kj == pytest.approx(3.0)
-    assert usage.gpu_utilisation_mean == pytest.approx(75.0)
+    assert usage.gpu_utilization_mean == pytest.approx(75.0)
     assert usage.peak_memory_gib == 9.0
 
 
@@ -121,7 +121,7 @@ def test_the_meter_samples_at_start_at_usage_and_at_stop():
     assert reader.closed
 
 
-def test_energy_and_utilisation_count_within_the_training_only():
+def test_energy_and_utilization_count_within_the_training_only():
     reader = FakeGpuReader([sample(power=100.0)])
     # Times of: start, entering, leaving, a scoring of 100 s that ends by entering again, leaving, usage.
     with Meter(reader, interval_seconds=NEVER, clock=Clock(0.0, 1.0, 3.0, 103.0, 104.0, 110.0)) as meter:
@@ -162,7 +162,7 @@ def test_a_reader_that_fails_midway_warns_once_and_leaves_null_not_zero():
         "GPU GPU-1 does not answer NVML: lost; this trial's GPU metrics are null"
     ]
     usage = meter.usage()
-    assert (usage.peak_memory_gib, usage.gpu_utilisation_mean, usage.gpu_utilisation_peak) == (None, None, None)
+    assert (usage.peak_memory_gib, usage.gpu_utilization_mean, usage.gpu_utilization_peak) == (None, None, None)
     assert (usage.energy_kj, usage.gpu_shared) == (None, None)
     assert usage.gpu_problem == "GPU GPU-1 does not answer NVML: lost"
     assert usage.peak_rss_gib > 0
@@ -212,8 +212,8 @@ def test_the_next_trial_of_a_process_does_not_inherit_freed_memory():
 def usage(**changed):
     fields = {
         "peak_memory_gib": 2.0,
-        "gpu_utilisation_mean": 40.0,
-        "gpu_utilisation_peak": 90.0,
+        "gpu_utilization_mean": 40.0,
+        "gpu_utilization_peak": 90.0,
         "energy_kj": 5.0,
         "peak_rss_gib": 1.0,
         "cpu_seconds": 10.0,
@@ -226,16 +226,16 @@ def usage(**changed):
 def test_reduction_over_ranks():
     other = usage(
         peak_memory_gib=3.0,
-        gpu_utilisation_mean=60.0,
-        gpu_utilisation_peak=80.0,
+        gpu_utilization_mean=60.0,
+        gpu_utilization_peak=80.0,
         energy_kj=7.0,
         peak_rss_gib=0.5,
         gpu_shared=True,
     )
     assert reduce_usages([usage(), other]) == usage(
         peak_memory_gib=3.0,
-        gpu_utilisation_mean=50.0,
-        gpu_utilisation_peak=90.0,
+        gpu_utilization_mean=50.0,
+        gpu_utilization_peak=90.0,
         energy_kj=12.0,
         cpu_seconds=20.0,
         gpu_shared=True,
@@ -248,5 +248,5 @@ def test_one_rank_without_a_value_makes_the_trials_null_and_keeps_the_reason():
 
 
 def test_reduction_of_one_rank_changes_nothing_even_when_everything_is_zero():
-    alone = usage(gpu_utilisation_mean=0.0, gpu_utilisation_peak=0.0, energy_kj=0.0)
+    alone = usage(gpu_utilization_mean=0.0, gpu_utilization_peak=0.0, energy_kj=0.0)
     assert reduce_usages([alone]) == alone

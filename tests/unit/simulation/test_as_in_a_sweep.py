@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from recorded_sweep import RecordedSweep
 
-from mtbert_ray.events import outlook
 from mtbert_ray.journal import read_journal
 from mtbert_ray.objective import Objective
 from mtbert_ray.ray_backend.beginning import scheduler_of
@@ -14,6 +13,7 @@ from mtbert_ray.simulation.clock import simulate
 from mtbert_ray.simulation.request import ReplayRequest, prepare
 from mtbert_ray.study.space import SearchSpace
 from mtbert_ray.study.space.parameters import Choice
+from mtbert_ray.trial import projection
 
 TOPIC = {
     "name": "topic",
@@ -22,8 +22,8 @@ TOPIC = {
     "source": {"train": "a.csv", "dev": "b.csv", "columns": {"sentence1": "text", "label": "topic"}},
 }
 OBJECTIVES = {
-    "topic": Objective(direction="maximise", reference=0.0),
-    "train_seconds": Objective(direction="minimise", reference=1000.0, constraint=100.0),
+    "topic": Objective(direction="maximize", reference=0.0),
+    "train_seconds": Objective(direction="minimize", reference=1000.0, constraint=100.0),
 }
 
 
@@ -58,8 +58,8 @@ def stopped_by_scheduler(folder: Path) -> dict[str, int]:
     for trial in sweep.trials:
         told = Trial(name=trial.trial_id, config={"trial": trial.config})
         for done in range(1, len(trial.epochs) + 1):
-            metrics = outlook(trial.epochs[:done], trial.tasks, num_epochs=9)
-            result = {**{f"outlook/{name}": value for name, value in metrics.items()}, "epoch": done}
+            metrics = projection(trial.epochs[:done], trial.tasks, num_epochs=9)
+            result = {**{f"projection/{name}": value for name, value in metrics.items()}, "epoch": done}
             if scheduler.on_trial_result(None, told, result) == "STOP":
                 stopped[trial.trial_id] = done
                 break
@@ -81,11 +81,11 @@ def stopped_by_replay(folder: Path, **options) -> dict[str, int]:
 @pytest.mark.parametrize(
     ("asked", "expected"),
     [
-        # t0 is over its limit; t2 is outdone by t1, for no topic score is above 1.
+        # t0 is over its limit; t2 is dominated_on_cost by t1, for no topic score is above 1.
         ({}, {"t0": 1, "t2": 1, "t4": 1}),
         ({"probe": {"margin": 0.5}}, {"t4": 1}),  # With this much room for error only rank speaks, at the first rung.
-        ({"halving": {"grace": 3}}, {"t0": 1, "t2": 1, "t4": 3}),
-        ({"halving": {"grace": 2, "eta": 2, "keep": 0.2}}, {"t0": 1, "t2": 1, "t4": 2}),
+        ({"halving": {"grace_period": 3}}, {"t0": 1, "t2": 1, "t4": 3}),
+        ({"halving": {"grace_period": 2, "reduction_factor": 2, "keep_quantile": 0.2}}, {"t0": 1, "t2": 1, "t4": 2}),
     ],
     ids=str,
 )
@@ -96,15 +96,15 @@ def test_replay_stops_whom_the_scheduler_of_the_sweep_would_have_stopped(tmp_pat
 
 
 def test_set_changes_what_the_sweep_asked_for_and_nothing_else(tmp_path):
-    one = recorded(tmp_path / "one", halving={"grace": 3})
-    other = recorded(tmp_path / "other", halving={"grace": 3, "share_to_end": 1.0})
+    one = recorded(tmp_path / "one", halving={"grace_period": 3})
+    other = recorded(tmp_path / "other", halving={"grace_period": 3, "share_to_end": 1.0})
     assert stopped_by_replay(one) != stopped_by_replay(other)
     assert stopped_by_replay(one, overrides=("share_to_end=1",)) == stopped_by_replay(other)
 
 
 def test_sweeps_that_searched_differently_are_judged_as_the_first_one(tmp_path):
-    first = recorded(tmp_path / "first", halving={"grace": 3})
+    first = recorded(tmp_path / "first", halving={"grace_period": 3})
     second = recorded(tmp_path / "second", search={"dropout": Choice(values=(0.1, 0.2))})
     replay = prepare(ReplayRequest(journals=(first, second), rules=("pareto",), seeds=1))
     assert isinstance(replay.recorded.space, str)
-    assert replay.setups[0].rule.halving.grace == 3
+    assert replay.setups[0].rule.halving.grace_period == 3

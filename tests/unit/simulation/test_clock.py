@@ -59,7 +59,7 @@ class Told:
     def tell(self, key, losses, violation=0.0):
         self.events.append(("end", key, None if losses is None else losses.tolist(), violation))
 
-    def tell_progress(self, key, resource, losses, violation=0.0):
+    def tell_intermediate(self, key, resource, losses, violation=0.0):
         self.events.append(("epoch", key, resource))
 
     def tell_stopped(self, key):
@@ -98,8 +98,10 @@ class TestOneWorker:
 
     def test_the_searcher_hears_how_far_costs_were_beyond_a_bound_and_not_what_scores_lack(self):
         told = Told()
-        rule = StopsAt({"costly": 1, "outdone": 1}, {"costly": 0.25})
-        candidates = [trial(name, 10, key=key, violation=0.5) for key, name in enumerate(("costly", "outdone"))]
+        rule = StopsAt({"costly": 1, "dominated_on_cost": 1}, {"costly": 0.25})
+        candidates = [
+            trial(name, 10, key=key, violation=0.5) for key, name in enumerate(("costly", "dominated_on_cost"))
+        ]
         run(*candidates, searcher=told, rule=rule)
         assert told.events == [("epoch", 0, 1), ("end", 0, None, 0.25), ("epoch", 1, 1), ("stopped", 1)]
 

@@ -98,7 +98,7 @@ def test_without_suggestions_the_rest_comes_in_order(conditional):
 class Listening(Scripted):
     """One that remembers results as well."""
 
-    def tell_progress(self, key, resource, losses, violation=0.0):
+    def tell_intermediate(self, key, resource, losses, violation=0.0):
         pass
 
     def tell(self, key, losses, violation=0.0):

@@ -39,7 +39,7 @@ def test_only_whole_curves_are_taken_and_the_others_counted(sweep):
 
 
 def test_a_trial_without_an_objective_is_left_out(tmp_path):
-    objectives = OBJECTIVES | {"peak_memory_gib": Objective(direction="minimise", reference=8.0)}
+    objectives = OBJECTIVES | {"peak_memory_gib": Objective(direction="minimize", reference=8.0)}
     sweep = RecordedSweep(tmp_path / "s", objectives=objectives)
     sweep.trial("t0", [0.5], peak_memory_gib=None)
     sweep.trial("t1", [0.5], peak_memory_gib=2.0)
@@ -59,7 +59,7 @@ def test_totals_are_of_everything_run_to_its_end(sweep):
 
 
 def test_infeasible_trials_count_nothing(tmp_path):
-    objectives = OBJECTIVES | {"train_seconds": Objective(direction="minimise", reference=1000.0, constraint=15.0)}
+    objectives = OBJECTIVES | {"train_seconds": Objective(direction="minimize", reference=1000.0, constraint=15.0)}
     sweep = RecordedSweep(tmp_path / "s", objectives=objectives)
     sweep.trial("t0", [0.4], seconds=10.0)
     sweep.trial("t1", [0.9, 0.9], seconds=10.0)
@@ -83,15 +83,15 @@ class TestSeveral:
         one, other = (
             RecordedSweep(tmp_path / "a"),
             RecordedSweep(
-                tmp_path / "b", objectives=OBJECTIVES | {"dev_score": Objective(direction="maximise", reference=0.2)}
+                tmp_path / "b", objectives=OBJECTIVES | {"dev_score": Objective(direction="maximize", reference=0.2)}
             ),
         )
         for sweep in (one, other):
             sweep.trial("t0", [0.5])
         with pytest.raises(JournalError) as raised:
             read_recorded([one.finish(), other.finish()])
-        assert f"{tmp_path / 'b'}: its objectives are dev_score (maximise, reference 0.2)" in str(raised.value)
-        assert f"those of {tmp_path / 'a'} are dev_score (maximise, reference 0)" in str(raised.value)
+        assert f"{tmp_path / 'b'}: its objectives are dev_score (maximize, reference 0.2)" in str(raised.value)
+        assert f"those of {tmp_path / 'a'} are dev_score (maximize, reference 0)" in str(raised.value)
 
     def test_the_same_objectives_in_another_order_are_the_same(self, tmp_path):
         one, other = (
@@ -145,7 +145,7 @@ class TestNothingToCompare:
 
     def test_nothing_better_than_the_reference(self, tmp_path):
         sweep = RecordedSweep(
-            tmp_path / "s", objectives=OBJECTIVES | {"dev_score": Objective(direction="maximise", reference=0.9)}
+            tmp_path / "s", objectives=OBJECTIVES | {"dev_score": Objective(direction="maximize", reference=0.9)}
         )
         sweep.trial("t0", [0.5])
         with pytest.raises(JournalError, match=r"better than the reference in every objective \(dev_score"):

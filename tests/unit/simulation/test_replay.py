@@ -64,7 +64,7 @@ class TestPareto:
     def test_it_spends_less_and_keeps_the_best(self, graded, tmp_path):
         (first, row) = (
             rows_of(graded, tmp_path, "--rule", "pareto", "--seeds", 1, *options)[0]
-            for options in ((), ("--set", "grace=1"))
+            for options in ((), ("--set", "grace_period=1"))
         )
         assert first["epochs"] == "25"  # By default the first rung is behind the warm-up, as in a sweep.
         # At the first rung, epoch 1, each trial after the first is the last of all so far.
@@ -73,12 +73,14 @@ class TestPareto:
     def test_options_change_it_and_it_alone(self, graded, tmp_path):
         options = ("--rule", "pareto", "--rule", "asha:dev_score", "--seeds", 1)
         before, asha = rows_of(graded, tmp_path, *options)
-        after, asha_after = rows_of(graded, tmp_path, *options, "--set", "grace=4", "--set", "eta=2")
+        after, asha_after = rows_of(
+            graded, tmp_path, *options, "--set", "grace_period=4", "--set", "reduction_factor=2"
+        )
         assert int(after["epochs"]) > int(before["epochs"])
         assert asha == asha_after
 
     def test_a_constraint_ends_what_breaks_it(self, tmp_path):
-        objectives = OBJECTIVES | {"train_seconds": Objective(direction="minimise", reference=1000.0, constraint=100.0)}
+        objectives = OBJECTIVES | {"train_seconds": Objective(direction="minimize", reference=1000.0, constraint=100.0)}
         sweep = RecordedSweep(tmp_path / "s", objectives=objectives)
         sweep.trial("t0", [0.9] * 9, seconds=20.0)
         sweep.trial("t1", [0.5] * 9, seconds=10.0)
@@ -91,7 +93,7 @@ class TestPareto:
 
 class TestOutput:
     def test_what_is_printed(self, graded):
-        done = replay(graded, "--rule", "fifo", "--rule", "pareto", "--seeds", 1, "--set", "grace=1")
+        done = replay(graded, "--rule", "fifo", "--rule", "pareto", "--seeds", 1, "--set", "grace_period=1")
         assert done.exit_code == 0, done.output
         heading, of_what, *lines = done.stdout.splitlines()
         assert heading == "9 whole trials: 81 epochs, 20 min 15 s of one worker."
@@ -121,7 +123,7 @@ class TestOutput:
     def test_help_teaches(self):
         done = replay("--help")
         assert done.exit_code == 0
-        for word in ("scheduler fifo", "asha:METRIC", "recorded", "--lcbench", "grace=2"):
+        for word in ("scheduler fifo", "asha:METRIC", "recorded", "--lcbench", "grace_period=2"):
             assert word in " ".join(done.stdout.split())
 
 
@@ -156,10 +158,12 @@ class TestBadInput:
         ]
 
     def test_options_of_the_rule(self, graded):
-        told = self.refused(graded, "--set", "graze=2", "--set", "keep=2", "--set", "eta", "--set", "brackets={[")
-        assert "--set: unknown key 'graze'; did you mean 'grace'?" in told
+        told = self.refused(
+            graded, "--set", "graze=2", "--set", "keep_quantile=2", "--set", "reduction_factor", "--set", "brackets={["
+        )
+        assert "--set: unknown key 'graze'; did you mean 'grace_period'?" in told
         assert "--set: keep has 2; must be less than" in told
-        assert "--set eta: must be KEY=VALUE" in told
+        assert "--set reduction_factor: must be KEY=VALUE" in told
         assert "--set brackets={[: the '" in told
 
     def test_an_output_that_cannot_be(self, graded, tmp_path):
@@ -178,7 +182,7 @@ class TestBadInput:
 
     def test_options_without_effect_are_said(self, graded):
         with pytest.warns(UserWarning, match="--set has no effect"):
-            assert replay(graded, "--rule", "fifo", "--set", "grace=2").exit_code == 0
+            assert replay(graded, "--rule", "fifo", "--set", "grace_period=2").exit_code == 0
         with pytest.warns(UserWarning, match="--task has no effect without --lcbench"):
             assert replay(graded, "--task", "3945").exit_code == 0
 

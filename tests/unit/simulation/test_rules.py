@@ -11,12 +11,12 @@ from mtbert_ray.simulation.rules import ASHA, EPSILON_NET, Costs, rules_of
 from mtbert_ray.study.pruning.rungs import HalvingConfig, Rungs
 
 OBJECTIVES = {
-    "dev_score": Objective(direction="maximise", reference=0.0),
-    "peak_rss_gib": Objective(direction="minimise", reference=8.0, constraint=4.0),
+    "dev_score": Objective(direction="maximize", reference=0.0),
+    "peak_rss_gib": Objective(direction="minimize", reference=8.0, constraint=4.0),
 }
 COSTS = Costs(objectives=OBJECTIVES, metrics=METRICS, margin=0.1)
-RULES = rules_of(OBJECTIVES, HalvingConfig(grace=1))
-OF_A_SWEEP = rules_of(OBJECTIVES, HalvingConfig(grace=1), COSTS)
+RULES = rules_of(OBJECTIVES, HalvingConfig(grace_period=1))
+OF_A_SWEEP = rules_of(OBJECTIVES, HalvingConfig(grace_period=1), COSTS)
 
 
 def report(trial: str, epoch: int, losses, *, violation=0.0, metrics=None) -> Report:
@@ -37,7 +37,7 @@ def test_fifo_is_no_rule():
 @pytest.mark.parametrize(
     ("name", "halving", "shown"),
     [
-        ("pareto", HalvingConfig(grace=1), slice(None)),
+        ("pareto", HalvingConfig(grace_period=1), slice(None)),
         ("epsilon_net", EPSILON_NET, slice(None)),
         ("asha:dev_score", ASHA, slice(0, 1)),
         ("asha:peak_rss_gib", ASHA, slice(1, 2)),
@@ -58,7 +58,7 @@ def test_the_four_rules_differ():
 
 
 def test_the_seed_draws_the_share_that_runs_to_the_end():
-    rule = rules_of(OBJECTIVES, HalvingConfig(grace=1, share_to_end=0.5))["pareto"]
+    rule = rules_of(OBJECTIVES, HalvingConfig(grace_period=1, share_to_end=0.5))["pareto"]
 
     def stops(seed: int) -> list[bool]:
         started = rule.start(seed=seed, max_epochs=9)
@@ -89,7 +89,7 @@ class TestAsInASweep:
         assert rule.excess("t1") == 0.0
 
     def test_at_rungs_it_ranks(self):
-        rule, rungs = self.start(), Rungs(HalvingConfig(grace=1), 9)
+        rule, rungs = self.start(), Rungs(HalvingConfig(grace_period=1), 9)
         points = np.random.default_rng(1).random((30, 2)).tolist()
         reports = [of_a_sweep(f"t{number}", 1, *point) for number, point in enumerate(points)]
         stops = [rule.stops(each) for each in reports]

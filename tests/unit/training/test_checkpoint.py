@@ -11,14 +11,14 @@ from mtbert_ray.errors import CheckpointError, ConfigError
 from mtbert_ray.models.build import build_model
 from mtbert_ray.models.encoder import load_tokenizer
 from mtbert_ray.training.checkpoint import load_checkpoint, read_metrics, write_metrics
-from mtbert_ray.training.initial_weights import starting_model
+from mtbert_ray.training.initial_weights import initial_model
 
 TASKS = ("sst", "quora", "sts")
 ADAPTERS = [
     {"adapter.kind": "lora"},
     {"adapter.kind": "lora", "adapter.library": "loralib"},
-    {"adapter.kind": "lora", "adapter.initialisation": "pissa"},
-    {"adapter.kind": "dora", "adapter.initialisation": "olora"},
+    {"adapter.kind": "lora", "adapter.initialization": "pissa"},
+    {"adapter.kind": "dora", "adapter.initialization": "olora"},
     {"adapter.kind": "dora"},
     {"adapter.kind": "vera"},
 ]
@@ -61,9 +61,9 @@ def test_what_is_saved_is_what_is_loaded(settings, tmp_path):
         assert loaded.get_parameter(name).requires_grad == parameter.requires_grad
 
 
-@pytest.mark.parametrize("initialisation", ["pissa", "olora"])
-def test_a_decomposition_that_comes_out_otherwise_elsewhere(initialisation, tmp_path, monkeypatch):
-    settings = {"adapter.kind": "lora", "adapter.initialisation": initialisation, "adapter.target_modules": ["query"]}
+@pytest.mark.parametrize("initialization", ["pissa", "olora"])
+def test_a_decomposition_that_comes_out_otherwise_elsewhere(initialization, tmp_path, monkeypatch):
+    settings = {"adapter.kind": "lora", "adapter.initialization": initialization, "adapter.target_modules": ["query"]}
     model = trained(tmp_path, **settings)
     saved = load_file(tmp_path / "model.safetensors")
     assert [name for name in saved if "base_layer" in name] == [
@@ -98,7 +98,7 @@ def test_a_checkpoint_from_before_the_newer_keys(tmp_path):
     newer = ("experiment", "smart", "init_from", "accumulation_steps", "learning_rate_scaling", "base_batch_size")
     for key in (*newer, "profile"):
         del config[key]
-    for key in ("library", "initialisation", "learning_rate_ratio"):
+    for key in ("library", "initialization", "learning_rate_ratio"):
         del config["adapter"][key]
     del config["data"]["train_files"]
     (tmp_path / "config.json").write_text(json.dumps(config))
@@ -127,13 +127,13 @@ class TestMetrics:
 
 class TestInitFrom:
     def test_without_it_a_model_is_fresh(self):
-        assert torch.equal(logits_of(starting_model(config_of())), logits_of(build_model(config_of())))
+        assert torch.equal(logits_of(initial_model(config_of())), logits_of(build_model(config_of())))
 
     @pytest.mark.parametrize("new", [{}, {"finetune": "heads_only"}, {"adapter.kind": "lora", "seed": 5}])
     @pytest.mark.parametrize("old", [{}, {"finetune": "heads_only"}, *ADAPTERS])
     def test_predicts_what_the_earlier_run_did(self, old, new, tmp_path):
         source = trained(tmp_path, **old)
-        model = starting_model(config_of(init_from=str(tmp_path), **new))
+        model = initial_model(config_of(init_from=str(tmp_path), **new))
         torch.testing.assert_close(logits_of(model), logits_of(source), atol=1e-5, rtol=1e-4)
         assert not any("lora_" in name and "adapter.kind" not in new for name, _ in model.named_parameters())
 
@@ -142,23 +142,23 @@ class TestInitFrom:
         old, later = tmp_path / "old", tmp_path / "later"
         trained(old, **ADAPTERS[0])
         settings = {"init_from": str(old), **new}
-        model = trained(later, starting_model(config_of(**settings)), **settings)
+        model = trained(later, initial_model(config_of(**settings)), **settings)
         shutil.rmtree(old)
         assert torch.equal(logits_of(load_checkpoint(later)[0]), logits_of(model))
         # And a third run may go on from there.
-        third = starting_model(config_of(init_from=str(later)))
+        third = initial_model(config_of(init_from=str(later)))
         torch.testing.assert_close(logits_of(third), logits_of(model), atol=1e-5, rtol=1e-4)
 
     def test_a_task_that_is_new_gets_a_fresh_head(self, tmp_path):
         source = trained(tmp_path, tasks=["sst"])
-        model = starting_model(config_of(init_from=str(tmp_path), tasks=["sst", "sts"]))
+        model = initial_model(config_of(init_from=str(tmp_path), tasks=["sst", "sts"]))
         assert torch.equal(logits_of(model, ["sst"]), logits_of(source, ["sst"]))
         fresh = build_model(config_of(tasks=["sts"])).heads["sts"].state_dict()
         assert all(torch.equal(tensor, fresh[name]) for name, tensor in model.heads["sts"].state_dict().items())
 
     def test_folder_missing(self, tmp_path):
         with pytest.raises(CheckpointError) as raised:
-            starting_model(config_of(init_from=str(tmp_path / "gone")))
+            initial_model(config_of(init_from=str(tmp_path / "gone")))
         assert str(raised.value) == (
             f"init_from: {tmp_path / 'gone'}: no such folder; give a folder like reports/NAME/trials/ID/checkpoint"
         )
@@ -166,12 +166,12 @@ class TestInitFrom:
     def test_the_run_s_folder_in_place_of_its_checkpoint(self, tmp_path):
         save_checkpoint(tmp_path / "checkpoint", build_model(config_of()), config_of(), {})
         with pytest.raises(CheckpointError, match=f"not a checkpoint itself; give {tmp_path / 'checkpoint'}"):
-            starting_model(config_of(init_from=str(tmp_path)))
+            initial_model(config_of(init_from=str(tmp_path)))
 
     def test_other_heads(self, tmp_path):
         trained(tmp_path, pair_encoding="separate")
         with pytest.raises(ConfigError) as raised:
-            starting_model(config_of(init_from=str(tmp_path)))
+            initial_model(config_of(init_from=str(tmp_path)))
         assert [problem.split(";")[0] for problem in raised.value.problems] == [
             f"init_from {tmp_path}: its head for task '{task}' does not fit" for task in ("quora", "sts")
         ]

@@ -20,7 +20,7 @@ from mtbert_ray.models.pretrained import packaged_folder
 from mtbert_ray.training import onnx_graph
 from mtbert_ray.training.checkpoint import write_metrics
 from mtbert_ray.training.export import export_checkpoint
-from mtbert_ray.training.initial_weights import starting_model
+from mtbert_ray.training.initial_weights import initial_model
 from mtbert_ray.training.onnx_export import export_onnx
 
 ADAPTERS = {
@@ -30,11 +30,11 @@ ADAPTERS = {
         "adapter.target_modules": ["query", "key", "value", "dense"],
     },
     "loralib": {"adapter.kind": "lora", "adapter.library": "loralib", "adapter.rslora": False},
-    "gaussian": {"adapter.kind": "lora", "adapter.initialisation": "gaussian"},
+    "gaussian": {"adapter.kind": "lora", "adapter.initialization": "gaussian"},
     "dora": {"adapter.kind": "dora"},
     "vera": {"adapter.kind": "vera", "adapter.rank": 16, "seed": 3},
-    "pissa": {"adapter.kind": "lora", "adapter.initialisation": "pissa", "adapter.rank": 20},
-    "olora": {"adapter.kind": "dora", "adapter.initialisation": "olora"},
+    "pissa": {"adapter.kind": "lora", "adapter.initialization": "pissa", "adapter.rank": 20},
+    "olora": {"adapter.kind": "dora", "adapter.initialization": "olora"},
 }
 every_adapter = pytest.mark.parametrize("settings", ADAPTERS.values(), ids=ADAPTERS)
 
@@ -54,7 +54,7 @@ def base(tmp_path_factory):
 
 def trained(folder, **settings):
     config = config_of(**settings)
-    model = starting_model(config)
+    model = initial_model(config)
     generator = torch.Generator().manual_seed(7)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -195,7 +195,7 @@ class TestCard:
             "# out",
             "| sst | accuracy | 0.2500 |",
             "| energy_kj | 12.35 kJ | integral of GPU power over all ranks while training |",
-            "| trainable_parameters | 1,234,567 | parameters that the optimiser changes |",
+            "| trainable_parameters | 1,234,567 | parameters that the optimizer changes |",
             "| learning_rate | 0.0003 |",
             "| smart.tasks | ['sst'] |",
             "python -m mtbert_ray.train --config config.yaml",

@@ -15,7 +15,7 @@ from mtbert_ray.models.encoder import load_tokenizer
 from mtbert_ray.training.checkpoint import load_checkpoint
 from mtbert_ray.training.evaluate import evaluate, predict
 from mtbert_ray.training.export import export_checkpoint
-from mtbert_ray.training.initial_weights import starting_model
+from mtbert_ray.training.initial_weights import initial_model
 from mtbert_ray.training.inputs import encode
 from mtbert_ray.training.loop import TrainingRun
 from mtbert_ray.training.process import Process
@@ -95,7 +95,7 @@ def test_a_run_and_what_it_leaves(family, pair_encoding, way, encoder_folder, lo
 
     if way == "full":
         start = {"init_from": str(tmp_path / "checkpoint"), "pair_encoding": pair_encoding}
-        later = starting_model(config_of(encoder_folder(family), **start))
+        later = initial_model(config_of(encoder_folder(family), **start))
         for name, tensor in later.encoder.state_dict().items():
             assert torch.equal(tensor, model.encoder.state_dict()[name]), name
 

@@ -26,7 +26,7 @@ def of_files(config, folder, *texts):
     return predict_files(build_model(config), config, parse_files(texts, config), folder, process=Process())
 
 
-def test_a_labelled_file_gets_the_predictions_and_the_score_of_the_same_dev_rows(course, tmp_path):
+def test_a_labeled_file_gets_the_predictions_and_the_score_of_the_same_dev_rows(course, tmp_path):
     config = config_of(**{"data.source": "course", "data.directory": str(course)})
     as_dev = predict_all(build_model(config), config, tmp_path / "dev", process=Process())
     files = [
@@ -180,13 +180,13 @@ def mood(tmp_path):
 def test_a_user_s_own_task_gets_names_probabilities_and_a_confusion_table(tmp_path, mood):
     config = config_of(tasks=[mood])
     (tmp_path / "new.csv").write_text("text\nday 5\nday 1\n")
-    labelled, new = of_files(config, tmp_path / "out", f"mood={tmp_path / 'rows.csv'}", f"mood={tmp_path / 'new.csv'}")
-    table = pd.read_csv(labelled.written)
+    labeled, new = of_files(config, tmp_path / "out", f"mood={tmp_path / 'rows.csv'}", f"mood={tmp_path / 'new.csv'}")
+    table = pd.read_csv(labeled.written)
     assert list(table) == ["id", "label", "prediction", "probability_so, so", "probability_good"]
     assert table["label"].tolist() == ["so, so", "good"] * 3
-    assert labelled.scores["accuracy"].value == (table["label"] == table["prediction"]).mean()
-    assert labelled.confusion == tmp_path / "out" / "mood-rows-predictions-confusion.csv"
-    assert lines_of(labelled)[:2] == [str(labelled.written), str(labelled.confusion)]
+    assert labeled.scores["accuracy"].value == (table["label"] == table["prediction"]).mean()
+    assert labeled.confusion == tmp_path / "out" / "mood-rows-predictions-confusion.csv"
+    assert lines_of(labeled)[:2] == [str(labeled.written), str(labeled.confusion)]
     assert (new.confusion, lines_of(new)) == (None, [str(new.written)])
     # Row for row: the same texts get the same answers, whatever else is in the file.
     again = pd.read_csv(new.written).drop(columns="id")
@@ -215,7 +215,7 @@ def test_a_class_that_is_new_leaves_its_row_unscored_unless_most_labels_are(tmp_
     assert (one.num_rows, one.num_scored) == (3, 2)
     assert one.said == "3 rows; 1 not scored (no label of the task's: row 2 has 'grim')"
     assert pd.read_csv(one.written, keep_default_na=False)["label"].tolist() == ["dull", "", "fine"]
-    for rows in ("a,grim\nb,grey\nc,fine\n", "a,1\nb,2\nc,1\n"):
+    for rows in ("a,grim\nb,gray\nc,fine\n", "a,1\nb,2\nc,1\n"):
         (tmp_path / "mine.csv").write_text(f"text,mood\n{rows}")
         with pytest.raises(DataError, match="labels that are not one of the classes"):
             of_files(config, tmp_path / "other", f"mood={tmp_path / 'mine.csv'}")

@@ -13,12 +13,12 @@ from mtbert_ray.training.loop import TrainingRun
 from mtbert_ray.training.metering import metered_epochs, open_gpu_reader
 from mtbert_ray.training.process import Process
 
-ON_THE_CARD = ("peak_memory_gib", "gpu_utilisation_mean", "gpu_utilisation_peak", "energy_kj")
+ON_THE_CARD = ("peak_memory_gib", "gpu_utilization_mean", "gpu_utilization_peak", "energy_kj")
 EVERYWHERE = ("peak_rss_gib", "cpu_seconds", "train_seconds", "eval_seconds")
 
 
 def sample(memory=2.0, power=100.0, shared=False) -> GpuSample:
-    return GpuSample(process_memory_gib=memory, utilisation_percent=50.0, power_watts=power, shared=shared)
+    return GpuSample(process_memory_gib=memory, utilization_percent=50.0, power_watts=power, shared=shared)
 
 
 def tiny_run(folder=None, **dotted) -> TrainingRun:
@@ -47,7 +47,7 @@ def test_what_the_card_tells_stands_in_every_epoch():
     first, last = metered(sample())
     elapsed = time.monotonic() - began
     for epoch in (first, last):
-        assert (epoch["peak_memory_gib"], epoch["gpu_utilisation_mean"], epoch["gpu_utilisation_peak"]) == (2, 50, 50)
+        assert (epoch["peak_memory_gib"], epoch["gpu_utilization_mean"], epoch["gpu_utilization_peak"]) == (2, 50, 50)
     # 100 W throughout: 0.1 kJ a second, of the training and not of the scoring.
     counted = last["energy_kj"] / 0.1
     assert last["train_seconds"] <= counted + 1e-3

@@ -39,7 +39,7 @@ def checkpoint_of(folder: Path, **settings) -> Path:
 
 
 def run_file(out: Path, name: str, *texts: list[str], joint: bool) -> list[np.ndarray]:
-    """Tokenise with the folder's own tokenizer, run its file, and return all outputs."""
+    """Tokenize with the folder's own tokenizer, run its file, and return all outputs."""
     from transformers import AutoTokenizer
 
     told = json.loads((out / "tasks.json").read_text())

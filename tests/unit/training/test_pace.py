@@ -54,9 +54,9 @@ def test_a_task_that_was_not_met_takes_the_pace_of_all_steps():
     assert pace.seconds_left() == pytest.approx(80 * 12 / 60)
 
 
-@pytest.mark.parametrize(("regularised", "is_known"), [((), True), (("sts",), False), (("sst", "sts"), True)])
-def test_nothing_is_said_of_a_task_that_was_not_met_and_is_trained_in_another_way(regularised, is_known):
-    pace = Pace(LENGTHS, batch_size=2, epochs=1, regularised=regularised)
+@pytest.mark.parametrize(("regularized", "is_known"), [((), True), (("sts",), False), (("sst", "sts"), True)])
+def test_nothing_is_said_of_a_task_that_was_not_met_and_is_trained_in_another_way(regularized, is_known):
+    pace = Pace(LENGTHS, batch_size=2, epochs=1, regularized=regularized)
     timed(pace, [batch("sst", 0, 1)], [1.0])
     assert (pace.seconds_left() is not None) is is_known
 

@@ -149,14 +149,14 @@ def test_a_meter_does_not_count_while_the_probe_is_out():
 
 def watched(power: float = 100.0, memory: float = 2.0, shared: bool = False) -> FakeGpuReader:
     return FakeGpuReader(
-        [GpuSample(process_memory_gib=memory, utilisation_percent=50.0, power_watts=power, shared=shared)]
+        [GpuSample(process_memory_gib=memory, utilization_percent=50.0, power_watts=power, shared=shared)]
     )
 
 
 def test_a_probe_tells_what_was_spent_and_what_the_whole_run_will_cost():
     run, _ = clocked_run(tiny_config(), COSTS)
     probe, *_, last = metered_epochs(run, probe=PROBE, reader=watched())
-    spent, whole = probe.metrics, probe.outlook
+    spent, whole = probe.metrics, probe.projection
     assert whole["train_seconds"] == pytest.approx(last.metrics["train_seconds"])
     for total in ("energy_kj", "cpu_seconds"):
         assert 0 < spent[total] < whole[total]
@@ -176,7 +176,7 @@ def test_an_outlook_holds_costs_only():
     probe = next(metered_epochs(TrainingRun(tiny_config(), process=Process()), probe=PROBE))
     costs = {name for name, metric in METRICS.items() if metric.over_time != "varies"}
     costs -= {"eval_seconds", "eval_once_seconds", "train_once_seconds"}
-    assert set(probe.outlook) == costs
+    assert set(probe.projection) == costs
     assert set(probe.metrics) > costs and not {"sst", "dev_score", "train_loss"} & set(probe.metrics)
 
 
@@ -184,7 +184,7 @@ def test_what_is_not_known_of_the_first_steps_is_not_known_of_the_run():
     probe = next(
         metered_epochs(TrainingRun(tiny_config(), process=Process()), probe=PROBE, reader=watched(shared=True))
     )
-    assert probe.metrics["energy_kj"] is None and probe.outlook["energy_kj"] is None
+    assert probe.metrics["energy_kj"] is None and probe.projection["energy_kj"] is None
     assert "another process computed on the GPU" in probe.gpu_problem
 
 
@@ -195,11 +195,11 @@ def test_without_a_pace_for_every_task_there_are_no_totals_but_peaks_and_paramet
     )
     kept = {name for name, metric in METRICS.items() if metric.over_time in ("fixed", "peak")}
     kept -= {"eval_once_seconds", "train_once_seconds"}
-    assert set(probe.outlook) == kept and probe.metrics["train_seconds"] > 0
+    assert set(probe.projection) == kept and probe.metrics["train_seconds"] > 0
 
 
 def test_what_a_frozen_encoder_does_once_is_not_projected_on_every_epoch():
-    """Ten epochs of which the first has nearly all of the work: an outlook of ten times that would end the trial."""
+    """Ten epochs of which the first has nearly all of the work: an projection of ten times that would end the trial."""
     config = tiny_config(finetune="heads_only", epochs=10, **{"data.max_train_rows": 200, "hidden_layers": 0})
     clock, embed = Clock(), frozen.embedded
 
@@ -218,17 +218,17 @@ def test_what_a_frozen_encoder_does_once_is_not_projected_on_every_epoch():
     whole = epochs[-1].metrics
     assert whole["train_seconds"] < 60 and (whole["train_once_seconds"], whole["eval_once_seconds"]) == (50.0, 50.0)
     for told in (probe, *epochs):
-        assert told.outlook["train_seconds"] == pytest.approx(whole["train_seconds"], rel=0.3)
+        assert told.projection["train_seconds"] == pytest.approx(whole["train_seconds"], rel=0.3)
     for epoch in epochs:
-        assert epoch.outlook["eval_seconds"] == pytest.approx(whole["eval_seconds"])
+        assert epoch.projection["eval_seconds"] == pytest.approx(whole["eval_seconds"])
 
 
 def test_an_epoch_tells_its_outlook():
     first, last = metered_epochs(TrainingRun(tiny_config(), process=Process()))
-    assert first.outlook["train_seconds"] == pytest.approx(2 * first.metrics["train_seconds"])
-    assert first.outlook["dev_score"] == first.metrics["dev_score"]
-    assert last.outlook["train_seconds"] == last.metrics["train_seconds"]
-    assert last.outlook["dev_score"] == max(first.metrics["dev_score"], last.metrics["dev_score"])
+    assert first.projection["train_seconds"] == pytest.approx(2 * first.metrics["train_seconds"])
+    assert first.projection["dev_score"] == first.metrics["dev_score"]
+    assert last.projection["train_seconds"] == last.metrics["train_seconds"]
+    assert last.projection["dev_score"] == max(first.metrics["dev_score"], last.metrics["dev_score"])
 
 
 def test_two_ranks_agree_on_the_slower_one_s_outlook(tmp_path):
@@ -252,6 +252,6 @@ def test_two_ranks_agree_on_the_slower_one_s_outlook(tmp_path):
     assert probe["steps"] == 7
     assert probe["metrics"]["train_seconds"] == pytest.approx(7 * 3.0)
     # Twelve steps of three seconds, of which each task's tokens are half a rank's; exact, as a step costs the same.
-    assert probe["outlook"]["train_seconds"] == pytest.approx(12 * 3.0)
+    assert probe["projection"]["train_seconds"] == pytest.approx(12 * 3.0)
     assert epoch["metrics"]["train_seconds"] == pytest.approx(12 * 3.0)
-    assert probe["outlook"]["cpu_seconds"] == pytest.approx(probe["metrics"]["cpu_seconds"] * 12 / 7)
+    assert probe["projection"]["cpu_seconds"] == pytest.approx(probe["metrics"]["cpu_seconds"] * 12 / 7)

@@ -17,7 +17,7 @@ TENSORBOARD_PATTERN = re.compile(r"(.*?)(\.\d+)?\.pt\.trace\.json(?:\.gz)?")
 
 
 def run(folder: Path | None, taken: int, **profile) -> None:
-    """Take so many optimiser steps."""
+    """Take so many optimizer steps."""
     layer = torch.nn.Linear(4, 4)
     with profiling(ProfileConfig(**profile), folder) as after_step:
         for _ in range(taken):
@@ -70,7 +70,7 @@ def test_a_run_of_just_enough_steps_is_enough(tmp_path):
 
 @pytest.mark.parametrize("taken", [0, 1, 3])
 def test_a_run_that_is_too_short_says_that_there_is_no_trace(tmp_path, taken):
-    told = f"no trace was written: the run ended after optimiser step {taken}, and 1 x .* are 6; make profile.wait"
+    told = f"no trace was written: the run ended after optimizer step {taken}, and 1 x .* are 6; make profile.wait"
     with pytest.warns(RuntimeWarning, match=told) as record:
         run(tmp_path, taken, wait=2, warmup=1, steps=3)
     assert traces_in(tmp_path) == {}
@@ -135,5 +135,5 @@ def test_a_run_that_is_dropped_between_two_epochs_says_it_as_well(tmp_path):
 
     run_of_one_epoch = epochs()
     next(run_of_one_epoch)
-    with pytest.warns(RuntimeWarning, match="no trace was written: the run ended after optimiser step 1"):
+    with pytest.warns(RuntimeWarning, match="no trace was written: the run ended after optimizer step 1"):
         run_of_one_epoch.close()

@@ -24,7 +24,7 @@ class Reference:
         embeddings = []
         for place, tokens in enumerate(self.batch.sentences):
             bert = self.model.encoder.model
-            # BERT takes the tokens' own embeddings in place of their ids, before positions and normalisation.
+            # BERT takes the tokens' own embeddings in place of their ids, before positions and normalization.
             embedded = bert.embeddings.word_embeddings(tokens["input_ids"])
             if noise is not None:
                 embedded = embedded + noise[place]
@@ -42,7 +42,7 @@ class Reference:
         return scorer.output(scorer.layers(torch.cat(embeddings, dim=-1))).squeeze(-1)
 
     def distance(self, perturbed, plain):
-        """Section 3.1: symmetrised KL or the squared difference, each row's."""
+        """Section 3.1: symmetrized KL or the squared difference, each row's."""
         if self.batch.task == "sts":
             return (perturbed - plain) ** 2
         p, q = self.probabilities(perturbed), self.probabilities(plain)

@@ -23,7 +23,7 @@ EPOCH = {
 }
 
 
-def test_each_value_stands_at_its_optimiser_step_under_its_section(tmp_path):
+def test_each_value_stands_at_its_optimizer_step_under_its_section(tmp_path):
     with ScalarLog(tmp_path / "t1") as log:
         log.add_epoch(EPOCH)
         log.add_epoch({**EPOCH, "epoch": 2, "step": 80, "train_loss": 0.5})

@@ -1,0 +1,241 @@
+"""What events make known of a trial and of a sweep: the one reducer of live sweeps, resumed ones and reports."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from mtbert_ray.errors import JournalError
+from mtbert_ray.events import (
+    EpochFinished,
+    Event,
+    FailureKind,
+    ProbeFinished,
+    StopKind,
+    SweepFinished,
+    SweepResumed,
+    SweepStarted,
+    TrialFailed,
+    TrialFinished,
+    TrialStarted,
+    TrialStopped,
+)
+from mtbert_ray.metrics import MEAN_SCORES, Metrics, MetricValue, project
+from mtbert_ray.task_metrics import in_words
+
+TrialEvent = TrialStarted | ProbeFinished | EpochFinished | TrialFinished | TrialStopped | TrialFailed
+
+
+@dataclass(kw_only=True)
+class Trial:
+    """One trial, as its events have it."""
+
+    trial_id: str
+    hyperparameters: dict[str, Any]
+    """The searched keys that apply to it, dotted."""
+    config: dict[str, Any]
+    """The whole TrialConfig."""
+    started: float
+    """Seconds since the epoch."""
+    status: Literal["running", "finished", "stopped", "failed"] = "running"
+    """A trial that still runs in the journal of a sweep that ended was interrupted with it."""
+    ended: float | None = None
+    probe: ProbeFinished | None = None
+    epochs: list[dict[str, MetricValue]] = field(default_factory=list)
+    checkpoint: str | None = None
+    reason: str | None = None
+    stop_kind: StopKind | None = None
+    failure_kind: FailureKind | None = None
+    gpu_problem: str | None = None
+    undefined: dict[int, dict[str, str]] = field(default_factory=dict)
+    """Place of an epoch in `epochs` -> its scores that are null -> why; not of epochs that have them all."""
+
+    @classmethod
+    def of(cls, event: TrialStarted) -> "Trial":
+        """Return the trial that an event starts."""
+        return cls(
+            trial_id=event.trial_id,
+            hyperparameters=dict(event.hyperparameters),
+            config=dict(event.config),
+            started=event.time,
+        )
+
+    def apply(self, event: TrialEvent) -> None:
+        """Take in what happened to it since it started."""
+        match event:
+            case ProbeFinished():
+                self.probe = event
+                self.gpu_problem = event.gpu_problem or self.gpu_problem
+            case EpochFinished():
+                if event.undefined:
+                    self.undefined[len(self.epochs)] = event.undefined
+                self.epochs.append(event.metrics)
+                self.gpu_problem = event.gpu_problem or self.gpu_problem
+            case TrialFinished():
+                self.status, self.ended, self.checkpoint = "finished", event.time, event.checkpoint
+            case TrialStopped():
+                self.status, self.ended, self.checkpoint = "stopped", event.time, event.checkpoint
+                self.reason, self.stop_kind = event.reason, event.kind
+            case TrialFailed():
+                self.status, self.ended = "failed", event.time
+                self.reason, self.failure_kind = event.reason, event.kind
+
+    @property
+    def num_epochs(self) -> int:
+        """Epochs of the whole run."""
+        return int(self.config["epochs"])
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether nothing of its own ended it, but its sweep's end or the death of its process or node."""
+        if self.status == "stopped":
+            return self.stop_kind == "sweep"
+        return self.status == "running" or self.failure_kind == "died"
+
+    @property
+    def status_in_words(self) -> str:
+        """`failed (diverged)` for a trial that did, and its status for every other."""
+        return "failed (diverged)" if self.failure_kind == "diverged" else self.status
+
+    @property
+    def without_value(self) -> tuple[str, ...]:
+        """Why scores of its result are null, as `no dev_score: sim has no pearson: every label is 2.5`."""
+        if not self.epochs or self.status == "failed":
+            return ()
+        return tuple(in_words(self.undefined.get(best_place(self.epochs), {})))
+
+    @property
+    def tasks(self) -> list[str]:
+        """The names of its tasks."""
+        return [task["name"] for task in self.config["tasks"]]
+
+    @property
+    def metrics(self) -> dict[str, MetricValue]:
+        """The trial's result so far: `final_metrics` of its epochs, or what it had spent at its probe.
+
+        One that diverged has no scores: what it had learned came to nothing, and its checkpoint is gone.
+        """
+        if not self.epochs and self.probe is not None:
+            return self.probe.metrics
+        found = final_metrics(self.epochs, self.tasks)
+        if self.failure_kind != "diverged":
+            return found
+        return found | dict.fromkeys(name for name in found if is_score(name, self.tasks) or name == "best_epoch")
+
+    @property
+    def projection(self) -> Metrics:
+        """What it will come to at its end, as it looks now: after an epoch its scores too, at its probe its costs."""
+        return self.projection_after(len(self.epochs))
+
+    def projection_after(self, num_done: int) -> Metrics:
+        """Return the projection as it was after so many epochs; after none that of the probe, if there was one."""
+        if num_done == 0:
+            return {} if self.probe is None else self.probe.projection
+        return projection(self.epochs[:num_done], self.tasks, num_epochs=self.num_epochs)
+
+
+@dataclass(kw_only=True)
+class Sweep:
+    """One sweep, as its events have it."""
+
+    started: SweepStarted
+    trials: list[Trial] = field(default_factory=list)
+    """In the order in which they started."""
+    finished: SweepFinished | None = None
+    """None while a session runs, or when the last one was killed."""
+    resumed: list[SweepResumed] = field(default_factory=list)
+    """The sessions after the first."""
+    paused_at: list[float] = field(default_factory=list)
+    """For each of them when the last event before it was, in seconds since the epoch."""
+    torn: bool = False
+    """Whether the last line was cut off while it was written (its event is lost)."""
+    _last_time: float | None = None
+    _places: dict[str, int] = field(default_factory=dict)
+    """Trial -> its place in `trials`."""
+
+    def __post_init__(self) -> None:
+        self._places = {trial.trial_id: place for place, trial in enumerate(self.trials)}
+
+    @property
+    def num_trials(self) -> int | None:
+        """Trials planned, as the last session has it; none under a time budget alone."""
+        return self.resumed[-1].num_trials if self.resumed else self.started.num_trials
+
+    def trial(self, trial_id: str) -> Trial | None:
+        """Return a trial by its id; none that has started has another."""
+        place = self._places.get(trial_id)
+        return None if place is None else self.trials[place]
+
+    def apply(self, event: Event) -> None:
+        """Take in what happened since the sweep started.
+
+        A trial that starts again takes its own earlier place, with nothing of what it had reported.
+
+        Raises:
+            JournalError: a second sweep_started, or an event of a trial that has not started.
+        """
+        match event:
+            case SweepStarted():
+                raise JournalError("a journal holds one sweep; a second sweep_started event was found")
+            case SweepFinished():
+                self.finished = event
+            case SweepResumed():
+                self.finished = None
+                self.resumed.append(event)
+                self.paused_at.append(self.started.time if self._last_time is None else self._last_time)
+            case TrialStarted():
+                place = self._places.setdefault(event.trial_id, len(self.trials))
+                self.trials[place : place + 1] = [Trial.of(event)]
+            case _:
+                trial = self.trial(event.trial_id)
+                if trial is None:
+                    raise JournalError(f"an event of trial {event.trial_id} ({event.event}) came before it started")
+                trial.apply(event)
+        self._last_time = event.time
+
+
+def final_metrics(epochs: Sequence[Metrics], tasks: Sequence[str]) -> dict[str, MetricValue]:
+    """Return a trial's result: the scores of the epoch with the best dev_score, the costs of the last epoch.
+
+    The kept checkpoint is that of the best epoch, and what it cost is all that was spent. `best_epoch` tells which one
+    it was.
+    """
+    if not epochs:
+        return {}
+    best = epochs[best_place(epochs)]
+    # Both may have scores that the other lacks, as in the journal of another version.
+    names = dict.fromkeys((*tasks, *MEAN_SCORES, *(name for name in (*epochs[-1], *best) if is_score(name, tasks))))
+    return {**epochs[-1], **{name: best.get(name) for name in names}, "best_epoch": best.get("epoch")}
+
+
+def projection(epochs: Sequence[Metrics], tasks: Sequence[str], *, num_epochs: int) -> dict[str, MetricValue]:
+    """Return what a trial will come to at its end as it looks now: its best scores so far, and its costs projected.
+
+    At the same epoch this orders trials as what they have spent does, and trials of different lengths fairly as well.
+
+    Args:
+        epochs: the metrics of those done, from the first on.
+        tasks: names.
+        num_epochs: of the whole run.
+    """
+    return project(final_metrics(epochs, tasks), share=len(epochs) / num_epochs)
+
+
+def is_score(name: str, tasks: Sequence[str]) -> bool:
+    """Whether a metric is a score: of a task, as `topic`, by one of its metrics, as `topic.f1_macro`, or a mean."""
+    return name in MEAN_SCORES or name.partition(".")[0] in tasks
+
+
+def best_place(epochs: Sequence[Metrics]) -> int:
+    """Return the place of the epoch with the highest dev_score, of equal ones the first.
+
+    While no epoch has a dev_score the latest one counts as best, so that there is a checkpoint.
+    """
+    scored = [(score, -place) for place, epoch in enumerate(epochs) if (score := _dev_score(epoch)) is not None]
+    return -max(scored)[1] if scored else len(epochs) - 1
+
+
+def _dev_score(metrics: Metrics) -> float | None:
+    value = metrics.get("dev_score")
+    # NaN, in an old journal, compares with nothing, so that the best would depend on where it stands.
+    return None if value is None or math.isnan(value) else value
