@@ -15,6 +15,7 @@ from typing import Self
 
 from pydantic import TypeAdapter
 
+from mtbert_ray.deprecated import mentions_old_names, with_current_names
 from mtbert_ray.errors import JournalError
 from mtbert_ray.events import (
     Event,
@@ -157,4 +158,5 @@ def _event_of(line: bytes) -> Event:
     Raises:
         ValueError: it is none (of JSON, of its encoding, of pydantic).
     """
-    return _EVENT.validate_python(json.loads(line))
+    content = json.loads(line)
+    return _EVENT.validate_python(with_current_names(content) if mentions_old_names(line) else content)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from pydantic import model_validator
 
+from mtbert_ray.deprecated import KEYS, renaming
 from mtbert_ray.schema import Schema
 from mtbert_ray.task_metrics import Direction
 
@@ -21,6 +22,8 @@ class Objective(Schema):
     score. A trial whose costs rule out the front even with this ends at its probe."""
     fallback: str | None = None
     """The metric that stands in when trials have no GPU, in the same unit and direction; none if there is no such."""
+
+    _old_keys = model_validator(mode="before")(renaming(KEYS))
 
     @model_validator(mode="after")
     def _bounds_leave_room(self) -> "Objective":

@@ -5,11 +5,14 @@ How they are computed is `training/scoring.py`'s. `f1.CLASS` stands for the F1 o
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import BeforeValidator
+
+from mtbert_ray.deprecated import current_direction
 from mtbert_ray.errors import did_you_mean
 
-Direction = Literal["maximize", "minimize"]
+Direction = Annotated[Literal["maximize", "minimize"], BeforeValidator(current_direction)]
 F1_OF_CLASS = "f1."
 """What the name of the F1 of one class begins with."""
 

@@ -14,8 +14,9 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from mtbert_ray.deprecated import HALVING_KEYS, renaming
 from mtbert_ray.pareto.priority import Order, dominates, priorities
 from mtbert_ray.schema import MAX_FACTOR, MAX_STEPS, Schema
 from mtbert_ray.study.pruning.decision import MAX_DOMINATING, Decision, Reason
@@ -27,6 +28,8 @@ _DEFAULT_GRACE = 1 / 17
 
 class HalvingConfig(Schema):
     """How trials are stopped; the defaults are what `benchmarks/scheduling.py` found best, see docs/scheduling.md."""
+
+    _old_keys = model_validator(mode="before")(renaming(HALVING_KEYS))
 
     grace_period: Annotated[int, Field(ge=1, le=MAX_STEPS)] | None = None
     """The first rung: no trial stops before it. If not given, a seventeenth of a full run and at least 1: earlier
