@@ -195,7 +195,7 @@ def test_an_event_with_a_key_of_another_version_is_an_error(journal):
 
 @pytest.mark.parametrize("event", [epoch(), TrialFinished(trial_id="t1"), TrialFailed(trial_id="t1", reason="x")])
 def test_an_event_of_a_trial_that_never_started_is_an_error(journal, event):
-    with pytest.raises(JournalError, match=rf"tells of trial t1 \({event.event}\) before it started"):
+    with pytest.raises(JournalError, match=rf"trial t1 \({event.event}\) came before it started"):
         read_journal(journal(STARTED, start("t0"), event))
 
 
