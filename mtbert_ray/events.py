@@ -37,6 +37,8 @@ class SweepStarted(_Event):
     name: str
     space: dict[str, Any]
     """The search space as validated."""
+    space_text: str | None = None
+    """The search space as the user wrote it; none in journals of earlier versions."""
     objectives: dict[str, Objective]
     """Metric name -> objective, as resolved for this cluster."""
     hyperparameters: tuple[str, ...]
@@ -55,11 +57,13 @@ class SweepStarted(_Event):
 
 
 class SweepResumed(_Event):
-    """Another session goes on with the sweep; trials that were cut off start again."""
+    """Another session continues the sweep; interrupted trials start again."""
 
     event: Literal["sweep_resumed"] = "sweep_resumed"
     num_trials: int | None
     """Trials planned now, those of earlier sessions among them."""
+    space_text: str | None = None
+    """The search space as the user wrote it, as it was then."""
     versions: dict[str, str]
     git_revision: str | None
     hardware: dict[str, Scalar]
@@ -142,11 +146,14 @@ class TrialFailed(_Event):
     kind: FailureKind = "error"
 
 
+SweepEnd = Literal["completed", "interrupted", "time_budget"]
+
+
 class SweepFinished(_Event):
     """The sweep ended."""
 
     event: Literal["sweep_finished"] = "sweep_finished"
-    reason: Literal["completed", "interrupted", "time_budget"]
+    reason: SweepEnd
 
 
 Event = Annotated[

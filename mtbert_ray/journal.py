@@ -113,6 +113,23 @@ def read_journal(folder: Path) -> Sweep:
     """Read a sweep's folder.
 
     Raises:
+        JournalError: as of `read_events`, or an event that cannot stand where it does.
+    """
+    (started, *later), torn = read_events(folder)
+    assert isinstance(started, SweepStarted), "read_events checks that"
+    sweep = Sweep(started=started, torn=torn)
+    for event in later:
+        try:
+            sweep.apply(event)
+        except JournalError as error:
+            raise JournalError(f"{folder / JOURNAL_NAME}: {error}") from error
+    return sweep
+
+
+def read_events(folder: Path) -> tuple[list[Event], bool]:
+    """Return the events of a sweep's folder, the first of which is its SweepStarted, and whether a last line is torn.
+
+    Raises:
         JournalError: no journal, a journal without its first event, or a damaged line before the last.
     """
     path = folder / JOURNAL_NAME
@@ -131,13 +148,7 @@ def read_journal(folder: Path) -> Sweep:
             raise JournalError(f"{path}, line {number}: not an event of a sweep: {error}") from error
     if not events or not isinstance(events[0], SweepStarted):
         raise JournalError(f"{path}: does not begin with a sweep_started event")
-    sweep = Sweep(started=events[0], torn=whole != content)
-    for event in events[1:]:
-        try:
-            sweep.apply(event)
-        except JournalError as error:
-            raise JournalError(f"{path}: {error}") from error
-    return sweep
+    return events, whole != content
 
 
 def _whole_lines(content: bytes) -> bytes:

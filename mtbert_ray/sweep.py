@@ -1,13 +1,17 @@
 """Run a sweep: `python -m mtbert_ray.sweep SPACE.yaml`."""
 
+import shlex
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from mtbert_ray.errors import UserError
+from mtbert_ray.errors import ConfigError, UserError
+
+if TYPE_CHECKING:
+    from mtbert_ray.study.request import SweepRequest
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -16,8 +20,9 @@ _SET_HELP = (
     "(seed=1, resources.num_workers=2, 'search.dropout={uniform: [0, 0.3]}'). Repeat for more."
 )
 _RESUME_HELP = (
-    "Go on with a sweep that was killed, interrupted or out of time, in place of SPACE: ended trials stay, those that "
-    "were cut off start again. With --trials, the number in all, also one that is complete. A time budget begins anew."
+    "Resume a sweep that was killed, interrupted or out of time, in place of SPACE: ended trials stay, interrupted "
+    "ones start again. With --trials, the number in all, also a completed one. A time budget starts anew. Of a "
+    "space.yaml that was edited in FOLDER, the trials, time budget and concurrency are taken."
 )
 
 
@@ -37,7 +42,7 @@ def sweep(
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show Ray's and the workers' own output.")] = False,
 ) -> None:
-    """Fine-tune an encoder under many settings and report the Pareto front of quality against cost.
+    """Fine-tune an encoder under many configs and report the Pareto front of quality against cost.
 
     Everything is checked before the first trial starts: the YAML, the data, the encoder, the cluster. The output
     folder holds the journal, the report (index.html, report.md), trials.csv, pareto.csv and each trial's checkpoint.
@@ -45,30 +50,44 @@ def sweep(
     Exit codes: 0 done, 1 no trial finished (all failed, or the time budget was too short), 2 bad input (nothing was
     started), 130 interrupted.
     """
-    # Imported here: torch and Ray take seconds, which --help need not wait for.
-    from mtbert_ray.ray_backend.launch import SweepRequest, dry_run, launch
-
-    request = SweepRequest(
-        space_file=space,
-        resume_folder=resume,
-        data=data,
-        out=out,
-        num_trials=trials,
-        overrides=tuple(set_ or ()),
-        address=address,
-        verbose=verbose,
-    )
     try:
+        request = _request(space, resume, data=data, out=out, trials=trials, overrides=set_ or [])
+        # Only now: torch and Ray take seconds, which neither --help nor a mistake in the YAML need wait for.
+        from mtbert_ray.ray_backend.launch import dry_run, launch
+
         if only_check:
-            for line in dry_run(request):
+            for line in dry_run(request, address=address):
                 typer.echo(line)
             return
-        outcome = launch(request, console=Console(stderr=True))
+        outcome = launch(request, address=address, verbose=verbose, console=Console(stderr=True))
     except UserError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(error.exit_code) from error
     typer.echo(f"Report: {outcome.report}")
+    if outcome.reason != "completed":
+        typer.echo(f"Resume with: python -m mtbert_ray.sweep --resume {shlex.quote(str(outcome.folder))}")
     raise typer.Exit(outcome.exit_code)
+
+
+def _request(
+    space: Path | None,
+    resume: Path | None,
+    *,
+    data: Path | None,
+    out: Path | None,
+    trials: int | None,
+    overrides: list[str],
+) -> "SweepRequest":
+    from mtbert_ray.study.request import new_request, resume_request
+
+    if resume is None:
+        if space is None:
+            raise ConfigError(["give the YAML of a search space, or --resume FOLDER to resume a sweep"])
+        return new_request(space, out=out, data=data, num_trials=trials, overrides=overrides)
+    given = {"SPACE": space, "--data": data, "--out": out, "--set": overrides or None}
+    if mixed := [name for name, value in given.items() if value is not None]:
+        raise ConfigError([f"--resume continues with the configs of its sweep; leave out {', '.join(mixed)}"])
+    return resume_request(resume, num_trials=trials)
 
 
 def main() -> None:

@@ -86,6 +86,16 @@ class Trial:
         return int(self.config["epochs"])
 
     @property
+    def num_done(self) -> int:
+        """Epochs done, as the last event of one counts them."""
+        return self.epoch_at(-1) if self.epochs else 0
+
+    def epoch_at(self, place: int) -> int:
+        """Return the number of the epoch at a place of `epochs`, from 1."""
+        number = self.epochs[place].get("epoch")
+        return place % len(self.epochs) + 1 if number is None else int(number)
+
+    @property
     def is_interrupted(self) -> bool:
         """Whether nothing of its own ended it, but its sweep's end or the death of its process or node."""
         if self.status == "stopped":
@@ -160,6 +170,11 @@ class Sweep:
     def num_trials(self) -> int | None:
         """Trials planned, as the last session has it; none under a time budget alone."""
         return self.resumed[-1].num_trials if self.resumed else self.started.num_trials
+
+    @property
+    def num_ended(self) -> int:
+        """Trials that need not run again."""
+        return sum(not trial.is_interrupted for trial in self.trials)
 
     def trial(self, trial_id: str) -> Trial | None:
         """Return a trial by its id; none that has started has another."""

@@ -49,6 +49,12 @@ def read_yaml_mapping(path: Path, *, needed: str = "") -> tuple[dict[str, Any], 
     return {key_text(key): value for key, value in content.items()}, problems
 
 
+def read_yaml_text(text: str) -> dict[str, Any]:
+    """Return the keys and values of a text that was read from a file before."""
+    content = _parsed(text, "", Problems(""))
+    return content if isinstance(content, dict) else {}
+
+
 def read_value(text: str, option: str) -> Any:  # noqa: ANN401  # Any value of YAML.
     """Return a YAML value given on the command line.
 

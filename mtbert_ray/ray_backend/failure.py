@@ -1,7 +1,4 @@
-"""Out of memory is an outcome of a trial: tells it from other errors, on either side of Ray, and says it in a line.
-
-Knows neither trials nor what becomes of one that ends so.
-"""
+"""Why a trial failed, in one line: the cause inside Ray's layers, a death, or out of memory, which is an outcome."""
 
 import re
 from collections.abc import Iterator
@@ -27,42 +24,20 @@ _ON_GPU = re.compile(
     r"of which (?P<free>[\d.]+ \w+) is free"
 )
 _ON_CPU = re.compile(r"DefaultCPUAllocator: can't allocate memory: you tried to allocate (\d+) bytes")
-_BESIDE_THE_ALLOCATOR = re.compile(r"CUDA error: out of memory|Cuda failure (\d+ )?'out of memory'")
+_OUTSIDE_THE_ALLOCATOR = re.compile(r"CUDA error: out of memory|Cuda failure (\d+ )?'out of memory'")
 """Of CUDA's driver, when a process opens the GPU, and of NCCL."""
 _BY_RAY = re.compile(r"was (?P<used>[\d.]+ ?\w+) used / (?P<total>[\d.]+ ?\w+) limit")
 _GIB = 2**30
 
 
-class RankOutOfMemoryError(RuntimeError):
-    """A rank under Ray Train ran out of memory.
-
-    Args:
-        message: in a line.
-        epochs_done: by the trial until then.
-    """
-
-    def __init__(self, message: str, epochs_done: int) -> None:
-        super().__init__(message, epochs_done)  # Pickled with both.
-        self.message = message
-        self.epochs_done = epochs_done
-
-    def __str__(self) -> str:
-        return self.message
-
-
 def memory_message(error: BaseException | None) -> str | None:
     """Return what was asked for and what there was, in a line, of an error that comes from a lack of memory.
 
-    None for any other error. Recognized are the allocators of torch on GPU and CPU, CUDA and NCCL beside them, Python,
+    None for any other error. Recognized are the allocators of torch on GPU and CPU, CUDA's and NCCL's own, Python,
     numpy and Arrow, and Ray's monitor, which ends a process before the node's memory is full; alone, or wrapped by Ray
-    with the traces and with what other ranks said: that one of them had no memory is why the others failed.
+    with the traces and the errors of other ranks: that one of them had no memory is why the others failed.
     """
     return next((message for message in map(_own_message, _innermost(error)) if message is not None), None)
-
-
-def rank_out_of_memory(error: BaseException) -> RankOutOfMemoryError | None:
-    """Return what a rank told of its lack of memory before it ended, if one did."""
-    return next((cause for cause in _innermost(error) if isinstance(cause, RankOutOfMemoryError)), None)
 
 
 def _innermost(error: BaseException | None) -> Iterator[BaseException]:
@@ -72,7 +47,7 @@ def _innermost(error: BaseException | None) -> Iterator[BaseException]:
             return
         case RayTaskError():  # Its text is that of all traces, and Ray makes it an instance of its cause's class too.
             yield from _innermost(error.cause)
-        case WorkerGroupError():
+        case WorkerGroupError() if error.worker_failures:
             for _, failure in sorted(error.worker_failures.items()):
                 yield from _innermost(failure)
         case ControllerError():
@@ -87,8 +62,6 @@ def _innermost(error: BaseException | None) -> Iterator[BaseException]:
 def _own_message(error: BaseException) -> str | None:
     text = str(error)
     match error:
-        case RankOutOfMemoryError():
-            return error.message
         case torch.OutOfMemoryError():
             found = _ON_GPU.search(text)
             if found is None:
@@ -102,7 +75,7 @@ def _own_message(error: BaseException) -> str | None:
             return _first_line(text) or "Python asked for more than the machine had"
         case RuntimeError() if found := _ON_CPU.search(text):
             return f"asked for {int(found[1]) / _GIB:.1f} GiB of the machine's memory, which had less"
-        case RuntimeError() if found := _BESIDE_THE_ALLOCATOR.search(text):
+        case RuntimeError() if found := _OUTSIDE_THE_ALLOCATOR.search(text):
             return f"the GPU had no room left ({found[0]})"
     return None
 
@@ -116,9 +89,9 @@ _DEATHS = (RayActorError, WorkerCrashedError, NodeDiedError, LocalRayletDiedErro
 
 def reason_of(error: BaseException | None) -> str:
     """Return why a trial failed in one line: the innermost cause, without the traces of the layers around it."""
-    cause = _innermost_failure(error)
+    cause = _cause_of(error)
     if cause is None or _is_death(cause):
-        return "the trial's process died without a word (out of memory, or killed)"
+        return "the trial's process died without an error of its own (killed, perhaps for memory)"
     if isinstance(cause, DivergedError):
         return str(cause)  # Its kind says that it diverged.
     # A file name that is not UTF-8 comes as lone surrogates, which no journal can hold.
@@ -128,11 +101,11 @@ def reason_of(error: BaseException | None) -> str:
 
 
 def failure_kind_of(error: BaseException | None) -> FailureKind:
-    """Return whether a trial diverged, raised another error, or is gone and nobody knows how it would have gone.
+    """Return whether a trial diverged, raised another error, or died, so that its own outcome is not known.
 
     None, where Tune has no error of it, is a death.
     """
-    cause = _innermost_failure(error)
+    cause = _cause_of(error)
     if isinstance(cause, DivergedError):
         return "diverged"
     return "died" if cause is None or _is_death(cause) else "error"
@@ -143,16 +116,7 @@ def _is_death(cause: BaseException) -> bool:
     return isinstance(cause, _DEATHS) and not getattr(cause, "actor_init_failed", False)
 
 
-def _innermost_failure(error: BaseException | None) -> BaseException | None:
-    match error:
-        case RayTaskError():
-            return _innermost_failure(error.cause)
-        case WorkerGroupError() if error.worker_failures:
-            causes = [_innermost_failure(failure) for failure in error.worker_failures.values()]
-            # Ranks diverge together; another error of one of them then comes from that.
-            return next((cause for cause in causes if isinstance(cause, DivergedError)), causes[0])
-        case ControllerError():
-            return _innermost_failure(error.controller_failure)
-        case WorkerHealthCheckFailedError():
-            return _innermost_failure(error.health_check_failure)
-    return error
+def _cause_of(error: BaseException | None) -> BaseException | None:
+    """Return the innermost error. Ranks diverge together, and another error of one of them then comes from that."""
+    causes = list(_innermost(error))
+    return next((cause for cause in causes if isinstance(cause, DivergedError)), causes[0] if causes else None)

@@ -22,57 +22,55 @@ from mtbert_ray.training.process import Process
 
 
 class InlineTrial(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
-    """One Tune step an epoch, and one for the probe before them; one that runs out of memory says so and is the last.
+    """One Tune step an epoch, and one for the probe before them; one that runs out of memory is the last.
 
-    The Tune config is what `tuning.searchers.for_ray` suggests: `trial_id`, `trial` (a TrialConfig as a dict) and
-    `probe` (a ProbeConfig likewise, or none).
+    The Tune config is as `StudyOnTune.suggest` gives it.
     """
 
     _epochs: Generator[MeteredProbe | MeteredEpoch] | None = None
 
     def setup(self, config: dict[str, Any], *, sweep_folder: str) -> None:
-        """Keep the sweep's folder and the trial's setting; loading waits for the first step."""
+        """Keep the sweep's folder and the trial's config; loading waits for the first step."""
         self._sweep_folder = Path(sweep_folder)
         self._load = RememberedInputs()
         self._imports_done = False
-        self._begin(config)
+        self._start(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take another trial's setting; the process, its imports and its CUDA context stay."""
+        """Take another trial's config; the process, its imports and its CUDA context stay."""
         self._end()
-        self._begin(new_config)
+        self._start(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
         """Train up to the probe's end, or train and score one epoch."""
         try:
             if self._epochs is None:
-                self._epochs = self._begin_epochs()
-            told = next(self._epochs)
+                self._epochs = self._start_epochs()
+            result = next(self._epochs)
         except (RuntimeError, MemoryError) as error:
             out_of_memory = memory_message(error)
             if out_of_memory is None:
                 raise
         else:
-            self._epochs_done += isinstance(told, MeteredEpoch)
-            return {**report_of(told), "done": isinstance(told, MeteredEpoch) and told.is_last}
+            is_last = isinstance(result, MeteredEpoch) and result.is_last
+            return {**report_of(self._trial_id, result), "done": is_last}
         # Only here: the error's trace has held the frames of the step, and with them what they had allocated.
         self._end()
-        return out_of_memory_report(out_of_memory, epochs_done=self._epochs_done)
+        return out_of_memory_report(self._trial_id, out_of_memory)
 
     def cleanup(self) -> None:
         """Stop metering and let go of the model."""
         self._end()
 
-    def _begin(self, config: dict[str, Any]) -> None:
+    def _start(self, config: dict[str, Any]) -> None:
         self._trial_id = str(config["trial_id"])
         self._trial = TrialConfig.model_validate(config["trial"])
         self._probe = probe_of(config)
         self._epochs = None
-        self._epochs_done = 0
 
-    def _begin_epochs(self) -> Generator[MeteredProbe | MeteredEpoch]:
-        # Ray has set CUDA_VISIBLE_DEVICES to the trial's card, or slice of one.
+    def _start_epochs(self) -> Generator[MeteredProbe | MeteredEpoch]:
+        # Ray has set CUDA_VISIBLE_DEVICES to the trial's GPU, or slice of one.
         gpus = gpus_of(self._trial)
         process = Process(device=torch.device("cuda", 0), gpus=gpus) if gpus > 0 else Process()
         run = start_run(self._trial, process, self._sweep_folder / "trials" / self._trial_id, load=self._load)

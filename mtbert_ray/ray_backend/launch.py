@@ -1,57 +1,77 @@
-"""From what a user asks on the command line to a checked plan, and on to a sweep.
-
-The order matters: whatever can be found wrong is found before Ray starts or a folder is made.
-"""
+"""From a request to a sweep: everything is checked, Ray is started or joined, the trials run, a report ends it."""
 
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 from pathlib import Path
 
-from pydantic import ValidationError
 from rich.console import Console
 
-from mtbert_ray.config.file import problem_with_data_directory
-from mtbert_ray.config.trial import never_with_effect
-from mtbert_ray.errors import ConfigError, JournalError
-from mtbert_ray.journal import read_journal, refuse_used_folder, writing_alone
-from mtbert_ray.mistakes import problems_of
-from mtbert_ray.ray_backend.beginning import Beginning, begin, resume
-from mtbert_ray.ray_backend.describe import describe, describe_rows
 from mtbert_ray.ray_backend.inventory import cluster_capacity, local_capacity
-from mtbert_ray.ray_backend.plan import Plan, make_plan
+from mtbert_ray.ray_backend.plan import Plan, describe, describe_rows, make_plan
 from mtbert_ray.ray_backend.preflight import check_inputs, undefined_notes, with_classes_found
+from mtbert_ray.ray_backend.run import SweepOutcome, run_study
 from mtbert_ray.ray_backend.session import cluster_address, ray_session
-from mtbert_ray.ray_backend.sweep import SweepOutcome, run_sweep
-from mtbert_ray.study.remaining import num_to_run
-from mtbert_ray.study.space import SearchSpace, load_search_space
-from mtbert_ray.study.space.paths import with_absolute_paths
-from mtbert_ray.trial import Sweep
+from mtbert_ray.reporting.wording import counted
+from mtbert_ray.study.request import SweepRequest, new_request, request_of, resume_request
+from mtbert_ray.study.session import new_session, resumed_session
+from mtbert_ray.study.space import SearchSpace
+from mtbert_ray.study.study import Study
 
 
-@dataclass(frozen=True, kw_only=True)
-class SweepRequest:
-    """The arguments of `python -m mtbert_ray.sweep`."""
+def run_sweep(
+    space: SearchSpace | Path | str,
+    out: Path | str | None = None,
+    *,
+    data: Path | str | None = None,
+    trials: int | None = None,
+    overrides: Sequence[str] = (),
+    address: str | None = None,
+    verbose: bool = False,
+) -> SweepOutcome:
+    """Run a sweep, as `python -m mtbert_ray.sweep` does, and write its report.
 
-    space_file: Path | None = None
-    """None with `resume_folder`, whose journal has the search space."""
-    resume_folder: Path | None = None
-    """Of a sweep to go on with."""
-    data: Path | None = None
-    """Folder of the course's files, in place of the YAML's data source."""
-    out: Path | None = None
-    """Output folder; none makes one under reports/."""
-    num_trials: int | None = None
-    overrides: tuple[str, ...] = ()
-    """`KEY=VALUE` texts."""
-    address: str | None = None
-    """Of a running cluster; none starts Ray here unless RAY_ADDRESS is set."""
-    verbose: bool = False
+    Args:
+        space: a search space or its YAML file.
+        out: output folder; none makes one under reports/.
+        data: folder of the course's files; of a YAML file only, as are `trials` and `overrides`.
+        trials: in place of the YAML's.
+        overrides: `KEY=VALUE` texts.
+        address: of a running Ray cluster; none starts Ray here unless RAY_ADDRESS is set.
+        verbose: whether Ray's and the workers' own output is shown.
+
+    Raises:
+        UserError: as of `launch`.
+    """
+    folder = None if out is None else Path(out)
+    if isinstance(space, SearchSpace):
+        request = request_of(space, space.model_dump_json(indent=2, exclude_defaults=True) + "\n", out=folder)
+    else:
+        directory = None if data is None else Path(data)
+        request = new_request(Path(space), out=folder, data=directory, num_trials=trials, overrides=overrides)
+    return launch(request, address=address, verbose=verbose, console=Console(stderr=True))
 
 
-def dry_run(request: SweepRequest) -> Iterator[str]:
+def resume_sweep(
+    folder: Path | str, *, trials: int | None = None, address: str | None = None, verbose: bool = False
+) -> SweepOutcome:
+    """Resume the sweep of a folder, as `python -m mtbert_ray.sweep --resume` does.
+
+    Args:
+        folder: the sweep's.
+        trials: in all; none keeps what was planned.
+        address: as of `run_sweep`.
+        verbose: as of `run_sweep`.
+
+    Raises:
+        UserError: as of `launch`.
+    """
+    request = resume_request(Path(folder), num_trials=trials)
+    return launch(request, address=address, verbose=verbose, console=Console(stderr=True))
+
+
+def dry_run(request: SweepRequest, *, address: str | None = None) -> Iterator[str]:
     """Yield what the sweep would do, a line a fact, making every check that a sweep makes.
 
     What the trials would read is tried last: who still has to make it sees what it is for.
@@ -59,139 +79,90 @@ def dry_run(request: SweepRequest) -> Iterator[str]:
     Raises:
         UserError: as for `launch`.
     """
-    asked = _asked(request)
-    if asked.earlier is not None:
-        left = "as many trials as the time allows" if asked.num_left is None else f"{asked.num_left} trials left to run"
-        yield f"goes on: {asked.folder}, {left}"
-    if cluster_address(request.address) is None:
-        yield from describe(_noted(make_plan(asked.space, local_capacity(), own_cluster=True), asked.found))
+    space, found = _with_classes(request)
+    if request.earlier is not None:
+        total = space.num_trials
+        left = "as many" if total is None else total - request.earlier.num_ended
+        yield f"resumes: {request.folder}, {left} trials left{' as the time allows' if total is None else ''}"
+    if cluster_address(address) is None:
+        plan = make_plan(space, local_capacity(), own_cluster=True)
     else:
-        with _planned(request, asked.space, asked.found) as plan:
-            lines = describe(plan)
-        yield from lines
-    said: list[str] = []
-    yield from describe_rows(check_inputs(asked.space, announce=said.append))
-    yield from (f"rows: {line}" for line in said)
-    yield from (f"note: {note}" for note in undefined_notes(asked.space))
+        with _planned(space, address) as plan:
+            pass
+    yield from describe(_with_notes(plan, [*request.notes, *found]))
+    noted: list[str] = []
+    yield from describe_rows(check_inputs(space, announce=noted.append))
+    yield from (f"rows: {line}" for line in noted)
+    yield from (f"note: {note}" for note in undefined_notes(space))
 
 
-def launch(request: SweepRequest, *, console: Console) -> SweepOutcome:
-    """Check everything, then run the sweep, or go on with one, and write its report.
+def launch(request: SweepRequest, *, address: str | None, verbose: bool, console: Console) -> SweepOutcome:
+    """Check everything, then run or resume the sweep, and write its report.
 
     Raises:
-        ConfigError: mistakes in the YAML or the options, all of them at once.
+        ConfigError: what the YAML asks for does not fit together or the cluster.
         DataError: a data file cannot be read as its task needs it.
         EncoderError: an encoder cannot be found.
         ResourceError: a trial could never be placed, or no cluster answers.
-        JournalError: the output folder already holds a sweep; or there is none to go on with, another process is at
-            it, or nothing of it is left to run.
+        JournalError: the output folder cannot be written, or another process runs this sweep.
     """
-    asked = _asked(request)
-    if cluster_address(request.address) is None:
+    for note in request.notes:
+        console.print(note, highlight=False, markup=False, soft_wrap=True)
+    space, found = _with_classes(request)
+    if cluster_address(address) is None:
         # Refuse what this machine can never hold before its Ray is started.
-        make_plan(asked.space, local_capacity(), own_cluster=True)
-    notes = list(asked.found)
-    check_inputs(asked.space, announce=notes.append)
-    for note in undefined_notes(asked.space):
+        _announce(request, make_plan(space, local_capacity(), own_cluster=True), console)
+    notes = list(found)
+    check_inputs(space, announce=notes.append)
+    for note in undefined_notes(space):
         warnings.warn(note, stacklevel=2)
         notes.append(note)
-    with _planned(request, asked.space, notes) as plan, _beginning(request, asked, plan) as beginning:
-        return run_sweep(plan, asked.folder, beginning, console=console)
+    with _planned(space, address, verbose=verbose) as plan:
+        if cluster_address(address) is not None:
+            _announce(request, plan, console)
+        with _session(request, _with_notes(plan, notes)) as study:
+            return run_study(study, plan, request.folder, console=console)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Asked:
-    space: SearchSpace
-    folder: Path
-    earlier: Sweep | None
-    """The sweep to go on with."""
-    num_left: int | None
-    """Trials to run; none if time alone decides."""
-    found: tuple[str, ...] = ()
-    """A line for each task whose classes were found in its rows."""
+def _with_classes(request: SweepRequest) -> tuple[SearchSpace, tuple[str, ...]]:
+    return (request.space, ()) if request.earlier is not None else with_classes_found(request.space)
 
 
-def _asked(request: SweepRequest) -> _Asked:
-    if request.resume_folder is not None:
-        return _asked_to_go_on(request, request.resume_folder)
-    if request.space_file is None:
-        raise ConfigError(["give the YAML of a search space, or --resume FOLDER to go on with a sweep"])
-    space = _loaded(request, request.space_file)
-    # Whoever goes on with this sweep may do so from another folder.
-    space, found = with_classes_found(with_absolute_paths(space))
-    for key, reason in never_with_effect(space.example_configs()).items():
-        warnings.warn(f"{key} has no effect in any trial: {reason}", stacklevel=2)
-    folder = request.out or Path("reports") / f"{space.name}-{datetime.now():%Y%m%d-%H%M%S}"
-    refuse_used_folder(folder)
-    return _Asked(space=space, folder=folder, earlier=None, num_left=space.num_trials, found=found)
+def _announce(request: SweepRequest, plan: Plan, console: Console) -> None:
+    """Print the first line: where the sweep writes, how many trials it runs and how many at once."""
+    total = plan.space.num_trials
+    earlier = 0 if request.earlier is None else request.earlier.num_ended
+    trials = "trials until the time budget is spent" if total is None else counted(total - earlier, "trial")
+    left = " left" if earlier and total is not None else ""
+    line = f"Sweep {plan.space.name}: writing to {request.folder}, {trials}{left}, {plan.concurrent_trials} at once"
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def _loaded(request: SweepRequest, space_file: Path) -> SearchSpace:
-    """Read the search space; a `--data` that is no folder is told with the mistakes in the file."""
-    text = None if request.data is None else problem_with_data_directory(request.data)
-    of_data = [] if text is None else [f"--data {request.data}: {text}"]
-    try:
-        space = load_search_space(
-            space_file,
-            overrides=request.overrides,
-            data_directory=None if request.data is None else str(request.data),
-            num_trials=request.num_trials,
+def _with_notes(plan: Plan, notes: Sequence[str]) -> Plan:
+    return replace(plan, notes=(*plan.notes, *(f"{line.removesuffix('.')}." for line in notes)))
+
+
+def _session(request: SweepRequest, plan: Plan) -> AbstractContextManager[Study]:
+    cluster = plan.capacity.description
+    if request.earlier is not None:
+        return resumed_session(
+            request.folder, num_trials=plan.space.num_trials, space_text=request.space_text, cluster=cluster
         )
-    except ConfigError as error:
-        raise ConfigError([*error.problems, *of_data]) from error
-    if of_data:
-        raise ConfigError(of_data)
-    return space
-
-
-def _asked_to_go_on(request: SweepRequest, folder: Path) -> _Asked:
-    given = {
-        "SPACE": request.space_file,
-        "--data": request.data,
-        "--out": request.out,
-        "--set": request.overrides or None,
-    }
-    if mixed := [name for name, value in given.items() if value is not None]:
-        raise ConfigError([f"--resume goes on with the settings of its sweep; leave out {', '.join(mixed)}"])
-    sweep = read_journal(folder)
-    with writing_alone(folder):
-        pass  # Better refused now than after the data has been read.
-    try:
-        space = SearchSpace.model_validate(sweep.started.space)
-    except ValidationError as error:
-        where = f"{folder}: the search space of another version of this program"
-        raise ConfigError(problems_of(error, where, SearchSpace, sweep.started.space)) from error
-    space = space.model_copy(update={"trials": request.num_trials or sweep.num_trials})
-    num_left = num_to_run(sweep, space)
-    if num_left == 0:
-        raise JournalError(f"{folder}: {_nothing_left(sweep, space)}")
-    return _Asked(space=space, folder=folder, earlier=sweep, num_left=num_left)
-
-
-def _noted(plan: Plan, said: Sequence[str]) -> Plan:
-    """Return a plan that notes what was found in the rows as well."""
-    return replace(plan, notes=(*plan.notes, *(f"{line.removesuffix('.')}." for line in said)))
-
-
-def _nothing_left(sweep: Sweep, space: SearchSpace) -> str:
-    num_trials = len(sweep.trials)
-    if space.num_trials is not None and num_trials < space.num_trials:
-        return f"its {num_trials} trials have ended, and warm_start_from's sweeps have tried every other setting"
-    return f"all {num_trials} trials of this sweep have ended; --trials N, the number in all, must be more"
-
-
-def _beginning(request: SweepRequest, asked: _Asked, plan: Plan) -> AbstractContextManager[Beginning]:
-    if asked.earlier is not None:
-        return resume(plan, asked.folder)
-    assert request.space_file is not None, "without an earlier sweep there is a file"
-    return begin(plan, asked.folder, space_file=request.space_file)
+    assert request.space_text is not None, "a new sweep has a search space that somebody wrote"
+    return new_session(
+        request.folder,
+        plan.space,
+        plan.objectives,
+        notes=plan.notes,
+        cluster=cluster,
+        space_text=request.space_text,
+    )
 
 
 @contextmanager
-def _planned(request: SweepRequest, space: SearchSpace, said: Sequence[str]) -> Iterator[Plan]:
-    """Connect to Ray and plan for what it has, with what was said of the rows among the plan's notes."""
-    address = cluster_address(request.address)
-    uses_ray_train = space.resources.uses_ray_train
-    with ray_session(address, runs_ray_train=uses_ray_train, verbose=request.verbose):
+def _planned(space: SearchSpace, address: str | None, *, verbose: bool = False) -> Iterator[Plan]:
+    """Connect to Ray and plan for what it has."""
+    address = cluster_address(address)
+    with ray_session(address, runs_ray_train=space.resources.uses_ray_train, verbose=verbose):
         capacity = local_capacity() if address is None else cluster_capacity()
-        yield _noted(make_plan(space, capacity, own_cluster=address is None), said)
+        yield make_plan(space, capacity, own_cluster=address is None)

@@ -75,7 +75,7 @@ class ParetoScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
         if halving is not None and not isinstance(halving, HalvingConfig):
             raise ConfigError([f"halving must be a HalvingConfig, as HalvingConfig(grace_period=2); got {halving!r}"])
         self._max_t, self._time_attr, self._prefix, self._length_of = max_t, time_attr, prefix, length_of
-        self._rule = ParetoPruner(self._axes, max_t, halving=halving, metrics=metrics, margin=probe_margin)
+        self._pruner = ParetoPruner(self._axes, max_t, halving=halving, metrics=metrics, margin=probe_margin)
         self._ids: dict[str, str] = {}
         """Trial -> Ray's id of it, which is another in a new run under the same name."""
         self._file: StateFile | None = None
@@ -83,7 +83,7 @@ class ParetoScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
     @property
     def decisions(self) -> Mapping[str, Decision]:
         """Trial -> why it was stopped; always the same mapping, which grows."""
-        return self._rule.decisions
+        return self._pruner.decisions
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:  # noqa: ANN401
         """Refuse a single metric.
@@ -122,7 +122,7 @@ class ParetoScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
         if known in {other.trial_id for other in tune_controller.get_trials()}:
             raise ConfigError([f"two trials are named {name}: `trial_name_creator` must give each its own name"])
         if known is not None:  # Ray's snapshot was older than ours: what it had suggested since came to nothing.
-            self._rule.forget(name)
+            self._pruner.forget(name)
         self._ids[name] = trial.trial_id
         self._write()
 
@@ -143,7 +143,7 @@ class ParetoScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
             return go_on
         if time >= self._max_t:
             return stop
-        decision = self._rule.judge(name, time, values)
+        decision = self._pruner.prune(name, time, values)
         self._write_news()
         return go_on if decision is None else stop
 
@@ -152,13 +152,13 @@ class ParetoScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
         if result.get(self._time_attr) is None:
             return  # It ended without a word of how far it was.
         time = float(result[self._time_attr])
-        by_itself = bool(result.get("done")) or time >= self._max_t
-        self._rule.end(str(trial), time, self._axes.values_in(result, self._prefix), by_itself=by_itself)
+        finished = bool(result.get("done")) or time >= self._max_t
+        self._pruner.end(str(trial), time, self._axes.values_in(result, self._prefix), finished=finished)
         self._write_news()
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:  # noqa: ANN401
         """Take back what a trial that failed has told: others must not be compared with it."""
-        self._rule.forget(str(trial))
+        self._pruner.forget(str(trial))
         self._write_news()
 
     def tell(self, trial_name: str, resource: float, metrics: Metrics, *, last: bool = False) -> None:
@@ -170,12 +170,12 @@ class ParetoScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
             metrics: without a prefix.
             last: whether it ended there by itself.
         """
-        self._rule.end(trial_name, resource, self._axes.values_in(metrics), by_itself=last)
+        self._pruner.end(trial_name, resource, self._axes.values_in(metrics), finished=last)
 
     def debug_string(self) -> str:
         """Return a line for Ray's own progress display."""
         stopped = f"{len(self.decisions)} of {len(self._ids)} trials stopped"
-        return f"ParetoScheduler: {stopped}; results at rungs: {self._rule.results_in_words()}"
+        return f"ParetoScheduler: {stopped}; results at rungs: {self._pruner.results_in_words()}"
 
     def save(self, checkpoint_path: str) -> None:
         """Write everything that decides to a file."""
@@ -203,19 +203,19 @@ class ParetoScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
             self._go_on_from(state, file.path)
 
     def _write_news(self) -> None:
-        if self._rule.has_news:
+        if self._pruner.has_news:
             self._write()
 
     def _write(self) -> None:
         if self._file is not None:
             self._file.write(state_text(self._state()))
-        self._rule.has_news = False
+        self._pruner.has_news = False
 
     def _state(self) -> dict[str, Any]:
-        return {"version": STATE_VERSION, "trials": self._ids, "rule": self._rule.to_json()}
+        return {"version": STATE_VERSION, "trials": self._ids, "rule": self._pruner.to_json()}
 
     def _go_on_from(self, state: Mapping[str, Any], where: str) -> None:
-        self._rule.restore_json(state["rule"], where)
+        self._pruner.restore_json(state["rule"], where)
         self._ids = dict(state["trials"])
 
     def _what_lacks(self, name: str, result: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Keeps a scheduler's state as one JSON file in the storage of its experiment. Knows nothing of what is in it.
+"""Keeps a scheduler's state as one JSON file in the storage of its experiment.
 
 Ray Tune restores searchers and callbacks, but no scheduler: after `Tuner.restore` it starts from nothing. For that
 alone; this project's own sweeps resume from their journal, which tells their scheduler everything again.
@@ -48,7 +48,7 @@ class StateFile:
             raise JournalError(f"{self.path}: cannot be read: {error}") from error
 
     def write(self, text: bytes) -> None:
-        """Replace the state. Where that fails the run goes on, and says so: it could not be restored from here."""
+        """Replace the state. Where that fails the run continues, and says so: it could not be restored from here."""
         try:
             with self._filesystem.open_output_stream(f"{self.path}.new") as file:
                 file.write(text)

@@ -123,7 +123,7 @@ def collect_folder(source: Path, target: Path, *, node_id: str, timeout_seconds:
 
     Args:
         source: the folder's path on the node.
-        target: where it goes on this node.
+        target: where it continues this node.
         node_id: the node that holds it.
         timeout_seconds: how long the copy may take.
 

@@ -9,7 +9,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from mtbert_ray.config import TrialConfig
-from mtbert_ray.ray_backend.failure import memory_message, rank_out_of_memory
+from mtbert_ray.ray_backend.failure import memory_message
 from mtbert_ray.ray_backend.worker import gpus_of, out_of_memory_report, run_rank
 
 
@@ -19,8 +19,7 @@ def drive_trial(config: dict[str, Any], *, sweep_folder: str) -> None:
     The metrics are reduced over the ranks before they are reported, so that rank 0's are the trial's.
 
     Args:
-        config: what `tuning.searchers.for_ray` suggests: `trial_id`, `trial` (a TrialConfig as a dict) and `probe` (a
-            ProbeConfig likewise, or none).
+        config: as `StudyOnTune.suggest` gives it.
         sweep_folder: the sweep's output folder.
     """
     trial = TrialConfig.model_validate(config["trial"])
@@ -28,6 +27,7 @@ def drive_trial(config: dict[str, Any], *, sweep_folder: str) -> None:
     trainer = TorchTrainer(
         run_rank,
         train_loop_config={
+            "trial_id": trial_id,
             "trial": config["trial"],
             "probe": config.get("probe"),
             "trial_folder": str(Path(sweep_folder) / "trials" / trial_id),
@@ -49,8 +49,7 @@ def drive_trial(config: dict[str, Any], *, sweep_folder: str) -> None:
         message = memory_message(error)
         if message is None:
             raise
-        told = rank_out_of_memory(error)
-        tune.report(out_of_memory_report(message, epochs_done=None if told is None else told.epochs_done))
+        tune.report(out_of_memory_report(trial_id, message))
 
 
 def scaling_of(trial: TrialConfig) -> ScalingConfig:

@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 
 from mtbert_ray.config import ProbeConfig, TrialConfig
-from mtbert_ray.ray_backend.failure import RankOutOfMemoryError, memory_message
+from mtbert_ray.events import EpochFinished, ProbeFinished, TrialStopped
 from mtbert_ray.training.inputs import LoadInputs, load_inputs
 from mtbert_ray.training.loop import TrainingRun
 from mtbert_ray.training.metering import MeteredEpoch, MeteredProbe, metered_epochs
@@ -32,7 +32,7 @@ def start_run(
     as soon as it hears of one.
 
     Args:
-        config: the setting, its resources resolved.
+        config: the config, its resources resolved.
         process: this rank's place.
         trial_folder: made when there is something to keep.
         load: see `TrainingRun`.
@@ -65,44 +65,42 @@ def reported_epochs(run: TrainingRun, *, probe: ProbeConfig | None = None) -> Ge
             yield told
 
 
-def report_of(told: MeteredProbe | MeteredEpoch) -> dict[str, Any]:
-    """Return what a trial tells Tune after its probe or an epoch."""
-    # Checkpoint and traces lie on this node, which need not be the sweep's.
-    node_id = ray.get_runtime_context().get_node_id()
-    if isinstance(told, MeteredProbe):
-        return {
-            "probe": told.metrics,
-            "projection": told.projection,
-            "epoch": 0,
-            "step": told.steps,
-            "gpu_problem": told.gpu_problem,
-            "node_id": node_id,
-        }
-    return {
-        "metrics": told.metrics,
-        "projection": told.projection,
-        "epoch": told.metrics["epoch"],
-        "undefined": told.undefined,
-        "gpu_problem": told.gpu_problem,
-        "profile_problem": told.profile_problem,
-        "node_id": node_id,
-    }
+def report_of(trial_id: str, result: MeteredProbe | MeteredEpoch) -> dict[str, Any]:
+    """Return what a worker reports to Tune after its probe or an epoch: the event that the journal will hold."""
+    if isinstance(result, MeteredProbe):
+        return _report(
+            ProbeFinished(
+                trial_id=trial_id,
+                steps=result.steps,
+                metrics=result.metrics,
+                projection=result.projection,
+                gpu_problem=result.gpu_problem,
+            )
+        )
+    event = EpochFinished(
+        trial_id=trial_id, metrics=result.metrics, undefined=result.undefined, gpu_problem=result.gpu_problem
+    )
+    return {**_report(event), "profile_problem": result.profile_problem}
 
 
-def out_of_memory_report(message: str, *, epochs_done: int | None) -> dict[str, Any]:
-    """Return what a trial tells Tune when it ends for want of memory.
+def out_of_memory_report(trial_id: str, message: str) -> dict[str, Any]:
+    """Return what a trial reports to Tune, as its last, when it runs out of memory; the message is a line."""
+    return {**_report(out_of_memory(trial_id, message)), "done": True}
+
+
+def _report(event: ProbeFinished | EpochFinished | TrialStopped) -> dict[str, Any]:
+    # The time is the sweep's to say: clocks of nodes differ. Checkpoint and traces lie on this node.
+    return {"event": event.model_dump_json(exclude={"time"}), "node_id": ray.get_runtime_context().get_node_id()}
+
+
+def out_of_memory(trial_id: str, message: str) -> TrialStopped:
+    """Return the end of a trial that ran out of memory: an outcome, as its config does not fit.
 
     Args:
-        message: in a line.
-        epochs_done: until then; none where the process could not tell.
+        trial_id: of the trial.
+        message: what was asked for and what there was, in a line.
     """
-    return {
-        "out_of_memory": message,
-        "projection": {},
-        "epoch": epochs_done,
-        "node_id": ray.get_runtime_context().get_node_id(),
-        "done": True,
-    }
+    return TrialStopped(trial_id=trial_id, reason=f"out of memory: {message}", kind="memory")
 
 
 def probe_of(config: Mapping[str, Any]) -> ProbeConfig | None:
@@ -115,10 +113,7 @@ def run_rank(config: dict[str, Any]) -> None:
     """Run one rank of a trial under Ray Train, which has initialized the process group.
 
     Args:
-        config: `trial` (a TrialConfig as a dict), `probe` (a ProbeConfig likewise, or none) and `trial_folder`.
-
-    Raises:
-        RankOutOfMemoryError: the rank ran out of memory.
+        config: as `StudyOnTune.suggest` gives it, with `trial_folder`.
     """
     trial = TrialConfig.model_validate(config["trial"])
     process = Process(
@@ -127,14 +122,6 @@ def run_rank(config: dict[str, Any]) -> None:
         device=ray.train.torch.get_device(),
         gpus=gpus_of(trial),
     )
-    epochs_done = 0
-    try:
-        run = start_run(trial, process, Path(config["trial_folder"]))
-        for told in reported_epochs(run, probe=probe_of(config)):
-            ray.train.report(report_of(told))
-            epochs_done += isinstance(told, MeteredEpoch)
-    except (RuntimeError, MemoryError) as error:
-        message = memory_message(error)
-        if message is None:
-            raise
-        raise RankOutOfMemoryError(message, epochs_done) from error
+    run = start_run(trial, process, Path(config["trial_folder"]))
+    for result in reported_epochs(run, probe=probe_of(config)):
+        ray.train.report(report_of(config["trial_id"], result))

@@ -73,6 +73,21 @@ class SweepProgress:
             self.done_before += 1
             self._count(trial)
 
+    def on_event(self, event: object, trial: Trial | None) -> None:
+        """Hear of an event (for now)."""
+        from mtbert_ray.events import EpochFinished, ProbeFinished, TrialStarted
+
+        if trial is None:
+            return
+        if isinstance(event, TrialStarted):
+            self.trial_started(trial)
+        elif isinstance(event, ProbeFinished):
+            self.probe_finished(trial.trial_id, event.projection)
+        elif isinstance(event, EpochFinished):
+            self.epoch_finished(trial.trial_id, event.metrics)
+        else:
+            self.trial_ended(trial.trial_id)
+
     def trial_started(self, trial: Trial) -> None:
         """Add a running trial; its record is kept up to date by whoever made it."""
         self.running[trial.trial_id] = trial

@@ -1,1 +1,1 @@
-"""Sweeps on a simulated clock, over recorded journals or a tabular benchmark. Knows nothing of torch or Ray."""
+"""Sweeps on a simulated clock, over recorded journals or a tabular benchmark."""

@@ -1,23 +1,36 @@
-"""Runs every rule with every searcher and number of workers over seeds, and keeps what each run came to.
-
-Knows nothing of where trials come from or of how results are shown.
-"""
+"""Runs every pruner with every searcher and number of workers over seeds, and keeps what each run came to."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mtbert_ray.simulation.clock import Candidate, Learns, Outcome, simulate
-from mtbert_ray.simulation.rules import Rule
+from mtbert_ray.events import TrialStarted
+from mtbert_ray.simulation.clock import Clock, Curve, Outcome, simulate
+from mtbert_ray.simulation.pruners import NamedPruner
+from mtbert_ray.study.study import Pruner, Study
 
 # N full runs that count, M objectives
 
 _ROUNDING = 1e-9
 """Of a budget: what was spent is a sum of many times."""
+
+
+MakePruner = Callable[[], Pruner | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Simulation:
+    """A simulated sweep that has not begun."""
+
+    study: Study
+    curve_of: Callable[[TrialStarted], Curve]
+    """Gives what a trial will report, as it starts."""
+    clock: Clock
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +42,8 @@ class Problem:
     """Of a full run."""
     max_epochs: int
     """Of the longest full run."""
-    trials: Callable[[str, int], tuple[Iterator[Candidate], Learns | None]]
-    """Searcher and seed -> the trials of a sweep, and who is to learn from them."""
+    start: Callable[[str, int, MakePruner], Simulation]
+    """Searcher, seed and pruner -> a sweep that has not begun."""
     volume: Callable[[NDArray[np.float64]], float]
     """Losses `(N, M)` of full runs -> their hypervolume, as a share of something fixed."""
 
@@ -39,7 +52,7 @@ class Problem:
 class Setup:
     """What a simulated sweep is run with."""
 
-    rule: Rule
+    pruner: NamedPruner
     searcher: str
     workers: int
 
@@ -106,21 +119,26 @@ def compare(
     """
     runs = []
     for setup, problem, seed in product(setups, problems, range(seeds)):
-        trials, learns = problem.trials(setup.searcher, seed)
-        rule = setup.rule.start(seed=seed, max_epochs=problem.max_epochs)
+        pruner = partial(setup.pruner.start, seed=seed, max_epochs=problem.max_epochs)
+        begun = problem.start(setup.searcher, seed, pruner)
         outcome = simulate(
-            trials, learns, rule, workers=setup.workers, mean_seconds=problem.mean_seconds, budget=budget
+            begun.study,
+            begun.curve_of,
+            begun.clock,
+            workers=setup.workers,
+            mean_seconds=problem.mean_seconds,
+            budget=budget,
         )
         runs.append(_run_of(outcome, setup, problem, seed))
         on_run()
     return runs
 
 
-def setups_of(rules: Sequence[Rule], searchers: Sequence[str], workers: Sequence[int]) -> tuple[Setup, ...]:
+def setups_of(pruners: Sequence[NamedPruner], searchers: Sequence[str], workers: Sequence[int]) -> tuple[Setup, ...]:
     """Return every combination."""
     return tuple(
-        Setup(rule=rule, searcher=searcher, workers=count)
-        for count, searcher, rule in product(workers, searchers, rules)
+        Setup(pruner=pruner, searcher=searcher, workers=count)
+        for count, searcher, pruner in product(workers, searchers, pruners)
     )
 
 

@@ -1,12 +1,11 @@
 """LCBench by its surrogate: error and training time of a neural network after 1 to 52 epochs, on 34 OpenML tasks.
 
 The surrogate is yahpo gym's (Pfisterer et al. 2022), one ONNX file; the conventions are those of the README beside it.
-Needs onnxruntime (the `bench` extra), imported only when the file is opened. Knows nothing of schedulers.
+Needs onnxruntime (the `bench` extra), imported only when the file is opened.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import count
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,11 +15,14 @@ from numpy.typing import NDArray
 from mtbert_ray.errors import ConfigError, DataError, did_you_mean
 from mtbert_ray.objective import Objective
 from mtbert_ray.pareto.front import hypervolume
-from mtbert_ray.simulation.clock import Candidate, Curve
-from mtbert_ray.study.search import SEARCHERS, Searcher
+from mtbert_ray.simulation.clock import Clock, Curve
+from mtbert_ray.simulation.compare import MakePruner, Simulation
+from mtbert_ray.simulation.recorded_search import simulated_start
+from mtbert_ray.study.search import SEARCHERS
 from mtbert_ray.study.space import SearchSpace
 from mtbert_ray.study.space.model import config_key
 from mtbert_ray.study.space.parameters import FloatRange, IntRange, Parameter, RandomSuggest
+from mtbert_ray.study.study import Study
 
 # E epochs, N configurations
 
@@ -95,16 +97,18 @@ class Task:
         """Return the search space as a searcher takes it."""
         return SearchSpace(name=f"lcbench-{self.name}", objectives=OBJECTIVES, search=self._search, seed=seed)
 
-    def trials(self, algorithm: str, seed: int) -> tuple[Iterator[Candidate], Searcher]:
-        """Return a trial for each suggestion of a new searcher, asked when a trial is to start; and the searcher."""
-        searcher = SEARCHERS[algorithm](self.space(seed=seed))
-        return self._suggested_by(searcher), searcher
-
-    def _suggested_by(self, searcher: Searcher) -> Iterator[Candidate]:
-        for number in count():
-            asked = searcher.ask()
-            assert asked is not None, "a continuous space has no last setting"
-            yield Candidate(key=asked[0], name=str(number), curve=self.curve(asked[1]))
+    def start(self, algorithm: str, seed: int, pruner: MakePruner) -> Simulation:
+        """Return a sweep with a new searcher, which has not begun."""
+        clock = Clock()
+        study = Study(
+            simulated_start(self.name, OBJECTIVES, num_trials=None, seed=seed),
+            space=self.space(seed=seed),
+            searcher=SEARCHERS[algorithm],
+            pruner=lambda space, objectives: pruner(),
+            config_of=lambda values: {"epochs": NUM_EPOCHS, "tasks": []},
+            clock=clock,
+        )
+        return Simulation(study=study, curve_of=lambda started: self.curve(started.hyperparameters), clock=clock)
 
     def curve(self, values: Mapping[str, Any]) -> Curve:
         """Return the curve of a configuration, predicted in one call."""
@@ -113,9 +117,11 @@ class Task:
             error_E, seconds_E = self._predict([(values, epoch) for epoch in self.epochs])
             seconds_E = np.maximum.accumulate(seconds_E)
             losses_E2 = (np.stack([error_E, np.log10(seconds_E)], axis=1) - self._low_2) / self._range_2
-            self._curves[key] = Curve(
-                epochs=self.epochs, losses=losses_E2, violations=np.zeros(len(self.epochs)), seconds=seconds_E
-            )
+            metrics = [
+                {"epoch": epoch, **dict(zip(OBJECTIVES, losses_2.tolist(), strict=True))}
+                for epoch, losses_2 in zip(self.epochs, losses_E2, strict=True)
+            ]
+            self._curves[key] = Curve(metrics=metrics, losses=losses_E2[-1], is_feasible=True, seconds=seconds_E)
         return self._curves[key]
 
     def volume(self, losses_N2: NDArray[np.float64]) -> float:
@@ -125,7 +131,7 @@ class Task:
     def _predict(
         self, runs: Sequence[tuple[Mapping[str, Any], int]]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return error `(N,)` as a share, and time `(N,)` in seconds, of settings after so many epochs."""
+        """Return error `(N,)` as a share, and time `(N,)` in seconds, of configs after so many epochs."""
         rows = [[epochs, *(values[name] for name in _HYPERPARAMETERS)] for values, epochs in runs]
         inputs = {
             "x_cat": np.full((len(rows), 1), self._code, dtype=np.int32),

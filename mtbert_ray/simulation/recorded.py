@@ -1,7 +1,4 @@
-"""Journals as a table of trials: the finished ones with their whole learning curves, as a running sweep saw them.
-
-Knows nothing of clocks, rules or which trial comes next.
-"""
+"""Journals as a table of trials: the finished ones with their whole learning curves, as a running sweep saw them."""
 
 import math
 from collections import Counter
@@ -20,11 +17,11 @@ from mtbert_ray.journal import read_journal
 from mtbert_ray.metrics import Metric, known_metrics
 from mtbert_ray.objective import Objective, Objectives
 from mtbert_ray.pareto.front import hypervolume
-from mtbert_ray.pareto.objectives import constraint_violation, reference_losses, to_losses
+from mtbert_ray.pareto.objectives import is_feasible, reference_losses, to_losses
 from mtbert_ray.simulation.clock import Curve
 from mtbert_ray.study.space import SearchSpace
 from mtbert_ray.tasks import TaskSpec
-from mtbert_ray.trial import Sweep, Trial, projection
+from mtbert_ray.trial import Sweep, Trial
 
 _SECONDS = ("train_seconds", "eval_seconds")
 """What an epoch takes is what these grew by."""
@@ -34,10 +31,9 @@ _SECONDS = ("train_seconds", "eval_seconds")
 class RecordedTrial:
     """A trial that ran to its end."""
 
-    name: str
-    """Its id, with the number of its journal where there are several."""
     values: dict[str, Any]
-    """Its setting."""
+    """Its searched keys."""
+    config: dict[str, Any]
     curve: Curve
     """Known after each epoch."""
 
@@ -53,8 +49,8 @@ class Recorded:
     """What was searched; or why no searcher can be asked."""
     metrics: dict[str, Metric]
     """What the trials report, the scores of their tasks among it."""
-    judged_by: SearchSpace | None
-    """The search space of the first sweep: how costs and ranks are judged; None where this version cannot read it."""
+    pruned_as: SearchSpace | None
+    """The search space of the first sweep, which has how it prunes; None where this version cannot read it."""
     left_out: dict[str, int]
     """Why trials cannot be run again -> how many."""
     notes: tuple[str, ...]
@@ -73,17 +69,17 @@ class Recorded:
     @property
     def total_epochs(self) -> int:
         """What running everything to the end takes in epochs."""
-        return sum(trial.curve.epochs[-1] for trial in self.trials)
+        return sum(trial.curve.num_epochs for trial in self.trials)
 
     @property
     def max_epochs(self) -> int:
         """The epochs of the longest trial."""
-        return max(trial.curve.epochs[-1] for trial in self.trials)
+        return max(trial.curve.num_epochs for trial in self.trials)
 
     @cached_property
     def total_volume(self) -> float:
         """The hypervolume of everything run to the end, in the product of the objectives' units."""
-        meeting = [trial.curve.losses[-1] for trial in self.trials if trial.curve.violations[-1] <= 0]
+        meeting = [trial.curve.losses for trial in self.trials if trial.curve.is_feasible]
         return hypervolume(np.array(meeting), reference_losses(self.objectives))
 
     def volume(self, losses_NM: NDArray[np.float64]) -> float:
@@ -100,15 +96,14 @@ def read_recorded(folders: Sequence[Path]) -> Recorded:
     sweeps = _read_all(folders)
     objectives = _shared_objectives(folders, sweeps)
     trials, left_out = [], Counter[str]()
-    for number, sweep in enumerate(sweeps, start=1):
-        prefix = f"{number}/" if len(sweeps) > 1 else ""
+    for sweep in sweeps:
         for trial in sweep.trials:
             reason = _unusable(trial, objectives)
             if reason is not None:
                 left_out[reason] += 1
                 continue
             curve = _curve(trial, objectives)
-            trials.append(RecordedTrial(name=prefix + trial.trial_id, values=dict(trial.hyperparameters), curve=curve))
+            trials.append(RecordedTrial(values=trial.hyperparameters, config=trial.config, curve=curve))
     where = ", ".join(map(str, folders))
     if not trials:
         raise JournalError(
@@ -120,7 +115,7 @@ def read_recorded(folders: Sequence[Path]) -> Recorded:
         objectives=objectives,
         space=_shared_space(folders, sweeps, objectives),
         metrics=known_metrics(_tasks(sweeps)),
-        judged_by=_space_of(sweeps[0]),
+        pruned_as=_space_of(sweeps[0]),
         left_out=dict(left_out),
         notes=_notes(sweeps, trials),
     )
@@ -191,20 +186,14 @@ def _unusable(trial: Trial, objectives: Objectives) -> str | None:
 
 
 def _curve(trial: Trial, objectives: Objectives) -> Curve:
-    """Return what a trial's projection was after each epoch; the last one is its result."""
-    num_epochs = len(trial.epochs)
-    projections = [
-        projection(trial.epochs[:done], trial.tasks, num_epochs=num_epochs) for done in range(1, num_epochs + 1)
-    ]
-    missing = np.full(len(objectives), np.nan)
-    losses = [to_losses(metrics, objectives) for metrics in projections]
+    losses = to_losses(trial.metrics, objectives)
+    assert losses is not None, "others are left out"
     seconds = [sum(metrics[name] or 0.0 for name in _SECONDS) for metrics in trial.epochs]
     return Curve(
-        epochs=tuple(range(1, num_epochs + 1)),
-        losses=np.array([missing if loss is None else loss for loss in losses]),
-        violations=np.array([constraint_violation(metrics, objectives) for metrics in projections]),
+        metrics=trial.epochs,
         seconds=np.maximum.accumulate(np.array(seconds, dtype=np.float64)),
-        metrics=tuple(projections),
+        losses=losses,
+        is_feasible=is_feasible(trial.metrics, objectives),
     )
 
 
@@ -247,6 +236,6 @@ def _notes(sweeps: Sequence[Sweep], trials: Sequence[RecordedTrial]) -> tuple[st
     differing = sorted({key for other in fixed for key in (*fixed[0], *other) if other.get(key) != fixed[0].get(key)})
     if differing:
         notes.append(f"The sweeps differ in what was fixed, so their trials may not compare: {', '.join(differing)}.")
-    if all(trial.curve.epochs[-1] == 1 for trial in trials):
+    if all(trial.curve.num_epochs == 1 for trial in trials):
         notes.append("Every trial has one epoch, so no rule has anything to stop.")
     return tuple(notes)

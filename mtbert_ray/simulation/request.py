@@ -18,9 +18,9 @@ from mtbert_ray.mistakes import problems_of
 from mtbert_ray.objective import Objectives
 from mtbert_ray.simulation.compare import Problem, Run, Setup, compare, setups_of
 from mtbert_ray.simulation.lcbench import NUM_EPOCHS, OBJECTIVES, Benchmark, Task
-from mtbert_ray.simulation.next_trial import RECORDED, SUGGESTING, recorded_problem
+from mtbert_ray.simulation.pruners import Costs, pruners_of
 from mtbert_ray.simulation.recorded import Recorded, read_recorded
-from mtbert_ray.simulation.rules import Costs, rules_of
+from mtbert_ray.simulation.recorded_search import RECORDED, SUGGESTING, recorded_problem
 from mtbert_ray.study.pruning.rungs import HalvingConfig, rung_levels
 from mtbert_ray.study.space import SearchSpace
 
@@ -96,13 +96,13 @@ def prepare(request: ReplayRequest) -> Replay:
         )
     recorded = read_recorded(request.journals)
     probe = ProbeConfig()
-    if recorded.judged_by is not None:
+    if recorded.pruned_as is not None:
         # As that sweep would take it, but for what --set says, and for the seed, which is the run's.
         changed = {name: getattr(halving, name) for name in halving.model_fields_set}
-        space = recorded.judged_by
+        space = recorded.pruned_as
         asked = space.model_copy(update={"halving": space.halving.model_copy(update=changed), "seed": 0})
         halving, probe = asked.halving_in_use, asked.probe
-    costs = Costs(objectives=recorded.objectives, metrics=recorded.metrics, margin=probe.margin)
+    costs = Costs(metrics=recorded.metrics, margin=probe.margin)
     searchers = (RECORDED, *SUGGESTING)
     setups = _setups(request, recorded.objectives, halving, searchers=searchers, space=recorded.space, costs=costs)
     return Replay(
@@ -171,12 +171,12 @@ def _setups(
         halving: of `pareto`.
         searchers: that are known here.
         space: of journals; or why there is none.
-        costs: how `pareto` judges costs; None where trials have none.
+        costs: how `pareto` prunes by cost; None where trials have none.
 
     Raises:
         ConfigError: a rule or a searcher is not known here, or cannot be asked.
     """
-    known = rules_of(objectives, halving, costs)
+    known = pruners_of(objectives, halving, costs)
     rules = dict.fromkeys(request.rules or DEFAULT_RULES)
     chosen = dict.fromkeys(request.searchers or (RECORDED if RECORDED in searchers else _BENCHMARK_SEARCHER,))
     mistakes = [
@@ -197,7 +197,7 @@ def _benchmark_problems(folder: Path, names: Sequence[str], setups: Sequence[Set
     benchmark = Benchmark(folder)
     # The rungs of the published rules are among them always, so that what a searcher is told does not depend on
     # which rules are compared.
-    levels = {level for setup in setups for level in setup.rule.levels(NUM_EPOCHS)}
+    levels = {level for setup in setups for level in setup.pruner.levels(NUM_EPOCHS)}
     epochs = sorted({*levels, *rung_levels(1, 3.0, NUM_EPOCHS), NUM_EPOCHS})
     chosen = list(dict.fromkeys(names or benchmark.names))
     benchmark.check_names(chosen)
@@ -209,6 +209,6 @@ def _task_problem(task: Task) -> Problem:
         name=task.name,
         mean_seconds=task.mean_seconds,
         max_epochs=NUM_EPOCHS,
-        trials=task.trials,
+        start=task.start,
         volume=task.volume,
     )

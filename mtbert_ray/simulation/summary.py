@@ -1,4 +1,4 @@
-"""Shows a comparison: a table, what it says for the next sweep, and files. Knows nothing of how it came about."""
+"""Shows a comparison: a table, what it says for the next sweep, and files."""
 
 import csv
 import json
@@ -16,8 +16,8 @@ from rich.table import Table
 from mtbert_ray.errors import ConfigError
 from mtbert_ray.reporting.wording import counted, duration
 from mtbert_ray.simulation.compare import Run, Setup
-from mtbert_ray.simulation.next_trial import RECORDED
 from mtbert_ray.simulation.recorded import Recorded, in_words
+from mtbert_ray.simulation.recorded_search import RECORDED
 from mtbert_ray.simulation.request import Replay
 
 # S runs of one setup, over seeds and problems
@@ -35,7 +35,7 @@ def run(replay: Replay) -> list[Run]:
 
 
 def show(replay: Replay, runs: Sequence[Run]) -> None:
-    """Print what was compared, a table, and a sentence for each rule that saved something."""
+    """Print what was compared, a table, and a sentence for each pruner that saved something."""
     # Rather a line that the terminal breaks than a number cut off.
     console = Console(width=max(Console().width, _WIDTH))
     for line in _heading(replay):
@@ -78,7 +78,7 @@ def _table(replay: Replay, runs: Sequence[Run]) -> Table:
         of_setup = [run for run in runs if run.setup == setup]
         costs = [] if replay.recorded is None else _costs(of_setup, replay.recorded)
         shown.add_row(
-            setup.rule.name,
+            setup.pruner.name,
             setup.searcher,
             str(setup.workers),
             *(_percent([run.share_at(budget) for run in of_setup]) for budget in replay.budgets),
@@ -103,7 +103,7 @@ def _advice(replay: Replay, runs: Sequence[Run]) -> Iterator[str]:
             f"{_in_words(setup)} reaches {_mean([run.final_share for run in of_setup]):.1%} of the final hypervolume "
             f"with {epochs:.0%} of the epochs and {seconds:.0%} of the workers' time"
         )
-        full = [run for run in runs if run.setup.rule.halving is None and _beside(run.setup, setup)]
+        full = [run for run in runs if run.setup.pruner.halving is None and _beside(run.setup, setup)]
         if full:
             by_then = _mean([run.share_at(seconds * len(recorded.trials)) for run in full])
             text += f"; without stopping it is {by_then:.1%} by then"
@@ -162,7 +162,7 @@ def _stopped(runs: Sequence[Run]) -> str:
 def _row(replay: Replay, run: Run) -> dict[str, Any]:
     at = {f"hypervolume_at_{budget:g}": run.share_at(budget) for budget in replay.budgets}
     return {
-        "rule": run.setup.rule.name,
+        "rule": run.setup.pruner.name,
         "searcher": run.setup.searcher,
         "workers": run.setup.workers,
         "task": run.problem,
@@ -180,7 +180,7 @@ def _row(replay: Replay, run: Run) -> dict[str, Any]:
 
 def _in_words(setup: Setup) -> str:
     order = "on the recorded trials" if setup.searcher == RECORDED else f"with {setup.searcher}"
-    return f"{setup.rule.name} {order}, {counted(setup.workers, 'worker')},"
+    return f"{setup.pruner.name} {order}, {counted(setup.workers, 'worker')},"
 
 
 def _beside(one: Setup, other: Setup) -> bool:

@@ -1,7 +1,4 @@
-"""Translates what becomes of a trial into what a searcher is told: while it runs, and later from its journal.
-
-Knows nothing of Ray, of journals or of algorithms.
-"""
+"""What a searcher is told of a trial: live, on a resume and from earlier sweeps alike."""
 
 import math
 
@@ -15,56 +12,54 @@ from mtbert_ray.pareto.objectives import constraint_violation, to_losses
 from mtbert_ray.study.pruning.cost_pruner import CostPruner
 from mtbert_ray.study.search.base import Searcher
 from mtbert_ray.study.space.model import SearchSpace
+from mtbert_ray.trial import Trial
 
-_FOR_COSTS: tuple[StopKind | None, ...] = ("probe", "constraint", None)
+_FOR_COSTS: tuple[StopKind, ...] = ("probe", "constraint")
 """Kinds of stops that may have been for what a trial would cost."""
 
 
-class Telling:
-    """Tells a searcher of trials; metrics are always what a trial would come to as it looked then.
+class Feedback:
+    """Translates the state of trials into `tell` and its siblings.
 
     Args:
+        searcher: is told.
         space: what is searched; what is known of its metrics, and how far off projected costs may be.
         objectives: as resolved for this cluster.
     """
 
-    def __init__(self, space: SearchSpace, objectives: Objectives) -> None:
+    def __init__(self, searcher: Searcher, space: SearchSpace, objectives: Objectives) -> None:
+        self._searcher = searcher
         self._objectives = dict(objectives)
         self._costs = CostPruner(objectives, metrics=known_metrics(space.tasks), margin=space.probe.margin)
 
-    def epoch(self, searcher: Searcher, key: int, done: int, metrics: Metrics) -> None:
-        """Tell how a trial stands after an epoch, the last one too: it may not be the last of others."""
-        searcher.tell_intermediate(key, done, *self._result(metrics))
+    def epoch(self, key: int, trial: Trial, place: int) -> None:
+        """Tell how a trial stood after one of its `epochs`, the last one too: it may not be the last of others."""
+        self._searcher.tell_intermediate(key, trial.epoch_at(place), *self._result(trial.projection_after(place + 1)))
 
-    def finished(self, searcher: Searcher, key: int, metrics: Metrics) -> None:
-        """Tell what a trial that ran to its end reached; without a value for every objective it failed."""
-        searcher.tell(key, *self._result(metrics))
+    def end(self, key: int, trial: Trial) -> None:
+        """Tell how a trial ended: with its result, as failed, or as stopped.
 
-    def failed(self, searcher: Searcher, key: int) -> None:
-        """Tell that a trial crashed."""
-        searcher.tell(key, None)
-
-    def stopped(self, searcher: Searcher, key: int, done: int, metrics: Metrics, kind: StopKind | None) -> None:
-        """Tell that a trial was ended early: as infeasible if it was for its costs or for memory, else as stopped.
-
-        A score that falls short of a constraint may still have reached it, and one that others outdo breaks none.
-
-        Args:
-            searcher: that is told.
-            key: the trial's.
-            done: its epochs; 0 at the probe.
-            metrics: after them, or what its probe told.
-            kind: what ended it; None where nobody knows, and its costs decide.
+        One that finished without a value for every objective failed. One that was stopped for its costs, or ran out of
+        memory, is infeasible. A score that falls short of a constraint may still have reached it, and one that is
+        dominated on cost breaks none: both count as stopped, as one that still runs does.
         """
-        violation = math.inf if kind == "memory" else self._excess(done, metrics) if kind in _FOR_COSTS else 0.0
-        if violation > 0:
-            searcher.tell(key, None, violation)
+        if trial.status == "finished":
+            self._searcher.tell(key, *self._result(trial.metrics))
+        elif trial.status == "failed":
+            self._searcher.tell(key, None)
+        elif (violation := self._violation(trial)) > 0:
+            self._searcher.tell(key, None, violation)
         else:
-            searcher.tell_stopped(key)
+            self._searcher.tell_stopped(key)
 
-    def _excess(self, done: int, metrics: Metrics) -> float:
-        """Return how far a trial's costs alone rule it out, whatever others reached; 0 if they do not."""
-        decision = self._costs.judge("", done, metrics, has_scores=done > 0)
+    def _violation(self, trial: Trial) -> float:
+        """Return how far a stopped trial's costs alone rule it out, whatever others reached; 0 if they do not."""
+        if trial.stop_kind == "memory":
+            return math.inf
+        if trial.stop_kind not in _FOR_COSTS:
+            return 0.0
+        done = trial.num_done
+        decision = self._costs.prune(trial.trial_id, done, trial.projection, has_scores=done > 0)
         return 0.0 if decision is None else decision.violation
 
     def _result(self, metrics: Metrics) -> tuple[NDArray[np.float64] | None, float]:

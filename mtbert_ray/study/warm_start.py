@@ -1,25 +1,33 @@
-"""Reads an earlier sweep's trial as a setting of another search space. Knows nothing of results or of algorithms."""
+"""What a sweep knows before its first trial: the configs to try first, and the trials of earlier sweeps."""
 
+import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import ValidationError
 
 from mtbert_ray.config import TrialConfig
-from mtbert_ray.metrics import Metrics
+from mtbert_ray.errors import JournalError
+from mtbert_ray.journal import read_journal
 from mtbert_ray.mistakes import shown
 from mtbert_ray.objective import Objectives
 from mtbert_ray.pareto.objectives import to_losses
-from mtbert_ray.study.feedback import Telling
-from mtbert_ray.study.search.base import Searcher
+from mtbert_ray.study.feedback import Feedback
+from mtbert_ray.study.search.base import Searcher, Unseen
+from mtbert_ray.study.search.random_and_grid import GridSearcher
 from mtbert_ray.study.space.experiments import EXPERIMENT
 from mtbert_ray.study.space.fields import leaf_keys
-from mtbert_ray.study.space.model import SearchSpace
-from mtbert_ray.study.space.parameters import YamlValue
-from mtbert_ray.trial import Sweep, Trial, projection
+from mtbert_ray.study.space.model import SearchSpace, config_key
+from mtbert_ray.study.space.parameters import RandomSuggest, YamlValue
+from mtbert_ray.study.space.points_to_evaluate import Given, complete
+from mtbert_ray.trial import Sweep, Trial
 
+_log = logging.getLogger(__name__)
 _NO_DIFFERENCE = (EXPERIMENT, "seed")
 """A name, and what any two trials may differ in."""
 _LONGEST_SHOWN = 60
@@ -29,8 +37,8 @@ class DoesNotFit(Exception):  # noqa: N818  # It is no error: such trials are co
     """Why a trial is none of a search space's, in a few words, the same for all trials with the same reason."""
 
 
-def config_text(trial: Trial, space: SearchSpace) -> dict[str, Any]:
-    """Return a trial's setting as this space would have it.
+def config_in(space: SearchSpace, trial: Trial) -> dict[str, Any]:
+    """Return a trial's searched values as this space would have them.
 
     A key that is searched now and was fixed then has its fixed value.
 
@@ -53,7 +61,7 @@ def config_text(trial: Trial, space: SearchSpace) -> dict[str, Any]:
 
 
 def differences(trial: Trial, space: SearchSpace, values: Mapping[str, Any]) -> list[str]:
-    """Return what is otherwise in a trial than in this space's with the same setting, as `epochs was 3, here 10`."""
+    """Return what differs in a trial from this space's with the same values, as `epochs was 3, here 10`."""
     now = space.build(values).model_dump(mode="json")
     found = []
     for key in leaf_keys(TrialConfig):
@@ -108,68 +116,98 @@ class _AsItWas:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Learned:
-    """What became of an earlier sweep's trials."""
+class EarlierSweep:
+    """The trials of an earlier sweep that are configs of this search space."""
 
-    num_trials: int
-    """That the searcher was told of."""
-    num_left_out: int
-    reasons: Mapping[str, int]
+    name: str
+    trials: tuple[tuple[dict[str, Any], Trial], ...]
+    """Each with its values in this space."""
+    left_out: Mapping[str, int]
     """Why trials were left out -> how many."""
     differences: tuple[str, ...]
-    """What neither sweep searches, and they have set differently: their results may not be comparable."""
+    """What neither sweep searches, and they have fixed differently: their results may not be comparable."""
 
-    def notes(self, name: str) -> list[str]:
-        """Return what the reader of a report should know of it, in a line or two.
-
-        Args:
-            name: the earlier sweep's.
-        """
-        total = self.num_trials + self.num_left_out
-        counted = [f"{reason} ({count})" for reason, count in self.reasons.items()]
+    @property
+    def notes(self) -> list[str]:
+        """What the reader of a report should know of it, in a line or two."""
+        total = len(self.trials) + sum(self.left_out.values())
+        counted = [f"{reason} ({count})" for reason, count in self.left_out.items()]
         left_out = f"; left out: {', '.join(counted)}" if counted else ""
-        notes = [f"The algorithm began with {self.num_trials} of {total} trials of {name}{left_out}."]
+        notes = [f"Warm start from {len(self.trials)} of {total} trials of {self.name}{left_out}."]
         if self.differences:
-            notes.append(f"In {name}, {'; '.join(self.differences)}: its results may not be comparable.")
+            notes.append(f"In {self.name}, {'; '.join(self.differences)}: its results may not be comparable.")
         return notes
 
+    def teach(self, searcher: Searcher, feedback: Feedback) -> None:
+        """Tell a searcher of the trials as if it had asked for them."""
+        teach(searcher, feedback, self.trials)
 
-def warm_start(searcher: Searcher, space: SearchSpace, record: Sweep, objectives: Objectives) -> Learned:
-    """Tell a searcher of an earlier sweep's trials, all that fit, as if it had asked for them.
 
-    Trials that still run there count as stopped. Full runs are told first, so that what stopped ones would have
-    reached can be told from them.
+def teach(searcher: Searcher, feedback: Feedback, trials: Iterable[tuple[Mapping[str, Any], Trial]]) -> list[int]:
+    """Tell a searcher of trials that it has not asked for, and return their keys.
+
+    Full runs are told first, so that what stopped ones would have reached can be extrapolated from them.
 
     Args:
-        searcher: of this space.
-        space: what is searched now; the earlier sweep may have searched other keys.
-        record: the earlier sweep.
-        objectives: of this sweep, as resolved for this cluster.
+        searcher: of the values' space.
+        feedback: to that searcher.
+        trials: each with its searched values.
     """
-    opened: list[tuple[int, Trial]] = []
-    reasons: Counter[str] = Counter()
-    different: dict[str, None] = {}
-    for trial in record.trials:
+    keyed = [(searcher.open(values), trial) for values, trial in trials]
+    for key, trial in keyed:
+        for place in range(len(trial.epochs)):
+            feedback.epoch(key, trial, place)
+    for key, trial in sorted(keyed, key=lambda one: one[1].status != "finished"):
+        feedback.end(key, trial)
+    return [key for key, _ in keyed]
+
+
+def read_earlier_sweeps(
+    space: SearchSpace, objectives: Objectives, *, missing_ok: bool = False
+) -> tuple[EarlierSweep, ...]:
+    """Read the sweeps of `warm_start_from`.
+
+    Args:
+        space: names them.
+        objectives: of this sweep, as resolved for this cluster.
+        missing_ok: whether one that is gone is left out, with a warning.
+
+    Raises:
+        JournalError: a journal cannot be read.
+    """
+    earlier = []
+    for name in space.warm_start_from:
         try:
-            values = config_text(trial, space)
-            _check_has_results(trial, objectives, record.started.objectives)
+            earlier.append(fit(name, read_journal(Path(name)), space, objectives))
+        except JournalError as error:
+            if not missing_ok:
+                raise
+            _log.warning("warm_start_from: the searcher continues without what it once learned: %s", error)
+    return tuple(earlier)
+
+
+def fit(name: str, sweep: Sweep, space: SearchSpace, objectives: Objectives) -> EarlierSweep:
+    """Return the trials of an earlier sweep that this space could have, and why the others are left out.
+
+    Args:
+        name: the earlier sweep's.
+        sweep: may have searched other keys.
+        space: what is searched now.
+        objectives: of this sweep.
+    """
+    trials: list[tuple[dict[str, Any], Trial]] = []
+    left_out: Counter[str] = Counter()
+    different: dict[str, None] = {}
+    for trial in sweep.trials:
+        try:
+            values = config_in(space, trial)
+            _check_has_results(trial, objectives, sweep.started.objectives)
         except DoesNotFit as reason:
-            reasons[str(reason)] += 1
+            left_out[str(reason)] += 1
             continue
-        opened.append((searcher.open(values), trial))
+        trials.append((values, trial))
         different |= dict.fromkeys(differences(trial, space, values))
-    telling = Telling(space, objectives)
-    for key, trial in opened:
-        for done in range(1, len(trial.epochs) + 1):
-            telling.epoch(searcher, key, done, _projection_after(trial, done))
-    for key, trial in sorted(opened, key=lambda one: one[1].status != "finished"):
-        _tell_end(telling, searcher, key, trial)
-    return Learned(
-        num_trials=len(opened),
-        num_left_out=reasons.total(),
-        reasons=dict(reasons),
-        differences=tuple(different),
-    )
+    return EarlierSweep(name=name, trials=tuple(trials), left_out=dict(left_out), differences=tuple(different))
 
 
 def _check_has_results(trial: Trial, objectives: Objectives, earlier: Objectives) -> None:
@@ -181,21 +219,54 @@ def _check_has_results(trial: Trial, objectives: Objectives, earlier: Objectives
             raise DoesNotFit(f"no {name} was measured")
 
 
-def _tell_end(telling: Telling, searcher: Searcher, key: int, trial: Trial) -> None:
-    if trial.status == "failed":
-        telling.failed(searcher, key)
-    elif trial.status == "finished":
-        telling.finished(searcher, key, trial.metrics)
-    else:
-        telling.stopped(searcher, key, len(trial.epochs), _last_projection(trial), trial.stop_kind or "sweep")
+def num_untried(space: SearchSpace, earlier: Sequence[EarlierSweep], known: Collection[str] = ()) -> int | None:
+    """Return how many more configs can be tried, at most as many as planned; none where nothing limits them.
+
+    What earlier sweeps have tried is not tried again, unless `points_to_evaluate` asks for it.
+
+    Args:
+        space: with `trials` or without.
+        earlier: the sweeps of its `warm_start_from`.
+        known: `config_key` of configs that have been tried in this sweep.
+    """
+    if not space.is_finite or not space.warm_start_from or space.num_trials is None:
+        return None
+    first = {config_key(values) for values in points_to_evaluate(space)} - set(known)
+    taken = {*known, *first, *(config_key(values) for sweep in earlier for values, _ in sweep.trials)}
+    # A grid with fewer `trials` than configs has drawn some of them.
+    configs = GridSearcher(space).left if space.algorithm == "grid" else space.grid()
+    untried = (values for values in configs if config_key(values) not in taken)
+    return min(space.num_trials, len(first) + sum(1 for _ in islice(untried, space.num_trials)))
 
 
-def _last_projection(trial: Trial) -> Metrics:
-    """Return what a trial would come to as it last told; its probe tells of costs only."""
-    if trial.epochs:
-        return _projection_after(trial, len(trial.epochs))
-    return {} if trial.probe is None else trial.probe.projection
+_STREAM = 1
+"""Next to the seed, so that these draws are not those that the searcher starts with."""
+_MAX_DRAWS = 1000
+"""Until it is taken for sure that an entry allows nothing new."""
 
 
-def _projection_after(trial: Trial, num_done: int) -> Metrics:
-    return projection(trial.epochs[:num_done], trial.tasks, num_epochs=int(trial.config["epochs"]))
+def points_to_evaluate(space: SearchSpace) -> list[dict[str, Any]]:
+    """Return the configs to try first, in order, all different, with the keys that are left out drawn.
+
+    The same for the same space and seed. In a finite space, an entry that leaves keys out is dropped where the entries
+    before it have taken all that fits.
+    """
+    rng = np.random.default_rng((space.seed, _STREAM))
+    unseen = Unseen(space, rng)
+    points = []
+    for given in space.points_to_evaluate:
+        values = _new(space, given, unseen, rng)
+        if values is not None:
+            unseen.add(values)
+            points.append(values)
+    return points
+
+
+def _new(space: SearchSpace, given: Given, unseen: Unseen, rng: np.random.Generator) -> dict[str, Any] | None:
+    for _ in range(_MAX_DRAWS):
+        values, is_only_one = complete(space, given, RandomSuggest(rng))
+        if not unseen.knows(values):
+            return values
+        if is_only_one:
+            break
+    return None

@@ -10,7 +10,7 @@ from command_line import ROOT, run
 from rich.console import Console
 
 from mtbert_ray.journal import read_journal
-from mtbert_ray.ray_backend.launch import SweepRequest, dry_run, launch
+from mtbert_ray.study.request import SweepRequest, dry_run, launch
 from mtbert_ray.reporting.published import published_rows
 from mtbert_ray.trial import Sweep
 

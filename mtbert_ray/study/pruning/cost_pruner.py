@@ -1,8 +1,8 @@
-"""Decides which trials end because of what they will cost, whatever they may score. Knows nothing of rungs or of Ray.
+"""Stops trials for what they will cost, before their scores are known.
 
-A trial ends when a cost is beyond a constraint or the reference point, or when a trial that ran to its end dominates
-it even if it came to score the best that is attainable. Costs are known in seconds and scores in hours, so most of
-these stops come at the probe. As far as the costs are right each of them is safe: no such trial can get on the front.
+A trial ends when a cost is beyond a constraint or the reference point, or when it is dominated on cost: a finished
+trial would dominate it even at the best scores attainable. Costs are known in seconds and scores in hours, so most of
+these stops come at the probe. As far as the projected costs are right, no such trial can get on the front.
 """
 
 import math
@@ -32,13 +32,13 @@ class _Verdict:
 
 
 class CostPruner:
-    """What the finished trials reached, and what costs alone decide about the others.
+    """Compares the projected costs of trials with the bounds, and with the results of finished trials.
 
     Args:
         objectives: the axes.
         bounds: metrics that are constrained without being an axis.
         metrics: how a metric changes while a trial trains, and the best that it can be. One that is not among them is
-            taken for a cost if a trial tells it before its first score, and else for none.
+            taken for a cost if it is reported before the first score, and else for none.
         margin: a total, being a projection, must be beyond its bound by this share, and so must a metric of which
             nothing is known. Peaks and fixed costs are what they are.
     """
@@ -67,14 +67,14 @@ class CostPruner:
         """Take back a trial's result; decisions about others stand."""
         self._finished.pop(trial, None)
 
-    def judge(self, trial: str, resource: float, metrics: Metrics, *, has_scores: bool) -> Decision | None:
-        """Return why a trial must end, or None for one that its costs do not rule out.
+    def prune(self, trial: str, resource: float, metrics: Metrics, *, has_scores: bool) -> Decision | None:
+        """Return why a trial must end, or None where its costs do not rule it out.
 
         Args:
             trial: its name.
             resource: what it has spent, as epochs done.
-            metrics: what it has told, totals projected to its end.
-            has_scores: whether every objective has been told; if not, it is at its probe.
+            metrics: what it has reported, totals projected to its end.
+            has_scores: whether every objective has been reported; if not, it is at its probe.
         """
         at_probe = not has_scores or resource == 0
         costs = {
@@ -106,7 +106,7 @@ class CostPruner:
         return {"finished": self._finished}
 
     def restore_json(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `to_json` gave."""
+        """Restore what `to_json` gave."""
         self._finished = {trial: tuple(losses) for trial, losses in state["finished"].items()}
 
     def _over_constraint(self, costs: Mapping[str, float], at_probe: bool) -> _Verdict | None:
@@ -127,25 +127,25 @@ class CostPruner:
         return _Verdict(reason="beyond_reference", cause="; ".join(beyond)) if beyond else None
 
     def _dominated_on_cost(self, trial: str, costs: Mapping[str, float], metrics: Metrics) -> _Verdict | None:
-        """Return which finished trials dominate this one even if all that is open about it came out at its best."""
-        hoped = {name: self._hope(name, metrics) for name in self._objectives if name not in costs}
+        """Return which finished trials dominate this one even if its open objectives came out at their best."""
+        best_open = {name: self._best_attainable(name, metrics) for name in self._objectives if name not in costs}
         finished = {name: losses for name, losses in self._finished.items() if name != trial}
-        if not finished or not costs or any(value is None for value in hoped.values()):
+        if not finished or not costs or any(value is None for value in best_open.values()):
             return None
-        best = {**hoped, **{name: self._at_best(name, value) for name, value in costs.items()}}
+        best = {**best_open, **{name: self._at_best(name, value) for name, value in costs.items()}}
         losses_M = to_losses(best, self._objectives)
-        assert losses_M is not None, "every objective is a cost or hoped for"
+        assert losses_M is not None, "every objective is a cost or has a best value"
         losses_NM = np.array(list(finished.values()))
         dominating_N = dominates(losses_NM, np.zeros(len(losses_NM)), losses_M, 0.0)
         names = [name for name, beats in zip(finished, dominating_N, strict=True) if beats]
         if not names:
             return None
-        if_only = ", even if " + " and ".join(f"{name} came to {value:.10g}" for name, value in hoped.items())
-        cause = f"dominated by {some_of(names, len(names))} on costs{if_only if hoped else ''}"
+        if_only = ", even if " + " and ".join(f"{name} came to {value:.10g}" for name, value in best_open.items())
+        cause = f"dominated by {some_of(names, len(names))} on costs{if_only if best_open else ''}"
         return _Verdict(reason="dominated_on_cost", cause=cause, dominated_by=tuple(names))
 
     def _is_cost(self, name: str, has_scores: bool) -> bool:
-        """Whether what a trial tells of a metric can only get worse, or not change at all."""
+        """Whether a metric's value can only get worse, or not change at all."""
         metric = self._metrics.get(name)
         if metric is None:
             return not has_scores
@@ -159,7 +159,7 @@ class CostPruner:
         margin = self._margin * abs(value)
         return value - margin if self._constrained[name].direction == "minimize" else value + margin
 
-    def _hope(self, name: str, metrics: Metrics) -> float | None:
+    def _best_attainable(self, name: str, metrics: Metrics) -> float | None:
         """Return the best that an open objective can come to; none where nothing bounds it."""
         objective, metric = self._objectives[name], self._metrics.get(name)
         best = objective.attainable

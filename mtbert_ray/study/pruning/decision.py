@@ -1,4 +1,4 @@
-"""What became of a trial and why, as data and in words. Knows nothing of how it was decided."""
+"""What became of a trial and why, as data and in words."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ Reason = Literal[
 ]
 _STOPS = frozenset({"behind", "infeasible", "no_values", "constraint", "beyond_reference", "dominated_on_cost"})
 _COSTS_BEYOND_A_BOUND = frozenset({"constraint", "beyond_reference"})
-_WHY_IT_GOES_ON = {
+_WHY_IT_CONTINUES = {
     "within_cut": "good enough",
     "on_front": "dominated by none",
     "later_bracket": "its bracket starts later",
@@ -34,7 +34,7 @@ MAX_DOMINATING = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """Whether a trial goes on, and why."""
+    """Whether a trial continues, and why."""
 
     trial: str
     reason: Reason
@@ -50,7 +50,7 @@ class Decision:
     priority: float | None = None
     """Its place among them, lower is better: its Pareto rank, 0 on the front, or its loss when there is but one."""
     cut: float | None = None
-    """The worst priority that goes on."""
+    """The worst priority that continues."""
     violation: float = 0.0
     """How far it exceeds its constraints, or by its costs the reference; as shares of the bounds."""
     dominated_by: tuple[str, ...] = ()
@@ -68,7 +68,7 @@ class Decision:
     @property
     def kind(self) -> Literal["rung", "probe", "constraint"]:
         """What ended the trial: its place among others, its costs at the probe, or a bound it can no longer keep to."""
-        assert self.stop, f"{self.trial} goes on"
+        assert self.stop, f"{self.trial} continues"
         if self.at_probe:
             return "probe"
         return "constraint" if self.reason in _COSTS_BEYOND_A_BOUND else "rung"
@@ -90,16 +90,16 @@ class Decision:
         if self.cause:
             return self.cause
         if self.reason == "between_rungs":
-            return "goes on, no rung here"
+            return "continues, no rung here"
         if self.reason == "few_results":
-            return f"goes on, {self.num_others or 'none'} at this rung to compare with"
+            return f"continues, {self.num_others or 'none'} at this rung to compare with"
         if self.reason == "no_values":
             return "an objective or a constrained metric has no value"
         if self.reason == "infeasible":
             if math.isinf(self.violation):
                 return "a metric under a constraint has no value"
             return f"exceeds its constraints by {self.violation:.3g}"
-        what = self._behind() if self.reason == "behind" else f"goes on, {_WHY_IT_GOES_ON[self.reason]}"
+        what = self._behind() if self.reason == "behind" else f"continues, {_WHY_IT_CONTINUES[self.reason]}"
         # One objective's priority is its loss: as a number of its own, with its sign flipped, it would puzzle.
         return what if self.num_objectives == 1 else f"{what}; priority {self.priority:.4g}, the cut is {self.cut:.4g}"
 

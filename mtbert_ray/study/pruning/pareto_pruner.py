@@ -1,4 +1,4 @@
-"""Whether a trial goes on, by its costs and by its rank: cost_pruner and rungs together. Knows nothing of Ray."""
+"""Stops trials by what they will cost and by their Pareto rank: cost pruner and rungs together."""
 
 import logging
 from collections.abc import Mapping
@@ -15,9 +15,9 @@ _log = logging.getLogger(__name__)
 
 
 class ParetoPruner:
-    """Judges trials by what they tell, all at once or bit by bit.
+    """Stops trials by the metrics that they report, all at once or some at a time.
 
-    Goes on from its JSON as if nothing had happened, whenever that was taken.
+    Restored from its JSON it continues as if nothing had happened.
 
     Args:
         axes: the metrics that decide.
@@ -38,7 +38,7 @@ class ParetoPruner:
     ) -> None:
         halving = halving or HalvingConfig()
         self._axes = axes
-        self._settings = {
+        self._config = {
             **axes.to_json(),
             "halving": halving.model_dump(mode="json"),
             "max_resource": max_resource,
@@ -57,29 +57,30 @@ class ParetoPruner:
         """Trial -> why it was stopped."""
         self.has_news = False
         """Whether something happened on which later decisions depend; whoever keeps the JSON sets it back."""
-        self._told: dict[str, dict[str, float]] = {}
+        self._partial: dict[str, dict[str, float]] = {}
         """Trial -> the latest value of each metric in results that lacked others."""
         self._scored: set[str] = set()
-        """Trials that have told everything at least once."""
-        self._judged: dict[str, list[float]] = {}
-        """Trial -> how far it was, and how many metrics it had told, when its costs were last judged."""
+        """Trials that have reported every metric at least once."""
+        self._costs_seen: dict[str, list[float]] = {}
+        """Trial -> its resource, and how many metrics it had reported, when its costs were last looked at."""
         self._warned = False
 
-    def judge(self, trial: str, resource: float, values: Mapping[str, float]) -> Decision | None:
-        """Return why a trial must end, or None for one that goes on.
+    def prune(self, trial: str, resource: float, metrics: Mapping[str, Any]) -> Decision | None:
+        """Return why a trial must end, or None for one that continues.
 
-        The answer to what a trial tells again is the one that it got before.
+        The answer to a repeated result is the one that was given before.
 
         Args:
             trial: its name.
-            resource: what it has spent, as epochs.
-            values: those metrics of the axes that it tells, NaN for one without a value. What it lacks is taken from
-                the earlier results that lacked something.
+            resource: its epochs done.
+            metrics: its result so far, null for a metric without a value. Metrics that it lacks are taken from earlier
+                results that lacked others.
         """
         if trial in self.decisions:
             return self.decisions[trial]
+        values = self._axes.values_in(metrics)
         self._keep(trial, values)
-        values = self._all_told(trial, values)
+        values = self._all_reported(trial, values)
         decision = self._by_costs(trial, resource, values)
         if self._axes.has_all(values):
             decision = self._by_rank(trial, resource, values, decision)
@@ -90,30 +91,30 @@ class ParetoPruner:
             self.has_news = True
         return decision
 
-    def end(self, trial: str, resource: float, values: Mapping[str, float], *, by_itself: bool) -> None:
+    def end(self, trial: str, resource: float, metrics: Mapping[str, Any], *, finished: bool) -> None:
         """Take the result with which a trial ended: others are compared with it, and nothing is decided.
 
         Args:
             trial: its name.
-            resource: as of `judge`.
-            values: as of `judge`; nothing is learned from a trial that never told everything.
-            by_itself: whether that is what it comes to, and not where somebody cut it off.
+            resource: as of `prune`.
+            metrics: as of `prune`; nothing is learned from a trial that never reported all of them.
+            finished: whether that is its final result, and not where somebody cut it off.
         """
-        values = self._all_told(trial, values)
-        self._told.pop(trial, None)
+        values = self._all_reported(trial, self._axes.values_in(metrics))
+        self._partial.pop(trial, None)
         if trial in self.decisions or not self._axes.has_all(values):
             return
         self._rungs.note(trial, resource, self._axes.losses(values), self._violation_so_far(values))
-        if by_itself:
+        if finished:
             self._cost_pruner.finish(trial, values)
         self.has_news = True
 
     def forget(self, trial: str) -> None:
-        """Take back all that a trial has told; decisions about others stand."""
+        """Take back all results of a trial; decisions about others stand."""
         self._rungs.forget(trial)
         self._cost_pruner.forget(trial)
         self._scored.discard(trial)
-        for kept in (self.decisions, self._told, self._judged):
+        for kept in (self.decisions, self._partial, self._costs_seen):
             kept.pop(trial, None)
         self.has_news = True
 
@@ -124,43 +125,45 @@ class ParetoPruner:
     def to_json(self) -> dict[str, Any]:
         """Return everything that decides, as `restore_json` reads it."""
         return {
-            "settings": self._settings,
-            "told": self._told,
+            "config": self._config,
+            "partial": self._partial,
             "scored": sorted(self._scored),
-            "judged": self._judged,
+            "costs_seen": self._costs_seen,
             "rungs": self._rungs.to_json(),
             "cost_pruner": self._cost_pruner.to_json(),
             "by_costs": [decision.to_json() for decision in self.decisions.values() if decision.cause],
         }
 
     def restore_json(self, state: Mapping[str, Any], where: str) -> None:
-        """Go on from what `to_json` gave.
+        """Restore what `to_json` gave.
 
         Args:
             state: that.
             where: its file, for the message.
 
         Raises:
-            ConfigError: it is of a rule with other settings.
+            ConfigError: it is of a pruner with another config.
         """
-        for name, value in self._settings.items():
-            if state["settings"][name] != value:
-                was = state["settings"][name]
+        for name, value in self._config.items():
+            if state["config"][name] != value:
+                was = state["config"][name]
                 raise ConfigError([f"{where}: was kept with {name} {was!r}, the scheduler now has {value!r}"])
-        self._told, self._judged, self._scored = dict(state["told"]), dict(state["judged"]), set(state["scored"])
+        self._partial, self._costs_seen, self._scored = (
+            dict(state["partial"]),
+            dict(state["costs_seen"]),
+            set(state["scored"]),
+        )
         self._rungs.restore_json(state["rungs"])
         self._cost_pruner.restore_json(state["cost_pruner"])
-        # Others may hold on to this mapping.
-        self.decisions.clear()
-        self.decisions.update(self._rungs.stopped)
-        self.decisions.update({each["trial"]: Decision.from_json(each) for each in state["by_costs"]})
+        by_costs = {each["trial"]: Decision.from_json(each) for each in state["by_costs"]}
+        self.decisions = {**self._rungs.stopped, **by_costs}
 
     def _by_costs(self, trial: str, resource: float, values: Metrics) -> Decision | None:
         now = [resource, len(values)]
-        if now <= self._judged.get(trial, []):
-            return None  # It tells this again, when others may have finished that had not then.
-        self._judged[trial] = now
-        return self._cost_pruner.judge(trial, resource, values, has_scores=trial in self._scored)
+        if now <= self._costs_seen.get(trial, []):
+            return None  # A repeated result, when others may have finished that had not then.
+        self._costs_seen[trial] = now
+        return self._cost_pruner.prune(trial, resource, values, has_scores=trial in self._scored)
 
     def _by_rank(self, trial: str, resource: float, values: Metrics, decided: Decision | None) -> Decision | None:
         losses, violation = self._axes.losses(values), self._violation_so_far(values)
@@ -177,16 +180,16 @@ class ParetoPruner:
         return self._axes.violation(values, still_open=self._still_open)
 
     def _keep(self, trial: str, values: Mapping[str, float]) -> None:
-        """Keep what a result tells for later ones that lack it."""
+        """Keep a result's metrics for later ones that lack them."""
         if not self._axes.has_all(values):
-            values = self._told[trial] = self._all_told(trial, values)
+            values = self._partial[trial] = self._all_reported(trial, values)
             self.has_news = True
         if trial not in self._scored and self._axes.has_all(values):
             self._scored.add(trial)
             self.has_news = True
 
-    def _all_told(self, trial: str, values: Mapping[str, float]) -> dict[str, float]:
-        return {**self._told.get(trial, {}), **values}
+    def _all_reported(self, trial: str, values: Mapping[str, float]) -> dict[str, float]:
+        return {**self._partial.get(trial, {}), **values}
 
     def _warn_of_missing(self, trial: str, values: Metrics) -> None:
         """Say once that a trial is at a rung and cannot be compared there."""

@@ -1,8 +1,8 @@
 """Asynchronous successive halving on several objectives: decides which trials stop early, and says why.
 
-A trial that reaches a rung is compared at once with those that were there before it, and goes on when its priority is
+A trial that reaches a rung is compared at once with those that were there before it, and continues when its priority is
 no worse than a quantile of theirs: ASHA (Li et al. 2020) with Pareto ranks in place of the one loss. Everything is
-minimized. Knows nothing of Ray, of torch or of what the objectives are.
+minimized.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ class HalvingConfig(Schema):
     reduction_factor: Annotated[float, Field(gt=1, le=MAX_FACTOR)] = 3.0
     """The next rung is this many times as far."""
     keep_quantile: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """The quantile of the rung's priorities up to which a trial goes on; ASHA's is 1 / reduction_factor."""
+    """The quantile of the rung's priorities up to which a trial continues; ASHA's is 1 / reduction_factor."""
     order: Order = "rank"
     """How results with several objectives are ordered; with one it makes no difference."""
     spare_front: bool = True
@@ -63,7 +63,7 @@ class _Result:
 class Rungs:
     """The results at each rung, and the decisions they lead to.
 
-    Can be pickled at any time and goes on as if it had not been. Draws depend on the seed and the trial's name alone,
+    Can be pickled at any time and continues as if it had not been. Draws depend on the seed and the trial's name alone,
     so that the order in which trials arrive does not change them.
 
     Args:
@@ -82,10 +82,10 @@ class Rungs:
     def report(
         self, trial: str, resource: float, losses: NDArray[np.float64] | None, violation: float = 0.0
     ) -> Decision:
-        """Take a trial's result so far and return whether it goes on.
+        """Take a trial's result so far and return whether it continues.
 
-        Between rungs, and at a rung where it has been before or that it has left behind, a trial goes on; one that was
-        stopped stays so. One that jumps over rungs counts at the highest it reached.
+        Between rungs, and at a rung where it has been before or that it has left behind, a trial continues; a stopped
+        one stays so. One that jumps over rungs counts at the highest it reached.
 
         Args:
             trial: its name, the same at every report and after a restore.
@@ -198,7 +198,7 @@ class Rungs:
         )
 
     def _reason(self, trial: str, level: int, result: _Result, within_cut: bool, dominated: bool) -> Reason:
-        """Return why the trial goes on or stops, the first that holds."""
+        """Return why the trial continues or stops, the first that holds."""
         if within_cut:
             return "within_cut"
         if result.losses is None:

@@ -1,4 +1,4 @@
-"""Searchers by name: random, grid and front of our own, TPE, NSGA-II and GP by Optuna, and the adapter for Ray."""
+"""Searchers by name: random, grid and front are our own, TPE, NSGA-II and GP are Optuna's samplers."""
 
 from collections.abc import Callable
 

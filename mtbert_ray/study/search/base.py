@@ -1,6 +1,6 @@
-"""The interface of a searcher: which setting to try next, and what is learned from one that runs or ended.
+"""The interface of a searcher: which config to try next, and what is learned from one that runs or ended.
 
-Everything is minimized. Knows nothing of Ray, of metrics or of TrialConfig.
+Everything is minimized.
 """
 
 import math
@@ -18,24 +18,24 @@ from mtbert_ray.study.space.parameters import Choice, FloatRange, IntRange, Para
 
 
 class Searcher(Protocol):
-    """Chooses settings of a search space. Can be pickled at any time and goes on as if it had not been."""
+    """Chooses configs of a search space. Can be pickled at any time and continues as if it had not been."""
 
     def ask(self) -> tuple[int, dict[str, Any]] | None:
-        """Return a key to tell the result by and a setting; None when every setting has been tried."""
+        """Return a key to tell the result by and a config; None when every config has been tried."""
         ...
 
     def open(self, values: Mapping[str, Any]) -> int:
-        """Return a key for a setting that comes from elsewhere, as if it had been asked for.
+        """Return a key for a config that comes from elsewhere, as if it had been asked for.
 
-        For settings that the user wants tried first, and for trials of an earlier sweep. It is not suggested again.
+        For configs that the user wants tried first, and for trials of an earlier sweep. It is not suggested again.
 
         Args:
-            values: a setting of this space, whole.
+            values: a config of this space, whole.
         """
         ...
 
     def tell(self, key: int, losses: NDArray[np.float64] | None, violation: float = 0.0) -> None:
-        """Take the result of a setting that was tried to the end, or that cannot be.
+        """Take the result of a config that was tried to the end, or that cannot be.
 
         Args:
             key: from `ask` or `open`; results may come in any order.
@@ -52,7 +52,7 @@ class Searcher(Protocol):
     def tell_intermediate(
         self, key: int, resource: float, losses: NDArray[np.float64] | None, violation: float = 0.0
     ) -> None:
-        """Take what a setting has reached so far; never to be taken for the result of a full run.
+        """Take what a config has reached so far; never to be taken for the result of a full run.
 
         Args:
             key: from `ask`.
@@ -66,7 +66,7 @@ class Searcher(Protocol):
         ...
 
     def tell_stopped(self, key: int) -> None:
-        """Take note that a setting was stopped early, in place of `tell`.
+        """Take note that a config was stopped early, in place of `tell`.
 
         Raises:
             KeyError: nothing with this key is waiting for a result.
@@ -81,7 +81,7 @@ _ABSENT = 0.5
 
 
 def coordinates(search: Mapping[str, Parameter], values: Mapping[str, Any]) -> NDArray[np.float64]:
-    """Return a setting as a point `(D,)`, the same D for all settings of a space."""
+    """Return a config as a point `(D,)`, the same D for all configs of a space."""
     point: list[float] = []
     for key, parameter in search.items():
         if isinstance(parameter, Choice):
@@ -103,7 +103,7 @@ _MAX_LISTED = 10_000
 
 
 class Unseen:
-    """Draws settings until one is new. In a finite space, the last ones are drawn from a list of what is left."""
+    """Draws configs until one is new. In a finite space, the last ones are drawn from a list of what is left."""
 
     def __init__(self, space: SearchSpace, rng: np.random.Generator) -> None:
         self._space = space
@@ -111,18 +111,18 @@ class Unseen:
         self._seen: set[str] = set()
 
     def add(self, values: Mapping[str, Any]) -> bool:
-        """Remember a setting and return whether it was new."""
+        """Remember a config and return whether it was new."""
         key = config_key(values)
         new = key not in self._seen
         self._seen.add(key)
         return new
 
     def knows(self, values: Mapping[str, Any]) -> bool:
-        """Whether a setting has been added."""
+        """Whether a config has been added."""
         return config_key(values) in self._seen
 
     def one_left(self) -> dict[str, Any] | None:
-        """Return a random setting that has not been suggested, or None when there is none."""
+        """Return a random config that has not been suggested, or None when there is none."""
         if not self._space.is_finite:
             return self._space.sample(RandomSuggest(self._rng))
         unseen = (values for values in self._space.grid() if config_key(values) not in self._seen)

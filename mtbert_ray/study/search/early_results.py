@@ -1,8 +1,4 @@
-"""What trials have reached so far, and what each would probably reach at its end.
-
-Everything is minimized. Knows of the objectives only where their constraints are; nothing of search spaces or of
-algorithms.
-"""
+"""What trials have reached so far, and what each would probably reach at its end. Everything is minimized."""
 
 import math
 from itertools import pairwise
@@ -95,19 +91,19 @@ class EarlyResults:
         if furthest is None or FULL not in self._losses:
             return None
         ahead = [resource for resource in sorted(self._losses) if resource >= furthest]
-        told_M = losses_M = self._losses[furthest][key]
+        reported_M = losses_M = self._losses[furthest][key]
         for here, later in pairwise(ahead):
             change_M = self._change(here, later)
             if change_M is None:
                 return None
             losses_M = losses_M + change_M
-        return losses_M, self._violation_then(key, told_M, losses_M)
+        return losses_M, self._violation_then(key, reported_M, losses_M)
 
-    def _violation_then(self, key: int, told_M: NDArray[np.float64], then_M: NDArray[np.float64]) -> float:
+    def _violation_then(self, key: int, reported_M: NDArray[np.float64], then_M: NDArray[np.float64]) -> float:
         """Return a trial's violation once its losses have changed from what it told to what it would reach."""
         if not self._constrained or key in self._settled:
             return self._violation[key]
-        change = violation_of_losses(then_M, self._constrained) - violation_of_losses(told_M, self._constrained)
+        change = violation_of_losses(then_M, self._constrained) - violation_of_losses(reported_M, self._constrained)
         return max(0.0, self._violation[key] + change)
 
     def _change(self, resource: float, later: float) -> NDArray[np.float64] | None:

@@ -1,7 +1,4 @@
-"""Draws a setting near one or two others: crossover and mutation as a `Suggest`, so that conditions hold by themselves.
-
-Knows nothing of search spaces or of what did well.
-"""
+"""Breeds from the Pareto front: offspring by crossover and mutation, screened by a model of what they would reach."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -26,7 +23,7 @@ class OffspringSuggest:
 
     Args:
         rng: the generator that every draw advances.
-        parents: one or two settings: dotted key -> value.
+        parents: one or two configs: dotted key -> value.
         mutation_rate: probability that a value is changed.
         spread: standard deviation of a changed number, as a share of its range on its own scale.
     """
@@ -114,7 +111,7 @@ _REFIT_SHARE = 0.1
 
 
 class FrontSearcher:
-    """Suggests what promises most hypervolume beyond the front, among random settings and offspring of the front.
+    """Suggests what promises most hypervolume beyond the front, among random configs and offspring of the front.
 
     What each trial would reach is extrapolated from what it has reached, so that stopped trials teach as well; a
     Gaussian process on that predicts the candidates. Trials that run and have not reported count as they are
@@ -129,7 +126,7 @@ class FrontSearcher:
         self._space = space
         self._rng = np.random.default_rng(space.seed)
         self._unseen = Unseen(space, self._rng)
-        self._settings: list[dict[str, Any]] = []
+        self._configs: list[dict[str, Any]] = []
         self._points: list[NDArray[np.float64]] = []
         self._waiting: set[int] = set()
         self._results = EarlyResults(space.objectives)
@@ -138,7 +135,7 @@ class FrontSearcher:
         self._model: FrontModel | None = None
 
     def ask(self) -> tuple[int, dict[str, Any]] | None:
-        """Return a key and a setting that has not been suggested before."""
+        """Return a key and a config that has not been suggested before."""
         if len(self._results) + len(self._broken) >= _MIN_RESULTS and self._rng.random() >= _RANDOM_SHARE:
             values = self._most_promising()
             if values is not None:
@@ -152,10 +149,10 @@ class FrontSearcher:
         return None if left is None else (self.open(left), left)
 
     def open(self, values: Mapping[str, Any]) -> int:
-        """Return a key for a setting from elsewhere."""
+        """Return a key for a config from elsewhere."""
         self._unseen.add(values)
-        key = len(self._settings)
-        self._settings.append(dict(values))
+        key = len(self._configs)
+        self._configs.append(dict(values))
         self._points.append(coordinates(self._space.search, values))
         self._waiting.add(key)
         return key
@@ -177,7 +174,7 @@ class FrontSearcher:
     def tell_intermediate(
         self, key: int, resource: float, losses: NDArray[np.float64] | None, violation: float = 0.0
     ) -> None:
-        """Take what a setting has reached so far."""
+        """Take what a config has reached so far."""
         if key not in self._waiting:
             raise KeyError(key)
         self._note(key, resource, losses, violation)
@@ -201,7 +198,7 @@ class FrontSearcher:
         if not parents:  # Where none is feasible, those nearest to it.
             excess = dict(zip(keys, violations_N, strict=True)) | self._broken
             parents = [key for key in sorted(excess) if excess[key] == min(excess.values())]
-        candidates = self._candidates([self._settings[key] for key in parents])
+        candidates = self._candidates([self._configs[key] for key in parents])
         if not candidates:
             return None
         num_trials = len(keys) + len(self._broken) + len(self._failed)

@@ -1,6 +1,6 @@
-"""A small Gaussian process: what a setting would reach, and how sure that is (Rasmussen and Williams 2006, chapter 2).
+"""A small Gaussian process: what a config would reach, and how sure that is (Rasmussen and Williams 2006, chapter 2).
 
-For some dozens of points, in numpy alone: fitted in milliseconds. Knows nothing of search spaces or of objectives.
+For some dozens of points, in numpy alone: fitted in milliseconds.
 """
 
 import math
@@ -136,12 +136,15 @@ class FrontModel:
             assert self._excess is not None, "where all exceed there is an excess"
             return -self._excess.predict(points_CD)[0][:, 0]
         means_CM, deviations_CM = self._losses.predict(points_CD)
-        hopes_CM = self._scaled(means_CM - _OPTIMISM * deviations_CM)
+        optimistic_CM = self._scaled(means_CM - _OPTIMISM * deviations_CM)
         known_FM = self._scaled(front_FM)
         if len(running_RD):
             known_FM = np.concatenate([known_FM, self._scaled(self._losses.predict(running_RD)[0])])
-        reference_M = np.full(hopes_CM.shape[1], 1.1)
-        volumes_C = [float(moocore.hypervolume(np.vstack([known_FM, hope_M]), ref=reference_M)) for hope_M in hopes_CM]
+        reference_M = np.full(optimistic_CM.shape[1], 1.1)
+        volumes_C = [
+            float(moocore.hypervolume(np.vstack([known_FM, optimistic_M]), ref=reference_M))
+            for optimistic_M in optimistic_CM
+        ]
         gains_C = np.array(volumes_C) - float(moocore.hypervolume(known_FM, ref=reference_M))
         if self._failed is not None:
             gains_C = gains_C * (1 - np.clip(self._failed.predict(points_CD)[0][:, 0], 0, 1))

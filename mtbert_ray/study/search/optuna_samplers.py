@@ -1,4 +1,4 @@
-"""A searcher over a sampler of Optuna's, through ask and tell. Everything is minimized; knows nothing of Ray.
+"""A searcher over a sampler of Optuna's, through ask and tell. Everything is minimized.
 
 Optuna takes no intermediate results where there are several objectives, and can be told of a trial only once: what it
 is told of a stopped or broken-off trial is decided here.
@@ -48,7 +48,7 @@ class OptunaSearcher:
         sampler: the algorithm, seeded.
         whole_configs: draw a value for every parameter of a trial, whether it applies or not. A sampler that models
             or crosses only the keys that all trials have would otherwise draw conditional ones at random.
-        max_redraws: suggestions that may turn out to be old before a new setting is drawn at random.
+        max_redraws: suggestions that may turn out to be old before a new config is drawn at random.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class OptunaSearcher:
         self._worst_violation = 0.0
 
     def ask(self) -> tuple[int, dict[str, Any]] | None:
-        """Return a key and the setting that the algorithm wants to see."""
+        """Return a key and the config that the algorithm wants to see."""
         for _ in range(self._max_redraws):
             trial, values = self._draw()
             if self._unseen.add(values):
@@ -82,10 +82,10 @@ class OptunaSearcher:
         return None if left is None else (self.open(left), left)
 
     def open(self, values: Mapping[str, Any]) -> int:
-        """Return a key for a setting from elsewhere."""
+        """Return a key for a config from elsewhere."""
         self._study.enqueue_trial(self._as_parameters(values))
         trial, drawn = self._draw()
-        assert drawn == dict(values), f"{dict(values)} is no setting of this space"
+        assert drawn == dict(values), f"{dict(values)} is no config of this space"
         self._unseen.add(values)
         return self._open(trial)
 
@@ -158,7 +158,7 @@ class OptunaSearcher:
         return reference_losses(self._space.objectives) if self._worst_losses_M is None else self._worst_losses_M
 
     def _as_parameters(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a setting as Optuna has it, with the index of a choice in place of its value."""
+        """Return a config as Optuna has it, with the index of a choice in place of its value."""
         parameters = {}
         for key, parameter in self._space.search.items():
             if key in values:
@@ -186,7 +186,7 @@ def quiet() -> Iterator[None]:
 
 
 _GP_REDRAWS = 2
-"""A Gaussian process that has suggested an old setting mostly does so again, and each time takes its half second."""
+"""A Gaussian process that has suggested an old config mostly does so again, and each time takes its half second."""
 
 
 def tpe_searcher(space: SearchSpace) -> OptunaSearcher:

@@ -11,7 +11,7 @@ from mtbert_ray.study.space.model import SearchSpace, config_key
 from mtbert_ray.study.space.parameters import RandomSuggest
 
 
-class _Unguided:
+class Unguided:
     """Knows which keys wait for a result, and learns nothing from any."""
 
     def __init__(self) -> None:
@@ -33,14 +33,15 @@ class _Unguided:
         """Take note of an early end, which changes nothing."""
         self._waiting.remove(key)
 
-    def _new_key(self) -> int:
+    def new_key(self) -> int:
+        """Return a key that waits for a result."""
         key, self._next = self._next, self._next + 1
         self._waiting.add(key)
         return key
 
 
-class RandomSearcher(_Unguided):
-    """Draws every setting independently: the baseline, and the one that learns nothing from a crash.
+class RandomSearcher(Unguided):
+    """Draws every config independently: the baseline, and the one that learns nothing from a crash.
 
     Args:
         space: what to draw from; its seed seeds the draws.
@@ -54,24 +55,24 @@ class RandomSearcher(_Unguided):
         self._unseen = Unseen(space, rng)
 
     def ask(self) -> tuple[int, dict[str, Any]] | None:
-        """Return a key and a random setting."""
+        """Return a key and a random config."""
         for _ in range(MAX_REDRAWS):
             values = self._space.sample(self._suggest)
             if self._unseen.add(values):
-                return self._new_key(), values
+                return self.new_key(), values
         left = self._unseen.one_left()
         if left is None:
             return None
         return self.open(left), left
 
     def open(self, values: Mapping[str, Any]) -> int:
-        """Return a key for a setting from elsewhere."""
+        """Return a key for a config from elsewhere."""
         self._unseen.add(values)
-        return self._new_key()
+        return self.new_key()
 
 
-class GridSearcher(_Unguided):
-    """Goes through every setting in the order of the YAML, or through an even random share of `trials` of them.
+class GridSearcher(Unguided):
+    """Goes through every config in the order of the YAML, or through an even random share of `trials` of them.
 
     Args:
         space: a space without ranges.
@@ -79,20 +80,20 @@ class GridSearcher(_Unguided):
 
     def __init__(self, space: SearchSpace) -> None:
         super().__init__()
-        self._settings = list(space.grid())
-        if space.trials is not None and space.trials < len(self._settings):
+        self.left = list(space.grid())
+        if space.trials is not None and space.trials < len(self.left):
             # The first N of the grid would leave whole values of the first keys out.
-            chosen = np.random.default_rng(space.seed).choice(len(self._settings), space.trials, replace=False)
-            self._settings = [self._settings[index] for index in sorted(chosen)]
+            chosen = np.random.default_rng(space.seed).choice(len(self.left), space.trials, replace=False)
+            self.left = [self.left[index] for index in sorted(chosen)]
 
     def ask(self) -> tuple[int, dict[str, Any]] | None:
-        """Return a key and the next setting."""
-        if not self._settings:
+        """Return a key and the next config."""
+        if not self.left:
             return None
-        return self._new_key(), self._settings.pop(0)
+        return self.new_key(), self.left.pop(0)
 
     def open(self, values: Mapping[str, Any]) -> int:
-        """Return a key for a setting from elsewhere, which what remains then goes without."""
+        """Return a key for a config from elsewhere, which what remains then goes without."""
         opened = config_key(values)
-        self._settings = [setting for setting in self._settings if config_key(setting) != opened]
-        return self._new_key()
+        self.left = [config for config in self.left if config_key(config) != opened]
+        return self.new_key()

@@ -4,7 +4,7 @@ import pytest
 
 from mtbert_ray.errors import ConfigError, ResourceError
 from mtbert_ray.ray_backend.capacity import DRIVER_CPUS, Capacity, Growth, Node, NodeGroup
-from mtbert_ray.ray_backend.describe import describe, describe_rows
+from mtbert_ray.ray_backend.plan import describe, describe_rows
 from mtbert_ray.ray_backend.plan import make_plan, resolve_objectives
 from mtbert_ray.study.space import SearchSpace
 

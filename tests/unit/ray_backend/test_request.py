@@ -10,7 +10,7 @@ from command_line import TINY_SPACE
 from rich.console import Console
 
 from mtbert_ray.errors import JournalError
-from mtbert_ray.ray_backend.launch import SweepRequest, dry_run, launch
+from mtbert_ray.study.request import SweepRequest, dry_run, launch
 from mtbert_ray.ray_backend.sweep import _Interrupts
 
 
@@ -46,7 +46,7 @@ def test_ray_is_not_started_when_earlier_sweeps_have_tried_all_that_is_left(tmp_
         assert [values for _, values in asked][: len(part)] == part
         for number, values in enumerate(part):
             finish(plan, tmp_path / name, f"t{number:03d}", values)
-    monkeypatch.setattr("mtbert_ray.ray_backend.launch.ray_session", None)
+    monkeypatch.setattr("mtbert_ray.study.request.ray_session", None)
     request = SweepRequest(resume_folder=tmp_path / "second", num_trials=trials)
     with pytest.raises(
         JournalError, match="its 2 trials have ended, and warm_start_from's sweeps have tried every other"

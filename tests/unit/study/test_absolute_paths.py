@@ -8,7 +8,7 @@ from course_files import write_course
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.config.nesting import dotted
-from mtbert_ray.ray_backend.launch import SweepRequest, _asked
+from mtbert_ray.study.request import SweepRequest, _asked
 from mtbert_ray.study.space import SearchSpace, load_search_space
 from mtbert_ray.study.space.paths import _PATHS, with_absolute_paths
 

@@ -1,7 +1,4 @@
-"""Runs a plan: Ray Tune starts the trials, the journal tells of them, and a report ends it.
-
-Assembles the parts; decides nothing about settings, scores or costs itself.
-"""
+"""Runs a study on the connected Ray cluster, until all trials have ended, its time is over or it is interrupted."""
 
 import os
 import shutil
@@ -10,34 +7,34 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from ray import tune
 from rich.console import Console
 
-from mtbert_ray.events import SweepFinished
-from mtbert_ray.ray_backend.beginning import Beginning
+from mtbert_ray.events import SweepEnd, SweepFinished
 from mtbert_ray.ray_backend.capacity import DRIVER_CPUS
-from mtbert_ray.ray_backend.for_ray import SpaceSearcher
 from mtbert_ray.ray_backend.inline import InlineTrial
 from mtbert_ray.ray_backend.killed_actor import killed_actors_end_only_their_trial
-from mtbert_ray.ray_backend.listener import SweepListener
 from mtbert_ray.ray_backend.plan import Plan
 from mtbert_ray.ray_backend.train import drive_trial
+from mtbert_ray.ray_backend.trial_files import TrialFiles
+from mtbert_ray.ray_backend.tune import StudyOnTune
 from mtbert_ray.reporting.document import write_report
 from mtbert_ray.reporting.progress import SweepProgress
+from mtbert_ray.study.study import Study
 
-EndReason = Literal["completed", "interrupted", "time_budget"]
 _TUNE_SWITCH = "TUNE_DISABLE_SIGINT_HANDLER"
 """With it set, Tune leaves SIGINT alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SweepOutcome:
-    """How a sweep ended."""
+    """How a session of a sweep ended."""
 
-    reason: EndReason
+    reason: SweepEnd
     num_finished: int
+    folder: Path
     report: Path
     """The report's index.html."""
 
@@ -49,74 +46,59 @@ class SweepOutcome:
         return 0 if self.num_finished > 0 else 1
 
 
-def run_sweep(plan: Plan, folder: Path, beginning: Beginning, *, console: Console) -> SweepOutcome:
-    """Run every trial of a plan on the connected cluster and write the report.
+def run_study(study: Study, plan: Plan, folder: Path, *, console: Console) -> SweepOutcome:
+    """Run every trial that a study asks for and write the report.
 
-    A first SIGINT or SIGTERM ends the running trials and still writes the report; a second one ends at once.
+    A first SIGINT, SIGTERM or SIGHUP ends the running trials and still writes the report; a second one ends at once.
 
     Args:
+        study: attached to its journal.
         plan: checked against this cluster.
         folder: the sweep's output folder.
-        beginning: of a new sweep, or of another session of one.
         console: for the progress.
     """
-    folder, journal = folder.resolve(), beginning.journal
+    folder = folder.resolve()
     progress = SweepProgress(
         objectives=plan.objectives,
         tasks=tuple(task.name for task in plan.space.tasks),
-        num_trials=beginning.num_trials,
+        num_trials=study.num_trials,
         time_budget_seconds=plan.space.time_budget_seconds,
         console=console,
     )
-    progress.count_earlier(beginning.ended)
-    listener = SweepListener(
-        folder=folder,
-        journal=journal,
-        progress=progress,
-        decisions={} if beginning.scheduler is None else beginning.scheduler.decisions,
-        ended=frozenset(trial.trial_id for trial in beginning.ended),
-    )
+    progress.count_earlier(trial for trial in study.trials if not trial.is_interrupted)
+    study.observers += [TrialFiles(folder), progress.on_event]
+    backend = StudyOnTune(study, folder)
     with progress, _Interrupts(console) as interrupts:
         started = time.monotonic()
         # Of a session that was killed.
         shutil.rmtree(folder / "ray", ignore_errors=True)
         with killed_actors_end_only_their_trial():
-            _tuner(plan, folder, beginning, [listener, interrupts]).fit()
-        seconds = time.monotonic() - started
-        reason = _end_reason(plan, beginning, listener, seconds=seconds, interrupted=interrupts.came > 0)
-        for trial_id in [trial.trial_id for trial in listener.trials.values() if trial.status == "running"]:
-            listener.stop(trial_id, "interrupted" if reason == "interrupted" else "the time budget was spent")
-    journal.append(SweepFinished(reason=reason))
+            _tuner(study, plan, folder, [backend.callback, interrupts], backend).fit()
+        over = _is_over(study, plan, seconds=time.monotonic() - started)
+        reason: SweepEnd = "interrupted" if interrupts.came else "time_budget" if over else "completed"
+        for trial in [trial for trial in study.trials if trial.status == "running"]:
+            backend.interrupt(trial.trial_id, "interrupted" if interrupts.came else "the time budget was spent")
+    study.add(SweepFinished(reason=reason))
     # Tune's own state: the journal holds all that is read again.
     shutil.rmtree(folder / "ray", ignore_errors=True)
-    statuses = [trial.status for trial in (*beginning.ended, *listener.trials.values())]
     return SweepOutcome(
         reason=reason,
-        num_finished=statuses.count("finished"),
+        num_finished=sum(trial.status == "finished" for trial in study.trials),
+        folder=folder,
         report=write_report(folder),
     )
 
 
-def _tuner(plan: Plan, folder: Path, beginning: Beginning, callbacks: list[tune.Callback]) -> tune.Tuner:
-    space = plan.space
-    searcher = SpaceSearcher(
-        space,
-        beginning.searcher,
-        plan.objectives,
-        first=beginning.first,
-        num_known=beginning.num_known,
-        next_number=beginning.next_number,
-        decisions={} if beginning.scheduler is None else beginning.scheduler.decisions,
-    )
+def _tuner(study: Study, plan: Plan, folder: Path, callbacks: list[tune.Callback], backend: StudyOnTune) -> tune.Tuner:
     return tune.Tuner(
         _trainable(plan, folder),
         # metric and mode stay unset: Tune knows one metric only and would make the searcher forget the others.
         tune_config=tune.TuneConfig(
-            search_alg=searcher,
-            scheduler=beginning.scheduler,
-            num_samples=-1 if beginning.num_trials is None else beginning.num_trials - len(beginning.ended),
+            search_alg=backend.searcher,
+            scheduler=backend.scheduler,
+            num_samples=-1,  # The study ends by itself.
             max_concurrent_trials=plan.concurrent_trials,
-            time_budget_s=space.time_budget_seconds,
+            time_budget_s=plan.space.time_budget_seconds,
             trial_name_creator=lambda trial: str(trial.config["trial_id"]),
             trial_dirname_creator=lambda trial: str(trial.config["trial_id"]),
             reuse_actors=reuses_actors(plan),
@@ -149,21 +131,14 @@ def reuses_actors(plan: Plan) -> bool:
     return not plan.space.resources.uses_ray_train and "peak_rss_gib" not in plan.objectives
 
 
-def _end_reason(
-    plan: Plan, beginning: Beginning, listener: SweepListener, *, seconds: float, interrupted: bool
-) -> EndReason:
-    """Return why Tune came back: it does not tell."""
-    if interrupted:
-        return "interrupted"
-    budget, planned = plan.space.time_budget_seconds, beginning.num_trials
-    num_ended = len(beginning.ended) + sum(trial.status != "running" for trial in listener.trials.values())
-    if budget is not None and seconds >= budget and (planned is None or num_ended < planned):
-        return "time_budget"
-    return "completed"
+def _is_over(study: Study, plan: Plan, *, seconds: float) -> bool:
+    """Whether Tune came back because the time budget was spent: it does not tell."""
+    budget, planned = plan.space.time_budget_seconds, study.num_trials
+    return budget is not None and seconds >= budget and (planned is None or study.sweep.num_ended < planned)
 
 
 class _Interrupts(tune.Callback):  # type: ignore[misc]  # Ray is untyped
-    """Turns the first SIGINT or SIGTERM into Tune's own signal to end early, and the second into KeyboardInterrupt.
+    """Turns the first signal to end into Tune's own to end early, and the second into KeyboardInterrupt.
 
     Tune can handle SIGINT by itself, but then tells nobody that there was one.
     """
@@ -177,7 +152,10 @@ class _Interrupts(tune.Callback):  # type: ignore[misc]  # Ray is untyped
     def __enter__(self) -> Self:
         self._switch_before = os.environ.get(_TUNE_SWITCH)
         os.environ[_TUNE_SWITCH] = "1"
-        self._before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            # nohup has a process ignore SIGHUP, and so it stays.
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._handle)
         # Until Tune takes SIGUSR1 over, its default would kill the process.
         self._before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, lambda number, frame: None)
         return self

@@ -1,0 +1,73 @@
+"""The files of each trial in a sweep's folder, written as its events come: config.yaml, TensorBoard's event file."""
+
+import logging
+import shutil
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+from mtbert_ray.events import EpochFinished, Event, ProbeFinished, TrialStarted, as_scalar
+from mtbert_ray.task_metrics import in_words
+from mtbert_ray.training.tensorboard import TENSORBOARD_NAME, ScalarLog
+from mtbert_ray.trial import Trial
+
+_log = logging.getLogger(__name__)
+
+
+class TrialFiles:
+    """An observer of a study.
+
+    Args:
+        folder: the sweep's.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._scalars: dict[str, ScalarLog] = {}
+        """Trial -> its event file, while it runs."""
+        self._warned: set[str] = set()
+        """Trials whose null metrics have been named: epochs mostly lack the same."""
+
+    def __call__(self, event: Event, trial: Trial | None) -> None:
+        """Write what an event adds to its trial's files, and warn in the log of what could not be measured."""
+        if trial is None:
+            return
+        if isinstance(event, TrialStarted):
+            self._start(trial)
+        elif isinstance(event, EpochFinished):
+            self._add_epoch(trial, event)
+        elif not isinstance(event, ProbeFinished):
+            self._close(trial)
+
+    def _start(self, trial: Trial) -> None:
+        folder = trial_folder(self._folder, trial.trial_id)
+        for old in (folder, self._folder / TENSORBOARD_NAME / trial.trial_id):
+            # Of an attempt that was interrupted with an earlier session of this sweep.
+            shutil.rmtree(old, ignore_errors=True)
+        folder.mkdir(parents=True)
+        with (folder / "config.yaml").open("w", encoding="utf-8") as file:
+            YAML().dump(trial.config, file)
+
+    def _add_epoch(self, trial: Trial, event: EpochFinished) -> None:
+        if trial.trial_id not in self._scalars:
+            self._scalars[trial.trial_id] = ScalarLog(self._folder / TENSORBOARD_NAME / trial.trial_id)
+        self._scalars[trial.trial_id].add_epoch(event.metrics)
+        missing = [f"GPU metrics are null: {event.gpu_problem}"] if event.gpu_problem else []
+        missing += in_words(event.undefined)
+        if missing and trial.trial_id not in self._warned:
+            self._warned.add(trial.trial_id)
+            _log.warning("%s: %s", trial.trial_id, "; ".join(missing))
+
+    def _close(self, trial: Trial) -> None:
+        """Write a trial's hyperparameters and result for TensorBoard and close its file, if it has one."""
+        scalars = self._scalars.pop(trial.trial_id, None)
+        if scalars is not None:
+            with scalars:
+                if trial.status != "failed":
+                    hyperparameters = {name: as_scalar(value) for name, value in trial.hyperparameters.items()}
+                    scalars.add_result(hyperparameters, trial.metrics)
+
+
+def trial_folder(sweep_folder: Path, trial_id: str) -> Path:
+    """Return the folder of a trial's config.yaml and checkpoint."""
+    return sweep_folder / "trials" / trial_id

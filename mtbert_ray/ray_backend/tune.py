@@ -1,0 +1,214 @@
+"""Ray Tune as the backend of a study: translates its calls into events and the study's answers back, decides nothing.
+
+Tune may hand a result over twice, after it was told to stop, or once more with a trial's end. All of that is dealt
+with in `StudyOnTune.receive`.
+"""
+
+import logging
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+from ray import cloudpickle, tune
+from ray.exceptions import RayError
+from ray.tune.experiment import Trial as RayTrial
+from ray.tune.schedulers import FIFOScheduler
+from ray.tune.search import Searcher as RaySearcher
+
+from mtbert_ray.events import EpochFinished, Event, ProbeFinished, TrialFailed, TrialFinished, TrialStopped
+from mtbert_ray.ray_backend.failure import failure_kind_of, memory_message, reason_of
+from mtbert_ray.ray_backend.session import collect_folder
+from mtbert_ray.ray_backend.trial_files import trial_folder
+from mtbert_ray.ray_backend.worker import out_of_memory
+from mtbert_ray.study.study import Study
+from mtbert_ray.training.loop import CHECKPOINT_NAME
+from mtbert_ray.training.profile import PROFILE_NAME
+from mtbert_ray.trial import Trial
+
+_EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+_log = logging.getLogger(__name__)
+
+
+class StudyOnTune:
+    """Feeds a study with what Tune reports, for the three interfaces that Tune calls.
+
+    Args:
+        study: of the sweep.
+        folder: the sweep's.
+    """
+
+    def __init__(self, study: Study, folder: Path) -> None:
+        self._study = study
+        self._folder = folder
+        self._nodes: dict[str, str] = {}
+        """Trial -> the node that holds its checkpoint and traces."""
+        self._out_of_memory: dict[str, TrialStopped] = {}
+        """Trial -> how it said that it ends; Tune has yet to say that it has ended."""
+        self.searcher = _Searcher(self)
+        self.scheduler = _Scheduler(self)
+        self.callback = _Callback(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles what it is given; the journal, not Tune, restores a sweep.
+
+    def suggest(self) -> dict[str, Any] | None:
+        """Return the next trial as the launchers take it; None after the last one.
+
+        It is `{"trial_id": "t007", "trial": a whole TrialConfig as a dict, "probe": a ProbeConfig as a dict, or None}`.
+        """
+        started = self._study.ask()
+        if started is None:
+            return None
+        space = self._study.space
+        probe = space.probe if space.scheduler == "pareto" and space.probe.steps > 0 else None
+        return {
+            "trial_id": started.trial_id,
+            "trial": started.config,
+            "probe": None if probe is None else probe.model_dump(mode="json"),
+        }
+
+    def receive(self, result: Mapping[str, Any]) -> bool:
+        """Take what a worker reported, new or repeated or too late, and return whether its trial must stop."""
+        if "event" not in result:
+            return False
+        event = _EVENT.validate_json(result["event"])
+        assert isinstance(event, ProbeFinished | EpochFinished | TrialStopped), "what workers send"
+        trial_id = event.trial_id
+        if self._study.decision(trial_id) is not None:
+            return True
+        if not _is_news(event, self._trial(trial_id)):
+            return False
+        self._nodes[trial_id] = result["node_id"]
+        if isinstance(event, TrialStopped):
+            self._out_of_memory[trial_id] = event
+            return False
+        if result.get("profile_problem"):
+            _log.warning("%s: %s", trial_id, result["profile_problem"])
+        return self._study.add(event) is not None
+
+    def complete(self, trial_id: str) -> None:
+        """Take note that a trial ended, by itself or because it was stopped."""
+        trial, decision = self._trial(trial_id), self._study.decision(trial_id)
+        if trial.status != "running":
+            return
+        checkpoint = self._fetch(trial)
+        if trial.num_done == trial.num_epochs:
+            self._study.add(TrialFinished(trial_id=trial_id, checkpoint=checkpoint))
+        elif trial_id in self._out_of_memory:
+            self._study.add(self._out_of_memory[trial_id].model_copy(update={"checkpoint": checkpoint}))
+        elif decision is not None:
+            reason = decision.in_words()
+            self._study.add(TrialStopped(trial_id=trial_id, reason=reason, kind=decision.kind, checkpoint=checkpoint))
+        else:
+            self.interrupt(trial_id, "ended by the sweep before its last epoch")
+
+    def fail(self, trial_id: str, error: BaseException | None) -> None:
+        """Take note that a trial raised an error, or that its process died without one."""
+        memory = None if error is None else memory_message(error)
+        if memory is None:
+            self._study.add(TrialFailed(trial_id=trial_id, reason=reason_of(error), kind=failure_kind_of(error)))
+        else:
+            stopped = out_of_memory(trial_id, memory)
+            self._study.add(stopped.model_copy(update={"checkpoint": self._fetch(self._trial(trial_id))}))
+
+    def interrupt(self, trial_id: str, reason: str) -> None:
+        """Take note that the sweep ended before a trial did."""
+        checkpoint = self._fetch(self._trial(trial_id))
+        self._study.add(TrialStopped(trial_id=trial_id, reason=reason, kind="sweep", checkpoint=checkpoint))
+
+    def folder_of(self, trial_id: str) -> Path:
+        """Return the folder of a trial's files."""
+        return trial_folder(self._folder, trial_id)
+
+    def _trial(self, trial_id: str) -> Trial:
+        trial = self._study.sweep.trial(trial_id)
+        assert trial is not None, f"{trial_id} was suggested and so has started"
+        return trial
+
+    def _fetch(self, trial: Trial) -> str | None:
+        """Bring what a trial left on its node; return the checkpoint's folder below the sweep's."""
+        if trial.trial_id not in self._nodes or not trial.epochs:
+            return None  # Stopped before its first epoch.
+        if trial.config["profile"]["steps"] > 0:
+            self._collect(trial.trial_id, PROFILE_NAME)
+        folder = self._collect(trial.trial_id, CHECKPOINT_NAME)
+        return None if folder is None else str(folder.relative_to(self._folder))
+
+    def _collect(self, trial_id: str, name: str) -> Path | None:
+        folder = self.folder_of(trial_id) / name
+        try:
+            collect_folder(folder, folder, node_id=self._nodes[trial_id])
+        except (RayError, OSError) as error:  # As a full disk: that it ended must be written down all the same.
+            _log.warning("%s: its %s could not be fetched from its node: %s", trial_id, name, error)
+            return None
+        return folder
+
+
+def _is_news(event: ProbeFinished | EpochFinished | TrialStopped, trial: Trial) -> bool:
+    if trial.status != "running":
+        return False
+    if isinstance(event, EpochFinished):
+        return (event.metrics.get("epoch") or 0) > trial.num_done
+    return isinstance(event, TrialStopped) or trial.probe is None
+
+
+class _Searcher(RaySearcher):  # type: ignore[misc]  # Ray is untyped
+    """Metric and mode stay unset, and must in TuneConfig: set there, they make Tune look at one objective only."""
+
+    def __init__(self, backend: StudyOnTune) -> None:
+        super().__init__()
+        self._backend = backend
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+        suggested = self._backend.suggest()
+        return str(RaySearcher.FINISHED) if suggested is None else suggested
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        pass
+
+    def save(self, checkpoint_path: str) -> None:
+        Path(checkpoint_path).touch()  # Tune's snapshot wants a file.
+
+    def restore(self, checkpoint_path: str) -> None:
+        raise NotImplementedError("a sweep is resumed from its journal")
+
+
+class _Scheduler(FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
+    # With results in a buffer a trial would continue for some while after its stop.
+    _supports_buffered_results = False
+
+    def __init__(self, backend: StudyOnTune) -> None:
+        super().__init__()
+        self._backend = backend
+
+    def on_trial_result(self, tune_controller: Any, trial: RayTrial, result: dict[str, Any]) -> str:  # noqa: ANN401
+        return str(self.STOP if self._backend.receive(result) else self.CONTINUE)
+
+
+class _Callback(tune.Callback):  # type: ignore[misc]  # Ray is untyped
+    def __init__(self, backend: StudyOnTune) -> None:
+        self._backend = backend
+
+    def on_trial_result(self, result: dict[str, Any], **info: Any) -> None:  # noqa: ANN401
+        # Of a trial's last result Tune tells the callbacks alone.
+        self._backend.receive(result)
+
+    def on_trial_complete(self, trial: RayTrial, **info: Any) -> None:  # noqa: ANN401
+        self._backend.complete(str(trial.config["trial_id"]))
+
+    def on_trial_error(self, trial: RayTrial, **info: Any) -> None:  # noqa: ANN401
+        trial_id = str(trial.config["trial_id"])
+        self._backend.fail(trial_id, error_of(trial))
+        if trial.error_file is not None and Path(trial.error_file).exists():
+            shutil.copyfile(trial.error_file, self._backend.folder_of(trial_id) / "error.txt")
+
+
+def error_of(trial: RayTrial) -> BaseException | None:
+    """Return what a trial raised; Tune has it in a local file before it is in the storage."""
+    path = trial.pickled_error_file
+    if path is None or not Path(path).exists():
+        return None
+    error: BaseException = cloudpickle.loads(Path(path).read_bytes())
+    return error

@@ -1,0 +1,304 @@
+"""The study: all that a sweep knows and decides, fed with its events and nothing else.
+
+A live sweep, a resumed one and a replayed journal are the same `Study` fed from different places, so that any prefix of
+a journal gives the state that the sweep had then, and the suggestion and the decision that came next. What runs the
+trials is a backend: Ray (`ray_backend/`) or a simulated clock (`simulation/`).
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from mtbert_ray.errors import ConfigError
+from mtbert_ray.events import EpochFinished, Event, ProbeFinished, SweepResumed, SweepStarted, TrialStarted
+from mtbert_ray.metrics import Metrics, known_metrics
+from mtbert_ray.objective import Objectives
+from mtbert_ray.study.feedback import Feedback
+from mtbert_ray.study.pruning.axes import Axes
+from mtbert_ray.study.pruning.decision import Decision
+from mtbert_ray.study.pruning.pareto_pruner import ParetoPruner
+from mtbert_ray.study.search import SEARCHERS, Searcher
+from mtbert_ray.study.space import SearchSpace
+from mtbert_ray.study.space.model import config_key
+from mtbert_ray.study.warm_start import EarlierSweep, num_untried, points_to_evaluate, teach
+from mtbert_ray.trial import Sweep, Trial
+
+Observer = Callable[[Event, Trial | None], None]
+"""Hears of each event once it has been applied, with the trial that it is about."""
+
+
+class Pruner(Protocol):
+    """Decides which trials end early. What it knows follows from the trials alone."""
+
+    @property
+    def decisions(self) -> Mapping[str, Decision]:
+        """Trial -> why it was stopped."""
+        ...
+
+    def prune(self, trial: str, resource: float, metrics: Metrics) -> Decision | None:
+        """Return why a trial must end, or None for one that continues.
+
+        Args:
+            trial: its id.
+            resource: its epochs done; 0 at the probe.
+            metrics: projected to its end.
+        """
+        ...
+
+    def end(self, trial: str, resource: float, metrics: Metrics, *, finished: bool) -> None:
+        """Take the last result of a trial that ended by itself (`finished`) or was cut off; nothing is decided."""
+        ...
+
+    def forget(self, trial: str) -> None:
+        """Take back all results of a trial; decisions about others stand."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Suggestion:
+    trial_id: str
+    key: int
+    """The searcher's."""
+    values: Mapping[str, Any]
+
+
+class Study:
+    """Asks the searcher and the pruner, and keeps the trials.
+
+    Args:
+        started: the first event, which has the search space and the objectives as resolved for the cluster.
+        earlier: the sweeps of the space's `warm_start_from`.
+        space: in place of that of the event.
+        searcher: makes one of a space; none takes the space's `algorithm`.
+        pruner: makes one of a space and its objectives; none takes the space's `scheduler`.
+        config_of: makes a trial's config of its searched values; none takes the space's.
+        observers: see `Observer`; they hear of what comes after `started`.
+        clock: seconds since the epoch.
+
+    Raises:
+        ConfigError: the earlier sweeps have tried all configs there are.
+    """
+
+    def __init__(
+        self,
+        started: SweepStarted,
+        *,
+        earlier: Sequence[EarlierSweep] = (),
+        space: SearchSpace | None = None,
+        searcher: Callable[[SearchSpace], Searcher] | None = None,
+        pruner: Callable[[SearchSpace, Objectives], Pruner | None] | None = None,
+        config_of: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None,
+        observers: Iterable[Observer] = (),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.space = space = SearchSpace.model_validate(started.space) if space is None else space
+        self.objectives = started.objectives
+        self.sweep = Sweep(started=started)
+        self.observers = list(observers)
+        self._earlier = tuple(earlier)
+        self._clock = clock
+        if num_untried(space, self._earlier) == 0:
+            raise ConfigError(["warm_start_from: those sweeps have tried every config of this search space"])
+        self._make_searcher = SEARCHERS[space.algorithm] if searcher is None else searcher
+        self._config_of = config_of or (lambda values: space.trial_config(values).model_dump(mode="json"))
+        self._pruner = (make_pruner if pruner is None else pruner)(space, self.objectives)
+        self._keys: dict[str, int] = {}
+        """Trial -> the searcher's key of it, while the searcher waits for its end."""
+        self._queue: dict[str, Mapping[str, Any]] = {}
+        """Trial -> its values, of those that run before the searcher is asked: interrupted trials again, then
+        `points_to_evaluate`."""
+        self._repeats = True
+        """Whether the searcher has suggested what the trials started with, and so needs no rebuilding."""
+        self._new_searcher(seed=space.seed, num_trials=space.trials)
+        for number, values in enumerate(points_to_evaluate(space)):
+            self._queue[trial_name(number)] = values
+            self._keys[trial_name(number)] = self._searcher.open(values)
+
+    @classmethod
+    def replay(cls, events: Sequence[Event], *, earlier: Sequence[EarlierSweep] = ()) -> "Study":
+        """Return the study that a journal, or any prefix of one, tells of."""
+        started, *later = events
+        assert isinstance(started, SweepStarted), "read_events checks that"
+        study = cls(started, earlier=earlier)
+        for event in later:
+            study.add(event)
+        return study
+
+    @property
+    def trials(self) -> Sequence[Trial]:
+        """In the order in which they started."""
+        return self.sweep.trials
+
+    @property
+    def num_trials(self) -> int | None:
+        """Trials that the sweep comes to, none if time alone decides: as planned, or what earlier sweeps have left."""
+        return trials_possible(self.sweep.num_trials, self.space, self.sweep, self._earlier)
+
+    @property
+    def num_left(self) -> int | None:
+        """Trials left to run, interrupted ones among them; none if time alone decides."""
+        total = self.num_trials
+        return None if total is None else max(0, total - self.sweep.num_ended)
+
+    def decision(self, trial_id: str) -> Decision | None:
+        """Return why the pruner stopped a trial, or None for one that it did not."""
+        return None if self._pruner is None else self._pruner.decisions.get(trial_id)
+
+    def ask(self) -> TrialStarted | None:
+        """Start the next trial and return its event; None when there is none left to start."""
+        if not self._repeats:
+            self._rebuild_searcher()
+        suggestion = self._suggest()
+        if suggestion is None:
+            return None
+        event = TrialStarted(
+            time=self._clock(),
+            trial_id=suggestion.trial_id,
+            hyperparameters=dict(suggestion.values),
+            config=self._config_of(suggestion.values),
+        )
+        self._start(event, suggestion)
+        return event
+
+    def add(self, event: Event) -> Decision | None:
+        """Take in an event; return why its trial must end now, or None where it continues or has ended.
+
+        Raises:
+            JournalError: it cannot come here, as one of a trial that has not started.
+        """
+        if isinstance(event, TrialStarted):
+            self._start(event, self._repeat_ask(event))
+            return None
+        self.sweep.apply(event)
+        trial = self.sweep.trial(event.trial_id) if hasattr(event, "trial_id") else None
+        self._notify(event, trial)
+        if isinstance(event, SweepResumed):
+            self._resume()
+        if trial is None:
+            return None
+        self._give_feedback(event, trial)
+        return self._prune(event, trial)
+
+    def _start(self, event: TrialStarted, suggestion: _Suggestion | None) -> None:
+        self.sweep.apply(event)
+        self._queue.pop(event.trial_id, None)
+        if suggestion is not None:
+            self._keys[event.trial_id] = suggestion.key
+        self._notify(event, self.sweep.trial(event.trial_id))
+
+    def _notify(self, event: Event, trial: Trial | None) -> None:
+        for observer in self.observers:
+            observer(event, trial)
+
+    def _suggest(self) -> _Suggestion | None:
+        for trial_id, values in self._queue.items():
+            return _Suggestion(trial_id=trial_id, key=self._keys[trial_id], values=values)
+        limit = self.num_trials
+        if limit is not None and len(self.trials) >= limit:
+            return None
+        asked = self._searcher.ask()
+        if asked is None:
+            return None
+        name = trial_name(next_number(trial.trial_id for trial in self.trials))
+        return _Suggestion(trial_id=name, key=asked[0], values=asked[1])
+
+    def _repeat_ask(self, event: TrialStarted) -> _Suggestion | None:
+        """Ask again for what a journal says was started, so that the searcher is where it was then.
+
+        A journal of another version, or of a searcher that another release changed, may say something else. Then the
+        searcher is given up, and rebuilt from the trials before it is asked for anything new.
+        """
+        suggestion = self._suggest() if self._repeats else None
+        if suggestion is not None and (suggestion.trial_id, config_key(suggestion.values)) == (
+            event.trial_id,
+            config_key(event.hyperparameters),
+        ):
+            return suggestion
+        self._repeats = False
+        self._keys.clear()
+        return None
+
+    def _resume(self) -> None:
+        """Let interrupted trials run again, before all others."""
+        again = [trial for trial in self.trials if trial.is_interrupted]
+        earlier_session = [self.sweep.started.num_trials, *(one.num_trials for one in self.sweep.resumed)][-2]
+        if not self._repeats or self.sweep.num_trials != earlier_session:
+            self._rebuild_searcher()
+        self._queue = {trial.trial_id: trial.hyperparameters for trial in again} | self._queue
+        for trial in again:
+            if self._pruner is not None:
+                self._pruner.forget(trial.trial_id)
+
+    def _rebuild_searcher(self) -> None:
+        """Make the searcher anew from the trials, with other draws than those that it has made for them."""
+        drawn = 0 if self.space.algorithm == "grid" else len(self.trials)
+        self._new_searcher(seed=(self.space.seed + drawn) % 2**32, num_trials=self.sweep.num_trials)
+        ended = [trial for trial in self.trials if not trial.is_interrupted]
+        teach(self._searcher, self._feedback, [(trial.hyperparameters, trial) for trial in ended])
+        running = {trial.trial_id: trial.hyperparameters for trial in self.trials if trial.is_interrupted}
+        self._keys = {trial_id: self._searcher.open(values) for trial_id, values in (running | self._queue).items()}
+        self._repeats = True
+
+    def _new_searcher(self, *, seed: int, num_trials: int | None) -> None:
+        space = self.space.model_copy(update={"seed": seed, "trials": num_trials})
+        self._searcher = self._make_searcher(space)
+        self._feedback = Feedback(self._searcher, space, self.objectives)
+        for sweep in self._earlier:
+            teach(self._searcher, self._feedback, sweep.trials)
+
+    def _give_feedback(self, event: Event, trial: Trial) -> None:
+        """Tell the searcher, but not of what ended a trial from outside: it will run again."""
+        key = self._keys.get(trial.trial_id)
+        if key is None:
+            return
+        if isinstance(event, EpochFinished):
+            self._feedback.epoch(key, trial, len(trial.epochs) - 1)
+        elif not trial.is_interrupted:
+            self._feedback.end(self._keys.pop(trial.trial_id), trial)
+
+    def _prune(self, event: Event, trial: Trial) -> Decision | None:
+        if self._pruner is None:
+            return None
+        done = trial.num_done
+        if isinstance(event, ProbeFinished | EpochFinished):
+            # What the last epoch reports is the trial's result, which its end tells the pruner.
+            at_end = done >= trial.num_epochs
+            return None if at_end else self._pruner.prune(trial.trial_id, done, trial.projection)
+        if trial.status == "failed":
+            self._pruner.forget(trial.trial_id)
+        else:
+            self._pruner.end(trial.trial_id, done, trial.projection, finished=trial.status == "finished")
+        return None
+
+
+def make_pruner(space: SearchSpace, objectives: Objectives) -> ParetoPruner | None:
+    """Return the pruner that a search space asks for; none for `fifo`."""
+    if space.scheduler == "fifo":
+        return None
+    return ParetoPruner(
+        Axes.of(objectives, {}),
+        space.max_epochs,
+        halving=space.halving_in_use,
+        metrics=known_metrics(space.tasks),
+        margin=space.probe.margin,
+    )
+
+
+def trials_possible(
+    planned: int | None, space: SearchSpace, sweep: Sweep, earlier: Sequence[EarlierSweep]
+) -> int | None:
+    """Return how many trials a sweep can come to: as planned, or fewer where earlier sweeps have tried the rest."""
+    untried = num_untried(space, earlier, {config_key(trial.hyperparameters) for trial in sweep.trials})
+    return planned if planned is None or untried is None else min(planned, len(sweep.trials) + untried)
+
+
+def trial_name(number: int) -> str:
+    """Return the id of the trial with this number."""
+    return f"t{number:03d}"
+
+
+def next_number(trial_ids: Iterable[str]) -> int:
+    """Return the number behind all those in ids of `trial_name`, which may leave gaps."""
+    numbers = [int(name[1:]) for name in trial_ids if name[:1] == "t" and name[1:].isdecimal()]
+    return max(numbers, default=-1) + 1
