@@ -24,10 +24,13 @@ import typer
 from numpy.typing import NDArray
 
 from mtbert_ray.errors import UserError
-from mtbert_ray.simulation.clock import Report, StoppingRule, simulate
+from mtbert_ray.metrics import Metrics
+from mtbert_ray.simulation.clock import simulate
 from mtbert_ray.simulation.lcbench import NUM_EPOCHS, OBJECTIVES, Benchmark, Task
-from mtbert_ray.simulation.rules import rules_of
+from mtbert_ray.simulation.pruners import pruners_of
+from mtbert_ray.study.pruning.decision import Decision
 from mtbert_ray.study.pruning.rungs import HalvingConfig, rung_levels
+from mtbert_ray.study.study import Pruner
 
 # R runs, B budgets
 
@@ -57,53 +60,55 @@ class SyneTune:
         )
         self._trials: dict[str, Any] = {}
 
-    def stops(self, report: Report) -> bool:
+        self.decisions: dict[str, Decision] = {}
+
+    def prune(self, trial: str, resource: float, metrics: Metrics) -> Decision | None:
         """Pass the result on."""
         from datetime import datetime
 
         from syne_tune.backend.trial_status import Trial
 
-        assert report.losses is not None, "LCBench has a value for everything"
-        if report.trial not in self._trials:
-            trial = Trial(trial_id=int(report.trial), config={}, creation_time=datetime.fromtimestamp(0))
-            self._trials[report.trial] = trial
-            self._moasha.on_trial_add(trial)
-        error, log_time = report.losses.tolist()
-        result = {"epoch": report.epoch, "error": error, "log_time": log_time}
-        return bool(self._moasha.on_trial_result(self._trials[report.trial], result) == "STOP")
+        if trial not in self._trials:
+            self._trials[trial] = Trial(
+                trial_id=int(trial.removeprefix("t")), config={}, creation_time=datetime.fromtimestamp(0)
+            )
+            self._moasha.on_trial_add(self._trials[trial])
+        if self._moasha.on_trial_result(self._trials[trial], dict(metrics)) != "STOP":
+            return None
+        self.decisions[trial] = Decision(trial=trial, reason="behind", resource=resource)
+        return self.decisions[trial]
 
-    def excess(self, trial: str) -> float:
-        """Return 0: LCBench has no constraints."""
-        return 0.0
-
-    def finish(self, report: Report) -> None:
+    def end(self, trial: str, resource: float, metrics: Metrics, *, finished: bool) -> None:
         """Do nothing: its last rung is before the end."""
+
+    def forget(self, trial: str) -> None:
+        """Do nothing: no trial fails here."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """A searcher and the rule that goes with it."""
+    """A searcher and the pruner that goes with it."""
 
     algorithm: str
-    rule: Callable[[int], StoppingRule | None]
-    """Seed -> a new rule."""
+    pruner: Callable[[int], Pruner | None]
+    """Seed -> a new pruner."""
 
 
-def _rule(name: str) -> Callable[[int], StoppingRule | None]:
-    rule = rules_of(OBJECTIVES, HalvingConfig())[name]
-    return lambda seed: rule.start(seed=seed, max_epochs=NUM_EPOCHS)
+def _pruner(name: str) -> Callable[[int], Pruner | None]:
+    pruner = pruners_of(OBJECTIVES, HalvingConfig())[name]
+    return lambda seed: pruner.start(seed=seed, max_epochs=NUM_EPOCHS)
 
 
 METHODS: dict[str, Method] = {
-    "random": Method(algorithm="random", rule=_rule("fifo")),
-    "random, error-only halving": Method(algorithm="random", rule=_rule("asha:error")),
-    "random, epsilon-net": Method(algorithm="random", rule=_rule("epsilon_net")),
-    _SYNE_TUNE: Method(algorithm="random", rule=lambda seed: SyneTune()),
-    "random, our rule": Method(algorithm="random", rule=_rule("pareto")),
-    "tpe, our rule": Method(algorithm="tpe", rule=_rule("pareto")),
-    "front, no stopping": Method(algorithm="front", rule=_rule("fifo")),
-    "front, epsilon-net": Method(algorithm="front", rule=_rule("epsilon_net")),
-    "front, our rule (default)": Method(algorithm="front", rule=_rule("pareto")),
+    "random": Method(algorithm="random", pruner=_pruner("fifo")),
+    "random, error-only halving": Method(algorithm="random", pruner=_pruner("asha:error")),
+    "random, epsilon-net": Method(algorithm="random", pruner=_pruner("epsilon_net")),
+    _SYNE_TUNE: Method(algorithm="random", pruner=lambda seed: SyneTune()),
+    "random, our rule": Method(algorithm="random", pruner=_pruner("pareto")),
+    "tpe, our rule": Method(algorithm="tpe", pruner=_pruner("pareto")),
+    "front, no stopping": Method(algorithm="front", pruner=_pruner("fifo")),
+    "front, epsilon-net": Method(algorithm="front", pruner=_pruner("epsilon_net")),
+    "front, our rule (default)": Method(algorithm="front", pruner=_pruner("pareto")),
 }
 
 
@@ -158,11 +163,11 @@ def _volumes(method: Method, tasks: list[Task], seeds: int, workers: int) -> NDA
 
 
 def _run(method: Method, task: Task, seed: int, workers: int) -> list[float]:
-    trials, searcher = task.trials(method.algorithm, seed)
+    begun = task.start(method.algorithm, seed, lambda: method.pruner(seed))
     outcome = simulate(
-        trials,
-        searcher,
-        method.rule(seed),
+        begun.study,
+        begun.curve_of,
+        begun.clock,
         workers=workers,
         mean_seconds=task.mean_seconds,
         budget=BUDGETS[-1],
