@@ -28,9 +28,8 @@ from mtbert_ray.metrics import Metrics
 from mtbert_ray.simulation.clock import simulate
 from mtbert_ray.simulation.lcbench import NUM_EPOCHS, OBJECTIVES, Benchmark, Task
 from mtbert_ray.simulation.pruners import pruners_of
-from mtbert_ray.study.pruning.decision import Decision
+from mtbert_ray.study.pruning.decision import Decision, Pruner
 from mtbert_ray.study.pruning.rungs import HalvingConfig, rung_levels
-from mtbert_ray.study.study import Pruner
 
 # R runs, B budgets
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from mtbert_ray.events import TrialStarted
 from mtbert_ray.simulation.clock import Clock, Curve, Outcome, simulate
 from mtbert_ray.simulation.pruners import NamedPruner
-from mtbert_ray.study.study import Pruner, Study
+from mtbert_ray.study.pruning.decision import Pruner
+from mtbert_ray.study.study import Study
 
 # N full runs that count, M objectives
 

@@ -10,10 +10,9 @@ from mtbert_ray.metrics import Metric, Metrics
 from mtbert_ray.objective import Objectives
 from mtbert_ray.pareto.objectives import constraint_violation, to_losses
 from mtbert_ray.study.pruning.axes import Axes
-from mtbert_ray.study.pruning.decision import Decision
+from mtbert_ray.study.pruning.decision import Decision, Pruner
 from mtbert_ray.study.pruning.pareto_pruner import ParetoPruner
 from mtbert_ray.study.pruning.rungs import HalvingConfig, Rungs
-from mtbert_ray.study.study import Pruner
 
 ASHA = HalvingConfig(grace_period=1, keep_quantile=1 / 3)
 """Successive halving as published (Li et al. 2020): the best third continues."""

@@ -8,15 +8,15 @@ trials is a backend: Ray (`ray_backend/`) or a simulated clock (`simulation/`).
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from mtbert_ray.errors import ConfigError
 from mtbert_ray.events import EpochFinished, Event, ProbeFinished, SweepResumed, SweepStarted, TrialStarted
-from mtbert_ray.metrics import Metrics, known_metrics
+from mtbert_ray.metrics import known_metrics
 from mtbert_ray.objective import Objectives
 from mtbert_ray.study.feedback import Feedback
 from mtbert_ray.study.pruning.axes import Axes
-from mtbert_ray.study.pruning.decision import Decision
+from mtbert_ray.study.pruning.decision import Decision, Pruner
 from mtbert_ray.study.pruning.pareto_pruner import ParetoPruner
 from mtbert_ray.study.search import SEARCHERS, Searcher
 from mtbert_ray.study.space import SearchSpace
@@ -26,33 +26,6 @@ from mtbert_ray.trial import Sweep, Trial
 
 Observer = Callable[[Event, Trial | None], None]
 """Hears of each event once it has been applied, with the trial that it is about."""
-
-
-class Pruner(Protocol):
-    """Decides which trials end early. What it knows follows from the trials alone."""
-
-    @property
-    def decisions(self) -> Mapping[str, Decision]:
-        """Trial -> why it was stopped."""
-        ...
-
-    def prune(self, trial: str, resource: float, metrics: Metrics) -> Decision | None:
-        """Return why a trial must end, or None for one that continues.
-
-        Args:
-            trial: its id.
-            resource: its epochs done; 0 at the probe.
-            metrics: projected to its end.
-        """
-        ...
-
-    def end(self, trial: str, resource: float, metrics: Metrics, *, finished: bool) -> None:
-        """Take the last result of a trial that ended by itself (`finished`) or was cut off; nothing is decided."""
-        ...
-
-    def forget(self, trial: str) -> None:
-        """Take back all results of a trial; decisions about others stand."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)

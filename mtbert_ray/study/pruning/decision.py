@@ -1,9 +1,11 @@
-"""What became of a trial and why, as data and in words."""
+"""What a pruner decides of a trial and why, as data and in words; and the interface of a pruner."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, Protocol, Self
+
+from mtbert_ray.metrics import Metrics
 
 Reason = Literal[
     "between_rungs",
@@ -117,3 +119,30 @@ def some_of(names: Sequence[str], number: int) -> str:
     """Return `t004, t017, t018 and 2 more`: the first names, and how many there are besides."""
     more = number - _MAX_NAMED
     return ", ".join(names[:_MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+class Pruner(Protocol):
+    """Decides which trials end early. What it knows follows from the trials alone."""
+
+    @property
+    def decisions(self) -> Mapping[str, Decision]:
+        """Trial -> why it was stopped."""
+        ...
+
+    def prune(self, trial: str, resource: float, metrics: Metrics) -> Decision | None:
+        """Return why a trial must end, or None for one that continues.
+
+        Args:
+            trial: its id.
+            resource: its epochs done; 0 at the probe.
+            metrics: projected to its end.
+        """
+        ...
+
+    def end(self, trial: str, resource: float, metrics: Metrics, *, finished: bool) -> None:
+        """Take the last result of a trial that ended by itself (`finished`) or was cut off; nothing is decided."""
+        ...
+
+    def forget(self, trial: str) -> None:
+        """Take back all results of a trial; decisions about others stand."""
+        ...
