@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from mtbert_ray.ray_backend.estimate import time_estimate
 from mtbert_ray.ray_backend.inventory import cluster_capacity, local_capacity
 from mtbert_ray.ray_backend.plan import Plan, describe, describe_rows, make_plan
 from mtbert_ray.ray_backend.preflight import check_inputs, undefined_notes, with_classes_found
@@ -90,6 +91,7 @@ def dry_run(request: SweepRequest, *, address: str | None = None) -> Iterator[st
         with _planned(space, address) as plan:
             pass
     yield from describe(_with_notes(plan, [*request.notes, *found]))
+    yield time_estimate(request, plan)
     noted: list[str] = []
     yield from describe_rows(check_inputs(space, announce=noted.append))
     yield from (f"rows: {line}" for line in noted)

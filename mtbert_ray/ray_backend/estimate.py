@@ -1,0 +1,54 @@
+"""How long a sweep will take, from what the trials of earlier sweeps took; for a dry run."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import mean, median
+
+from mtbert_ray.errors import JournalError
+from mtbert_ray.journal import JOURNAL_NAME, read_journal
+from mtbert_ray.ray_backend.plan import Plan
+from mtbert_ray.reporting.wording import counted, duration
+from mtbert_ray.study.request import SweepRequest
+from mtbert_ray.trial import Sweep
+
+
+def time_estimate(request: SweepRequest, plan: Plan) -> str:
+    """Return the time that a sweep will take, as a line, or why it cannot be estimated.
+
+    Taken from finished trials of the sweep that is resumed, of `warm_start_from`, or of the newest sweep of the same
+    name next to the output folder; by the epoch, as lengths differ.
+    """
+    for folder, sweep in _earlier(request):
+        per_epoch = [
+            (trial.ended - trial.started) / trial.num_epochs
+            for trial in sweep.trials
+            if trial.status == "finished" and trial.ended is not None
+        ]
+        if not per_epoch:
+            continue
+        epochs = mean(config.epochs for config in plan.space.example_configs())
+        each = median(per_epoch) * epochs
+        source = f"as the median of {counted(len(per_epoch), 'finished trial')} of {folder}"
+        total = plan.space.num_trials
+        if total is None:
+            return f"time: about {duration(each)} a trial, {source}"
+        left = total - (0 if request.earlier is None else request.earlier.num_ended)
+        rounds = -(-left // plan.concurrent_trials)
+        stopping = "" if plan.space.scheduler == "fifo" else "; less with early stopping"
+        return f"time: about {duration(rounds * each)} for {counted(left, 'trial')}, {source}{stopping}"
+    return "time: unknown, as there is no earlier sweep to go by; --trials 1 tells how long a trial takes"
+
+
+def _earlier(request: SweepRequest) -> Iterator[tuple[Path, Sweep]]:
+    """Yield sweeps to go by, the nearest first."""
+    if request.earlier is not None:
+        yield request.folder, request.earlier
+    same_name = [path.parent for path in request.folder.parent.glob(f"{request.space.name}*/{JOURNAL_NAME}")]
+    newest = sorted(same_name, key=lambda folder: (folder / JOURNAL_NAME).stat().st_mtime, reverse=True)
+    for folder in [*map(Path, request.space.warm_start_from), *newest]:
+        try:
+            sweep = read_journal(folder)
+        except JournalError:
+            continue  # Not what this dry run is about.
+        if sweep.started.name == request.space.name or str(folder) in request.space.warm_start_from:
+            yield folder, sweep
