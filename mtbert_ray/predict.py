@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
-from mtbert_ray.errors import UserError
+from mtbert_ray.config.checkpoint import parse_files, read_checkpoint_config
+from mtbert_ray.config.file import problem_with_data_directory
+from mtbert_ray.errors import DataError, UserError
 from mtbert_ray.task_source import Quoting
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -43,18 +45,29 @@ def predict(
     Scores the dev predictions, on all dev rows whatever the training run was limited to. A task without test rows
     gets no test file. With --file, only the given files are predicted.
     """
-    # Imported here: torch takes seconds, which --help need not wait for.
-    from mtbert_ray.training.predictions import PredictionRequest, answer
-
-    request = PredictionRequest(
-        checkpoint=checkpoint, data=data, files=tuple(file or ()), out=out, with_text=with_text, quoting=quoting
-    )
     try:
+        _check(checkpoint, data, file or [])
+        # Imported after the checks above: torch takes seconds.
+        from mtbert_ray.training.predictions import PredictionRequest, answer
+
+        request = PredictionRequest(
+            checkpoint=checkpoint, data=data, files=tuple(file or ()), out=out, with_text=with_text, quoting=quoting
+        )
         lines = answer(request, announce=lambda text: typer.echo(text, err=True))
     except UserError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(error.exit_code) from error
     typer.echo("\n".join(lines))
+
+
+def _check(checkpoint: Path, data: Path | None, files: list[str]) -> None:
+    """Refuse what needs no model to be refused."""
+    config = read_checkpoint_config(checkpoint)
+    problems = [f"{path}: no such file" for _, path in parse_files(files, config) if not path.exists()]
+    if data is not None and (problem := problem_with_data_directory(data)):
+        problems.append(f"--data {data}: {problem}")
+    if problems:
+        raise DataError("\n".join(problems))
 
 
 def main() -> None:

@@ -28,16 +28,17 @@ def sample(
     """Keep each topic's quota of a task's training rows, the most confident first.
 
     Writes the rows with their topic and confidence, and beside them as JSON how they were drawn. Train on them with
-    data.train_files. A run that was killed goes on where it was.
+    data.train_files. A run that was killed resumes where it was.
     """
-    # Imported here: torch takes seconds, which --help need not wait for.
-    from mtbert_ray.sampling.files import about_path, check_target, write_sample
-    from mtbert_ray.sampling.sample import draw_sample
-
     try:
         overrides = dict(parse_assignment(text) for text in set_ or [])
         config = load_sample_config(topics, overrides, data_directory=data)
+        # Imported after the checks above: pandas and torch take seconds.
+        from mtbert_ray.sampling.files import about_path, check_target, write_sample
+
         check_target(out, config.task)
+        from mtbert_ray.sampling.sample import draw_sample
+
         with Progress(console=Console(stderr=True), transient=True) as progress:
             bar = progress.add_task("loading data and model", total=None)
 
