@@ -109,13 +109,13 @@ def refuse_used_folder(folder: Path) -> None:
         raise JournalError(f"{folder} is not empty; give --out a folder of its own")
 
 
-def require_journal(folder: Path) -> Path:
-    """Return the path of a sweep's journal.
+def require_journal(folder: Path | str) -> Path:
+    """Return the path of the journal in a sweep's folder.
 
     Raises:
         JournalError: there is none, or it cannot be read.
     """
-    path = folder / JOURNAL_NAME
+    path = Path(folder) / JOURNAL_NAME
     try:
         path.open("rb").close()
     except OSError as error:
@@ -124,8 +124,8 @@ def require_journal(folder: Path) -> Path:
     return path
 
 
-def read_journal(folder: Path) -> Sweep:
-    """Read a sweep's folder.
+def read_journal(folder: Path | str) -> Sweep:
+    """Read the journal in a sweep's folder.
 
     Raises:
         JournalError: no journal, a journal without its first event, or a damaged line before the last.

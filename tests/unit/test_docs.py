@@ -18,9 +18,10 @@ COMMANDS = ("sweep", "train", "predict", "report", "sample", "export", "replay")
 
 
 def anchors(text: str) -> set[str]:
-    """The anchors that GitHub makes of a page's headings."""
+    """The anchors that GitHub makes of a page's headings, and those that it has of its own."""
     headings = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    own = set(re.findall(r'<a id="(.+?)">', text))
+    return own | {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", TEXTS)
@@ -75,3 +76,15 @@ def test_search_spaces_are_right(page, block, tmp_path, recwarn):
     (tmp_path / "space.yaml").write_text(block, encoding="utf-8")
     load_search_space(tmp_path / "space.yaml")
     assert not [str(warning.message) for warning in recwarn if "called" in str(warning.message)]
+
+
+def test_the_examples_of_the_api_run(monkeypatch, capsys):
+    """Those that need neither a sweep nor a checkpoint."""
+    monkeypatch.chdir(ROOT)
+    blocks = re.findall(r"```python\n(.*?)```", TEXTS["docs/api.md"], flags=re.DOTALL)
+    ran = [block for block in blocks if "run_sweep(" not in block and ".load(" not in block]
+    assert len(ran) == 4
+    for block in ran:
+        exec(block, {})
+    said = re.findall(r"print\(.*\)  # (.*)", "\n".join(ran))
+    assert said and set(said) <= set(capsys.readouterr().out.splitlines())
