@@ -109,13 +109,13 @@ def refuse_used_folder(folder: Path) -> None:
         raise JournalError(f"{folder} is not empty; give --out a folder of its own")
 
 
-def require_journal(folder: Path | str) -> Path:
+def require_journal(folder: Path) -> Path:
     """Return the path of the journal in a sweep's folder.
 
     Raises:
         JournalError: there is none, or it cannot be read.
     """
-    path = Path(folder) / JOURNAL_NAME
+    path = folder / JOURNAL_NAME
     try:
         path.open("rb").close()
     except OSError as error:
@@ -124,7 +124,7 @@ def require_journal(folder: Path | str) -> Path:
     return path
 
 
-def read_journal(folder: Path | str) -> Sweep:
+def read_journal(folder: Path) -> Sweep:
     """Read the journal in a sweep's folder.
 
     Raises:

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from command_line import TINY_SPACE
 
 SLOW = {"torch", "transformers", "ray", "pandas", "matplotlib"}
 RUN = f"""
@@ -17,6 +18,12 @@ runpy.run_module("mtbert_ray." + module, run_name="__main__", alter_sys=True)
 ROOT = Path(__file__).parents[2]
 
 BAD_INPUT = {
+    "sweep, no file": (["sweep", "nowhere.yaml"], "nowhere.yaml"),
+    "sweep, misspelt key": (["sweep", "wrong.yaml"], "wrong.yaml"),
+    "sweep, misspelt --set": (["sweep", "space.yaml", "--set", "epohcs=2"], "'epochs'"),
+    "sweep, no data folder": (["sweep", "space.yaml", "--data", "nowhere"], "--data nowhere"),
+    "sweep, nothing to run": (["sweep"], "--resume"),
+    "sweep, nothing to resume": (["sweep", "--resume", "nowhere"], "nowhere/journal.jsonl"),
     "train, no file": (["train", "--config", "nowhere.yaml"], "nowhere.yaml"),
     "train, misspelt key": (["train", "--config", "wrong.yaml"], "wrong.yaml:2: "),
     "train, misspelt --set": (["train", "--set", "epoch=2"], "'epochs'"),
@@ -40,8 +47,9 @@ BAD_INPUT = {
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Holds a YAML with a misspelt key in line 2, and as much of a checkpoint as is read before its weights."""
+    """Holds a YAML with a misspelt key, a search space, and as much of a checkpoint as is read before its weights."""
     (tmp_path / "wrong.yaml").write_text("seed: 1\nepoch: 2\n")
+    (tmp_path / "space.yaml").write_text(TINY_SPACE)
     (tmp_path / "checkpoint").mkdir()
     (tmp_path / "checkpoint" / "config.json").write_text("{}")
     return tmp_path
@@ -71,6 +79,6 @@ def test_bad_input_is_refused_at_once(folder, case):
     assert sorted(folder.rglob("*")) == before
 
 
-@pytest.mark.parametrize("command", ["train", "predict", "report", "sample", "export", "replay"])
+@pytest.mark.parametrize("command", ["sweep", "train", "predict", "report", "sample", "export", "replay"])
 def test_help_comes_at_once(folder, command):
     assert answer(folder, command, "--help")[::2] == (0, "")
