@@ -28,7 +28,7 @@ def export(
     on the encoder that it was trained on, or with --merge an encoder too. The task heads stay in the checkpoint.
 
     With --onnx (pip install 'mtbert-ray\[onnx]') the tasks too: one file a task for onnxruntime, for batches of any
-    size and length, compared with the model before it is put there. The model card has the code that runs it.
+    size and length, compared with the model before it is written. The model card has the code that runs it.
     """
     try:
         config = read_checkpoint_config(checkpoint)

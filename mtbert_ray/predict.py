@@ -27,23 +27,23 @@ def predict(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the prediction files. Default: predictions beside the checkpoint.")
+        Path | None, typer.Option(help="Folder for the prediction files. Default: predictions, next to the checkpoint.")
     ] = None,
     quoting: Annotated[
         Quoting | None,
-        typer.Option(help="How quotes in --file are read. Default: as the task's source says (docs/tasks.md)."),
+        typer.Option(help="How quotes in --file are read. Default: the task's source decides (docs/tasks.md)."),
     ] = None,
     with_text: Annotated[bool, typer.Option("--with-text", help="Write the texts too, under their own names.")] = False,
 ) -> None:
-    """Write a checkpoint's predictions for every task, dev and test, as CSV: one row for each row, in order.
+    """Write a checkpoint's predictions for every task, dev and test, as CSV: one line for each row, in order.
 
-    The columns are id, with --with-text the texts, label where the rows have any, prediction (the class by its name,
-    or the number of a regression) and probability_CLASS for each class. Beside labeled predictions of classes stands
-    their confusion table, NAME-confusion.csv: a row a label, a column predicted_CLASS a class. The course's tasks sst,
-    quora and sts have the course's format instead.
+    The columns are id, the texts (with --with-text), label (if the rows have any), prediction (the class by its name,
+    or the number of a regression) and probability_CLASS for each class. Labeled predictions of classes come with their
+    confusion table, NAME-confusion.csv: a row for each label, a column predicted_CLASS for each class. The course's
+    tasks sst, quora and sts have the course's format instead.
 
-    Scores the dev predictions, on all dev rows whatever the training run was limited to. A task without test rows
-    gets no test file. With --file, only the given files are predicted.
+    Scores the dev predictions, always on all dev rows. A task without test rows gets no test file. With --file, only
+    the given files are predicted.
     """
     try:
         _check(checkpoint, data, file or [])

@@ -32,7 +32,7 @@ def replay(
     workers: Annotated[list[int] | None, typer.Option(min=1, help="Trials at once. Repeat for more.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each combination.")] = 5,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=_SET_HELP)] = None,
-    lcbench: Annotated[Path | None, typer.Option(help="Folder that holds lcbench/, in place of journals.")] = None,
+    lcbench: Annotated[Path | None, typer.Option(help="Folder that holds lcbench/, instead of journals.")] = None,
     task: Annotated[list[str] | None, typer.Option(help="Of LCBench. Repeat for more. Default: all 34.")] = None,
     output: Annotated[Path | None, typer.Option(help="A .csv or .json file, a row a run.")] = None,
 ) -> None:

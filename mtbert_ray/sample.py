@@ -27,7 +27,7 @@ def sample(
 ) -> None:
     """Keep each topic's quota of a task's training rows, the most confident first.
 
-    Writes the rows with their topic and confidence, and beside them as JSON how they were drawn. Train on them with
+    Writes the rows with their topic and confidence, and a JSON file with how they were drawn. Train on them with
     data.train_files. A run that was killed resumes where it was.
     """
     try:
@@ -57,7 +57,7 @@ def sample(
     typer.echo(f"{drawn.num_texts} distinct texts, of which {drawn.num_found} were classified before", err=True)
     for topic in drawn.topics:
         typer.echo(topic.in_words)
-    typer.echo(f"{drawn.num_rows} of {config.rows} rows: {out} ({about_path(out).name} says how they were drawn)")
+    typer.echo(f"{drawn.num_rows} of {config.rows} rows: {out} (how they were drawn: {about_path(out).name})")
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What a checkpoint's folder tells without its weights: its run's config, and which files its tasks can predict.
+"""What is known of a checkpoint without its weights: its run's config, and which files its tasks can predict.
 
 The commands check their arguments with it before torch is imported.
 """

@@ -1,4 +1,4 @@
-"""What the pages say about files, commands, flags and keys is so."""
+"""Files, commands, flags and keys that the pages name exist."""
 
 import importlib
 import re
@@ -89,5 +89,5 @@ def test_the_examples_of_the_api_run(monkeypatch, capsys):
     assert len(ran) == 4
     for block in ran:
         exec(block, {})
-    said = re.findall(r"print\(.*\)  # (.*)", "\n".join(ran))
-    assert said and set(said) <= set(capsys.readouterr().out.splitlines())
+    promised = re.findall(r"print\(.*\)  # (.*)", "\n".join(ran))
+    assert promised and set(promised) <= set(capsys.readouterr().out.splitlines())
