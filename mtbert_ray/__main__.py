@@ -3,11 +3,11 @@
 import sys
 
 COMMANDS = {
-    "sweep": "try a search space's trials, measure them, write the Pareto front's report",
+    "sweep": "run the trials of a search space, measure them, report the Pareto front",
     "train": "fine-tune one config without Ray",
     "predict": "predictions of a checkpoint",
     "export": "a checkpoint for transformers, peft or onnxruntime",
-    "report": "a sweep's report again, from its journal",
+    "report": "write a sweep's report again, from its journal",
     "replay": "stopping rules and searchers on recorded sweeps",
     "sample": "training rows balanced by topic",
 }

@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
+from mtbert_ray.config.checkpoint import read_checkpoint_config
 from mtbert_ray.errors import UserError
+from mtbert_ray.files import refuse_used_folder
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -26,18 +28,19 @@ def export(
     on the encoder that it was trained on, or with --merge an encoder too. The task heads stay in the checkpoint.
 
     With --onnx (pip install 'mtbert-ray\[onnx]') the tasks too: one file a task for onnxruntime, for batches of any
-    size and length, compared with the model before it is put there. The model card has the code that runs it.
+    size and length, compared with the model before it is written. The model card has the code that runs it.
     """
-    # Imported here: torch takes seconds, which --help need not wait for.
-    from mtbert_ray.training.checkpoint import read_checkpoint_config
-    from mtbert_ray.training.export import export_checkpoint
-    from mtbert_ray.training.onnx_export import export_onnx
-
     try:
+        config = read_checkpoint_config(checkpoint)
+        refuse_used_folder(out)
         if merge and onnx:
             warnings.warn("--merge has no effect: --onnx always merges", stacklevel=1)
-        elif merge and read_checkpoint_config(checkpoint).adapter.kind == "none":
+        elif merge and config.adapter.kind == "none":
             warnings.warn("--merge has no effect: the checkpoint has no adapter", stacklevel=1)
+        # Imported after the checks above: torch takes seconds.
+        from mtbert_ray.training.export import export_checkpoint
+        from mtbert_ray.training.onnx_export import export_onnx
+
         folder = export_onnx(checkpoint, out) if onnx else export_checkpoint(checkpoint, out, merge=merge)
     except UserError as error:
         typer.echo(str(error), err=True)

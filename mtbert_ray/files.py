@@ -1,4 +1,4 @@
-"""Puts files in their place whole and makes folders. Knows nothing of what is written, nor of who asked for it."""
+"""Puts files in their place whole and makes folders."""
 
 import os
 from collections.abc import Callable
@@ -57,3 +57,11 @@ def make_folder(folder: Path, where: str) -> None:
             raise UserError(f"{where}: is a file; give a folder") from error
         reason = error.strerror if file is None else f"{file} is a file"
         raise UserError(f"{where}: no folder can be made there: {reason}") from error
+
+
+def refuse_used_folder(out: Path) -> None:
+    """Raise a UserError for a folder of --out that holds something already."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out}: is a file; give a folder")
+    if out.exists() and any(out.iterdir()):
+        raise UserError(f"--out {out}: is not empty; give a folder of its own")

@@ -109,8 +109,23 @@ def refuse_used_folder(folder: Path) -> None:
         raise JournalError(f"{folder} is not empty; give --out a folder of its own")
 
 
+def require_journal(folder: Path) -> Path:
+    """Return the path of the journal in a sweep's folder.
+
+    Raises:
+        JournalError: there is none, or it cannot be read.
+    """
+    path = folder / JOURNAL_NAME
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        advice = "Give the folder of a sweep (its --out)"
+        raise JournalError(f"{path}: cannot be read: {error.strerror}. {advice}") from error
+    return path
+
+
 def read_journal(folder: Path) -> Sweep:
-    """Read a sweep's folder.
+    """Read the journal in a sweep's folder.
 
     Raises:
         JournalError: as of `read_events`, or an event that cannot stand where it does.
@@ -132,12 +147,8 @@ def read_events(folder: Path) -> tuple[list[Event], bool]:
     Raises:
         JournalError: no journal, a journal without its first event, or a damaged line before the last.
     """
-    path = folder / JOURNAL_NAME
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        advice = "Give the folder of a sweep (its --out)"
-        raise JournalError(f"{path}: cannot be read: {error.strerror}. {advice}") from error
+    path = require_journal(folder)
+    content = path.read_bytes()
     whole = _whole_lines(content)
     events: list[Event] = []
     # Not splitlines: JSON leaves line separators such as U+2028 in a text as they are.

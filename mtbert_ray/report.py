@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from mtbert_ray.errors import UserError
-from mtbert_ray.reporting.document import write_report
+from mtbert_ray.journal import require_journal
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -20,14 +20,18 @@ def report(
     """Write the report of a sweep that has ended, was killed or is still running.
 
     Reads DIR/journal.jsonl and writes into DIR: index.html (the front, the knee, what each point gives up, every
-    trial; opens from disk), report.md (the same as Markdown), trials.csv (one row a trial: its setting, its scores,
-    what it cost), pareto.csv (the rows on the front) and figures/ (PNG); for a sweep of one of the paper's tables also
-    compare_with_paper.csv (the paper's numbers and ours).
+    trial; opens from disk), report.md (the same as Markdown), trials.csv (one row a trial: its hyperparameters, its
+    scores, its costs), pareto.csv (the rows on the front) and figures/ (PNG); for a sweep of one of the paper's tables
+    also compare_with_paper.csv (the paper's numbers and ours).
 
     A sweep writes its own report when it ends. Run this one to look at a sweep before that, after it was killed,
     or on a laptop that has only a copy of the folder.
     """
     try:
+        require_journal(directory)
+        # Imported after the check above: pandas and matplotlib take a second.
+        from mtbert_ray.reporting.document import write_report
+
         index = write_report(directory)
     except UserError as error:
         typer.echo(str(error), err=True)

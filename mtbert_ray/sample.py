@@ -27,17 +27,18 @@ def sample(
 ) -> None:
     """Keep each topic's quota of a task's training rows, the most confident first.
 
-    Writes the rows with their topic and confidence, and beside them as JSON how they were drawn. Train on them with
-    data.train_files. A run that was killed goes on where it was.
+    Writes the rows with their topic and confidence, and a JSON file with how they were drawn. Train on them with
+    data.train_files. A run that was killed resumes where it was.
     """
-    # Imported here: torch takes seconds, which --help need not wait for.
-    from mtbert_ray.sampling.files import about_path, check_target, write_sample
-    from mtbert_ray.sampling.sample import draw_sample
-
     try:
         overrides = dict(parse_assignment(text) for text in set_ or [])
         config = load_sample_config(topics, overrides, data_directory=data)
+        # Imported after the checks above: pandas and torch take seconds.
+        from mtbert_ray.sampling.files import about_path, check_target, write_sample
+
         check_target(out, config.task)
+        from mtbert_ray.sampling.sample import draw_sample
+
         with Progress(console=Console(stderr=True), transient=True) as progress:
             bar = progress.add_task("loading data and model", total=None)
 
@@ -56,7 +57,7 @@ def sample(
     typer.echo(f"{drawn.num_texts} distinct texts, of which {drawn.num_found} were classified before", err=True)
     for topic in drawn.topics:
         typer.echo(topic.in_words)
-    typer.echo(f"{drawn.num_rows} of {config.rows} rows: {out} ({about_path(out).name} says how they were drawn)")
+    typer.echo(f"{drawn.num_rows} of {config.rows} rows: {out} (how they were drawn: {about_path(out).name})")
 
 
 def main() -> None:

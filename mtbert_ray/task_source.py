@@ -57,7 +57,9 @@ class TableSource(Schema):
     """Files of one row an example: .csv, .tsv or .parquet."""
 
     kind: Literal["table"] = "table"
+    """May be left out."""
     train: str
+    """The file of the training rows."""
     dev: str | None = None
     """The labeled rows that trials are scored on; none cuts them from `train` as `split` says."""
     split: DevSplit | None = None
@@ -91,14 +93,18 @@ class HubSource(Schema):
     """A Hugging Face data set by name (needs the `hub` extra)."""
 
     kind: Literal["hub"] = "hub"
+    """May be left out."""
     dataset: str
+    """Its name, as `nyu-mll/glue`, or a local folder that `datasets.load_dataset` takes."""
     subset: str | None = None
     """The configuration of the data set, as `stsb` of `nyu-mll/glue`."""
     train_split: str = "train"
+    """Of the training rows."""
     dev_split: str | None = None
     """None takes `validation`, unless `split` cuts the dev rows from the training split."""
     split: DevSplit | None = None
     test_split: str | None = None
+    """Without labels, for predictions only."""
     columns: Columns
 
     @model_validator(mode="after")

@@ -63,6 +63,7 @@ class TaskSpec(Schema):
     name: TaskName
     """Names the head, the metric and the columns of the report."""
     kind: TaskKind
+    """One sentence or a pair, and a class or a number."""
     classes: Annotated[tuple[str, ...] | None, BeforeValidator(_as_names)] = Field(default=None, min_length=2)
     """Names of the classes, in the order of their numbers from 0. None with `num_classes`: the labels are numbers.
     None without: the labels of the training rows, sorted (`data.classes.with_classes` finds them)."""

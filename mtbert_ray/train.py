@@ -1,4 +1,4 @@
-"""Fine-tune one setting without Ray: `python -m mtbert_ray.train --config CONFIG.yaml`."""
+"""Fine-tune one config without Ray: `python -m mtbert_ray.train --config CONFIG.yaml`."""
 
 import warnings
 from datetime import datetime
@@ -19,28 +19,30 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def train(
-    config: Annotated[Path | None, typer.Option(help="YAML of one setting; without it, the defaults.")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML of one config; without it, the defaults.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of the course's files for sst, quora and sts.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run. Default: runs/DATE-TIME.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one key, as adapter.rank=4.")
     ] = None,
 ) -> None:
-    """Fine-tune one setting on this machine, on its first GPU if it has one.
+    """Fine-tune one config on this machine, on its first GPU if it has one.
 
     Prints each epoch's dev scores and costs, writes them to metrics.jsonl, and keeps the checkpoint of the epoch with
     the best dev_score. The config.yaml of any trial of a sweep reproduces that trial.
-    """
-    # Imported here: torch takes seconds, which --help need not wait for.
-    from mtbert_ray.training.alone import run_alone
-    from mtbert_ray.training.loop import CHECKPOINT_NAME
 
+    Exit codes: 0 done, 1 training diverged, 2 bad input (nothing was started).
+    """
     folder = out or Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}"
     try:
         overrides = dict(parse_assignment(text) for text in set_ or [])
         trial = load_config(config, overrides, data_directory=data)
         for key, reason in without_effect(trial).items():
             warnings.warn(f"{key} has no effect: {reason}", stacklevel=1)
+        # Imported after the checks above: torch takes seconds.
+        from mtbert_ray.training.alone import run_alone
+        from mtbert_ray.training.loop import CHECKPOINT_NAME
+
         with Progress(console=Console(stderr=True), transient=True) as progress:
             bar = progress.add_task("loading data and encoder", total=None)
 

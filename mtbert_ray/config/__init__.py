@@ -7,6 +7,7 @@ from mtbert_ray.config.data import DataConfig
 from mtbert_ray.config.methods import AdapterConfig, SmartConfig
 from mtbert_ray.config.nesting import dotted, lay_over, nest
 from mtbert_ray.config.resources import ProbeConfig, ProfileConfig, ResourceConfig
+from mtbert_ray.config.sample import SampleConfig
 from mtbert_ray.config.trial import TrialConfig
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "ProbeConfig",
     "ProfileConfig",
     "ResourceConfig",
+    "SampleConfig",
     "SmartConfig",
     "TrialConfig",
     "dotted",

@@ -68,6 +68,7 @@ class TrialConfig(FiniteSchema):
     base_batch_size: int = Field(default=16, ge=1, le=MAX_STEPS)
     """The batch size that `learning_rate` was found with, for `learning_rate_scaling`."""
     weight_decay: float = Field(default=0.01, ge=0, le=MAX_FACTOR)
+    """Of AdamW."""
     max_grad_norm: float | None = Field(default=1.0, gt=0, le=MAX_NUMBER)
     """Gradients are clipped to this global L2 norm; none does not clip."""
     schedule: Literal["linear", "constant"] = "linear"
@@ -75,9 +76,11 @@ class TrialConfig(FiniteSchema):
     warmup_fraction: float = Field(default=0.1, ge=0, lt=1)
     """Share of all steps over which the learning rate rises from zero."""
     epochs: int = Field(default=10, ge=1, le=MAX_STEPS)
+    """Passes over the training rows; the checkpoint of the one with the best dev_score is kept."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """`bf16`: autocast. `auto`: bf16 on a GPU that has it, else fp32."""
     seed: int = Field(default=0, ge=0, lt=2**32)
+    """Of everything that is drawn: heads, adapters, the order of batches, dropout, row limits."""
     resources: ResourceConfig = ResourceConfig()
     profile: ProfileConfig = ProfileConfig()
 

@@ -7,13 +7,13 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from mtbert_ray.config import TrialConfig
+from mtbert_ray.config.checkpoint import CHECKPOINT_CONFIG_NAME
 from mtbert_ray.data.classes import find_classes
 from mtbert_ray.data.table import Split
 from mtbert_ray.errors import ConfigError
 from mtbert_ray.models.adapters.by_peft import FROM_WEIGHTS
 from mtbert_ray.study.space import SearchSpace
 from mtbert_ray.task_metrics import in_words
-from mtbert_ray.training.checkpoint import CHECKPOINT_CONFIG_NAME
 from mtbert_ray.training.evaluate import labels_of
 from mtbert_ray.training.initial_weights import initial_model
 from mtbert_ray.training.inputs import load_inputs, said_of

@@ -8,22 +8,20 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mtbert_ray.config import TrialConfig
+from mtbert_ray.config.checkpoint import CHECKPOINT_CONFIG_NAME, read_checkpoint_config
 from mtbert_ray.errors import CheckpointError
 from mtbert_ray.files import put_file
 from mtbert_ray.metrics import Metrics, MetricValue
-from mtbert_ray.mistakes import problems_of
 from mtbert_ray.models.build import build_model, changed_parameters
 from mtbert_ray.models.multitask import MultitaskModel
 from mtbert_ray.models.state import base_fingerprint, load_trainable_state, trainable_state
 
 WEIGHTS_NAME = "model.safetensors"
-CHECKPOINT_CONFIG_NAME = "config.json"
 METRICS_NAME = "metrics.json"
 
 
@@ -124,31 +122,6 @@ def load_checkpoint(folder: Path) -> tuple[MultitaskModel, TrialConfig]:
         )
     load_trainable_state(model, state, changed=changed)
     return model, config
-
-
-def read_checkpoint_config(folder: Path) -> TrialConfig:
-    """Return the configuration of a checkpoint.
-
-    Raises:
-        CheckpointError: the folder is not a checkpoint.
-    """
-    path = folder / CHECKPOINT_CONFIG_NAME
-    text = ""
-    try:
-        text = path.read_text(encoding="utf-8")
-        return TrialConfig.model_validate_json(text)
-    except OSError as error:
-        below = folder / "checkpoint"
-        if (below / CHECKPOINT_CONFIG_NAME).exists():
-            raise CheckpointError(f"{folder}: not a checkpoint itself; give {below}") from error
-        what = f"not a checkpoint (no {CHECKPOINT_CONFIG_NAME})" if folder.exists() else "no such folder"
-        raise CheckpointError(f"{folder}: {what}; give a folder like reports/NAME/trials/ID/checkpoint") from error
-    except ValidationError as error:
-        is_json = all(detail["type"] != "json_invalid" for detail in error.errors())
-        problems = problems_of(error, str(path), TrialConfig, json.loads(text) if is_json else text)
-        raise CheckpointError("\n".join([f"{path}: not the configuration of a checkpoint:", *problems])) from error
-    except UnicodeDecodeError as error:
-        raise CheckpointError(f"{path}: not the configuration of a checkpoint: {error}") from error
 
 
 def _about(weights: Path) -> dict[str, str]:

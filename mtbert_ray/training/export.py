@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.errors import UserError
-from mtbert_ray.files import make_folder, open_to_others
+from mtbert_ray.files import make_folder, open_to_others, refuse_used_folder
 from mtbert_ray.models.adapters import merge_adapter, to_peft
 from mtbert_ray.models.adapters.by_peft import ADAPTER_NAME
 from mtbert_ray.models.encoder import Encoder, load_encoder, load_tokenizer
@@ -42,7 +42,7 @@ def export_checkpoint(checkpoint: Path, out: Path, *, merge: bool = False) -> Pa
         CheckpointError: the checkpoint is missing, damaged, or belongs to another encoder.
         EncoderError: the encoder that it was made from cannot be found.
     """
-    refuse_used(out)
+    refuse_used_folder(out)
     model, config = load_checkpoint(checkpoint)
     as_adapter = config.adapter.kind != "none" and not merge
     if as_adapter:
@@ -114,14 +114,6 @@ def _task_without_local_paths(task: TaskSpec) -> TaskSpec:
 
 def _last_name(path: str | None) -> str | None:
     return Path(path).name if path is not None and Path(path).is_absolute() else path
-
-
-def refuse_used(out: Path) -> None:
-    """Raise a UserError for a folder that holds something already."""
-    if out.exists() and not out.is_dir():
-        raise UserError(f"--out {out}: is a file; give a folder")
-    if out.exists() and any(out.iterdir()):
-        raise UserError(f"--out {out}: is not empty; give a folder of its own")
 
 
 def _check_has_base(checkpoint: Path, config: TrialConfig) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mtbert_ray.config import TrialConfig
+from mtbert_ray.config.checkpoint import predictions_name
 from mtbert_ray.data.examples import Examples, RowsRead
 from mtbert_ray.data.sources import columns_of, load_file
 from mtbert_ray.data.table import ROWS_SHOWN
@@ -158,11 +159,6 @@ class FilePredictions:
     """What else a user should know of the rows, as `12 rows; 1 with an empty text (row 3)`."""
     scores: Mapping[str, Score]
     """Metric -> score over the rows that have a label, the task's own first; empty for a file without labels."""
-
-
-def predictions_name(task: TaskSpec, path: Path) -> str:
-    """Return the name of the predictions for a file; those for dev and test end in -output.csv."""
-    return f"{task.name}-{path.stem}-predictions.csv"
 
 
 def predict_files(

@@ -17,13 +17,13 @@ from transformers import PreTrainedTokenizerFast
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.data.examples import Examples, RowsRead
 from mtbert_ray.errors import EncoderError, UserError
-from mtbert_ray.files import make_folder, open_to_others
+from mtbert_ray.files import make_folder, open_to_others, refuse_used_folder
 from mtbert_ray.models.adapters import merge_adapter
 from mtbert_ray.models.encoder import load_tokenizer
 from mtbert_ray.models.multitask import MultitaskModel, TokenBatch
 from mtbert_ray.tasks import TaskSpec
 from mtbert_ray.training.checkpoint import load_checkpoint, read_metrics
-from mtbert_ray.training.export import public_base, refuse_used, without_local_paths
+from mtbert_ray.training.export import public_base, without_local_paths
 from mtbert_ray.training.inputs import encode
 from mtbert_ray.training.model_card import EXPORTED_CONFIG_NAME, onnx_card
 from mtbert_ray.training.onnx_graph import NotExportedError, TaskGraph, write_graph
@@ -60,7 +60,7 @@ def export_onnx(checkpoint: Path, out: Path) -> Path:
         EncoderError: the encoder cannot be found, or cannot be exported.
     """
     _check_installed()
-    refuse_used(out)
+    refuse_used_folder(out)
     model, config = load_checkpoint(checkpoint)
     metrics = read_metrics(checkpoint)
     merge_adapter(model.encoder)

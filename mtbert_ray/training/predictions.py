@@ -1,14 +1,14 @@
 """Prediction files of every task's dev and test rows, and the scores they get."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from mtbert_ray.config import TrialConfig
+from mtbert_ray.config.checkpoint import parse_files
 from mtbert_ray.data.examples import Examples
 from mtbert_ray.data.sources import Split, load_examples
-from mtbert_ray.errors import ConfigError, did_you_mean
 from mtbert_ray.files import make_folder
 from mtbert_ray.models.encoder import load_tokenizer
 from mtbert_ray.models.multitask import MultitaskModel
@@ -17,7 +17,7 @@ from mtbert_ray.task_source import Quoting
 from mtbert_ray.tasks import TaskSpec
 from mtbert_ray.training.checkpoint import load_checkpoint
 from mtbert_ray.training.evaluate import predict, score_all
-from mtbert_ray.training.given_rows import FilePredictions, predict_files, predictions_name
+from mtbert_ray.training.given_rows import FilePredictions, predict_files
 from mtbert_ray.training.inputs import encode
 from mtbert_ray.training.loop import uses_bf16
 from mtbert_ray.training.prediction_files import is_of_course, output_name, write_predictions
@@ -149,33 +149,6 @@ def answer(request: PredictionRequest, *, announce: Callable[[str], None]) -> li
         config = config.model_copy(update={"data": config.data.on_course_files(request.data)})
     written = predict_all(model, config, folder, process=process, with_text=request.with_text, announce=announce)
     return [*map(str, written.files), *_score_lines(written.scores)]
-
-
-def parse_files(texts: Sequence[str], config: TrialConfig) -> list[tuple[TaskSpec, Path]]:
-    """Split each `TASK=PATH`, as --file takes it.
-
-    Raises:
-        ConfigError: no `=`, a task that is not the checkpoint's, or two files whose predictions would have one name.
-    """
-    tasks = {task.name: task for task in config.tasks}
-    files: list[tuple[TaskSpec, Path]] = []
-    problems: list[str] = []
-    for text in texts:
-        name, equals, path = text.partition("=")
-        if not equals or not path:
-            problems.append(f"--file {text}: expected TASK=PATH, as {next(iter(tasks))}=rows.csv")
-        elif name not in tasks:
-            problems.append(f"--file {text}: no task '{name}'{did_you_mean(name, tasks)} ({', '.join(tasks)})")
-        else:
-            files.append((tasks[name], Path(path)))
-    names = [predictions_name(task, path) for task, path in files]
-    problems += [
-        f"--file: the predictions of two files would both be {name}; rename one, or predict them apart"
-        for name in sorted({name for name in names if names.count(name) > 1})
-    ]
-    if problems:
-        raise ConfigError(problems)
-    return files
 
 
 def lines_of(done: FilePredictions) -> list[str]:

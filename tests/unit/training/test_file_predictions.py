@@ -6,10 +6,11 @@ from course_files import COURSE, write_course
 from saved import save_checkpoint
 
 from mtbert_ray.config import TrialConfig, nest
+from mtbert_ray.config.checkpoint import parse_files
 from mtbert_ray.errors import ConfigError, DataError, UserError
 from mtbert_ray.models.build import build_model
 from mtbert_ray.training.given_rows import predict_files
-from mtbert_ray.training.predictions import PredictionRequest, answer, lines_of, parse_files, predict_all
+from mtbert_ray.training.predictions import PredictionRequest, answer, lines_of, predict_all
 from mtbert_ray.training.process import Process
 
 

@@ -1,8 +1,6 @@
 """`mtbert_ray.load` as in a notebook: the answers of `predict`, for any form of rows; and what is wrong with others."""
 
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -12,11 +10,11 @@ from saved import save_checkpoint
 
 import mtbert_ray
 from mtbert_ray.config import TrialConfig, nest
+from mtbert_ray.config.checkpoint import parse_files
 from mtbert_ray.errors import CheckpointError, DataError, UserError
 from mtbert_ray.models.build import build_model
 from mtbert_ray.tasks import TaskKind
 from mtbert_ray.training.given_rows import predict_files
-from mtbert_ray.training.predictions import parse_files
 from mtbert_ray.training.process import Process
 
 TEXTS = ["rain", "a long day of sun and of wind", "", "snow", "hail again, and again"]
@@ -49,14 +47,6 @@ def checkpoint(request, tmp_path_factory):
 @pytest.fixture(scope="module")
 def model(checkpoint):
     return mtbert_ray.load(checkpoint, device="cpu")
-
-
-def test_importing_the_package_imports_no_torch():
-    code = "import sys, mtbert_ray; dir(mtbert_ray); assert 'torch' not in sys.modules; mtbert_ray.load"
-    subprocess.run([sys.executable, "-c", code], check=True)
-    assert {"load", "LoadedModel", "__version__"} == set(mtbert_ray.__all__) <= set(dir(mtbert_ray))
-    with pytest.raises(AttributeError, match="has no attribute 'laod'"):
-        _ = mtbert_ray.laod
 
 
 def test_the_tasks_are_told(model):
