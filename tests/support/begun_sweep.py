@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+from mtbert_ray.ray_backend.beginning import Beginning, begin, resume
+from mtbert_ray.ray_backend.for_ray import SpaceSearcher
+
 from mtbert_ray.events import EpochFinished, TrialFinished, TrialStarted
 from mtbert_ray.journal import Journal
-from mtbert_ray.ray_backend.beginning import Beginning, begin, resume
 from mtbert_ray.ray_backend.capacity import Capacity, Node
-from mtbert_ray.ray_backend.for_ray import SpaceSearcher
 from mtbert_ray.ray_backend.plan import Plan, make_plan
 from mtbert_ray.study.space import load_search_space
 

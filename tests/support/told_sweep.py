@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from mtbert_ray.ray_backend.listener import SweepListener
 from ray import cloudpickle
 from rich.console import Console
 
@@ -11,7 +12,6 @@ from mtbert_ray.config import TrialConfig
 from mtbert_ray.events import SweepStarted
 from mtbert_ray.journal import Journal, read_journal
 from mtbert_ray.objective import Objective
-from mtbert_ray.ray_backend.listener import SweepListener
 from mtbert_ray.reporting.progress import SweepProgress
 
 OBJECTIVES = {"dev_score": Objective(direction="maximize", reference=0.0)}

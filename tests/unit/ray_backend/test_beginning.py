@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from begun_sweep import begun, plan_of, resumed, run_epochs, start
+from mtbert_ray.ray_backend.beginning import scheduler_of
+from mtbert_ray.study.remaining import num_to_run
 
 from mtbert_ray.events import SweepFinished, TrialFailed, TrialFinished, TrialStopped
 from mtbert_ray.journal import Journal, read_journal
-from mtbert_ray.ray_backend.beginning import scheduler_of
 from mtbert_ray.study.pruning.rungs import HalvingConfig, Rungs
-from mtbert_ray.study.remaining import num_to_run
 from mtbert_ray.study.space.parameters import Choice
 
 

@@ -6,8 +6,7 @@ import pytest
 from experiment_space import NO_SEARCH, PAPER_LIKE, load
 
 from mtbert_ray.ray_backend.capacity import Capacity, Node
-from mtbert_ray.ray_backend.plan import describe, describe_rows
-from mtbert_ray.ray_backend.plan import make_plan
+from mtbert_ray.ray_backend.plan import describe, describe_rows, make_plan
 from mtbert_ray.study.space.load import SearchSpace
 
 

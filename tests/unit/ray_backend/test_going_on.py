@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 from begun_sweep import GRID, asked_of, begun, finish, plan_of, resumed, run_epochs, start
+from mtbert_ray.ray_backend.beginning import begin
+from mtbert_ray.study.remaining import num_to_run
 
 from mtbert_ray.errors import ConfigError, JournalError
 from mtbert_ray.events import SweepFinished, TrialFailed, TrialStopped
 from mtbert_ray.journal import Journal, read_journal, writing_alone
-from mtbert_ray.ray_backend.beginning import begin
-from mtbert_ray.study.remaining import num_to_run
 
 # What a session was ended by, and what a journal may look like
 

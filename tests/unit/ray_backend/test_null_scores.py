@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from fake_tune import run
+from mtbert_ray.study.remaining import was_cut_off
 from ray.exceptions import RayTaskError
 from ray.train import ControllerError, WorkerGroupError
 from told_sweep import Sweep
@@ -14,7 +15,6 @@ from mtbert_ray.journal import read_journal
 from mtbert_ray.objective import Objective
 from mtbert_ray.ray_backend.failure import failure_kind_of, reason_of
 from mtbert_ray.study.feedback import Telling
-from mtbert_ray.study.remaining import was_cut_off
 from mtbert_ray.study.search import SEARCHERS
 from mtbert_ray.study.space.model import SearchSpace
 from mtbert_ray.study.space.parameters import Choice

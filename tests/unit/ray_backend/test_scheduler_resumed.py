@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from begun_sweep import begun, plan_of, resumed, start
 from fake_tune import FakeTrial, Run
+from mtbert_ray.ray_backend.beginning import scheduler_of
+from mtbert_ray.study.remaining import was_cut_off
 
 from mtbert_ray.events import EpochFinished, TrialFailed, TrialFinished, TrialStopped
 from mtbert_ray.journal import JOURNAL_NAME, read_journal
-from mtbert_ray.ray_backend.beginning import scheduler_of
 from mtbert_ray.ray_backend.plan import Plan
 from mtbert_ray.study.pruning.decision import MAX_DOMINATING
-from mtbert_ray.study.remaining import was_cut_off
 from mtbert_ray.trial import projection
 
 EPOCHS = 9

@@ -1,10 +1,10 @@
 """Which recorded trial comes next: in order, shuffled, or the nearest to a suggestion."""
 
 import pytest
+from mtbert_ray.simulation.next_trial import SUGGESTING, _nearest, recorded_problem
 from recorded_sweep import RecordedSweep
 
 from mtbert_ray.simulation.clock import simulate
-from mtbert_ray.simulation.next_trial import SUGGESTING, _nearest, recorded_problem
 from mtbert_ray.simulation.recorded import read_recorded
 from mtbert_ray.study.space import SearchSpace
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from experiment_space import NO_SEARCH, PAPER_LIKE, load
-
 from mtbert_ray.ray_backend.for_ray import SpaceSearcher
+
 from mtbert_ray.study.search import SEARCHERS
 from mtbert_ray.study.space.load import SearchSpace
 from mtbert_ray.study.space.parameters import RandomSuggest
