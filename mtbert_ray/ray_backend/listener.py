@@ -93,7 +93,7 @@ class SweepListener(tune.Callback):  # type: ignore[misc]  # Ray is untyped
             YAML().dump(started.config, file)
         self.journal.append(started)
         if self.progress is not None:
-            self.progress.trial_started(record)
+            self.progress.on_event(started, record)
 
     def on_trial_result(
         self,
@@ -132,7 +132,7 @@ class SweepListener(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         if result["profile_problem"]:
             _log.warning("%s: %s", trial_id, result["profile_problem"])
         if self.progress is not None:
-            self.progress.epoch_finished(trial_id, metrics)
+            self.progress.on_event(event, record)
 
     def on_trial_complete(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:  # noqa: ANN401
         """Write down that a trial ended by itself or was stopped."""
@@ -159,22 +159,24 @@ class SweepListener(tune.Callback):  # type: ignore[misc]  # Ray is untyped
             self.stop(trial_id, f"infeasible: memory: {message}", kind="memory")
             return
         record.status, record.reason, record.failure_kind = "failed", reason_of(error), failure_kind_of(error)
-        self.journal.append(TrialFailed(trial_id=trial_id, reason=record.reason, kind=record.failure_kind))
+        event = TrialFailed(trial_id=trial_id, reason=record.reason, kind=record.failure_kind)
+        self.journal.append(event)
         if trial.error_file is not None and Path(trial.error_file).exists():
             shutil.copyfile(trial.error_file, self.trial_folder(trial_id) / "error.txt")
         self._close_scalars(record)
         if self.progress is not None:
-            self.progress.trial_ended(trial_id)
+            self.progress.on_event(event, record)
 
     def stop(self, trial_id: str, reason: str, *, kind: StopKind = "sweep") -> None:
         """Write down that a trial was ended before its last epoch."""
         record = self.trials[trial_id]
         record.status, record.reason, record.stop_kind = "stopped", reason, kind
         record.checkpoint = self._fetch(record)
-        self.journal.append(TrialStopped(trial_id=trial_id, reason=reason, kind=kind, checkpoint=record.checkpoint))
+        event = TrialStopped(trial_id=trial_id, reason=reason, kind=kind, checkpoint=record.checkpoint)
+        self.journal.append(event)
         self._close_scalars(record)
         if self.progress is not None:
-            self.progress.trial_ended(trial_id)
+            self.progress.on_event(event, record)
 
     def _probe(self, record: Trial, result: dict[str, Any]) -> None:
         """Write down what a trial will cost."""
@@ -190,7 +192,7 @@ class SweepListener(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         )
         self.journal.append(record.probe)
         if self.progress is not None:
-            self.progress.probe_finished(record.trial_id, record.probe.projection)
+            self.progress.on_event(record.probe, record)
 
     def _warn_of_undefined(self, record: Trial, event: EpochFinished) -> None:
         """Say in the log which scores have no value; once a trial, as epochs mostly lack the same ones."""
@@ -200,10 +202,11 @@ class SweepListener(tune.Callback):  # type: ignore[misc]  # Ray is untyped
     def _finish(self, trial_id: str) -> None:
         record = self.trials[trial_id]
         record.status, record.checkpoint = "finished", self._fetch(record)
-        self.journal.append(TrialFinished(trial_id=trial_id, checkpoint=record.checkpoint))
+        event = TrialFinished(trial_id=trial_id, checkpoint=record.checkpoint)
+        self.journal.append(event)
         self._close_scalars(record)
         if self.progress is not None:
-            self.progress.trial_ended(trial_id)
+            self.progress.on_event(event, record)
 
     def _fetch(self, record: Trial) -> str | None:
         """Bring what a trial left on its node; return the checkpoint's folder below the sweep's."""

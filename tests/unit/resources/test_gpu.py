@@ -4,8 +4,9 @@
 from types import SimpleNamespace
 
 import pytest
+from fake_gpu import FakeGpuReader
 
-from mtbert_ray.resources.gpu import FakeGpuReader, GpuReadError, GpuSample, NvmlReader, list_gpus
+from mtbert_ray.resources.gpu import GpuReadError, GpuSample, NvmlReader, list_gpus
 
 GIB = 2**30
 ME = 4242
