@@ -3,7 +3,6 @@
 Ranks and hypervolumes come from moocore (Fonseca, Paquete and López-Ibáñez 2006).
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
 import moocore
@@ -23,7 +22,9 @@ def hypervolume(losses_NM: NDArray[np.float64], reference_M: NDArray[np.float64]
     Raises:
         ValueError: the reference is not finite, or does not have one coordinate an objective.
     """
-    reference_M = _checked_reference(reference_M)
+    reference_M = np.asarray(reference_M, dtype=np.float64)
+    if reference_M.ndim != 1 or len(reference_M) == 0 or not np.isfinite(reference_M).all():
+        raise ValueError(f"the reference must be a point of finite coordinates, got {reference_M}")
     losses_NM = np.asarray(losses_NM, dtype=np.float64)
     if losses_NM.size == 0:
         return 0.0
@@ -41,13 +42,6 @@ def hypervolume_over_time(losses_NM: NDArray[np.float64], reference_M: NDArray[n
     """
     losses_NM = np.asarray(losses_NM, dtype=np.float64)
     return np.array([hypervolume(losses_NM[: count + 1], reference_M) for count in range(len(losses_NM))])
-
-
-def _checked_reference(reference_M: NDArray[np.float64]) -> NDArray[np.float64]:
-    reference_M = np.asarray(reference_M, dtype=np.float64)
-    if reference_M.ndim != 1 or len(reference_M) == 0 or not np.isfinite(reference_M).all():
-        raise ValueError(f"the reference must be a point of finite coordinates, got {reference_M}")
-    return reference_M
 
 
 def front_mask(losses_NM: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -99,20 +93,11 @@ def knee(losses_NM: NDArray[np.float64]) -> int | None:
     return int(np.lexsort((*losses_NM.T[::-1], sums_N))[0])
 
 
-@dataclass(frozen=True, kw_only=True)
-class TradeOff:
-    """A point of the front compared with the one that is best in some objective."""
+def trade_offs(losses_NM: NDArray[np.float64]) -> list[dict[int, tuple[float, ...]]]:
+    """Return for each point of a front: index of a point that is the best in some objective -> loss minus its loss.
 
-    best: int
-    """Index of that point."""
-    differences: tuple[float, ...]
-    """Loss minus that point's loss, per objective: above 0 is given up, below 0 is gained."""
-
-
-def trade_offs(losses_NM: NDArray[np.float64]) -> list[list[TradeOff]]:
-    """Return for each point of a front one TradeOff per objective in which it is not the best.
-
-    Where several points share an objective's best value, the other objectives decide, in order.
+    Only points that are better in that objective are compared with. Where several share an objective's best value, the
+    other objectives decide, in order. Differences above 0 are given up, below 0 gained, one an objective.
 
     Args:
         losses_NM: the losses of the front's points, all of them mutually non-dominated.
@@ -125,11 +110,11 @@ def trade_offs(losses_NM: NDArray[np.float64]) -> list[list[TradeOff]]:
         return []
     best_M = [int(np.lexsort((*losses_NM.T[::-1], column_N))[0]) for column_N in losses_NM.T]
     return [
-        [
-            TradeOff(best=best, differences=tuple((point_M - losses_NM[best]).tolist()))
+        {
+            best: tuple((point_M - losses_NM[best]).tolist())
             for objective, best in enumerate(best_M)
             if point_M[objective] > losses_NM[best, objective]
-        ]
+        }
         for point_M in losses_NM
     ]
 

@@ -9,14 +9,12 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path, PurePath
-from typing import Any, Self
+from typing import Any
 
-from pydantic import Field, model_validator
 from ruamel.yaml import YAML
 
 from mtbert_ray.config import TrialConfig, dotted, nest
 from mtbert_ray.reporting.wording import config_value, joined
-from mtbert_ray.schema import Schema
 from mtbert_ray.tasks import KNOWN_TASKS
 
 _NOT_COMPARED = ("experiment", "seed", "data.directory")
@@ -29,7 +27,8 @@ _Comparable = dict[str, Any]
 """Dotted key -> a readable value that is equal where two runs are configured alike."""
 
 
-class PublishedSample(Schema):
+@dataclass(frozen=True, kw_only=True)
+class PublishedSample:
     """How the paper's sample of Quora rows was drawn."""
 
     rows: int
@@ -45,7 +44,7 @@ class PublishedConfig:
 
     table: int
     config: TrialConfig
-    """As in the search space of the table here; `data.directory` stands for any folder."""
+    """As in the search space of the table here; `data.directory` is a placeholder."""
     stated: frozenset[str]
     """The dotted keys whose values the paper states; all others are assumed."""
     sample: PublishedSample
@@ -56,70 +55,42 @@ class PublishedConfig:
         return f"the paper: {value}" if key in self.stated else f"table {self.table} here: {value}, assumed"
 
 
-class _Layer(Schema):
-    """Hyperparameters by their dotted or nested keys."""
-
-    stated: dict[str, Any] = Field(default={})
-    assumed: dict[str, Any] = Field(default={})
-
-    @model_validator(mode="after")
-    def _keys_are_stated_or_assumed(self) -> Self:
-        if both := self.dotted_stated.keys() & self.dotted_assumed.keys():
-            raise ValueError(f"{sorted(both)} cannot be both stated and assumed")
-        return self
-
-    @property
-    def dotted_stated(self) -> dict[str, Any]:
-        return dotted(nest(self.stated))
-
-    @property
-    def dotted_assumed(self) -> dict[str, Any]:
-        return dotted(nest(self.assumed))
-
-
-class _Table(_Layer):
-    experiments: dict[str, _Layer]
-
-
-class _Published(Schema):
-    everywhere: _Layer
-    tables: dict[int, _Table]
-    sample: PublishedSample
-
-
 def published_experiments(table: int) -> tuple[str, ...]:
     """Return the names of a table's experiments, in its order."""
-    return tuple(_published().tables[table].experiments)
+    return tuple(_published()["tables"][table]["experiments"])
 
 
 @cache
 def published_config(table: int, experiment: str) -> PublishedConfig:
     """Return the config of an experiment."""
-    content = _published().tables[table]
+    content = _published()
+    of_table = content["tables"][table]
     values: dict[str, Any] = {"experiment": experiment, "data.directory": "data"}
-    stated: frozenset[str] = frozenset()
-    for layer in (_published().everywhere, content, content.experiments[experiment]):
-        values |= layer.dotted_stated | layer.dotted_assumed
-        stated = (stated - layer.dotted_assumed.keys()) | layer.dotted_stated.keys()
-    config = TrialConfig.model_validate(nest(values))
-    return PublishedConfig(table=table, config=config, stated=stated, sample=_published().sample)
+    stated: set[str] = set()
+    for layer in (content["everywhere"], of_table, of_table["experiments"][experiment]):
+        new_stated, new_assumed = (dotted(nest(layer.get(kind, {}))) for kind in ("stated", "assumed"))
+        values |= new_stated | new_assumed
+        stated = (stated - new_assumed.keys()) | new_stated.keys()
+    return PublishedConfig(
+        table=table,
+        config=TrialConfig.model_validate(nest(values)),
+        stated=frozenset(stated),
+        sample=PublishedSample(**content["sample"]),
+    )
 
 
 @cache
-def _published() -> _Published:
+def _published() -> dict[str, Any]:
     text = (files("mtbert_ray.reporting") / "published.yaml").read_text(encoding="utf-8")
-    return _Published.model_validate(YAML(typ="safe").load(text))
+    content: dict[str, Any] = YAML(typ="safe").load(text)
+    return content
 
 
 def config_diff(config: Mapping[str, Any], published: PublishedConfig) -> tuple[str, ...]:
     """Return the differences between a trial's config and the paper's, each as "epochs 1 (the paper: 10)".
 
     What the paper leaves open is compared with the search space of its table here: "epochs 1 (table 6 here: 10,
-    assumed)".
-
-    Args:
-        config: a TrialConfig as in a journal; keys that an old journal lacks have their defaults.
-        published: the paper's.
+    assumed)". Keys that the config of an old journal lacks have their defaults.
     """
     ours = {**_defaults(), **_comparable(config)}
     papers = _comparable(published.config.model_dump(mode="json"))
@@ -243,7 +214,7 @@ def _sample_differences(task: str, file: PurePath, published: PublishedConfig) -
 
 
 def _about(path: Path) -> dict[str, Any] | None:
-    """Return how a sample was drawn; None without a file that says so."""
+    """Return how a sample was drawn; None without such a file."""
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

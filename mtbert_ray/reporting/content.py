@@ -1,19 +1,20 @@
 """What the templates of the report lay out, as plain values: the answer, the front, the objectives, the environment."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mtbert_ray.metrics import METRICS
-from mtbert_ray.objective import Objective
-from mtbert_ray.pareto.front import TradeOff, hypervolume, trade_offs
+from mtbert_ray.objective import Objectives
+from mtbert_ray.pareto.front import hypervolume, trade_offs
 from mtbert_ray.pareto.objectives import reference_losses
 from mtbert_ray.reporting.facts import facts_of, notes_of
-from mtbert_ray.reporting.failures import EndedEarly, failed_trials, stopped_trials
+from mtbert_ray.reporting.failures import EndedEarly, ended_early
 from mtbert_ray.reporting.outcome import Outcome, config_text
 from mtbert_ray.reporting.wording import counted, difference, joined, plain_name, quantity
 from mtbert_ray.task_metrics import meaning_of
+from mtbert_ray.trial import Trial
 
 _ENDS = {
     None: "still running",
@@ -73,12 +74,7 @@ class Content:
 
 
 def content_of(outcome: Outcome, folder: Path) -> Content:
-    """Return the content of a sweep's report.
-
-    Args:
-        outcome: of the sweep.
-        folder: the sweep's folder as commands should name it.
-    """
+    """Return the content of a sweep's report, with commands that name the sweep's folder as given."""
     started = outcome.sweep.started
     return Content(
         name=started.name,
@@ -87,12 +83,12 @@ def content_of(outcome: Outcome, folder: Path) -> Content:
         facts=facts_of(outcome.sweep),
         notes=notes_of(outcome),
         headline=_headline(outcome),
-        objectives=tuple(_summary_of(outcome, place) for place in range(len(outcome.objectives))),
+        objectives=tuple(_summaries(outcome)),
         front=front_points(outcome, folder),
         front_names=tuple(plain_name(name) for name in outcome.objectives),
         volume=_volume(outcome),
-        stopped=stopped_trials(outcome.sweep),
-        failed=failed_trials(outcome.sweep),
+        stopped=ended_early(outcome.sweep, "stopped"),
+        failed=ended_early(outcome.sweep, "failed"),
         environment=(
             *(
                 (name.replace("_", " "), "none" if value is None else str(value))
@@ -145,16 +141,23 @@ def _why_no_front(outcome: Outcome) -> str:
     return "no trial finished" if outcome.sweep.finished else "no trial has finished yet"
 
 
-def _summary_of(outcome: Outcome, place: int) -> ObjectiveSummary:
-    name, objective = list(outcome.objectives.items())[place]
-    return ObjectiveSummary(
-        name=name,
-        meaning=_meaning(name),
-        direction=objective.direction,
-        reference=quantity(name, objective.reference),
-        constraint=_constraint(name, objective),
-        best=_best(outcome, name, place),
-    )
+def _summaries(outcome: Outcome) -> Iterator[ObjectiveSummary]:
+    for place, (name, objective) in enumerate(outcome.objectives.items()):
+        constraint, best = "none", "none"
+        if objective.constraint is not None:
+            bound = "at most" if objective.direction == "minimize" else "at least"
+            constraint = f"{bound} {quantity(name, objective.constraint)}"
+        if outcome.front:
+            trial = outcome.front[int(outcome.front_losses[:, place].argmin())]
+            best = f"{quantity(name, trial.metrics[name])} ({trial.trial_id})"
+        yield ObjectiveSummary(
+            name=name,
+            meaning=_meaning(name),
+            direction=objective.direction,
+            reference=quantity(name, objective.reference),
+            constraint=constraint,
+            best=best,
+        )
 
 
 def _meaning(name: str) -> str:
@@ -164,33 +167,18 @@ def _meaning(name: str) -> str:
     return meaning_of(metric, task) if dot else f"dev score of the task {task}"
 
 
-def _constraint(name: str, objective: Objective) -> str:
-    if objective.constraint is None:
-        return "none"
-    return f"at {'most' if objective.direction == 'minimize' else 'least'} {quantity(name, objective.constraint)}"
-
-
-def _best(outcome: Outcome, name: str, place: int) -> str:
-    if not outcome.front:
-        return "none"
-    best = int(outcome.front_losses[:, place].argmin())
-    return f"{quantity(name, outcome.front[best].metrics[name])} ({outcome.front[best].trial_id})"
-
-
 def front_points(outcome: Outcome, folder: Path) -> tuple[FrontPoint, ...]:
-    """Return the points of the front, the best in the first objective first.
-
-    Args:
-        outcome: of the sweep.
-        folder: the sweep's folder as commands should name it.
-    """
+    """Return the trials on the front, the best in the first objective first, with commands that name the folder."""
     compared = trade_offs(outcome.front_losses) if outcome.front else []
     return tuple(
         FrontPoint(
             trial_id=trial.trial_id,
             config=config_text(trial, outcome.sweep),
             values=tuple(quantity(name, trial.metrics[name]) for name in outcome.objectives),
-            trade_offs=_trade_offs_in_words(own, outcome) or ("none: it is the best in every objective",),
+            trade_offs=tuple(
+                _in_words(outcome.front[best], differences, outcome.objectives) for best, differences in own.items()
+            )
+            or ("none: it is the best in every objective",),
             is_knee=trial is outcome.knee,
             train_command=_command("train", "--config", folder / "trials" / trial.trial_id / "config.yaml"),
             predict_command=_command("predict", folder / trial.checkpoint) if trial.checkpoint else None,
@@ -199,18 +187,14 @@ def front_points(outcome: Outcome, folder: Path) -> tuple[FrontPoint, ...]:
     )
 
 
-def _trade_offs_in_words(trade_offs_of_point: Sequence[TradeOff], outcome: Outcome) -> tuple[str, ...]:
-    """Return for each best trial once: "0.012 less dev score than t3, for 1.90 GiB less peak memory"."""
-    texts = {}
-    for trade_off in trade_offs_of_point:
-        parts = [
-            (difference(name, objective.direction, loss), loss)
-            for (name, objective), loss in zip(outcome.objectives.items(), trade_off.differences, strict=True)
-        ]
-        given_up = joined([text for text, loss in parts if loss > 0])
-        gained = joined([text for text, loss in parts if loss < 0])
-        texts[trade_off.best] = f"{given_up} than {outcome.front[trade_off.best].trial_id}, for {gained}"
-    return tuple(texts.values())
+def _in_words(best: Trial, differences: Sequence[float], objectives: Objectives) -> str:
+    """Return a trade-off: "0.012 less dev score than t3, for 1.90 GiB less peak memory"."""
+    parts = [
+        (difference(name, objective.direction, loss), loss)
+        for (name, objective), loss in zip(objectives.items(), differences, strict=True)
+    ]
+    given_up = joined([text for text, loss in parts if loss > 0])
+    return f"{given_up} than {best.trial_id}, for {joined([text for text, loss in parts if loss < 0])}"
 
 
 def _command(module: str, *arguments: str | Path) -> str:

@@ -78,12 +78,7 @@ def front_drawings(outcome: Outcome) -> list[Drawing]:
 
 
 def progress_drawings(outcome: Outcome, end: float) -> list[Drawing]:
-    """Draw effects, costs, hypervolume and scores, those that there is data for.
-
-    Args:
-        outcome: of the sweep.
-        end: the time of the sweep's last event, in seconds since the epoch.
-    """
+    """Draw effects, costs, hypervolume (until `end`, in seconds since the epoch) and scores, where there is data."""
     groups = groups_of(outcome)
     drawings = (
         effects_drawing(outcome, groups),

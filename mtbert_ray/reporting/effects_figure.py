@@ -18,7 +18,7 @@ from mtbert_ray.reporting.style import (
     label_with_direction,
     legend_below,
     legend_columns,
-    minor_ticks_off,
+    minor_labels_off,
     new_figure,
     spans_decades,
     tidy,
@@ -68,10 +68,9 @@ def _draw_panel(axes: Axes, outcome: Outcome, name: str, values: list[float], gr
     positions = _positions(axes, outcome, name, groups)
     placed: dict[float, list[float]] = {}
     for trial, value in zip(outcome.compared, values, strict=True):
-        position = positions.get(config_value(trial.hyperparameters.get(name)))
-        # A trial to which the hyperparameter does not apply is left out.
-        if position is None or trial.hyperparameters.get(name) is None:
-            continue
+        if trial.hyperparameters.get(name) is None:
+            continue  # It does not apply to this trial.
+        position = positions[config_value(trial.hyperparameters[name])]
         placed.setdefault(position, []).append(value)
         axes.plot(
             position,
@@ -97,7 +96,7 @@ def _positions(axes: Axes, outcome: Outcome, name: str, groups: Groups) -> dict[
             axes.set_xlim(-0.5, len(numbers) - 0.5)
             return {config_value(value): float(place) for place, value in enumerate(sorted(numbers))}
         axes.set_xscale("log" if spans_decades([float(value) for value in numbers]) else "linear")
-        minor_ticks_off(axes)
+        minor_labels_off(axes)
         return {config_value(value): float(value) for value in numbers}
     words = sorted(config_value(value) for value in values)
     if groups.hyperparameter == name == EXPERIMENT:

@@ -1,7 +1,7 @@
 """What the report has of failed and stopped trials: status, cause and the text of the failure."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from mtbert_ray.events import StopKind
 from mtbert_ray.reporting.outcome import config_text
@@ -32,17 +32,8 @@ class EndedEarly:
     """The text of the failure, or why it was stopped."""
 
 
-def failed_trials(sweep: Sweep) -> tuple[EndedEarly, ...]:
-    """Return the trials that failed."""
-    return _ended_early(sweep, (trial for trial in sweep.trials if trial.status == "failed"))
-
-
-def stopped_trials(sweep: Sweep) -> tuple[EndedEarly, ...]:
-    """Return the trials that were stopped before their last epoch."""
-    return _ended_early(sweep, (trial for trial in sweep.trials if trial.status == "stopped"))
-
-
-def _ended_early(sweep: Sweep, trials: Iterable[Trial]) -> tuple[EndedEarly, ...]:
+def ended_early(sweep: Sweep, status: Literal["failed", "stopped"]) -> tuple[EndedEarly, ...]:
+    """Return the trials that failed, or were stopped before their last epoch."""
     return tuple(
         EndedEarly(
             trial_id=trial.trial_id,
@@ -52,7 +43,8 @@ def _ended_early(sweep: Sweep, trials: Iterable[Trial]) -> tuple[EndedEarly, ...
             cause="divergence" if trial.failure_kind == "diverged" else _STOPPED_BY[trial.stop_kind],
             reason=trial.reason or "no reason was recorded",
         )
-        for trial in trials
+        for trial in sweep.trials
+        if trial.status == status
     )
 
 

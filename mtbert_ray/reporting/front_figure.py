@@ -24,7 +24,7 @@ from mtbert_ray.reporting.style import (
     group_marks,
     label_with_direction,
     legend_columns,
-    minor_ticks_off,
+    minor_labels_off,
     name_in_figure,
     new_figure,
     show_as_written,
@@ -48,15 +48,7 @@ _LABEL_GAP_PX = (70, 22)
 
 
 def front_drawing(outcome: Outcome, across: int, up: int, groups: Groups, *, is_first: bool) -> Drawing:
-    """Draw objective number `across` on the x axis against number `up` on the y axis.
-
-    Args:
-        outcome: with at least one compared trial.
-        across: an objective's place.
-        up: another's.
-        groups: which trials share a color.
-        is_first: whether the caption explains the marks.
-    """
+    """Draw objective number `across` on the x axis and number `up` on the y axis; the first explains the marks."""
     names = list(outcome.objectives)
     x_name, y_name = names[across], names[up]
     figure = new_figure(PAGE_WIDTH, 5.4)
@@ -101,12 +93,7 @@ def _caption(outcome: Outcome) -> str:
 
 
 def staircase(losses_F2: NDArray[np.float64], worst: tuple[float, float]) -> NDArray[np.float64]:
-    """Return the corners `(K, 2)` of the edge of what a two-dimensional front dominates, by rising first loss.
-
-    Args:
-        losses_F2: mutually non-dominated points.
-        worst: the first loss at which the line ends, the second loss at which it begins.
-    """
+    """Return the corners `(K, 2)` of the edge of what a front dominates, from worst[1] upwards in the first loss."""
     points_F2 = losses_F2[np.lexsort((losses_F2[:, 1], losses_F2[:, 0]))]
     corners = [(points_F2[0, 0], max(worst[1], points_F2[0, 1]))]
     for index, (x, y) in enumerate(points_F2):
@@ -137,7 +124,7 @@ def _set_axes(axes: Axes, values_N2: NDArray[np.float64], names: tuple[str, str]
             }
         )
     show_as_written(axes.xaxis.label, axes.yaxis.label)
-    minor_ticks_off(axes)
+    minor_labels_off(axes)
 
 
 def _draw_staircase(axes: Axes, outcome: Outcome, across: int, up: int) -> None:
@@ -250,12 +237,7 @@ def _legend(outcome: Outcome, groups: Groups) -> list[Artist]:
 
 
 def hypervolume_drawing(outcome: Outcome, end: float) -> Drawing | None:
-    """Draw the hypervolume of the feasible finished trials over time, without the pauses; None while it is 0.
-
-    Args:
-        outcome: of the sweep.
-        end: of the line, in seconds since the epoch.
-    """
+    """Draw the hypervolume of the feasible finished trials over time, without the pauses; None while it is 0."""
     if not outcome.feasible.any():
         return None
     volumes = hypervolume_over_time(outcome.losses[outcome.feasible], reference_losses(outcome.objectives)).tolist()

@@ -13,7 +13,7 @@ from mtbert_ray.events import Scalar
 from mtbert_ray.reporting.config_diff import config_diff, published_config
 from mtbert_ray.reporting.facts import sessions_of
 from mtbert_ray.reporting.failures import status_of
-from mtbert_ray.reporting.wording import cell, counted, joined, metric_heading, signed
+from mtbert_ray.reporting.wording import cell, counted, joined, metric_heading
 from mtbert_ray.trial import Sweep, Trial
 
 _MIB_PER_GIB = 1024
@@ -102,7 +102,9 @@ class QuantityComparison:
     @property
     def difference_text(self) -> str:
         """The difference with its sign, or nothing."""
-        return "" if self.difference is None else signed(self.metric, self.difference)
+        if self.difference is None:
+            return ""
+        return f"{'-' if self.difference < 0 else '+'}{cell(self.metric, abs(self.difference))}"
 
 
 @dataclass(frozen=True, kw_only=True)

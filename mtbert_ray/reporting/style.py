@@ -12,7 +12,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.text import Text
-from matplotlib.ticker import AutoMinorLocator, NullFormatter
+from matplotlib.ticker import NullFormatter
 
 from mtbert_ray.reporting.outcome import Outcome, label_of
 from mtbert_ray.reporting.wording import axis_label, config_value, counted, plain_name
@@ -158,7 +158,7 @@ def title(axes: Axes, heading: str, below: str = "") -> None:
 
 
 def label_with_direction(metric: str, direction: Direction) -> str:
-    """Return an axis label that says which way is better: "peak memory (GiB), ← better"."""
+    """Return an axis label with the better direction: "peak memory (GiB), ← better"."""
     label = _fitting(axis_label(metric))
     return f"{label}   better →" if direction == "maximize" else f"← better   {label}"
 
@@ -191,23 +191,16 @@ def spread(values: Sequence[float], *, log: bool, roomy_towards: Direction | Non
     return low - below * span, high + above * span
 
 
-def minor_ticks_off(axes: Axes) -> None:
-    """Remove minor ticks, and their labels on a logarithmic axis."""
+def minor_labels_off(axes: Axes) -> None:
+    """Remove the labels of minor ticks, which a logarithmic axis has."""
     for axis in (axes.xaxis, axes.yaxis):
-        if axis.get_scale() == "log":
-            axis.set_minor_formatter(NullFormatter())
-        else:
-            axis.set_minor_locator(AutoMinorLocator(1))
+        axis.set_minor_formatter(NullFormatter())
 
 
 def with_rows(trials: Sequence[Trial], outcome: Outcome) -> list[Trial]:
     """Return the trials that get a row: all, or the front and the best others by dev score, 20 in all."""
-    if len(trials) <= _MAX_ROWS:
-        return list(trials)
-    on_front = {trial.trial_id for trial in outcome.front}
-    ranked = sorted(trials, key=lambda trial: (trial.trial_id not in on_front, by_dev_score(trial)))
-    kept = {trial.trial_id for trial in ranked[:_MAX_ROWS]}
-    return [trial for trial in trials if trial.trial_id in kept]
+    kept = sorted(trials, key=lambda trial: (trial not in outcome.front, by_dev_score(trial)))[:_MAX_ROWS]
+    return [trial for trial in trials if trial in kept]
 
 
 def by_dev_score(trial: Trial) -> float:

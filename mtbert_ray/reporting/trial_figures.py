@@ -65,7 +65,7 @@ def costs_drawing(outcome: Outcome, groups: Groups) -> Drawing | None:
         tidy(axes)
         _draw_bars(axes, metric, trials, groups)
     name_rows(panels[0], trials, outcome)
-    # Labels of experiments already say what the colors mean.
+    # Labels of experiments need no legend of colors.
     if groups.hyperparameter != EXPERIMENT and (marks := group_marks(groups, trials, look="bar")):
         legend_below(figure, marks)
     caption = [_MEMORY_CAPTIONS[memory]] if memory in metrics else []
@@ -82,7 +82,7 @@ def _draw_bars(axes: Axes, metric: str, trials: Sequence[Trial], groups: Groups)
     axes.barh(range(len(trials)), lengths, height=0.68, color=[groups.color_of(trial) for trial in trials])
     for place, (value, length) in enumerate(zip(values, lengths, strict=True)):
         text, color = ("not measured", MUTED) if value is None else (cell(metric, value), INK)
-        _write_beside(axes, text, (length, place), 4, color=color)
+        _write_number(axes, text, (length, place), 4, color=color)
     # Room for the numbers at the bars' ends.
     axes.set_xlim(0, max(lengths) * (1.5 if unit_of(metric) == "s" else 1.3) or 1)
     axes.grid(visible=False, axis="y")
@@ -107,48 +107,33 @@ def scores_drawing(outcome: Outcome, groups: Groups) -> Drawing | None:
     trained = [trial for trial in outcome.sweep.trials if trial.epochs]
     if not trained:
         return None
-    several = any(len(trial.epochs) > 1 for trial in trained)
-    # A line of one point is a dot, and dots of equal trials hide each other.
-    return _by_epoch(trained, outcome, groups) if several else _of_one_epoch(trained, outcome, groups)
-
-
-def _of_one_epoch(trained: Sequence[Trial], outcome: Outcome, groups: Groups) -> Drawing:
-    trials = row_order(with_rows(trained, outcome), groups, by=by_dev_score)
+    # A line of one point is a dot, and dots of equal trials hide each other: each trial gets a row.
+    by_epoch = any(len(trial.epochs) > 1 for trial in trained)
+    trials = trained if by_epoch else row_order(with_rows(trained, outcome), groups, by=by_dev_score)
     scores, losses = score_panels(outcome), _loss_panels(outcome)
     columns = min(len(scores), _MAX_COLUMNS)
     score_rows, loss_rows = -(-len(scores) // columns), -(-len(losses) // columns)
     rows = score_rows + loss_rows
-    figure = new_figure(
-        label_width(trials, outcome) + 2.0 * columns + 0.4, rows * (ROW_HEIGHT * len(trials) + 1.1) + 0.4
-    )
-    panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
-    name_rows(panels[0, 0], trials, outcome)
+    if by_epoch:
+        figure = new_figure(2.65 * columns + 0.4, 2.6 * rows + 0.6)
+        marks = group_marks(groups, trained, look="line") or _front_marks(outcome)
+        caption = "Dev scores after each epoch, one line a trial; the trials on the front are drawn strong."
+    else:
+        height = rows * (ROW_HEIGHT * len(trials) + 1.1) + 0.4
+        figure = new_figure(label_width(trials, outcome) + 2.0 * columns + 0.4, height)
+        marks = group_marks(groups, trials) if groups.hyperparameter != EXPERIMENT else []
+        caption = "Dev scores after the only epoch, one row a trial; the trials on the front are filled."
+    panels = figure.subplots(rows, columns, squeeze=False, sharey=not by_epoch)
+    if not by_epoch:
+        name_rows(panels[0, 0], trials, outcome)
     for names, own in ((scores, panels[:score_rows]), (losses, panels[score_rows:])):
         for axes, name in _titled(own.ravel().tolist(), names):
-            _draw_dots(axes, name, trials, outcome, groups)
-    if groups.hyperparameter != EXPERIMENT and (marks := group_marks(groups, trials)):
+            (_draw_lines if by_epoch else _draw_dots)(axes, name, trials, outcome, groups)
+    if marks:
         legend_below(figure, marks)
-    caption = "Dev scores after the only epoch, one row a trial; the trials on the front are filled."
     caption += (_LOSS_CAPTION if losses else "") + left_out(trained, trials)
-    return Drawing(name="scores", figure=figure, title="dev scores and train losses", caption=caption)
-
-
-def _by_epoch(trained: Sequence[Trial], outcome: Outcome, groups: Groups) -> Drawing:
-    scores, losses = score_panels(outcome), _loss_panels(outcome)
-    columns = min(len(scores), _MAX_COLUMNS)
-    score_rows, loss_rows = -(-len(scores) // columns), -(-len(losses) // columns)
-    rows = score_rows + loss_rows
-    figure = new_figure(2.65 * columns + 0.4, 2.6 * rows + 0.6)
-    panels = figure.subplots(rows, columns, squeeze=False)
-    for names, own in ((scores, panels[:score_rows]), (losses, panels[score_rows:])):
-        for axes, name in _titled(own.ravel().tolist(), names):
-            axes.set_xlabel("epoch", fontsize=9, color=INK)
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-            _draw_lines(axes, name, outcome, groups)
-    legend_below(figure, group_marks(groups, trained, look="line") or _front_marks(outcome))
-    caption = "Dev scores after each epoch, one line a trial; the trials on the front are drawn strong."
-    caption += _LOSS_CAPTION if losses else ""
-    return Drawing(name="scores", figure=figure, title="dev scores and train losses by epoch", caption=caption)
+    heading = f"dev scores and train losses{' by epoch' if by_epoch else ''}"
+    return Drawing(name="scores", figure=figure, title=heading, caption=caption)
 
 
 def score_panels(outcome: Outcome) -> dict[str, str]:
@@ -196,7 +181,7 @@ def _draw_dots(axes: Axes, name: str, trials: Sequence[Trial], outcome: Outcome,
         )
         if trial not in outcome.front:
             dot.set_markerfacecolor("white")
-        _write_beside(axes, number(name, value), (value, row), 7)
+        _write_number(axes, number(name, value), (value, row), 7)
     axes.tick_params(axis="y", length=0)
     axes.locator_params(axis="x", nbins=4)
     if values:
@@ -205,17 +190,20 @@ def _draw_dots(axes: Axes, name: str, trials: Sequence[Trial], outcome: Outcome,
         axes.set_xlim(min(values) - 0.12 * span, max(values) + 0.55 * span)
 
 
-def _write_beside(axes: Axes, text: str, place: tuple[float, float], gap: float, color: str = INK) -> None:
+def _write_number(axes: Axes, text: str, place: tuple[float, float], gap: float, color: str = INK) -> None:
     """Write a number on the right of a bar or a dot, over the row's line."""
     box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
     look: dict[str, Any] = {"va": "center", "fontsize": 8, "color": color, "bbox": box}
     axes.annotate(text, place, (gap, 0), textcoords="offset points", parse_math=False, **look)
 
 
-def _draw_lines(axes: Axes, name: str, outcome: Outcome, groups: Groups) -> None:
-    # Many lines must fade behind the front's; a few experiments are all looked at.
-    faint = 0.4 if len(outcome.sweep.trials) > _FEW else 0.75
-    for trial in outcome.sweep.trials:
+def _draw_lines(axes: Axes, name: str, trials: Sequence[Trial], outcome: Outcome, groups: Groups) -> None:
+    """Draw one panel: a line a trial over its epochs."""
+    axes.set_xlabel("epoch", fontsize=9, color=INK)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    # Many lines must fade behind the front's.
+    faint = 0.4 if len(trials) > _FEW else 0.75
+    for trial in trials:
         points = [
             (place if (epoch := metrics.get("epoch")) is None else epoch, value)
             for place, metrics in enumerate(trial.epochs, start=1)

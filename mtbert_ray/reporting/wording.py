@@ -77,11 +77,6 @@ def cell(metric: str, value: float) -> str:
     return duration(value) if unit_of(metric) == "s" else number(metric, value)
 
 
-def signed(metric: str, value_difference: float) -> str:
-    """Return a difference in a metric with its sign, as a `cell`: "+0.021"."""
-    return f"{'-' if value_difference < 0 else '+'}{cell(metric, abs(value_difference))}"
-
-
 def metric_heading(metric: str) -> str:
     """Return the heading of a column of `cell` values: "peak memory (GiB)", and a time without a unit."""
     return plain_name(metric) if unit_of(metric) == "s" else axis_label(metric)

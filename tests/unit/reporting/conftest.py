@@ -103,7 +103,7 @@ def sweep(tmp_path):
 
 @pytest.fixture
 def eight_trials(sweep):
-    """Front: t0, t1 (knee), t3. t2 is dominated, t4 too big, t5 unmeasured, t6 failed, t7 cut off."""
+    """Front: t0, t1 (knee), t3. t2 is dominated, t4 too big, t5 unmeasured, t6 failed, t7 interrupted."""
     lora = {"adapter__kind": "lora", "adapter__rank": 8, "learning_rate": 1e-5}
     sweep.trial("t0", [0.6, 0.75], peak_memory_gib=4.8, trainable_parameters=109_482_240, energy_kj=0.1 + 0.2)
     sweep.trial("t1", [0.7, 0.73], peak_memory_gib=2.9, config=lora, trainable_parameters=294_912)

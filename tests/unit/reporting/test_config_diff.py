@@ -159,7 +159,7 @@ def test_no_key_of_a_config_is_forgotten_above():
     assert set(dotted(TrialConfig().model_dump())) <= groups
 
 
-def test_every_departure_is_diff_of_at_once(diff_of):
+def test_all_differences_are_in_one_diff(diff_of):
     small = {"encoder": "minilm", "epochs": 1, "data.max_train_rows": 1000, "resources.num_workers": 1}
     assert len(diff_of(EIGHT, small)) == len(small)
 
@@ -185,7 +185,7 @@ def test_a_journal_from_before_a_key_ran_with_its_default(paper_config):
         ({"topics": {"Health": {"share": 1}}}, ["a sample of quora with other topics or shares than the paper's"]),
     ],
 )
-def test_a_sample_drawn_otherwise_is_in_the_diff(about, expected, diff_of, tmp_path):
+def test_a_sample_drawn_in_another_way_is_in_the_diff(about, expected, diff_of, tmp_path):
     assert list(diff_of(SAMPLE, sample=write_sample(tmp_path, **about))) == expected
 
 

@@ -1,8 +1,11 @@
 """The paper's numbers and the configs of its rows: complete, in our units, and those of the search spaces."""
 
-import pytest
+from importlib.resources import files
 
-from mtbert_ray.config import dotted
+import pytest
+from ruamel.yaml import YAML
+
+from mtbert_ray.config import dotted, nest
 from mtbert_ray.config.file import load_sample_config
 from mtbert_ray.reporting.config_diff import published_config, published_experiments
 from mtbert_ray.reporting.paper_comparison import PublishedRow, published_rows
@@ -70,3 +73,12 @@ def test_the_sample_is_that_of_its_yaml(paper_spaces):
 )
 def test_what_the_paper_leaves_open_is_called_assumed(table, experiment, key, words):
     assert published_config(table, experiment).named(key, "X") == words
+
+
+def test_no_value_is_both_stated_and_assumed():
+    content = YAML(typ="safe").load((files("mtbert_ray.reporting") / "published.yaml").read_text())
+    tables = content["tables"].values()
+    for layer in (content["everywhere"], *tables, *(row for table in tables for row in table["experiments"].values())):
+        assert set(layer) <= {"stated", "assumed", "experiments"}
+        stated, assumed = (dotted(nest(layer.get(kind, {}))) for kind in ("stated", "assumed"))
+        assert not stated.keys() & assumed.keys()

@@ -243,8 +243,8 @@ def test_reduction_over_ranks():
 
 
 def test_one_rank_without_a_value_makes_the_trials_null_and_keeps_the_reason():
-    reduced = reduce_usages([usage(), usage(energy_kj=None, gpu_shared=None, gpu_problem="power is not told")])
-    assert reduced == usage(energy_kj=None, cpu_seconds=20.0, gpu_shared=None, gpu_problem="rank 1: power is not told")
+    reduced = reduce_usages([usage(), usage(energy_kj=None, gpu_shared=None, gpu_problem="power is not known")])
+    assert reduced == usage(energy_kj=None, cpu_seconds=20.0, gpu_shared=None, gpu_problem="rank 1: power is not known")
 
 
 def test_reduction_of_one_rank_changes_nothing_even_when_everything_is_zero():
