@@ -134,7 +134,7 @@ def _is_compared(key: str) -> bool:
 
 
 def _has_effect(key: str, ours: _Comparable, papers: _Comparable) -> bool:
-    """Whether a key has an effect in both runs, or is the one that turns the others on."""
+    """Whether a key has an effect in both runs, or turns an adapter or SMART on."""
     if key.startswith("adapter.") and key != "adapter.kind":
         return "none" not in (ours["adapter.kind"], papers["adapter.kind"])
     if key.startswith("smart.") and key != "smart.tasks":

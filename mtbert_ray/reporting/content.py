@@ -58,7 +58,6 @@ class Content:
 
     name: str
     question: str | None
-    """From the search space."""
     state: str
     facts: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What the report has of failed and stopped trials: status, cause and the text of the failure."""
+"""Failed and stopped trials in the report: status, cause and the text of the failure."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -93,7 +93,10 @@ def _caption(outcome: Outcome) -> str:
 
 
 def staircase(losses_F2: NDArray[np.float64], worst: tuple[float, float]) -> NDArray[np.float64]:
-    """Return the corners `(K, 2)` of the edge of what a front dominates, from worst[1] upwards in the first loss."""
+    """Return the corners `(K, 2)` of the step line through a two-dimensional front, by rising first loss.
+
+    It begins at the second of the `worst` losses and ends at the first.
+    """
     points_F2 = losses_F2[np.lexsort((losses_F2[:, 1], losses_F2[:, 0]))]
     corners = [(points_F2[0, 0], max(worst[1], points_F2[0, 1]))]
     for index, (x, y) in enumerate(points_F2):

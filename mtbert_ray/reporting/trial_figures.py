@@ -1,4 +1,4 @@
-"""Draws trials one by one: what they cost, a row each; their scores and losses by epoch, a line or a row each."""
+"""Draws the costs of trials, a row each, and their scores and losses by epoch, a line or a row each."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
