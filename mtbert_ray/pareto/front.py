@@ -40,7 +40,6 @@ def hypervolume_over_time(losses_NM: NDArray[np.float64], reference_M: NDArray[n
     Raises:
         ValueError: as `hypervolume`.
     """
-    losses_NM = np.asarray(losses_NM, dtype=np.float64)
     return np.array([hypervolume(losses_NM[: count + 1], reference_M) for count in range(len(losses_NM))])
 
 
