@@ -1,1 +1,1 @@
-"""Pareto mathematics: objectives to losses, fronts, knees, hypervolumes. Knows nothing of torch, Ray or reports."""
+"""Pareto mathematics: objectives to losses, fronts, knees, hypervolumes."""

@@ -1,7 +1,6 @@
-"""Turns a trial's metrics into losses, all minimized, and measures how far it is beyond its constraints.
+"""Turns a trial's metrics into losses, all minimized, and measures how far it violates its constraints.
 
-The one place where signs flip: everything behind it minimizes. It also finds the objectives in which no trial is better
-than the reference: without a trial that is, the hypervolume is 0. Knows nothing of fronts.
+The one place where signs flip. It also finds the best values so far, and those that do not reach the reference.
 """
 
 import math
@@ -21,8 +20,7 @@ from mtbert_ray.trial import Trial
 def to_losses(metrics: Metrics, objectives: Objectives) -> NDArray[np.float64] | None:
     """Return the losses `(M,)` of one trial, in the order of the objectives.
 
-    None when the metric of any objective is missing, null, NaN or infinite: such a trial cannot be compared, and
-    a stand-in value would put it somewhere it has not been.
+    None when the metric of any objective is missing, null, NaN or infinite: such a trial cannot be compared.
     """
     losses = []
     for name, objective in objectives.items():
@@ -45,11 +43,11 @@ def losses_to_values(losses_NM: NDArray[np.float64], objectives: Objectives) -> 
 
 
 def constraint_violation(metrics: Metrics, objectives: Objectives) -> float:
-    """Return how far a trial is beyond its constraints; 0 when it is feasible.
+    """Return how far a trial violates its constraints; 0 when it is feasible.
 
-    The sum over the broken constraints of the excess as a share of the constraint's magnitude (Deb and Jain 2014,
+    The sum over the violated constraints of the excess as a share of the constraint's magnitude (Deb and Jain 2014,
     part II, section II): 0.1 is ten percent over budget. A constraint of 0 counts its excess in the metric's own
-    unit. Infinite when a constrained metric is missing, null, NaN or infinite: what was not measured was not met.
+    unit. Infinite when a constrained metric is missing, null, NaN or infinite.
     """
     violation = 0.0
     for name, objective in objectives.items():
@@ -64,17 +62,17 @@ def constraint_violation(metrics: Metrics, objectives: Objectives) -> float:
 
 
 def violation_of_losses(losses_M: NDArray[np.float64], objectives: Objectives) -> float:
-    """Return what `constraint_violation` gives for the metrics that losses `(M,)` stand for, to the last digit."""
+    """Return the `constraint_violation` of the metrics that losses `(M,)` stand for."""
     return constraint_violation(
         dict(zip(objectives, losses_to_values(losses_M, objectives).tolist(), strict=True)), objectives
     )
 
 
 def known_violation(metrics: Metrics, objectives: Objectives) -> float:
-    """Return how far the costs that are known of a trial rule it out, however it may score; 0 when they do not.
+    """Return how far a trial's known metrics violate its bounds; 0 when they do not.
 
-    As `constraint_violation`, over the metrics that are there, with the reference as the bound of an objective without
-    a constraint: beyond it nothing counts towards the hypervolume.
+    As `constraint_violation`, but metrics without a value are left out, and the bound of an objective without a
+    constraint is its reference: beyond it nothing counts towards the hypervolume.
     """
     violation = 0.0
     for name, objective in objectives.items():
@@ -89,22 +87,22 @@ def known_violation(metrics: Metrics, objectives: Objectives) -> float:
 
 
 def is_feasible(metrics: Metrics, objectives: Objectives) -> bool:
-    """Whether a trial meets every constraint; exactly at the bound is met."""
+    """Whether a trial meets every constraint; a value at the bound does."""
     return constraint_violation(metrics, objectives) == 0.0
 
 
 def best_values(
     objectives: Objectives, trials: Iterable[Trial], *, so_far: Mapping[str, float] | None = None
 ) -> dict[str, float]:
-    """Return objective -> the best value of it among trials; an objective that none has a value for is not there.
+    """Return objective -> its best value among trials; objectives without any value are left out.
 
-    Trials that still run, or were stopped, count with what they have reached; but not for what adds up while they
-    train, as seconds, which is known only of a trial that finished. Failed trials do not count.
+    Running and stopped trials count with what they have reached, but not in totals such as seconds, which only a
+    finished trial has. Failed trials do not count.
 
     Args:
-        objectives: what is asked for.
+        objectives: of the sweep.
         trials: in any order.
-        so_far: the best values of other trials, which count too.
+        so_far: the best values of other trials, which count as well.
     """
     best = dict(so_far or {})
     for trial in trials:
@@ -112,9 +110,9 @@ def best_values(
             continue
         metrics = trial.metrics
         for name, objective in objectives.items():
-            adds_up = name in METRICS and METRICS[name].over_time == "total"
+            is_total = name in METRICS and METRICS[name].over_time == "total"
             value = metrics.get(name)
-            if value is None or not math.isfinite(value) or (adds_up and trial.status != "finished"):
+            if value is None or not math.isfinite(value) or (is_total and trial.status != "finished"):
                 continue
             if name not in best or loss_of(value, objective.direction) < loss_of(best[name], objective.direction):
                 best[name] = float(value)
@@ -122,7 +120,7 @@ def best_values(
 
 
 def unreached_references(objectives: Objectives, best: Mapping[str, float]) -> dict[str, float]:
-    """Return those of the best values that are no better than the reference, in the order of the objectives."""
+    """Return the best values that are no better than their reference, in the order of the objectives."""
     return {
         name: best[name]
         for name, objective in objectives.items()
@@ -132,5 +130,5 @@ def unreached_references(objectives: Objectives, best: Mapping[str, float]) -> d
 
 
 def loss_of(value: float, direction: Direction) -> float:
-    """Return one value as a loss: the sign flips where more is better."""
+    """Return one value as a loss: the sign flips where it is maximized."""
     return value if direction == "minimize" else -value

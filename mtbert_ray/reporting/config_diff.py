@@ -1,19 +1,20 @@
-"""Says in what a trial departs from the paper's run of the same experiment. Knows configurations, and no scores.
+"""The config diff: the hyperparameters of the paper's experiments (published.yaml), and how a trial's config differs.
 
-The whole configuration is compared, key by key, but for what cannot change a result, and for settings of an adapter or
-of SMART where one of the two runs has none.
+All keys are compared that can change a result; those of an adapter or of SMART only where both runs have one.
 """
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
+from importlib.resources import files
 from pathlib import Path, PurePath
 from typing import Any
 
-from mtbert_ray.config import TrialConfig, dotted
-from mtbert_ray.events import Scalar
-from mtbert_ray.reporting.published import PublishedSettings
-from mtbert_ray.reporting.wording import config_value, counted, joined
+from ruamel.yaml import YAML
+
+from mtbert_ray.config import TrialConfig, dotted, nest
+from mtbert_ray.reporting.wording import config_value, joined
 from mtbert_ray.tasks import KNOWN_TASKS
 
 _NOT_COMPARED = ("experiment", "seed", "data.directory")
@@ -21,41 +22,86 @@ _GROUPS_NOT_COMPARED = ("resources.", "profile.")
 _COMPARED_AFTER_ALL = "resources.num_workers"
 """A worker draws its own dropout masks and takes its own time."""
 _TRAIN_FILE = "data.train_files."
-_OTHER_ROWS = "rows from a file"
 
 _Comparable = dict[str, Any]
-"""Dotted key -> a value that two runs with the same setting have alike, and that can be read."""
+"""Dotted key -> a readable value that is equal where two runs are configured alike."""
 
 
-def config_diff(config: Mapping[str, Any], settings: PublishedSettings) -> tuple[str, ...]:
-    """Return what a trial has otherwise than the paper's run, each as "epochs 1 (the paper: 10)".
+@dataclass(frozen=True, kw_only=True)
+class PublishedSample:
+    """How the paper's sample of Quora rows was drawn."""
 
-    What the paper leaves open is compared with our own search space of its table, and says so: "epochs 1 (table 6
-    here: 10, assumed)".
+    rows: int
+    method: str
+    model: str
+    shares: dict[str, float]
+    """Topic -> its share of the rows."""
 
-    Args:
-        config: a TrialConfig as the journal has it. A key from after its time has the value that is its default.
-        settings: what the paper's run had.
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedConfig:
+    """The config of one experiment of one table."""
+
+    table: int
+    config: TrialConfig
+    """As in the search space of the table here; `data.directory` is a placeholder."""
+    stated: frozenset[str]
+    """The dotted keys whose values the paper states; all others are assumed."""
+    sample: PublishedSample
+    """The rows of `data.train_files`, where it names a file."""
+
+    def named(self, key: str, value: str) -> str:
+        """Return where a key's value comes from: "the paper: 10", or "table 6 here: 10, assumed"."""
+        return f"the paper: {value}" if key in self.stated else f"table {self.table} here: {value}, assumed"
+
+
+def published_experiments(table: int) -> tuple[str, ...]:
+    """Return the names of a table's experiments, in its order."""
+    return tuple(_published()["tables"][table]["experiments"])
+
+
+@cache
+def published_config(table: int, experiment: str) -> PublishedConfig:
+    """Return the config of an experiment."""
+    content = _published()
+    of_table = content["tables"][table]
+    values: dict[str, Any] = {"experiment": experiment, "data.directory": "data"}
+    stated: set[str] = set()
+    for layer in (content["everywhere"], of_table, of_table["experiments"][experiment]):
+        new_stated, new_assumed = (dotted(nest(layer.get(kind, {}))) for kind in ("stated", "assumed"))
+        values |= new_stated | new_assumed
+        stated = (stated - new_assumed.keys()) | new_stated.keys()
+    return PublishedConfig(
+        table=table,
+        config=TrialConfig.model_validate(nest(values)),
+        stated=frozenset(stated),
+        sample=PublishedSample(**content["sample"]),
+    )
+
+
+@cache
+def _published() -> dict[str, Any]:
+    text = (files("mtbert_ray.reporting") / "published.yaml").read_text(encoding="utf-8")
+    content: dict[str, Any] = YAML(typ="safe").load(text)
+    return content
+
+
+def config_diff(config: Mapping[str, Any], published: PublishedConfig) -> tuple[str, ...]:
+    """Return the differences between a trial's config and the paper's, each as "epochs 1 (the paper: 10)".
+
+    What the paper leaves open is compared with the search space of its table here: "epochs 1 (table 6 here: 10,
+    assumed)". Keys that the config of an old journal lacks have their defaults.
     """
     ours = {**_defaults(), **_comparable(config)}
-    papers = _comparable(settings.config.model_dump(mode="json"))
-    keys = [key for key in {**papers, **ours} if _is_compared(key) and _matters(key, ours, papers)]
+    papers = _comparable(published.config.model_dump(mode="json"))
+    keys = [key for key in {**papers, **ours} if _is_compared(key) and _has_effect(key, ours, papers)]
     found = [
-        _departure(key, ours.get(key), papers.get(key), settings) for key in keys if ours.get(key) != papers.get(key)
+        _difference(key, ours.get(key), papers.get(key), published) for key in keys if ours.get(key) != papers.get(key)
     ]
     for task, file in config["data"]["train_files"].items():
         if f"{_TRAIN_FILE}{task}" in papers:
-            found += sample_differences(task, PurePath(file), settings)
+            found += _sample_differences(task, PurePath(file), published)
     return tuple(found)
-
-
-def hardware_in_words(hardware: Mapping[str, Scalar]) -> str:
-    """Return what a sweep ran on, from the journal's first event: the GPUs if it had any, else the processor."""
-    if gpus := hardware.get("gpus"):
-        return str(gpus)
-    processor = hardware.get("processor") or "a processor of unknown kind"
-    cores = hardware.get("cores")
-    return f"no GPU; {processor}" + (f", {counted(cores, 'core')}" if isinstance(cores, int) else "")
 
 
 @cache
@@ -64,7 +110,7 @@ def _defaults() -> _Comparable:
 
 
 def _comparable(config: Mapping[str, Any]) -> _Comparable:
-    """Flatten a configuration; where a value can be written in several ways, or is a path, put what it means."""
+    """Flatten a config, with the same value for what has the same meaning."""
     data = config.get("data", {})
     meanings: dict[str, Callable[[Any], object]] = {
         "encoder": _encoder,
@@ -77,7 +123,7 @@ def _comparable(config: Mapping[str, Any]) -> _Comparable:
         **data,
         "max_train_rows": _row_limit(data.get("max_train_rows")),
         "max_dev_rows": _row_limit(data.get("max_dev_rows")),
-        "train_files": dict.fromkeys(data.get("train_files", {}), _OTHER_ROWS),
+        "train_files": dict.fromkeys(data.get("train_files", {}), "rows from a file"),
     }
     return dotted(values)
 
@@ -87,8 +133,8 @@ def _is_compared(key: str) -> bool:
     return key == _COMPARED_AFTER_ALL or not left_out
 
 
-def _matters(key: str, ours: _Comparable, papers: _Comparable) -> bool:
-    """Whether a key does something in both runs, or is the one that says that it does nothing in one of them."""
+def _has_effect(key: str, ours: _Comparable, papers: _Comparable) -> bool:
+    """Whether a key has an effect in both runs, or turns an adapter or SMART on."""
     if key.startswith("adapter.") and key != "adapter.kind":
         return "none" not in (ours["adapter.kind"], papers["adapter.kind"])
     if key.startswith("smart.") and key != "smart.tasks":
@@ -96,27 +142,29 @@ def _matters(key: str, ours: _Comparable, papers: _Comparable) -> bool:
     return key != "base_batch_size" or ours["learning_rate_scaling"] != "none"
 
 
-def _departure(key: str, ours: object, papers: object, settings: PublishedSettings) -> str:
+def _difference(key: str, ours: object, papers: object, published: PublishedConfig) -> str:
     if key.startswith(_TRAIN_FILE):
         task = key.removeprefix(_TRAIN_FILE)
         if ours is None:
-            rows = f"{settings.sample.rows:,} that were"
-            return f"rows of {task} not chosen by topic ({settings.named(key, rows)})"
-        return f"rows of {task} from a file ({settings.named(key, 'all of the task')})"
+            rows = f"{published.sample.rows:,} by topic"
+            return f"rows of {task} not sampled by topic ({published.named(key, rows)})"
+        return f"rows of {task} from a file ({published.named(key, 'all of the task')})"
     if key == "data.source" and ours == "toy":
-        return f"the generated toy corpus ({settings.named(key, 'SST, Quora and STS')})"
+        return f"the generated toy corpus ({published.named(key, 'SST, Quora and STS')})"
     name = {"data.max_train_rows": "training rows", "data.max_dev_rows": "dev rows"}.get(key, key)
-    return f"{name} {_readable(ours)} ({settings.named(key, _readable(papers))})"
+    return f"{name} {_readable(ours)} ({published.named(key, _readable(papers))})"
 
 
 def _readable(value: object) -> str:
     if value is None:
         return "none"
-    return joined([str(part) for part in value]) or "none" if isinstance(value, list) else config_value(value)
+    if isinstance(value, list):
+        return joined([str(part) for part in value]) or "none"
+    return config_value(value)
 
 
 def _encoder(name: str) -> str:
-    """A folder counts by its name, and so does the Hub's own name of BERT with its owner."""
+    """Return a folder's name, and the Hub's name of BERT without its owner."""
     return PurePath(name).name if PurePath(name).is_absolute() else name.removeprefix("google-bert/")
 
 
@@ -142,34 +190,31 @@ def _row_limit(limit: int | Mapping[str, int] | None) -> str:
     return f"at most {limit:,} a task"
 
 
-def sample_differences(task: str, file: PurePath, settings: PublishedSettings) -> list[str]:
-    """Return what a file of training rows has otherwise than the paper's sample; that nothing tells is one as well.
-
-    Args:
-        task: whose rows they are.
-        file: the rows; how they were drawn stands beside them under the same name, as JSON.
-        settings: what the paper's run had.
-    """
-    key, paper = f"data.train_files.{task}", settings.sample
+def _sample_differences(task: str, file: PurePath, published: PublishedConfig) -> list[str]:
+    """Return how a file of training rows differs from the paper's sample, from the JSON file next to it."""
+    key, paper = f"{_TRAIN_FILE}{task}", published.sample
     about = _about(Path(file).with_suffix(".json"))
     if about is None:
-        drawn = settings.named(key, f"by topic, {paper.method}")
-        return [f"a sample of {task} drawn in a way that no {file.stem}.json here tells ({drawn})"]
+        drawn = published.named(key, f"by topic, {paper.method}")
+        return [f"a sample of {task} without the {file.stem}.json that describes it ({drawn})"]
     expected: dict[str, object] = {"rows": paper.rows, "method": paper.method}
     if about.get("method") == paper.method:
         expected["model"] = paper.model
     found = [
-        f"a sample of {task} with {name} {_shown(about.get(name))} ({settings.named(key, _shown(value))})"
+        f"a sample of {task} with {name} {_shown(about.get(name))} ({published.named(key, _shown(value))})"
         for name, value in expected.items()
         if about.get(name) != value
     ]
-    if _shares(about) != paper.shares:
+    topics = about.get("topics")
+    topics = topics if isinstance(topics, dict) else {}
+    shares = {name: topic.get("share") if isinstance(topic, dict) else None for name, topic in topics.items()}
+    if shares != paper.shares:
         found.append(f"a sample of {task} with other topics or shares than the paper's")
     return found
 
 
 def _about(path: Path) -> dict[str, Any] | None:
-    """Return how a sample was drawn; None where no file tells."""
+    """Return how a sample was drawn; None without such a file."""
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -177,13 +222,5 @@ def _about(path: Path) -> dict[str, Any] | None:
     return about if isinstance(about, dict) and "method" in about else None
 
 
-def _shares(about: dict[str, Any]) -> dict[str, Any]:
-    topics = about.get("topics")
-    topics = topics if isinstance(topics, dict) else {}
-    return {name: topic.get("share") if isinstance(topic, dict) else None for name, topic in topics.items()}
-
-
 def _shown(value: object) -> str:
-    if value is None:
-        return "none"
-    return f"{value:,}" if type(value) is int else config_value(value)
+    return f"{value:,}" if type(value) is int else _readable(value)

@@ -1,28 +1,27 @@
-"""The sessions of a sweep that was gone on with: when they ran, the time without the pauses, what differs between them.
+"""The facts and notes at the top of a report: counts of trials, times and sessions, what could mislead the reader."""
 
-Knows nothing of pages and figures.
-"""
-
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from mtbert_ray.events import Scalar, SweepResumed, SweepStarted
 from mtbert_ray.pareto.objectives import best_values, reference_losses, unreached_references
-from mtbert_ray.reporting.outcome import Outcome, status_of
+from mtbert_ray.reporting.failures import failed_count, failure_notes, status_of
+from mtbert_ray.reporting.outcome import Outcome
 from mtbert_ray.reporting.wording import config_value, counted, duration, joined, plain_name, quantity
 from mtbert_ray.trial import Sweep
 
 Session = SweepStarted | SweepResumed
-"""What a session began with."""
+"""The first event of a session."""
 
 
 def sessions_of(sweep: Sweep) -> tuple[Session, ...]:
-    """Return all of them, the first too."""
+    """Return the first events of all sessions."""
     return (sweep.started, *sweep.resumed)
 
 
-def last_heard_of(sweep: Sweep) -> float:
-    """Return when the sweep ended, or the last time a session or a trial began or ended, in seconds since the epoch."""
+def last_event_time(sweep: Sweep) -> float:
+    """Return when the sweep, or else a session or a trial, last started or ended, in seconds since the epoch."""
     if sweep.finished is not None:
         return sweep.finished.time
     sessions = [sweep.started.time, *(session.time for session in sweep.resumed)]
@@ -30,12 +29,7 @@ def last_heard_of(sweep: Sweep) -> float:
 
 
 def seconds_run(sweep: Sweep, until: float) -> float:
-    """Return for how long the sweep had run at a time, without the pauses between its sessions.
-
-    Args:
-        sweep: may still be running.
-        until: in seconds since the epoch.
-    """
+    """Return how long the sweep had run at a time in seconds since the epoch, without pauses between sessions."""
     paused = sum(
         max(0.0, min(session.time, until) - min(paused_at, until))
         for paused_at, session in zip(sweep.paused_at, sweep.resumed, strict=True)
@@ -44,40 +38,37 @@ def seconds_run(sweep: Sweep, until: float) -> float:
 
 
 def session_notes(sweep: Sweep) -> tuple[str, ...]:
-    """Return for each session after the first when it began, what ran in it, and what was otherwise than before."""
-    return tuple(_note(sweep, place) for place in range(len(sweep.resumed)))
+    """Return for each session after the first when it started, and what changed in hardware and versions."""
+    return tuple(_session_note(sweep, place) for place in range(len(sweep.resumed)))
 
 
-def moment(seconds: float) -> str:
-    """Return a time as a reader would write it: "2026-11-23 03:36 UTC"."""
+def _moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _note(sweep: Sweep, place: int) -> str:
+def _session_note(sweep: Sweep, place: int) -> str:
     before, session = sessions_of(sweep)[place : place + 2]
     pause = duration(max(0.0, session.time - sweep.paused_at[place]))
-    text = f"The sweep was gone on with at {moment(session.time)} in session {place + 2}, after a pause of {pause}."
+    text = f"Session {place + 2} resumed the sweep at {_moment(session.time)}, after a pause of {pause}."
     ran = [trial.trial_id for trial in sweep.trials if trial.started >= session.time]
-    differing = list(_differences(before, session))
-    if not differing:
-        return f"{text} Hardware, versions and git revision were those of session {place + 1}."
-    whose = f"those of {joined(ran)} do not compare with earlier ones" if ran else "no trial has started in it yet"
-    return f"{text} Otherwise than in session {place + 1}: {'; '.join(differing)}. Seconds, energy and memory: {whose}."
+    changes = list(_changes(before, session))
+    if not changes:
+        return f"{text} Hardware, versions and git revision are the same as in session {place + 1}."
+    which = f"of {joined(ran)} are not comparable with earlier ones" if ran else "may change: no trial has started yet"
+    return f"{text} Changed since session {place + 1}: {'; '.join(changes)}. Seconds, energy and memory {which}."
 
 
-def _differences(before: Session, after: Session) -> Iterator[str]:
-    """Yield what two sessions ran on, each as "torch 2.14.0 (was 2.13.0)"."""
-    hardware = ({name.replace("_", " "): value for name, value in each.hardware.items()} for each in (before, after))
-    yield from _changed(*hardware)
-    yield from _changed(before.versions, after.versions)
-    yield from _changed({"git revision": before.git_revision}, {"git revision": after.git_revision})
+def _changes(before: Session, after: Session) -> Iterator[str]:
+    """Yield what changed between two sessions, each as "torch 2.14.0 (was 2.13.0)"."""
+    was, now = _environment(before), _environment(after)
+    for name in dict.fromkeys([*was, *now]):
+        if was.get(name) != now.get(name):
+            yield f"{name} {_readable(now.get(name))} (was {_readable(was.get(name))})"
 
 
-def _changed(before: Mapping[str, Scalar], after: Mapping[str, Scalar]) -> Iterator[str]:
-    for name in dict.fromkeys([*before, *after]):
-        was, now = before.get(name), after.get(name)
-        if was != now:
-            yield f"{name} {_readable(now)} (was {_readable(was)})"
+def _environment(session: Session) -> dict[str, Scalar]:
+    hardware = {name.replace("_", " "): value for name, value in session.hardware.items()}
+    return {**hardware, **session.versions, "git revision": session.git_revision}
 
 
 def _readable(value: Scalar) -> str:
@@ -85,12 +76,9 @@ def _readable(value: Scalar) -> str:
 
 
 def facts_of(sweep: Sweep) -> tuple[tuple[str, str], ...]:
-    """Return names and values: tasks, how many trials came to what, epochs spared, time, seed."""
+    """Return names and values: tasks, numbers of trials, epochs trained, time, seed."""
     started = sweep.started
-    counts: dict[str, int] = {}
-    for trial in sweep.trials:
-        status = status_of(trial, sweep)
-        counts[status] = counts.get(status, 0) + 1
+    counts = Counter(status_of(trial, sweep) for trial in sweep.trials)
     planned = "as the time allows" if sweep.num_trials is None else str(sweep.num_trials)
     others = [
         ("stopped early" if status == "stopped" else status, str(counts[status]))
@@ -100,32 +88,26 @@ def facts_of(sweep: Sweep) -> tuple[tuple[str, str], ...]:
     return (
         ("tasks", ", ".join(started.tasks)),
         ("trials planned", planned),
-        ("finished", str(counts.get("finished", 0))),
-        ("failed", _failed(sweep)),
+        ("finished", str(counts["finished"])),
+        ("failed", failed_count(sweep)),
         *others,
         *_epochs_trained(sweep),
         ("wall time", _wall_time(sweep)),
         ("seed", str(started.seed)),
-        ("started", moment(started.time)),
+        ("started", _moment(started.time)),
     )
 
 
 def notes_of(outcome: Outcome) -> tuple[str, ...]:
-    """Return a sentence for each thing that could mislead whoever does not know it."""
+    """Return a sentence for each thing that could mislead the reader."""
     notes = [*outcome.sweep.started.notes, *session_notes(outcome.sweep)]
     if outcome.sweep.finished is None:
         notes.append(
-            "The journal has no end: the sweep is still running, or it was killed. This is what it knew at the time."
+            "The journal has no end: the sweep is still running, or it was killed. This report is of its events so far."
         )
     if outcome.sweep.torn:
-        notes.append("The journal's last line was cut off while it was written; its event is not in this report.")
-    by_problem: dict[str, list[str]] = {}
-    for trial in outcome.sweep.trials:
-        if trial.gpu_problem is not None:
-            by_problem.setdefault(trial.gpu_problem, []).append(trial.trial_id)
-    for problem, trial_ids in by_problem.items():
-        notes.append(f"GPU metrics are not known for {', '.join(trial_ids)}: {problem}.")
-    notes += _without_value(outcome.sweep)
+        notes.append("The journal's last line is incomplete; its event is not in this report.")
+    notes += failure_notes(outcome.sweep)
     compared = {trial.trial_id for trial in outcome.compared}
     unmeasured = sum(
         trial.status == "finished" and trial.trial_id not in compared and not trial.without_value
@@ -141,22 +123,6 @@ def notes_of(outcome: Outcome) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _failed(sweep: Sweep) -> str:
-    kinds = [trial.failure_kind for trial in sweep.trials if trial.status == "failed"]
-    diverged = kinds.count("diverged")
-    return f"{len(kinds)} ({diverged} diverged)" if diverged else str(len(kinds))
-
-
-def _without_value(sweep: Sweep) -> Iterator[str]:
-    """Yield which scores have no value and why, with the trials that share it."""
-    trials: dict[str, list[str]] = {}
-    for trial in sweep.trials:
-        for words in trial.without_value:
-            trials.setdefault(words, []).append(trial.trial_id)
-    for words, trial_ids in trials.items():
-        yield f"{', '.join(trial_ids)}: {words}."
-
-
 def _gaps_to_reference(outcome: Outcome) -> list[str]:
     objectives = outcome.objectives
     return [
@@ -166,16 +132,13 @@ def _gaps_to_reference(outcome: Outcome) -> list[str]:
 
 
 def _wall_time(sweep: Sweep) -> str:
-    wall = duration(seconds_run(sweep, last_heard_of(sweep)))
+    wall = duration(seconds_run(sweep, last_event_time(sweep)))
     in_sessions = f" in {len(sweep.resumed) + 1} sessions, without the pauses" if sweep.resumed else ""
     return f"{wall}{in_sessions}{'' if sweep.finished else ' so far'}"
 
 
 def _epochs_trained(sweep: Sweep) -> tuple[tuple[str, str], ...]:
-    """Return what stopping early has spared, where something was stopped early.
-
-    A trial that the sweep's end cut off has spared nothing, and is in neither sum.
-    """
+    """Return the share of epochs trained, where trials were stopped early; interrupted trials do not count."""
     ended = [trial for trial in sweep.trials if trial.status in ("finished", "stopped") and trial.stop_kind != "sweep"]
     if all(trial.stop_kind is None for trial in ended):
         return ()

@@ -1,8 +1,7 @@
-"""Draws the Pareto front of two objectives: every finished trial, the staircase of the best, the knee."""
-
-from collections.abc import Sequence
+"""Draws the Pareto front of two objectives, with every finished trial and the knee, and the hypervolume over time."""
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Polygon
@@ -10,8 +9,9 @@ from numpy.typing import NDArray
 
 from mtbert_ray.metrics import METRICS
 from mtbert_ray.names import file_name_part
-from mtbert_ray.pareto.front import front_mask
-from mtbert_ray.pareto.objectives import losses_to_values
+from mtbert_ray.pareto.front import front_mask, hypervolume_over_time
+from mtbert_ray.pareto.objectives import losses_to_values, reference_losses
+from mtbert_ray.reporting.facts import seconds_run
 from mtbert_ray.reporting.outcome import Outcome
 from mtbert_ray.reporting.style import (
     INK,
@@ -24,7 +24,7 @@ from mtbert_ray.reporting.style import (
     group_marks,
     label_with_direction,
     legend_columns,
-    minor_ticks_off,
+    minor_labels_off,
     name_in_figure,
     new_figure,
     show_as_written,
@@ -39,22 +39,16 @@ from mtbert_ray.reporting.wording import counted, plain_name, quantity
 
 _HEADING_LENGTH = 60
 """Characters that fit over the axes in one line."""
+_REFERENCE_LENGTH = 100
+"""Characters of the line below it; a longer reference point is in the caption only."""
 _NEAR = 0.2
-"""A bound this share of the axis beyond the trials is still shown."""
+"""A bound that is no farther from the trials than this share of the axis is shown."""
 _LABEL_GAP_PX = (70, 22)
-"""Labels nearer to each other than this would overlap."""
+"""Labels closer than this overlap."""
 
 
 def front_drawing(outcome: Outcome, across: int, up: int, groups: Groups, *, is_first: bool) -> Drawing:
-    """Draw objective number `across` on the x axis against number `up` on the y axis.
-
-    Args:
-        outcome: with at least one compared trial.
-        across: an objective's place.
-        up: another's.
-        groups: which trials share a color.
-        is_first: whether the caption explains the marks; those of the figures that follow do not repeat it.
-    """
+    """Draw objective number `across` on the x axis and number `up` on the y axis; the first explains the marks."""
     names = list(outcome.objectives)
     x_name, y_name = names[across], names[up]
     figure = new_figure(PAGE_WIDTH, 5.4)
@@ -80,7 +74,6 @@ def front_drawing(outcome: Outcome, across: int, up: int, groups: Groups, *, is_
     below = f"{outcome.sweep.started.name}: {finished}, {len(outcome.front)} on the front"
     parts = (name_in_figure(y_name), f"against {name_in_figure(x_name)}")
     heading = (" " if sum(map(len, parts)) < _HEADING_LENGTH else "\n").join(parts)
-    # A task's name stays as it is written.
     title(axes, heading[0].upper() + heading[1:] if y_name in METRICS else heading, below)
     against = f"{plain_name(y_name)} against {plain_name(x_name)}"
     caption = _caption(outcome) if is_first else f"The same trials and marks, {against}."
@@ -93,21 +86,16 @@ def _caption(outcome: Outcome) -> str:
     count = len(outcome.objectives)
     more = "" if count == 2 else f" The front is that of all {count} objectives, the line that of the two in a figure."
     return (
-        "Each mark is a finished trial; the line is the edge of what was reached. The knee, where there is a front to "
-        "have one, has the smallest sum of the objectives, each scaled to the front's own range. "
+        "Each mark is a finished trial; the line is the edge of what was reached. The knee, of a front of three trials "
+        "or more, has the smallest sum of the objectives, each scaled to the range of the front. "
         f"{counted(len(outcome.compared), 'trial')}, {int((~outcome.feasible).sum())} of them over a constraint.{more}"
     )
 
 
 def staircase(losses_F2: NDArray[np.float64], worst: tuple[float, float]) -> NDArray[np.float64]:
-    """Return the corners `(K, 2)` of the line between what a two-dimensional front dominates and what it does not.
+    """Return the corners `(K, 2)` of the step line through a two-dimensional front, by rising first loss.
 
-    It comes in from the worst second loss, runs through every point of the front by rising first loss, and leaves
-    at the worst first loss.
-
-    Args:
-        losses_F2: mutually non-dominated points.
-        worst: the losses at which the line begins (second) and ends (first).
+    It begins at the second of the `worst` losses and ends at the first.
     """
     points_F2 = losses_F2[np.lexsort((losses_F2[:, 1], losses_F2[:, 0]))]
     corners = [(points_F2[0, 0], max(worst[1], points_F2[0, 1]))]
@@ -118,7 +106,7 @@ def staircase(losses_F2: NDArray[np.float64], worst: tuple[float, float]) -> NDA
 
 
 def _set_axes(axes: Axes, values_N2: NDArray[np.float64], names: tuple[str, str], outcome: Outcome) -> None:
-    """Give both axes their scale, limits and labels; the limits take in a bound that is near."""
+    """Give both axes their scale, limits and labels; the limits include a bound that is near."""
     for axis, name, values_N in zip("xy", names, values_N2.T, strict=True):
         objective = outcome.objectives[name]
         seen = values_N.tolist()
@@ -129,7 +117,7 @@ def _set_axes(axes: Axes, values_N2: NDArray[np.float64], names: tuple[str, str]
             for bound in (objective.reference, objective.constraint)
             if bound is not None and not log and low - _NEAR * (high - low) <= bound <= high + _NEAR * (high - low)
         ]
-        # The front's labels stand on the better side of its points.
+        # The labels of the front are on the better side of its points.
         better = objective.direction if axis == "x" else None
         axes.set(
             **{
@@ -139,7 +127,7 @@ def _set_axes(axes: Axes, values_N2: NDArray[np.float64], names: tuple[str, str]
             }
         )
     show_as_written(axes.xaxis.label, axes.yaxis.label)
-    minor_ticks_off(axes)
+    minor_labels_off(axes)
 
 
 def _draw_staircase(axes: Axes, outcome: Outcome, across: int, up: int) -> None:
@@ -158,7 +146,7 @@ def _draw_staircase(axes: Axes, outcome: Outcome, across: int, up: int) -> None:
 
 
 def _draw_bounds(axes: Axes, outcome: Outcome, names: tuple[str, str]) -> None:
-    """Draw the reference and the constraint of both objectives where they are in sight."""
+    """Draw the reference and the constraint of both objectives where the axes include them."""
     drawers = ((axes.axvline, axes.get_xlim(), True), (axes.axhline, axes.get_ylim(), False))
     for name, (draw, (low, high), upright) in zip(names, drawers, strict=True):
         objective = outcome.objectives[name]
@@ -205,7 +193,7 @@ def _draw_trials(axes: Axes, values_N2: NDArray[np.float64], outcome: Outcome, g
 
 
 def _label_front(axes: Axes, values_N2: NDArray[np.float64], outcome: Outcome, *, side: int) -> None:
-    """Write the front's trial ids on the better side, where no trial can be; leave out those that would overlap."""
+    """Write the trial ids of the front on its better side; leave out those that would overlap."""
     places = dict(zip((trial.trial_id for trial in outcome.compared), values_N2, strict=True))
     ends = [outcome.front[0], outcome.front[-1]] if outcome.front else []
     first = [trial for trial in (outcome.knee, *ends) if trial is not None]
@@ -231,12 +219,12 @@ def _label_front(axes: Axes, values_N2: NDArray[np.float64], outcome: Outcome, *
 
 
 def short_id(trial_id: str) -> str:
-    """Return a trial's id as it fits beside a mark: its last characters tell trials apart."""
+    """Return a trial's id, or the last characters of a long one."""
     return trial_id if len(trial_id) <= 12 else f"…{trial_id[-8:]}"
 
 
-def _legend(outcome: Outcome, groups: Groups) -> Sequence[Line2D]:
-    """Return the legend's marks: the groups, then what faded, hollow and ringed mean where they occur."""
+def _legend(outcome: Outcome, groups: Groups) -> list[Artist]:
+    """Return the legend's marks: the groups, then faded, hollow and ringed marks where they occur."""
 
     def mark(marker: str, label: str, **look: object) -> Line2D:
         return Line2D([], [], linestyle="none", marker=marker, label=label, **look)  # type: ignore[arg-type]
@@ -249,3 +237,33 @@ def _legend(outcome: Outcome, groups: Groups) -> Sequence[Line2D]:
     if outcome.knee is not None:
         marks.append(mark("o", "knee (ring)", color=INK, markerfacecolor="none", markersize=11))
     return marks
+
+
+def hypervolume_drawing(outcome: Outcome, end: float) -> Drawing | None:
+    """Draw the hypervolume of the feasible finished trials over time, without the pauses; None while it is 0."""
+    if not outcome.feasible.any():
+        return None
+    volumes = hypervolume_over_time(outcome.losses[outcome.feasible], reference_losses(outcome.objectives)).tolist()
+    if not volumes[-1]:
+        return None
+    figure = new_figure(PAGE_WIDTH, 3.4)
+    axes = figure.add_subplot()
+    tidy(axes)
+    sweep = outcome.sweep
+    arrived = [trial for trial, feasible in zip(outcome.compared, outcome.feasible, strict=True) if feasible]
+    minutes = [seconds_run(sweep, trial.ended or sweep.started.time) / 60 for trial in arrived]
+    stop = max(seconds_run(sweep, end) / 60, minutes[-1])
+    axes.step([0.0, *minutes, stop], [0.0, *volumes, volumes[-1]], where="post", color=PALETTE[0], linewidth=1.8)
+    axes.plot(minutes, volumes, "o", markersize=4.5, color=PALETTE[0])
+    across = "minutes of the sweep, without pauses" if sweep.resumed else "minutes since the sweep started"
+    axes.set(xlabel=across, ylabel="hypervolume   better →", xlim=(0, stop * 1.02 or 1))
+    axes.set_ylim(0, volumes[-1] * 1.08)
+    references = {name: quantity(name, objective.reference) for name, objective in outcome.objectives.items()}
+    below = ", ".join(f"{name_in_figure(name)} {value}" for name, value in references.items())
+    title(axes, "Hypervolume over time", f"reference point: {below}" if len(below) <= _REFERENCE_LENGTH else "")
+    at = ", ".join(f"{plain_name(name)} {value}" for name, value in references.items())
+    caption = (
+        "How much of the space up to the reference point the trials dominate, after each finished trial (dots). "
+        f"A line that has become flat means that more trials would bring little. Reference point: {at}."
+    )
+    return Drawing(name="hypervolume", figure=figure, title="hypervolume over time", caption=caption)

@@ -1,7 +1,4 @@
-"""What a sweep came to: which trials can be compared, which are feasible, which are on the front, where the knee is.
-
-The one judgment that tables, figures and pages share. Knows nothing of how any of them looks.
-"""
+"""The outcome of a sweep, for tables, figures and pages: the compared and the feasible trials, the front, the knee."""
 
 from dataclasses import dataclass
 
@@ -21,7 +18,7 @@ _LABEL_LENGTH = 48
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """A sweep and the judgment on its finished trials."""
+    """A sweep with the front of its finished trials."""
 
     sweep: Sweep
     compared: tuple[Trial, ...]
@@ -37,7 +34,7 @@ class Outcome:
     front_losses: NDArray[np.float64]
     """Their losses, one row a trial."""
     pick: Trial | None
-    """What `pareto.front.knee` chooses from the front; none without a front."""
+    """What `knee` chooses from the front; none without a front."""
 
     @property
     def objectives(self) -> Objectives:
@@ -46,12 +43,12 @@ class Outcome:
 
     @property
     def knee(self) -> Trial | None:
-        """The pick, where the front has the three points that it takes to bend."""
+        """The pick of a front of three points or more: fewer have no bend."""
         return self.pick if len(self.front) > 2 else None
 
 
 def outcome_of(sweep: Sweep) -> Outcome:
-    """Judge the finished trials of a sweep, which may still be running."""
+    """Return the outcome of a sweep, which may still be running."""
     objectives = sweep.started.objectives
     finished = sorted((trial for trial in sweep.trials if trial.status == "finished"), key=lambda t: t.ended or 0.0)
     measured = [
@@ -68,7 +65,7 @@ def outcome_of(sweep: Sweep) -> Outcome:
     members = np.flatnonzero(on_front_N)
     order = members[np.lexsort(losses_NM[members].T[::-1])] if len(members) else members
     front_losses = losses_NM[order]
-    bend = knee(front_losses) if len(order) else None
+    pick = knee(front_losses) if len(order) else None
     return Outcome(
         sweep=sweep,
         compared=compared,
@@ -77,20 +74,20 @@ def outcome_of(sweep: Sweep) -> Outcome:
         on_front=on_front_N,
         front=tuple(compared[index] for index in order),
         front_losses=front_losses,
-        pick=None if bend is None else compared[order[bend]],
+        pick=None if pick is None else compared[order[pick]],
     )
 
 
 def config_text(trial: Trial, sweep: Sweep) -> str:
-    """Return a trial's setting in one line, in the order of the search space: "adapter.kind lora, batch_size 16"."""
+    """Return a trial's hyperparameters in the order of the search space: "adapter.kind lora, batch_size 16"."""
     searched = [name for name in sweep.started.hyperparameters if name in trial.hyperparameters]
     return ", ".join(f"{name} {config_value(trial.hyperparameters[name])}" for name in searched) or "the defaults"
 
 
 def label_of(trial: Trial, sweep: Sweep) -> str:
-    """Return what a figure calls a trial: its experiment, or its id and the settings that vary, cut where long.
+    """Return a trial's label in figures: its experiment, or its id, with the hyperparameters that vary; cut where long.
 
-    Trials of the same experiment are told apart by what varies between them, such as the seed.
+    Of an experiment with several trials these are those that vary between them, such as the seed.
     """
     experiment = trial.config.get("experiment")
     alike = [other for other in sweep.trials if other.config.get("experiment") == experiment]
@@ -110,13 +107,3 @@ def label_of(trial: Trial, sweep: Sweep) -> str:
 
 def _short(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else config_value(value)
-
-
-def status_of(trial: Trial, sweep: Sweep) -> str:
-    """Return a trial's status, `interrupted` for one that the sweep's end cut off, `failed (diverged)`."""
-    return "interrupted" if trial.status == "running" and sweep.finished is not None else trial.status_in_words
-
-
-def reason_of(trial: Trial) -> str | None:
-    """Return why a trial ended as it did and why its scores have no value; none where there is nothing to say."""
-    return "; ".join([*([] if trial.reason is None else [trial.reason]), *trial.without_value]) or None

@@ -1,4 +1,4 @@
-"""What a running sweep shows: a live table on a terminal, one line an event elsewhere. Uses rich; knows no Ray."""
+"""The progress of a running sweep: a live table on a terminal, one line an event elsewhere. Drawn with rich."""
 
 import time
 from collections.abc import Iterable
@@ -11,27 +11,38 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from mtbert_ray.events import as_scalar
-from mtbert_ray.metrics import Metrics
+from mtbert_ray.events import (
+    EpochFinished,
+    Event,
+    ProbeFinished,
+    TrialFailed,
+    TrialFinished,
+    TrialStarted,
+    TrialStopped,
+    as_scalar,
+)
+from mtbert_ray.metrics import METRICS, Metrics
 from mtbert_ray.names import one_line
-from mtbert_ray.objective import Objectives
-from mtbert_ray.pareto.front import hypervolume
+from mtbert_ray.objective import Objective, Objectives
+from mtbert_ray.pareto.front import front_mask, hypervolume
 from mtbert_ray.pareto.objectives import (
     best_values,
     is_feasible,
+    loss_of,
+    losses_to_values,
     reference_losses,
     to_losses,
     unreached_references,
 )
-from mtbert_ray.trial import Trial
+from mtbert_ray.trial import Trial, is_score
 
 
 @dataclass(kw_only=True)
 class SweepProgress:
-    """Counts and draws. Fed by the sweep, never asked by it.
+    """Counts trials and draws them, as an observer of the sweep's events.
 
     Args:
-        objectives: as resolved, for the hypervolume.
+        objectives: as resolved, for the front.
         tasks: names, for the scores.
         num_trials: trials planned; none under a time budget alone.
         time_budget_seconds: none without one.
@@ -48,11 +59,14 @@ class SweepProgress:
     done_before: int = 0
     """Of these, in earlier sessions."""
     stopped: int = 0
+    interrupted: int = 0
+    """Not done: they start again when the sweep is resumed."""
     failed: int = 0
     _losses: list[npt.NDArray[np.float64]] = field(default_factory=list)
+    """Of the finished, feasible trials."""
     _best_ended: dict[str, float] = field(default_factory=dict)
     """Objective -> the best value of it among the trials that ended."""
-    _said_unreached: str | None = None
+    _printed_unreached: str | None = None
     _started: float = field(default_factory=time.monotonic)
     _live: Live | None = None
 
@@ -70,82 +84,97 @@ class SweepProgress:
     def count_earlier(self, trials: Iterable[Trial]) -> None:
         """Count trials that ended in an earlier session."""
         for trial in trials:
-            self.done_before += 1
             self._count(trial)
+        self.done_before = self.done
 
-    def on_event(self, event: object, trial: Trial | None) -> None:
-        """Hear of an event (for now)."""
-        from mtbert_ray.events import EpochFinished, ProbeFinished, TrialStarted
+    def on_event(self, event: Event, trial: Trial | None) -> None:
+        """Show an event.
 
+        Args:
+            event: of any kind.
+            trial: after the event was applied to it; None for an event of the sweep.
+        """
         if trial is None:
             return
-        if isinstance(event, TrialStarted):
-            self.trial_started(trial)
-        elif isinstance(event, ProbeFinished):
-            self.probe_finished(trial.trial_id, event.projection)
-        elif isinstance(event, EpochFinished):
-            self.epoch_finished(trial.trial_id, event.metrics)
-        else:
-            self.trial_ended(trial.trial_id)
-
-    def trial_started(self, trial: Trial) -> None:
-        """Add a running trial; its record is kept up to date by whoever made it."""
-        self.running[trial.trial_id] = trial
-        self._say(f"{trial.trial_id} started: {config_text(trial)}")
-
-    def probe_finished(self, trial_id: str, projection: Metrics) -> None:
-        """Show what a trial's whole run would cost."""
-        costs = [
-            f"{one_line(name)} {_number(projection[name])}"
-            for name in self.objectives
-            if projection.get(name) is not None
-        ]
-        self._say(f"{trial_id} probe: the whole run would take {', '.join(costs) or 'nothing that is measured'}")
-
-    def epoch_finished(self, trial_id: str, metrics: Metrics) -> None:
-        """Show an epoch that has been appended to the trial's record."""
-        self._say(f"{trial_id} epoch {_epoch_of(self.running[trial_id])}: {self._scores(metrics)}")
-        unreached = self.unreached()
-        if unreached not in (None, self._said_unreached):
-            self._say(f"{unreached}")
-        self._said_unreached = unreached
-
-    def trial_ended(self, trial_id: str) -> None:
-        """Count a trial whose record says that it finished, was stopped or failed."""
-        trial = self.running.pop(trial_id)
-        self._count(trial)
-        reasons = [*([] if trial.reason is None else [trial.reason]), *trial.without_value]
-        outcome = ": ".join([trial.status_in_words, *(["; ".join(reasons)] if reasons else [])])
-        line = f"{trial_id} {outcome}. {self.summary()}"
-        if trial.status == "failed":
-            self._print(line)  # Above the live table, where it stays: a failure must not be missed.
-        else:
-            self._say(line)
+        match event:
+            case TrialStarted():
+                self.running[trial.trial_id] = trial
+                self._log(f"{trial.trial_id} started: {config_text(trial)}")
+            case ProbeFinished():
+                costs = [
+                    f"{one_line(name)} {_number(value)}"
+                    for name in self.objectives
+                    if (value := event.projection.get(name)) is not None
+                ]
+                self._log(f"{trial.trial_id} probe: projected {', '.join(costs) or 'costs were not measured'}")
+            case EpochFinished():
+                scores = ", ".join(f"{name} {_number(event.metrics.get(name))}" for name in (*self.tasks, "dev_score"))
+                self._log(f"{trial.trial_id} epoch {_epoch_of(trial)}: {scores}")
+                unreached = self.unreached()
+                if unreached not in (None, self._printed_unreached):
+                    self._log(str(unreached))
+                self._printed_unreached = unreached
+            case TrialFinished() | TrialStopped() | TrialFailed():
+                self.running.pop(trial.trial_id, None)
+                self._count(trial)
+                reasons = "; ".join([*([] if trial.reason is None else [trial.reason]), *trial.without_value])
+                status = "interrupted" if trial.stop_kind == "sweep" else trial.status_in_words
+                line = f"{trial.trial_id} {status}{': ' if reasons else ''}{reasons}. {self.summary()}"
+                if trial.status == "failed":
+                    self._print(line)  # Above the live table, where it stays: a failure must not be missed.
+                else:
+                    self._log(line)
 
     def _count(self, trial: Trial) -> None:
-        self.done += 1
         self._best_ended = best_values(self.objectives, [trial], so_far=self._best_ended)
+        if trial.stop_kind == "sweep":
+            self.interrupted += 1
+            return
+        self.done += 1
         self.failed += trial.status == "failed"
-        self.stopped += trial.status == "stopped" and trial.stop_kind not in (None, "sweep")
+        self.stopped += trial.status == "stopped"
         losses = to_losses(trial.metrics, self.objectives)
         if trial.status == "finished" and losses is not None and is_feasible(trial.metrics, self.objectives):
             self._losses.append(losses)
 
     def summary(self) -> str:
-        """Return trials done, failures, time left and the hypervolume, in one line."""
+        """Return in one line the trials done, failures, time left, the best score, the front's size and its volume."""
         total = "" if self.num_trials is None else f" of {self.num_trials}"
         parts = [f"{self.done}{total} trials done"]
-        if self.stopped:
-            parts.append(f"{self.stopped} stopped early")
-        if self.failed:
-            parts.append(f"{self.failed} failed")
+        counts = {"stopped early": self.stopped, "interrupted": self.interrupted, "failed": self.failed}
+        parts += [f"{count} {name}" for name, count in counts.items() if count]
         left = self.seconds_left()
         if left is not None:
             parts.append(f"about {_duration(left)} left")
-        parts.append(f"hypervolume {self.hypervolume():.4g}")
-        self._said_unreached = self.unreached()
-        unreached = f"; {self._said_unreached}" if self._said_unreached else ""
-        return f"{', '.join(parts)}{unreached}"
+        parts += self._front_parts()
+        self._printed_unreached = self.unreached()
+        return f"{', '.join(parts)}{f'; {self._printed_unreached}' if self._printed_unreached else ''}"
+
+    def _front_parts(self) -> list[str]:
+        if not self._losses:
+            return []
+        losses_NM = np.stack(self._losses)
+        names = list(self.objectives)
+        place = next((place for place, name in enumerate(names) if is_score(name, self.tasks)), 0)
+        best = losses_to_values(losses_NM.min(axis=0), self.objectives)[place]
+        return [
+            f"best {one_line(names[place])} {_number(best)}",
+            f"{int(front_mask(losses_NM).sum())} on the front",
+            f"volume {self.volume_percent():.3g}% of the reference box",
+        ]
+
+    def volume_percent(self) -> float:
+        """Return the front's hypervolume in percent of the box from the reference to the best attainable values.
+
+        Where no best attainable value of an objective is known, the best value seen stands for it.
+        """
+        if not self._losses:
+            return 0.0
+        losses_NM, reference_M = np.stack(self._losses), reference_losses(self.objectives)
+        attainable_M = np.array([_attainable_loss(name, goal) for name, goal in self.objectives.items()])
+        # fmin: NaN where nothing is known. A trial may beat a value that was called the best attainable.
+        box = float(np.prod(np.maximum(reference_M - np.fmin(attainable_M, losses_NM.min(axis=0)), 0.0)))
+        return 100 * hypervolume(losses_NM, reference_M) / box if box else 0.0
 
     def unreached(self) -> str | None:
         """Return that no trial is better than the reference yet, and in what; none where one is, or without scores."""
@@ -156,19 +185,13 @@ class SweepProgress:
         ]
         return f"no trial is better than the reference yet: {'; '.join(gaps)}" if gaps else None
 
-    def hypervolume(self) -> float:
-        """Return the hypervolume of the finished, feasible trials, in the product of the objectives' units."""
-        if not self._losses:
-            return 0.0
-        return hypervolume(np.stack(self._losses), reference_losses(self.objectives))
-
     def seconds_left(self) -> float | None:
         """Return an estimate from the share of epochs done so far; none before the first."""
         elapsed = time.monotonic() - self._started
         budget_left = None if self.time_budget_seconds is None else max(0.0, self.time_budget_seconds - elapsed)
         if self.num_trials is None:
             return budget_left
-        running = sum(len(trial.epochs) / int(trial.config["epochs"]) for trial in self.running.values())
+        running = sum(len(trial.epochs) / trial.num_epochs for trial in self.running.values())
         done = self.done - self.done_before + running
         if done == 0:
             return budget_left
@@ -177,19 +200,16 @@ class SweepProgress:
 
     def _draw(self) -> Group:
         table = Table(box=None, pad_edge=False, header_style="dim")
-        for heading in ("trial", "epoch", *self.tasks, "dev_score", "setting"):
-            table.add_column(heading, no_wrap=heading != "setting")
+        for heading in ("trial", "epoch", *self.tasks, "dev_score", "hyperparameters"):
+            table.add_column(heading, no_wrap=heading != "hyperparameters")
         for trial in list(self.running.values()):
             last: Metrics = trial.epochs[-1] if trial.epochs else {}
             scores = [_number(last.get(name)) for name in (*self.tasks, "dev_score")]
             table.add_row(trial.trial_id, _epoch_of(trial), *scores, config_text(trial))
         return Group(table, Text(self.summary(), style="bold"))
 
-    def _scores(self, metrics: Metrics) -> str:
-        return ", ".join(f"{name} {_number(metrics.get(name))}" for name in (*self.tasks, "dev_score"))
-
-    def _say(self, line: str) -> None:
-        """Print a line where there is no live table to change."""
+    def _log(self, line: str) -> None:
+        """Print a line where there is no live table."""
         if self._live is None:
             self._print(line)
 
@@ -197,8 +217,18 @@ class SweepProgress:
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
+def _attainable_loss(name: str, objective: Objective) -> float:
+    """Return the best loss that any trial can have; NaN where it is not known."""
+    best = objective.attainable
+    if best is None and name in METRICS:
+        best = METRICS[name].bounds(objective.direction)[1]
+    elif best is None:  # A task's score: 1 is the best of every one to be maximized, 0 of every error.
+        best = 1.0 if objective.direction == "maximize" else 0.0
+    return np.nan if best is None else loss_of(best, objective.direction)
+
+
 def config_text(trial: Trial) -> str:
-    """Return a trial's searched values in one line."""
+    """Return a trial's searched hyperparameters in one line."""
     return " ".join(f"{key}={_value(value)}" for key, value in trial.hyperparameters.items())
 
 
@@ -207,7 +237,7 @@ def _value(value: object) -> str:
 
 
 def _epoch_of(trial: Trial) -> str:
-    return f"{len(trial.epochs)}/{trial.config['epochs']}"
+    return f"{len(trial.epochs)}/{trial.num_epochs}"
 
 
 def _number(value: float | int | None) -> str:

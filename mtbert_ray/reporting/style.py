@@ -1,10 +1,10 @@
-"""The look that all figures share: palette, markers, axes. Matplotlib's object interface, no pyplot state."""
+"""What all figures share: palette, markers, legends, axes, rows of trials. Drawn with matplotlib, without pyplot."""
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,14 +12,14 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.text import Text
-from matplotlib.ticker import AutoMinorLocator, NullFormatter
+from matplotlib.ticker import NullFormatter
 
-from mtbert_ray.reporting.outcome import Outcome
-from mtbert_ray.reporting.wording import axis_label, config_value, plain_name
+from mtbert_ray.reporting.outcome import Outcome, label_of
+from mtbert_ray.reporting.wording import axis_label, config_value, counted, plain_name
 from mtbert_ray.task_metrics import Direction
 from mtbert_ray.trial import Trial
 
-# Okabe and Ito's palette, told apart by every kind of color vision; the markers differ as well.
+# Okabe and Ito's palette, which is safe for color blindness; the markers differ as well.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 INK = "#24292f"
@@ -30,12 +30,17 @@ PAGE_WIDTH = 8.4
 _NAME_LENGTH = 31
 """Characters of a metric's name that fit along the axis of a small panel."""
 EXPERIMENT = "experiment"
-"""The hyperparameter whose values are names of whole settings."""
+"""The hyperparameter whose values are names of whole configs."""
+ROW_HEIGHT = 0.27
+"""Inches."""
+_MAX_ROWS = 20
+_CHARACTER_WIDTH = 0.075
+"""Inches of a character of a row's label."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
-    """A figure and what stands beside it in the report."""
+    """A figure with its texts in the report."""
 
     name: str
     """The file's name without its ending."""
@@ -46,10 +51,10 @@ class Drawing:
 
 @dataclass(frozen=True, kw_only=True)
 class Groups:
-    """Trials told apart by the values of one hyperparameter, so that all figures give a value the same color."""
+    """Trials grouped by the values of one hyperparameter, so that a value has the same color in all figures."""
 
     hyperparameter: str | None
-    """None when no hyperparameter sorts the trials into a few kinds: all are alike."""
+    """None when no hyperparameter makes a few groups: all trials look the same."""
     values: tuple[str, ...]
 
     def index_of(self, trial: Trial) -> int:
@@ -59,7 +64,7 @@ class Groups:
         return self.values.index(config_value(trial.hyperparameters.get(self.hyperparameter)))
 
     def label_of(self, index: int) -> str:
-        """Return what a legend calls a group; an experiment's name says enough."""
+        """Return a group's label in a legend."""
         value = self.values[index]
         return value if self.hyperparameter == EXPERIMENT else f"{self.hyperparameter} {value}"
 
@@ -68,36 +73,26 @@ class Groups:
         return PALETTE[self.index_of(trial)]
 
 
-def group_marks(groups: Groups, present: Iterable[Trial], *, linestyle: Literal["none", "-"] = "none") -> list[Line2D]:
-    """Return the legend's marks for the groups that some trial belongs to; none when all trials are alike."""
+def group_marks(
+    groups: Groups, present: Iterable[Trial], *, look: Literal["marker", "line", "bar"] = "marker"
+) -> list[Artist]:
+    """Return the legend's marks for the groups that some trial belongs to; none when there is a single group."""
     if groups.hyperparameter is None:
         return []
-    return [
-        Line2D(
-            [],
-            [],
-            color=PALETTE[index],
-            marker=MARKERS[index],
-            markersize=7,
-            linestyle=linestyle,
-            label=groups.label_of(index),
-        )
-        for index in sorted({groups.index_of(trial) for trial in present})
-    ]
-
-
-def group_patches(groups: Groups, present: Iterable[Trial]) -> list[Patch]:
-    """Return the legend's marks of bars for the groups that some trial belongs to; none when all trials are alike."""
-    if groups.hyperparameter is None:
-        return []
-    return [
-        Patch(color=PALETTE[index], label=groups.label_of(index))
-        for index in sorted({groups.index_of(trial) for trial in present})
-    ]
+    marks: list[Artist] = []
+    for index in sorted({groups.index_of(trial) for trial in present}):
+        color, label = PALETTE[index], groups.label_of(index)
+        if look == "bar":
+            marks.append(Patch(color=color, label=label))
+        else:
+            mark = Line2D([], [], color=color, marker=MARKERS[index], markersize=7, label=label)
+            mark.set_linestyle("-" if look == "line" else "none")
+            marks.append(mark)
+    return marks
 
 
 def legend_columns(marks: Sequence[Artist], width: float) -> int:
-    """Return how many of a legend's marks fit beside each other in a figure of so many inches, at size 9."""
+    """Return how many of a legend's marks fit in one row of a figure of that width in inches."""
     longest = max((len(str(mark.get_label())) for mark in marks), default=0)
     return max(1, min(len(marks), int(width / (0.085 * longest + 0.75))))
 
@@ -110,13 +105,13 @@ def legend_below(figure: Figure, marks: Sequence[Artist]) -> None:
 
 
 def show_as_written(*texts: Text) -> None:
-    """Keep matplotlib from reading what stands between two $ as a formula: a name may hold them."""
+    """Keep matplotlib from reading $...$ in a name as a formula."""
     for text in texts:
         text.set_parse_math(False)
 
 
 def groups_of(outcome: Outcome) -> Groups:
-    """Return the first hyperparameter in words that has two to six values among the trials, and those values."""
+    """Return the groups by the first hyperparameter with texts that has two to six values among the trials."""
     for name in outcome.sweep.started.hyperparameters:
         values = [trial.hyperparameters.get(name) for trial in outcome.sweep.trials]
         words = tuple(dict.fromkeys(config_value(value) for value in values))
@@ -127,7 +122,7 @@ def groups_of(outcome: Outcome) -> Groups:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty white figure of so many inches, and at least of a page's width."""
+    """Return an empty white figure of that size in inches, at least as wide as the page."""
     return Figure(
         figsize=(max(width, PAGE_WIDTH), height),
         layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12),
@@ -136,7 +131,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def tidy(axes: Axes) -> None:
-    """Take away what is not data."""
+    """Give axes the look of the report."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(MUTED)
     axes.tick_params(colors=INK, labelsize=9, length=3)
@@ -145,7 +140,7 @@ def tidy(axes: Axes) -> None:
 
 
 def title(axes: Axes, heading: str, below: str = "") -> None:
-    """Write a heading over the left edge of the axes, with a quieter line below it."""
+    """Write a heading over the axes, with a muted line below it."""
     axes.set_title(
         heading, loc="left", fontsize=12, fontweight="bold", color=INK, pad=22 if below else 8, parse_math=False
     )
@@ -163,18 +158,18 @@ def title(axes: Axes, heading: str, below: str = "") -> None:
 
 
 def label_with_direction(metric: str, direction: Direction) -> str:
-    """Return an axis label that says which way is better: "peak memory (GiB), ← better"."""
+    """Return an axis label with the better direction: "peak memory (GiB), ← better"."""
     label = _fitting(axis_label(metric))
     return f"{label}   better →" if direction == "maximize" else f"← better   {label}"
 
 
 def name_in_figure(metric: str) -> str:
-    """Return a metric's name as words, cut where it would not fit."""
+    """Return a metric's name as words, cut in its middle where it does not fit."""
     return _fitting(plain_name(metric))
 
 
 def _fitting(name: str) -> str:
-    """Cut a long name in its middle: it begins with the task and ends with what tells it from the task's others."""
+    """Cut a long name in its middle: it begins with the task and ends with the class."""
     if len(name) <= _NAME_LENGTH:
         return name
     kept = (_NAME_LENGTH - 1) // 2
@@ -182,18 +177,12 @@ def _fitting(name: str) -> str:
 
 
 def spans_decades(values: Sequence[float]) -> bool:
-    """Whether values are best seen on a logarithmic axis: all positive and a factor of 30 apart."""
+    """Whether values need a logarithmic axis: all positive and a factor of 30 apart."""
     return len(values) > 1 and min(values) > 0 and max(values) / min(values) >= 30
 
 
 def spread(values: Sequence[float], *, log: bool, roomy_towards: Direction | None = None) -> tuple[float, float]:
-    """Return the limits of an axis around values, with a margin; a single value gets room on both sides.
-
-    Args:
-        values: what the axis must take in.
-        log: whether the axis is logarithmic.
-        roomy_towards: the better side, if labels are to stand there.
-    """
+    """Return the limits of an axis around values, with a margin, wider towards `roomy_towards` for labels."""
     low, high = min(values), max(values)
     below, above = (0.2 if roomy_towards == "minimize" else 0.09), (0.2 if roomy_towards == "maximize" else 0.09)
     if log:
@@ -202,15 +191,46 @@ def spread(values: Sequence[float], *, log: bool, roomy_towards: Direction | Non
     return low - below * span, high + above * span
 
 
-def minor_ticks_off(axes: Axes) -> None:
-    """Keep a logarithmic axis from writing a label on every minor tick."""
+def minor_labels_off(axes: Axes) -> None:
+    """Remove the labels of minor ticks, which a logarithmic axis has."""
     for axis in (axes.xaxis, axes.yaxis):
-        if axis.get_scale() == "log":
-            axis.set_minor_formatter(NullFormatter())
-        else:
-            axis.set_minor_locator(AutoMinorLocator(1))
+        axis.set_minor_formatter(NullFormatter())
 
 
-def median(values: Sequence[float]) -> float:
-    """Return the median."""
-    return float(np.median(values))
+def with_rows(trials: Sequence[Trial], outcome: Outcome) -> list[Trial]:
+    """Return the trials that get a row: all, or the front and the best others by dev score, 20 in all."""
+    kept = sorted(trials, key=lambda trial: (trial not in outcome.front, by_dev_score(trial)))[:_MAX_ROWS]
+    return [trial for trial in trials if trial in kept]
+
+
+def by_dev_score(trial: Trial) -> float:
+    """Return a key that sorts trials by falling dev score, those without one last."""
+    score = trial.metrics.get("dev_score")
+    return math.inf if score is None else -score
+
+
+def row_order(trials: Sequence[Trial], groups: Groups, *, by: Callable[[Trial], float]) -> list[Trial]:
+    """Return experiments in their order with their repetitions together, other trials by rising `by`."""
+    return sorted(trials, key=groups.index_of if groups.hyperparameter == EXPERIMENT else by)
+
+
+def name_rows(axes: Axes, trials: Sequence[Trial], outcome: Outcome) -> None:
+    """Write the trials' labels on the y axis, the first at the top."""
+    axes.set_yticks(range(len(trials)), [label_of(trial, outcome.sweep) for trial in trials], parse_math=False)
+    axes.set_ylim(len(trials) - 0.4, -0.6)
+
+
+def label_width(trials: Sequence[Trial], outcome: Outcome) -> float:
+    """Return the inches that the longest label takes."""
+    return _CHARACTER_WIDTH * max(len(label_of(trial, outcome.sweep)) for trial in trials)
+
+
+def left_out(trials: Sequence[Trial], drawn: Sequence[Trial]) -> str:
+    """Return the end of a caption: " ... 2 trials left out: t4, t7."; nothing when all are drawn."""
+    ids = [trial.trial_id for trial in trials if trial not in drawn]
+    if not ids:
+        return ""
+    return (
+        f" The front and the trials with the best dev scores are drawn; {counted(len(ids), 'trial')} left out: "
+        f"{', '.join(ids)}."
+    )

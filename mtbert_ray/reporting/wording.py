@@ -1,7 +1,6 @@
-"""How the report says things: metrics' names, numbers with their unit, durations, settings. Knows nothing of pages."""
+"""How the report writes metrics' names, numbers with their unit, durations and hyperparameters."""
 
 import math
-from typing import Any
 
 from mtbert_ray.events import Scalar, as_scalar
 from mtbert_ray.metrics import METRICS, RESERVED_NAMES
@@ -10,13 +9,13 @@ from mtbert_ray.task_metrics import Direction
 
 _SUFFIXES = {"_gib": "", "_kj": "", "_seconds": " time", "_percent": " share"}
 _ACRONYMS = {"gpu": "GPU", "cpu": "CPU", "rss": "RSS"}
+_UNITS = {name: metric.unit for name, metric in METRICS.items()} | {"adapter_percent": "%"}
 
 
 def plain_name(metric: str) -> str:
     """Return a metric's name as words, without its unit: `peak_memory_gib` is "peak memory".
 
-    A task's score stays as it is called in configurations and in the log, `topic` or `topic.f1_macro`: a class's name
-    must not change. Its loss, `train_loss.topic`, is "train loss, topic".
+    A task's score keeps its name, `topic` or `topic.f1_macro`; its loss, `train_loss.topic`, is "train loss, topic".
     """
     name, _, task = metric.partition(".")
     if name not in RESERVED_NAMES:
@@ -33,7 +32,7 @@ def _words(metric: str) -> str:
 
 def unit_of(metric: str) -> str:
     """Return a metric's unit; a task's score has none."""
-    return METRICS[metric].unit if metric in METRICS else ""
+    return _UNITS.get(metric, "")
 
 
 def axis_label(metric: str) -> str:
@@ -43,7 +42,7 @@ def axis_label(metric: str) -> str:
 
 
 def number(metric: str, value: Scalar) -> str:
-    """Return a metric's value without its unit, with the digits that its kind deserves; nothing for None."""
+    """Return a metric's value without its unit, with the digits that its unit needs; nothing for None."""
     if value is None:
         return ""
     if isinstance(value, bool | str):
@@ -52,9 +51,9 @@ def number(metric: str, value: Scalar) -> str:
         return str(value)
     if isinstance(value, int):
         return f"{value:,}"
-    if metric not in METRICS:
+    if metric not in _UNITS:
         return _fixed(value, 3) if abs(value) < 10 else f"{value:,.4g}"
-    match METRICS[metric].unit:
+    match unit_of(metric):
         case "GiB":
             return _fixed(value, 2)
         case "%":
@@ -73,28 +72,23 @@ def quantity(metric: str, value: Scalar) -> str:
     return f"{number(metric, value)} {unit}".rstrip()
 
 
-def spelled(metric: str, value: float) -> str:
-    """Return a metric's value as it stands under `metric_heading`: without its unit, a time as a duration."""
+def cell(metric: str, value: float) -> str:
+    """Return a metric's value as a cell below `metric_heading`: without its unit, a time as a duration."""
     return duration(value) if unit_of(metric) == "s" else number(metric, value)
 
 
-def signed(metric: str, value_difference: float) -> str:
-    """Return a difference in a metric with its sign, as `spelled`: "+0.021"."""
-    return f"{'-' if value_difference < 0 else '+'}{spelled(metric, abs(value_difference))}"
-
-
 def metric_heading(metric: str) -> str:
-    """Return the heading of a column of `spelled` values: "peak memory (GiB)", and a time without a unit."""
+    """Return the heading of a column of `cell` values: "peak memory (GiB)", and a time without a unit."""
     return plain_name(metric) if unit_of(metric) == "s" else axis_label(metric)
 
 
 def difference(metric: str, direction: Direction, loss_difference: float) -> str:
     """Return a difference in loss as a difference in the metric: "1.90 GiB more peak memory"."""
     value_difference = loss_difference if direction == "minimize" else -loss_difference
-    word = "more" if value_difference > 0 else "less"
+    fewer = "less"
     if metric == "trainable_parameters":
-        value_difference = round(value_difference)
-        word = "more" if value_difference > 0 else "fewer"
+        value_difference, fewer = round(value_difference), "fewer"
+    word = "more" if value_difference > 0 else fewer
     return f"{quantity(metric, abs(value_difference))} {word} {plain_name(metric)}"
 
 
@@ -109,14 +103,16 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min"
 
 
-def config_value(value: Any) -> str:  # noqa: ANN401  # a hyperparameter's value is whatever YAML can say
+def config_value(value: object) -> str:
     """Return one hyperparameter's value as a reader would write it."""
-    scalar = as_scalar(value)
-    if isinstance(scalar, bool):
-        return "yes" if scalar else "no"
-    if scalar is None:
-        return "null"
-    return f"{scalar:.6g}" if isinstance(scalar, float) else str(scalar)
+    match scalar := as_scalar(value):
+        case bool():
+            return "yes" if scalar else "no"
+        case None:
+            return "null"
+        case float():
+            return f"{scalar:.6g}"
+    return str(scalar)
 
 
 def counted(number: int, noun: str) -> str:
@@ -130,6 +126,6 @@ def joined(parts: list[str]) -> str:
 
 
 def _fixed(value: float, digits: int) -> str:
-    """Fixed digits, or two significant ones where those would show a value as zero."""
+    """Return fixed digits, or two significant ones where those would show a value as zero."""
     text = f"{value:,.{digits}f}"
     return text if value == 0 or float(text.replace(",", "")) != 0 else f"{value:.2g}"

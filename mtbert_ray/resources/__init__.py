@@ -1,1 +1,1 @@
-"""What a process takes of its machine: GPU memory, utilization, energy, resident memory, CPU time."""
+"""What a process uses of its machine: GPU memory, utilization, energy, resident memory, CPU time."""

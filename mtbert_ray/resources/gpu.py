@@ -1,7 +1,4 @@
-"""Readings of one GPU for one process, through NVML (package nvidia-ml-py).
-
-Knows nothing of trials, of time or of torch: a reading is of this moment, and what NVML does not tell is null.
-"""
+"""Readings of one GPU for one process through NVML (package nvidia-ml-py); what NVML does not report is null."""
 
 import os
 import time
@@ -26,14 +23,14 @@ class GpuReadError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class GpuSample:
-    """One reading. A quantity that the device or its driver does not tell is null."""
+    """One reading. A quantity that the device or its driver does not report is null."""
 
     process_memory_gib: float | None
     """What this process holds on the device; 0.0 before its first use of it."""
     utilization_percent: float | None
     """Share of the last moments in which a kernel ran: the device's, or this process's own on a shared device."""
     power_watts: float | None
-    """Of the whole card, whoever uses it."""
+    """Of the whole GPU, with all processes on it."""
     shared: bool | None
     """Whether another process computes on the device."""
 
@@ -50,7 +47,7 @@ class GpuReader(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the device; closing twice is harmless."""
+        """Release the device; closing twice is harmless."""
         ...
 
 
@@ -58,11 +55,11 @@ class NvmlReader:
     """Reads a GPU, or a MIG slice of one, through NVML.
 
     Args:
-        device: UUID (`GPU-...`, `MIG-...`) or index. NVML ignores CUDA_VISIBLE_DEVICES, so an index counts all cards of
+        device: UUID (`GPU-...`, `MIG-...`) or index. NVML ignores CUDA_VISIBLE_DEVICES, so an index counts all GPUs of
             the machine; the UUID of `torch.cuda.get_device_properties(i)` always names the right one.
-        pid: the process whose memory is read; none for this one.
+        pid: the process to meter; none for this one.
         sees_host_pids: whether process numbers here are those of the host; none looks it up.
-        nvml: stands in for pynvml in tests.
+        nvml: a fake of pynvml in tests.
 
     Raises:
         GpuReadError: no driver or no such device.
@@ -77,8 +74,12 @@ class NvmlReader:
         self._sees_host_pids = in_first_pid_namespace() if sees_host_pids is None else sees_host_pids
         self._alone_as: int | None = None
         self._open = False
-        # On a MIG slice some drivers answer "invalid argument" where others say "not supported".
-        self._untold = {nvml.NVML_ERROR_NOT_SUPPORTED, nvml.NVML_ERROR_NO_PERMISSION, nvml.NVML_ERROR_INVALID_ARGUMENT}
+        # On a MIG slice some drivers answer "invalid argument" where others answer "not supported".
+        self._no_answer = {
+            nvml.NVML_ERROR_NOT_SUPPORTED,
+            nvml.NVML_ERROR_NO_PERMISSION,
+            nvml.NVML_ERROR_INVALID_ARGUMENT,
+        }
         try:
             nvml.nvmlInit()
             self._open = True
@@ -110,17 +111,17 @@ class NvmlReader:
             raise GpuReadError(f"GPU {self._device} does not answer NVML: {error}") from error
 
     def close(self) -> None:
-        """Let go of NVML; closing twice is harmless."""
+        """Release NVML; closing twice is harmless."""
         if self._open:
             self._open = False
             self._nvml.nvmlShutdown()
 
     def _ask(self, query: Callable[..., _Answer], *arguments: object) -> _Answer | None:
-        """Return what NVML answers, or none where this device does not tell."""
+        """Return NVML's answer, or none where this device does not support the query."""
         try:
             return query(self._handle, *arguments)
         except self._nvml.NVMLError as error:
-            if error.value in self._untold:
+            if error.value in self._no_answer:
                 return None
             raise
 
@@ -144,11 +145,11 @@ class NvmlReader:
         used = [process.usedGpuMemory for process in mine]
         if all(used):
             return sum(used) / _GIB, shared
-        # Drivers that translate process numbers for containers list the process with no memory. A process in the list
-        # holds some, and when it is alone, what the card gave out without the driver's reserve is what it holds.
-        return (None if shared else self._given_out_gib()), shared
+        # Drivers that translate process numbers for containers list the process with no memory. When it is alone, it
+        # holds all the memory in use, which nvmlMemory_v2 gives without the driver's reserve.
+        return (None if shared else self._memory_in_use_gib()), shared
 
-    def _given_out_gib(self) -> float | None:
+    def _memory_in_use_gib(self) -> float | None:
         memory = self._ask(self._nvml.nvmlDeviceGetMemoryInfo, self._nvml.nvmlMemory_v2)
         return None if memory is None else memory.used / _GIB
 
@@ -175,36 +176,6 @@ class NvmlReader:
         return sum(own) / len(own) if own else 0.0
 
 
-class FakeGpuReader:
-    """Plays back readings, for tests and machines without a GPU. The last item is played again and again.
-
-    Args:
-        readings: samples to return and errors to raise, in order; at least one.
-    """
-
-    def __init__(self, readings: Sequence[GpuSample | GpuReadError]) -> None:
-        assert readings, "a fake reader needs a reading to play"
-        self._readings = list(readings)
-        self.reads = 0
-        self.closed = False
-
-    def read(self) -> GpuSample:
-        """Return the next sample.
-
-        Raises:
-            GpuReadError: the next reading is one.
-        """
-        reading = self._readings[min(self.reads, len(self._readings) - 1)]
-        self.reads += 1
-        if isinstance(reading, GpuReadError):
-            raise reading
-        return reading
-
-    def close(self) -> None:
-        """Note that the reader was closed."""
-        self.closed = True
-
-
 @dataclass(frozen=True, kw_only=True)
 class GpuInfo:
     """A GPU of this machine."""
@@ -215,7 +186,7 @@ class GpuInfo:
 
 
 def list_gpus(nvml: ModuleType = pynvml) -> list[GpuInfo]:
-    """Return this machine's GPUs, whatever CUDA_VISIBLE_DEVICES says; none without a driver that answers."""
+    """Return all of this machine's GPUs, regardless of CUDA_VISIBLE_DEVICES; none without a driver that answers."""
     try:
         nvml.nvmlInit()
     except nvml.NVMLError:
@@ -237,7 +208,7 @@ def list_gpus(nvml: ModuleType = pynvml) -> list[GpuInfo]:
 
 
 def in_first_pid_namespace() -> bool:
-    """Whether process numbers here are the host's, so that NVML and this process mean the same by them."""
+    """Whether process numbers here are the host's, which NVML uses."""
     try:
         return str(Path("/proc/self/ns/pid").readlink()) == _LINUX_FIRST_PID_NAMESPACE
     except OSError:

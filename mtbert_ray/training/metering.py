@@ -9,8 +9,7 @@ import torch
 from mtbert_ray.config import ProbeConfig, TrialConfig
 from mtbert_ray.metrics import METRICS, Metrics, MetricValue
 from mtbert_ray.resources.gpu import GpuReader, GpuReadError, NvmlReader
-from mtbert_ray.resources.meter import Meter
-from mtbert_ray.resources.usage import reduce_usages
+from mtbert_ray.resources.meter import Meter, reduce_usages
 from mtbert_ray.training.evaluate import EpochResult
 from mtbert_ray.training.loop import TrainingRun
 from mtbert_ray.training.probe import ProbeResult

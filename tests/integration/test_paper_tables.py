@@ -10,8 +10,8 @@ from command_line import ROOT, run
 from rich.console import Console
 
 from mtbert_ray.journal import read_journal
-from mtbert_ray.reporting.published import published_rows
-from mtbert_ray.study.request import SweepRequest, dry_run, launch
+from mtbert_ray.ray_backend.launch import SweepRequest, dry_run, launch
+from mtbert_ray.reporting.paper_comparison import published_rows
 from mtbert_ray.trial import Sweep
 
 pytestmark = pytest.mark.ray
@@ -59,7 +59,7 @@ def sweep_of(table: int, *options: str, out: str) -> Sweep:
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with what the headers of tables 4, 5 and 9 make first: the sample and both first stages."""
+    """A folder with what the headers of tables 4, 5 and 9 need: the sample and both first stages."""
     folder = tmp_path_factory.mktemp("paper")
     sample = ["--set", "method=embeddings", "--set", "data.source=toy", "--set", "rows=40"]
     drawn = run("sample", PAPER / "topics.yaml", *sample, "--out", "samples/quora-topics.csv", folder=folder)
@@ -70,9 +70,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-def assert_stands_beside_the_paper(report: str, table: int) -> None:
-    """Check that each experiment has the paper's scores and ours in its row, and that what differs is said below."""
-    section = report.partition("\n## Beside the paper\n")[2].partition("\n## ")[0]
+def assert_is_compared_with_the_paper(report: str, table: int) -> None:
+    """Check that each experiment has the paper's scores and ours in its row, and the config diff below."""
+    section = report.partition("\n## Comparison with the paper\n")[2].partition("\n## ")[0]
     rows = {line.split(" | ")[0].removeprefix("| "): line for line in section.splitlines() if "| paper " in line}
     assert list(rows) == EXPERIMENTS[table]
     for published in published_rows(table):
@@ -91,7 +91,7 @@ def test_every_experiment_of_a_table_finishes_and_is_reported(table: int, worksp
     assert [trial.config["experiment"] for trial in sweep.trials] == EXPERIMENTS[table]
     assert {trial.status for trial in sweep.trials} == {"finished"}
     assert sweep.started.space["paper_table"] == table
-    assert_stands_beside_the_paper((workspace / out / "report.md").read_text(), table)
+    assert_is_compared_with_the_paper((workspace / out / "report.md").read_text(), table)
 
 
 @pytest.mark.parametrize("table", EXPERIMENTS)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from mtbert_ray.deprecated import HALVING_KEYS, renaming
-from mtbert_ray.pareto.priority import Order, dominates, priorities
+from mtbert_ray.pareto.front import Order, dominates, priorities
 from mtbert_ray.schema import MAX_FACTOR, MAX_STEPS, Schema
 from mtbert_ray.study.pruning.decision import MAX_DOMINATING, Decision, Reason
 

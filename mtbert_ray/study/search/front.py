@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mtbert_ray.pareto.priority import priorities
+from mtbert_ray.pareto.front import priorities
 from mtbert_ray.study.search.base import MAX_REDRAWS, Unseen, coordinates
 from mtbert_ray.study.search.early_results import FULL, EarlyResults
 from mtbert_ray.study.search.front_model import FrontModel

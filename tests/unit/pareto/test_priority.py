@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from mtbert_ray.pareto.front import front_mask
-from mtbert_ray.pareto.priority import dominates, priorities
+from mtbert_ray.pareto.front import dominates, front_mask, priorities
 
 ORDERS = ("rank", "epsilon_net", "hypervolume")
 # A front of four, of which the second is close to the first, and two points behind it, one behind the other.

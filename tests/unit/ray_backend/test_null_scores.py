@@ -106,7 +106,7 @@ def test_why_a_score_is_null_is_in_the_journal_and_told_once(tmp_path, caplog):
     assert (trial.status, trial.metrics["dev_score"], trial.metrics["best_epoch"]) == ("finished", None, 2)
     assert trial.without_value == ("no dev_score: sst has no accuracy: no reason",)
     assert caplog.text.count("no dev_score") == 1
-    assert sweep.progress.hypervolume() == 0.0
+    assert sweep.progress.volume_percent() == 0.0
 
 
 def test_a_number_that_is_none_enters_neither_journal_nor_record(tmp_path):

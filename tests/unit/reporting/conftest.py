@@ -85,9 +85,9 @@ class Sweep:
             self.journal.append(TrialFinished(time=self.clock, trial_id=trial_id, checkpoint=kept))
 
     def trial(
-        self, trial_id, scores, *, setting=None, failed=None, stopped=None, kind="sweep", checkpoint=True, **costs
+        self, trial_id, scores, *, config=None, failed=None, stopped=None, kind="sweep", checkpoint=True, **costs
     ):
-        self.start(trial_id, **(setting or {"adapter__kind": "none", "learning_rate": 2e-5}))
+        self.start(trial_id, **(config or {"adapter__kind": "none", "learning_rate": 2e-5}))
         self.epochs(trial_id, scores, **costs)
         self.end(trial_id, failed=failed, stopped=stopped, kind=kind, checkpoint=checkpoint)
 
@@ -103,12 +103,12 @@ def sweep(tmp_path):
 
 @pytest.fixture
 def eight_trials(sweep):
-    """Front: t0, t1 (knee), t3. t2 is dominated, t4 too big, t5 unmeasured, t6 failed, t7 cut off."""
+    """Front: t0, t1 (knee), t3. t2 is dominated, t4 too big, t5 unmeasured, t6 failed, t7 interrupted."""
     lora = {"adapter__kind": "lora", "adapter__rank": 8, "learning_rate": 1e-5}
     sweep.trial("t0", [0.6, 0.75], peak_memory_gib=4.8, trainable_parameters=109_482_240, energy_kj=0.1 + 0.2)
-    sweep.trial("t1", [0.7, 0.73], peak_memory_gib=2.9, setting=lora, trainable_parameters=294_912)
+    sweep.trial("t1", [0.7, 0.73], peak_memory_gib=2.9, config=lora, trainable_parameters=294_912)
     sweep.trial("t2", [0.6, 0.72], peak_memory_gib=4.9, checkpoint=False)
-    sweep.trial("t3", [0.65, 0.60], peak_memory_gib=2.5, setting=lora | {"adapter__rank": 2}, checkpoint=False)
+    sweep.trial("t3", [0.65, 0.60], peak_memory_gib=2.5, config=lora | {"adapter__rank": 2}, checkpoint=False)
     sweep.trial("t4", [0.8], peak_memory_gib=6.5)
     sweep.trial("t5", [0.9], peak_memory_gib=None)
     sweep.trial("t6", [0.5], peak_memory_gib=3.0, failed=NASTY)
@@ -130,11 +130,11 @@ def paper_spaces():
 
 @pytest.fixture
 def paper_configs():
-    """Table -> experiment -> its setting in the table's search space."""
+    """Table -> experiment -> its config in the table's search space."""
     return configs_of_table
 
 
 @pytest.fixture
 def paper_config():
-    """Table and experiment -> its setting in the table's search space."""
+    """Table and experiment -> its config in the table's search space."""
     return lambda table, experiment: configs_of_table(table)[experiment]

@@ -10,8 +10,7 @@ from mtbert_ray.errors import JournalError, UserError
 from mtbert_ray.events import EpochFinished
 from mtbert_ray.journal import read_journal
 from mtbert_ray.objective import Objective
-from mtbert_ray.reporting.document import markdown_text, write_report
-from mtbert_ray.reporting.figures import DPI
+from mtbert_ray.reporting.document import DPI, markdown_text, write_report
 from mtbert_ray.reporting.tables import trial_table
 
 LOSSLESS = {"dtype": {"trial_id": str}, "keep_default_na": False, "na_values": [""]}
@@ -34,13 +33,11 @@ def test_all_files_are_there_and_the_pages_point_to_them(eight_trials):
     assert "http" not in page  # self-contained: works from disk, asks nobody for anything
 
 
-def test_the_answer_names_the_knee_and_what_it_gives_up(eight_trials):
+def test_the_result_names_the_knee_and_its_trade_offs(eight_trials):
     page = text_of(write_report(eight_trials).read_text())
     assert "3 of 5 finished trials are on the front." in page
-    assert (
-        "is t1 (adapter.kind lora, adapter.rank 8, learning_rate 1e-05): dev score 0.730 and peak memory 2.90 GiB"
-        in page
-    )
+    knee = "t1 (adapter.kind lora, adapter.rank 8, learning_rate 1e-05): dev score 0.730 and peak memory 2.90 GiB"
+    assert knee in page
     assert "0.020 less dev score than t0, for 1.90 GiB less peak memory" in page
     assert "0.40 GiB more peak memory than t3, for 0.080 more dev score" in page
 
@@ -95,7 +92,7 @@ def test_html_is_balanced(eight_trials):
     assert parser.open == []
 
 
-def test_notes_state_and_machine_are_told(eight_trials):
+def test_notes_state_and_environment_are_shown(eight_trials):
     page = text_of(write_report(eight_trials).read_text())
     for piece in (
         "budget <b> interrupted",
@@ -143,7 +140,7 @@ def test_sorting_keys_are_unrounded_and_gaps_empty(eight_trials):
     assert '<td data-key=""></td>' in page
 
 
-def test_a_running_sweep_says_so_and_a_torn_line_is_told(sweep):
+def test_a_running_sweep_and_a_torn_line_are_noted(sweep):
     sweep.trial("t0", [0.7], peak_memory_gib=1.0)
     sweep.start("t1", adapter__kind="none")
     with (sweep.folder / "journal.jsonl").open("a") as journal:
@@ -152,22 +149,22 @@ def test_a_running_sweep_says_so_and_a_torn_line_is_told(sweep):
     assert "still running" in page
     assert "running 1" in page
     assert "1 min 0 s so far" in page
-    assert "last line was cut off" in page
+    assert "last line is incomplete" in page
     assert "One trial of 1 finished trial is the best in every objective: t0" in page
-    assert "nothing: it is the best in everything" in page
+    assert "none: it is the best in every objective" in page
 
 
 def test_a_sweep_without_trials(sweep):
     page = text_of(write_report(sweep.folder).read_text())
-    assert "There is no front: no trial has finished yet." in page
-    assert "No trial has started." in page
+    assert "no trial has finished yet" in page
+    assert "No trial has started" in page
     assert (sweep.folder / "pareto.csv").read_text().startswith("trial_id,status,")
 
 
 def test_all_failed(sweep):
     sweep.trial("t0", [], failed="out of memory")
     page = text_of(write_report(sweep.finish()).read_text())
-    assert "There is no front: every trial failed." in page
+    assert "every trial failed" in page
     assert "out of memory" in page
 
 
@@ -198,7 +195,7 @@ def test_one_objective_has_a_best_and_no_front_figure(sweep):
     page = write_report(one.finish("time_budget")).read_text()
     assert "front-" not in page
     assert "One trial of 2 finished trials is the best in every objective: t1" in text_of(page)
-    assert "ended by its time budget" in page
+    assert "stopped by its time budget" in page
     assert "as the time allows" in page
 
 
@@ -232,14 +229,14 @@ def test_markdown_text_stays_in_its_cell():
     assert markdown_text("a|b\n`c` <d> & [e](f)") == "a\\|b \\`c\\` &lt;d&gt; &amp; \\[e\\](f)"
 
 
-def test_why_gpu_metrics_are_missing_is_said_once_for_all_trials_that_share_the_reason(sweep):
+def test_why_gpu_metrics_are_missing_is_noted_once_for_all_trials_that_share_the_reason(sweep):
     for trial_id in ("t0", "t1"):
         sweep.start(trial_id)
         problem = {"metrics": {"dev_score": 0.5}, "gpu_problem": "the driver went away"}
         sweep.journal.append(EpochFinished(trial_id=trial_id, **problem))
         sweep.end(trial_id)
     report = (write_report(sweep.finish()).parent / "report.md").read_text()
-    assert report.count("GPU metrics are not known for t0, t1: the driver went away.") == 1
+    assert report.count("t0, t1: the driver went away.") == 1
 
 
 def test_the_question_stands_on_top(eight_trials):

@@ -10,10 +10,9 @@ import pytest
 from mtbert_ray.journal import read_journal
 from mtbert_ray.objective import Objective
 from mtbert_ray.reporting import document
-from mtbert_ray.reporting.curves_figure import score_panels
-from mtbert_ray.reporting.document import markdown_text, write_report
-from mtbert_ray.reporting.figures import front_drawings, progress_drawings
+from mtbert_ray.reporting.document import front_drawings, markdown_text, progress_drawings, write_report
 from mtbert_ray.reporting.outcome import outcome_of
+from mtbert_ray.reporting.trial_figures import score_panels
 from mtbert_ray.reporting.wording import axis_label, plain_name
 
 CLASSES = [
@@ -45,9 +44,9 @@ def written(sweep, *classes, folder="nasty", epochs=1):
     objectives["train_seconds"] = Objective(direction="minimize", reference=1000.0)
     other = type(sweep)(sweep.folder.parent / folder, objectives=objectives)
     for place, kind in enumerate(("none", "lora", "none", "lora")):
-        setting = {"adapter__kind": kind, "learning_rate": 1e-5 * (place + 1)}
+        config = {"adapter__kind": kind, "learning_rate": 1e-5 * (place + 1)}
         scores = dict.fromkeys(names, 0.2 + 0.1 * place)
-        other.trial(f"t{place}", [0.5 + 0.05 * place] * epochs, setting=setting, **scores)
+        other.trial(f"t{place}", [0.5 + 0.05 * place] * epochs, config=config, **scores)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # As of a layout that does not fit.
         write_report(other.finish())
@@ -130,11 +129,11 @@ def is_text(artist):
     return hasattr(artist, "get_parse_math")
 
 
-def test_a_legend_shows_the_values_of_a_setting_as_they_are_written(sweep):
+def test_a_legend_shows_the_values_of_a_hyperparameter_as_they_are_written(sweep):
     names = {"encoder": ["$x^$", "$y_$"]}
     other = type(sweep)(sweep.folder.parent / "legend", hyperparameters=("encoder",))
     for place, encoder in enumerate(names["encoder"] * 2):
-        other.trial(f"t{place}", [0.5, 0.6], setting={"encoder": encoder}, peak_memory_gib=2.0 + place)
+        other.trial(f"t{place}", [0.5, 0.6], config={"encoder": encoder}, peak_memory_gib=2.0 + place)
     write_report(other.finish())
     assert len(pictures_of(other.folder)) == 5
 
@@ -151,7 +150,7 @@ def test_a_legend_shows_the_values_of_a_setting_as_they_are_written(sweep):
         ("best_epoch", "best epoch"),
     ],
 )
-def test_a_task_s_scores_are_called_as_in_configurations_and_costs_in_words(metric, words):
+def test_a_task_s_scores_keep_their_names_and_costs_are_in_words(metric, words):
     assert (plain_name(metric), axis_label(metric)) == (words, words)
 
 

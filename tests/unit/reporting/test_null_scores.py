@@ -6,7 +6,8 @@ from mtbert_ray.events import EpochFinished, TrialFailed
 from mtbert_ray.journal import read_journal
 from mtbert_ray.reporting.document import write_report
 from mtbert_ray.reporting.outcome import outcome_of
-from mtbert_ray.reporting.tables import trial_table, with_rows
+from mtbert_ray.reporting.style import with_rows
+from mtbert_ray.reporting.tables import trial_table
 
 WHY = {"sts": "every prediction is 2.5", "dev_score": "sts has no pearson: every prediction is 2.5"}
 REMEDY = "the trained weights (of a and 3 more) are not finite in epoch 2; a lower learning rate than 1 may help"
@@ -41,7 +42,7 @@ def test_neither_is_on_a_front_or_has_a_score(sweep):
     assert table.loc["t1", "sst.f1_macro"] == 0.7 and pd.isna(table.loc["t0", "sst.f1_macro"])
 
 
-def test_the_pages_say_why(sweep):
+def test_the_pages_have_the_reasons(sweep):
     sweep.trial("t0", [0.6], peak_memory_gib=4.0)
     null_trial(sweep, "t1")
     null_trial(sweep, "t3")
@@ -71,8 +72,8 @@ def test_a_trial_without_a_score_gets_a_row_after_those_below_zero(sweep):
     assert "null" not in [trial.trial_id for trial in with_rows(record.trials, outcome_of(record))]
 
 
-def test_figures_say_what_a_task_is_scored_by(sweep):
-    from mtbert_ray.reporting.curves_figure import score_panels
+def test_figures_name_the_metric_of_a_task(sweep):
+    from mtbert_ray.reporting.trial_figures import score_panels
 
     sweep.start(
         "t0",

@@ -112,7 +112,7 @@ def test_lists_become_json_text_and_unknown_metrics_get_a_column(sweep):
         [0.7],
         peak_memory_gib=3.0,
         shared_gpu=True,
-        setting={"adapter__kind": "lora", "epochs": 3},
+        config={"adapter__kind": "lora", "epochs": 3},
     )
     table = trial_table(read_journal(sweep.finish()))
     assert table["shared_gpu"].tolist() == [True]

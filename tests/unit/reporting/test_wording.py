@@ -31,6 +31,7 @@ def test_labels_carry_the_unit_once():
     assert axis_label("peak_memory_gib") == "peak memory (GiB)"
     assert axis_label("gpu_seconds") == "GPU time (s)"
     assert axis_label("trainable_percent") == "trainable share (%)"
+    assert axis_label("adapter_percent") == "adapter share (%)"
     assert axis_label("dev_score") == "dev score"
 
 

@@ -1,11 +1,12 @@
-"""The NVML reader against a stand-in of pynvml: whose memory is whose, and what is null."""
+"""The NVML reader against a fake of pynvml: the memory of this process and of others, and what is null."""
 # ruff: noqa: N802, N815  (NVML's own names)
 
 from types import SimpleNamespace
 
 import pytest
+from fake_gpu import FakeGpuReader
 
-from mtbert_ray.resources.gpu import FakeGpuReader, GpuReadError, GpuSample, NvmlReader, list_gpus
+from mtbert_ray.resources.gpu import GpuReadError, GpuSample, NvmlReader, list_gpus
 
 GIB = 2**30
 ME = 4242
@@ -64,7 +65,7 @@ class FakeNvml:
         return f"GPU-{handle}"
 
     def nvmlDeviceGetName(self, handle):
-        return "A card"
+        return "A GPU"
 
     def nvmlDeviceGetMemoryInfo(self, handle, version=None):
         if version is None:
@@ -164,11 +165,11 @@ def test_a_quantity_that_is_not_told_is_null_and_the_others_stay(code, quantity,
     nvml = FakeNvml(processes=[(ME, GIB)])
     setattr(nvml, quantity, FakeNvmlError(code))
     sample = read(nvml)
-    told = {"process_memory_gib": 1.0, "utilization_percent": 70.0, "power_watts": 250.0, "shared": False}
-    told[field] = None
+    reported = {"process_memory_gib": 1.0, "utilization_percent": 70.0, "power_watts": 250.0, "shared": False}
+    reported[field] = None
     if quantity == "processes":
-        told["shared"] = None
-    assert sample == GpuSample(**told)
+        reported["shared"] = None
+    assert sample == GpuSample(**reported)
 
 
 def test_a_lost_device_is_an_error_that_names_it():
@@ -203,8 +204,8 @@ def test_opening_fails_without_a_driver_or_device_and_leaves_nothing_open():
 def test_list_gpus_names_the_cards_and_is_empty_without_a_driver():
     nvml = FakeNvml()
     assert [(gpu.uuid, gpu.name, gpu.memory_gib) for gpu in list_gpus(nvml)] == [
-        ("GPU-0", "A card", 24.0),
-        ("GPU-1", "A card", 24.0),
+        ("GPU-0", "A GPU", 24.0),
+        ("GPU-1", "A GPU", 24.0),
     ]
     assert nvml.open_count == 0
     assert list_gpus(FakeNvml(start=FakeNvmlError(12))) == []

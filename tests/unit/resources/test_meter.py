@@ -6,11 +6,11 @@ import warnings
 
 import numpy as np
 import pytest
+from fake_gpu import FakeGpuReader
 
 from mtbert_ray.metrics import METRICS
-from mtbert_ray.resources.gpu import FakeGpuReader, GpuReadError, GpuSample
-from mtbert_ray.resources.meter import Meter, return_freed_memory
-from mtbert_ray.resources.usage import GpuTotals, Usage, reduce_usages
+from mtbert_ray.resources.gpu import GpuReadError, GpuSample
+from mtbert_ray.resources.meter import GpuTotals, Meter, Usage, reduce_usages, return_freed_memory
 
 NEVER = 3600.0  # the thread takes no sample of its own
 
@@ -75,7 +75,7 @@ def test_a_single_sample_is_its_own_mean_and_no_energy():
 def test_memory_that_nvml_never_shows_is_null_and_says_so():
     usage = usage_of(totals_of((0.0, sample(memory=0.0)), (1.0, sample(memory=0.0))))
     assert usage.peak_memory_gib is None
-    assert usage.gpu_problem == "the GPU did not tell this process's memory throughout"
+    assert usage.gpu_problem == "the GPU did not report this process's memory throughout"
     assert usage.gpu_utilization_mean == 50.0
 
 
@@ -83,7 +83,7 @@ def test_one_missing_value_makes_that_quantity_null_and_no_other():
     usage = usage_of(totals_of((0.0, sample()), (1.0, sample(power=None)), (2.0, sample())))
     assert usage.energy_kj is None
     assert (usage.peak_memory_gib, usage.gpu_utilization_mean) == (1.0, 50.0)
-    assert usage.gpu_problem == "the GPU did not tell this process's power throughout"
+    assert usage.gpu_problem == "the GPU did not report this process's power throughout"
 
 
 @pytest.mark.parametrize(
@@ -243,8 +243,8 @@ def test_reduction_over_ranks():
 
 
 def test_one_rank_without_a_value_makes_the_trials_null_and_keeps_the_reason():
-    reduced = reduce_usages([usage(), usage(energy_kj=None, gpu_shared=None, gpu_problem="power is not told")])
-    assert reduced == usage(energy_kj=None, cpu_seconds=20.0, gpu_shared=None, gpu_problem="rank 1: power is not told")
+    reduced = reduce_usages([usage(), usage(energy_kj=None, gpu_shared=None, gpu_problem="power is not known")])
+    assert reduced == usage(energy_kj=None, cpu_seconds=20.0, gpu_shared=None, gpu_problem="rank 1: power is not known")
 
 
 def test_reduction_of_one_rank_changes_nothing_even_when_everything_is_zero():

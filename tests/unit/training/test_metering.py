@@ -5,10 +5,11 @@ import time
 
 import pytest
 import torch
+from fake_gpu import FakeGpuReader
 
 from mtbert_ray.config import TrialConfig, nest
 from mtbert_ray.metrics import METRICS
-from mtbert_ray.resources.gpu import FakeGpuReader, GpuReadError, GpuSample
+from mtbert_ray.resources.gpu import GpuReadError, GpuSample
 from mtbert_ray.training.loop import TrainingRun
 from mtbert_ray.training.metering import metered_epochs, open_gpu_reader
 from mtbert_ray.training.process import Process

