@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mtbert_ray.config.sample import SampleConfig
-from mtbert_ray.data.course import COURSE_SEPARATOR
-from mtbert_ray.data.sources import Examples, columns_of, load_file
+from mtbert_ray.data.sources import COURSE_SEPARATOR, Examples, columns_of, load_file
 from mtbert_ray.data.table import FORMATS, SEPARATORS
 from mtbert_ray.errors import ConfigError, DataError, UserError
 from mtbert_ray.files import make_folder, put_file

@@ -17,9 +17,8 @@ from mtbert_ray.config.sample import SampleConfig
 from mtbert_ray.data.classes import with_classes
 from mtbert_ray.data.sources import Examples, load_examples
 from mtbert_ray.errors import EncoderError
-from mtbert_ray.sampling.chunks import FloatArray, read_all
-from mtbert_ray.sampling.embeddings import EmbeddingReader, confidences
-from mtbert_ray.sampling.zero_shot import ZeroShotReader
+from mtbert_ray.sampling.cache import FloatArray, read_all
+from mtbert_ray.sampling.classifiers import EmbeddingReader, ZeroShotReader, confidences
 from mtbert_ray.tasks import TaskSpec
 
 IntArray = npt.NDArray[np.int64]

@@ -116,22 +116,22 @@ def test_only_a_tab_of_the_header_line_makes_a_file_to_predict_one_of_tabs(tmp_p
 
 def test_a_row_that_is_left_out_is_said(cases, monkeypatch):
     examples = read(case(cases, "07-one-unlabeled", monkeypatch).tasks[0])
-    assert (len(examples), examples.rows_read.said()) == (119, "119 of 120 rows; 1 left out (no label: row 51)")
+    assert (len(examples), examples.rows_read.note()) == (119, "119 of 120 rows; 1 left out (no label: row 51)")
 
 
 def test_rows_without_texts_and_blank_lines_are_said(tmp_path):
     lines = [f"text {n},{n % 2}" for n in range(300)]
     lines[4], lines[9], lines[20] = ",0", "no label", "  "
     examples = read(text_task(write(tmp_path / "a.csv", "\n".join(["text,label", *lines, "", ""]))))
-    assert examples.rows_read.said() == (
+    assert examples.rows_read.note() == (
         "298 of 299 rows; 1 left out (no label: row 10); 1 with an empty text (row 5); 2 blank lines passed over"
     )
     limited = read(text_task(tmp_path / "a.csv"), max_train_rows=10)
-    assert limited.rows_read.said() == examples.rows_read.said(), "of the whole source"
+    assert limited.rows_read.note() == examples.rows_read.note(), "of the whole source"
 
 
 def test_nothing_is_said_of_rows_that_are_all_there(tmp_path):
-    assert read(text_task(write(tmp_path / "a.csv", "text,label\nfine,1\nbad,0\n"))).rows_read.said() is None
+    assert read(text_task(write(tmp_path / "a.csv", "text,label\nfine,1\nbad,0\n"))).rows_read.note() is None
 
 
 # 10: the cause inside the hub's error
@@ -240,7 +240,7 @@ def test_some_labels_of_minus_one_are_not_scored(tmp_path):
     path = write(tmp_path / "a.tsv", "text\tlabel\nfine\t1\nbad\t-1\n\t0\n")
     examples = load_file(text_task(path), path)
     np.testing.assert_array_equal(examples.labels, [1, np.nan, 0])
-    assert examples.rows_read.said() == "3 rows; 1 not scored (no label: row 2); 1 with an empty text (row 3)"
+    assert examples.rows_read.note() == "3 rows; 1 not scored (no label: row 2); 1 with an empty text (row 3)"
 
 
 def test_minus_ones_of_a_test_split_are_never_looked_at(tmp_path):

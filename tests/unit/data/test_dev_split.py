@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from mtbert_ray.config import DataConfig
 from mtbert_ray.data.classes import with_classes
-from mtbert_ray.data.sources import dev_rows, load_examples
+from mtbert_ray.data.examples import dev_rows
+from mtbert_ray.data.sources import load_examples
 from mtbert_ray.errors import DataError
 from mtbert_ray.task_source import Columns, DevSplit, TableSource
 from mtbert_ray.tasks import TaskKind, TaskSpec
@@ -85,8 +86,8 @@ def test_dev_rows_are_the_same_in_every_trial_and_never_trained_on(task):
         data = DataConfig(max_train_rows=limit)
         assert load_examples(task, data, "dev", seed=seed).ids == whole.ids
         assert not set(load_examples(task, data, "train", seed=seed).ids) & set(whole.ids)
-    assert whole.rows_read.said() == "40 of 400 training rows, drawn with seed 0"
-    assert train.rows_read.said() == "400 of 401 rows; 1 left out (no label: row 401 (id k400)); 40 are dev rows"
+    assert whole.rows_read.note() == "40 of 400 training rows, drawn with seed 0"
+    assert train.rows_read.note() == "400 of 401 rows; 1 left out (no label: row 401 (id k400)); 40 are dev rows"
 
 
 def test_another_file_of_training_rows_is_refused(task, tmp_path):
@@ -120,4 +121,4 @@ def test_a_data_set_on_the_hub_is_cut_too(tmp_path, monkeypatch):
     task = TaskSpec(name="mood", kind=TaskKind.CLASSIFICATION, num_classes=2, source=source)
     dev, train = (load_examples(task, DataConfig(), split, seed=0) for split in ("dev", "train"))
     assert (len(dev), len(train), dev.labels.mean()) == (8, 32, 0.5)
-    assert dev.rows_read.said() == "8 of 40 training rows, drawn with seed 3"
+    assert dev.rows_read.note() == "8 of 40 training rows, drawn with seed 3"

@@ -4,7 +4,7 @@ from tiny_encoders import FAMILIES
 from tokenizers import processors
 from transformers import PreTrainedTokenizerFast
 
-from mtbert_ray.data.batching import EncodedSplit, SpecialIds
+from mtbert_ray.data.encoding import EncodedSplit, SpecialIds
 from mtbert_ray.data.examples import RowsRead
 from mtbert_ray.data.sources import Examples
 from mtbert_ray.data.tokenize import tokenize

@@ -129,13 +129,13 @@ def test_a_file_of_minus_ones_has_no_labels_to_score(tmp_path, held, fields):
         if ending == "parquet" and any(isinstance(label, str) for label in held):
             continue
         examples = load_file(task_of(train, **fields), tmp_path / write(tmp_path / f"test.{ending}", held))
-        assert (len(examples), examples.labels, examples.rows_read.said()) == (2, None, None)
+        assert (len(examples), examples.labels, examples.rows_read.note()) == (2, None, None)
 
 
 def test_minus_one_leaves_a_training_row_out_and_is_said(tmp_path):
     task = task_of(write(tmp_path / "a.csv", [0, 1] * 60 + [-1]), num_classes=2)
     examples = load_examples(task, DataConfig(), "train", seed=0)
-    assert (len(examples), examples.rows_read.said()) == (120, "120 of 121 rows; 1 left out (no label: row 121)")
+    assert (len(examples), examples.rows_read.note()) == (120, "120 of 121 rows; 1 left out (no label: row 121)")
     assert "no label in 2 of 3 rows" in refusal_of(task_of(write(tmp_path / "b.csv", [0, -1, -1]), num_classes=2))
 
 

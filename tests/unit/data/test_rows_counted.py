@@ -81,7 +81,7 @@ def test_training_rows_are_kept_or_said_to_be_left_out_or_too_many(tmp_path_fact
     assert (said.num_rows, said.unlabeled.count, said.empty.count) == (len(rows), num_left_out, num_empty)
     assert len(examples) + said.unlabeled.count == len(rows)
     assert [[text, f"{label:.0f}"] for text, label in zip(examples.sentence1, examples.labels, strict=True)] == kept
-    told = said.said() or ""
+    told = said.note() or ""
     assert (f"{len(kept)} of {len(rows)} rows; {num_left_out} left out" in told) == (num_left_out > 0)
 
 

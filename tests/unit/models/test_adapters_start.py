@@ -7,8 +7,9 @@ import torch
 
 from mtbert_ray.config import AdapterConfig
 from mtbert_ray.errors import ConfigError
-from mtbert_ray.models.adapters import ADAPTERS, add_adapter, merge_adapter, to_peft
+from mtbert_ray.models.adapters import ADAPTERS, add_adapter, merge_adapter
 from mtbert_ray.models.encoder import load_encoder, load_tokenizer
+from mtbert_ray.models.peft_adapters import to_peft
 
 SENTENCES = ["Seven ducks crossed the road.", "Why?", "It never opened on Mondays, they said."]
 WIDE = ("query", "value", "intermediate.dense", "output.dense")

@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from mtbert_ray.models.cpu import quick_on_cpu
-from mtbert_ray.models.cpu.dropout import attention, dropout
+from mtbert_ray.models.cpu import attention, dropout, quick_on_cpu
 
 
 @pytest.mark.parametrize("p", [0.05, 0.1, 0.3, 0.9])

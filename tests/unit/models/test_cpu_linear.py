@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import nn
 
+from mtbert_ray.compat import has_onednn_linear
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.models.build import build_model
 from mtbert_ray.models.cpu import quick_on_cpu
-from mtbert_ray.models.cpu.linear import can_multiply
 from mtbert_ray.models.encoder import load_tokenizer
 
-pytestmark = pytest.mark.skipif(not can_multiply(), reason="this PyTorch is built without oneDNN")
+pytestmark = pytest.mark.skipif(not has_onednn_linear(), reason="this PyTorch is built without oneDNN")
 SENTENCES = ["The well is deep.", "Nobody came, so we left.", "Hm"]
 
 

@@ -8,10 +8,11 @@ from tiny_encoders import FAMILIES, tiny_model
 
 from mtbert_ray.config import AdapterConfig
 from mtbert_ray.errors import ConfigError
-from mtbert_ray.models.adapters import add_adapter, count_parameters, merge_adapter, to_peft
-from mtbert_ray.models.adapters import targets as targets_module
-from mtbert_ray.models.adapters.targets import ROLES, resolved_targets, target_layers
+from mtbert_ray.models import adapter_targets as targets_module
+from mtbert_ray.models.adapter_targets import ROLES, resolved_targets, target_layers
+from mtbert_ray.models.adapters import add_adapter, count_parameters, merge_adapter
 from mtbert_ray.models.encoder import Encoder, load_encoder, load_tokenizer
+from mtbert_ray.models.peft_adapters import to_peft
 
 TEXTS = ["Is the mill open, or is it shut again?", "No"]
 KINDS = {

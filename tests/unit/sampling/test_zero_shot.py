@@ -7,7 +7,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Bert
 
 from mtbert_ray.errors import EncoderError
 from mtbert_ray.models.tiny import tiny_config, tiny_tokenizer
-from mtbert_ray.sampling.zero_shot import ZeroShotReader
+from mtbert_ray.sampling.classifiers import ZeroShotReader
 
 CPU = torch.device("cpu")
 TEXTS = ["which bus goes to the old harbour?", "how long is soup good?", "what does a parrot like to eat?", "", "go"]

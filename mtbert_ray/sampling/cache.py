@@ -1,8 +1,8 @@
-"""Works through many texts in chunks that are kept on disk, so that no chunk is ever done twice.
+"""A cache of what a model gives for many texts, in chunks on disk, so that no chunk is computed twice.
 
-A chunk is put in its place whole: a process that is killed at any moment loses the chunk it was at, no more. Knows
-neither topics nor models.
+A chunk is put in its place whole: a process that is killed at any moment loses the chunk it was at, no more.
 """
+
 
 # U texts, K values of each
 
@@ -28,11 +28,11 @@ FloatArray = npt.NDArray[np.floating]
 
 
 class Reader(Protocol):
-    """What reads texts with a model and gives some numbers for each."""
+    """A model that gives some numbers for each text."""
 
     texts: Sequence[str]
     fingerprint: str
-    """Of all that decides the numbers, but for the texts."""
+    """Of everything that decides the numbers except the texts."""
     chunk_size: int
     """Texts read between two writes."""
 
@@ -100,7 +100,7 @@ def _key(reader: Reader) -> str:
 
 @contextmanager
 def _writing(home: Path) -> Iterator[None]:
-    """Say of an error of the disk what can be done; errors of the reader, which may be OSErrors too, are its own."""
+    """Explain errors of the disk; errors of the reader, which may be OSErrors too, stay as they are."""
     try:
         yield
     except OSError as error:
