@@ -1,4 +1,4 @@
-"""Every use of what other libraries do not promise to keep: one function for each private API.
+"""Private APIs of other libraries: one function for each, with the release in which it was seen.
 
 Imports happen inside the functions, so this module loads without torch and Ray. tests/unit/test_compat.py fails when a
 library changes one of these APIs.
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def cpu_has_avx512() -> bool:
-    """Return whether the processor has AVX-512: `torch.cpu` tells it in private only (torch 2.13)."""
+    """Return whether the processor has AVX-512, for which `torch.cpu` has no public function (torch 2.13)."""
     import torch
 
     return torch.cpu._is_avx512_supported()
@@ -35,13 +35,13 @@ def onednn_linear(x_NI: "Tensor", weight_OI: "Tensor", bias_O: "Tensor | None") 
 
 
 def attention_implementation(config: "PretrainedConfig") -> str | None:
-    """Return which attention a model computes, as `sdpa`: its configuration has no public name for it (5.23)."""
+    """Return which attention a model computes, as `sdpa`: which has no public name (transformers 5.23)."""
     name: str | None = config._attn_implementation
     return name
 
 
 def set_attention_implementation(config: "PretrainedConfig", name: str | None) -> None:
-    """Choose a model's attention, unchecked: `set_attn_implementation` takes milliseconds in each pass (5.23)."""
+    """Choose a model's attention for one pass: the public `set_attn_implementation` checks each layer (5.23)."""
     config._attn_implementation = name
 
 
@@ -53,9 +53,9 @@ def masked_language_model_types() -> "frozenset[str]":
 
 
 def is_known_to_be_absent(repository: str, file_name: str) -> bool:
-    """Return whether the Hub has said earlier that a repository lacks a file.
+    """Return whether the Hub's cache has a note that a repository lacks a file.
 
-    `try_to_load_from_cache` tells it by an object with a private name (huggingface_hub 2.4).
+    `try_to_load_from_cache` then returns an object with a private name (huggingface_hub 2.4).
     """
     from huggingface_hub import _CACHED_NO_EXIST, try_to_load_from_cache
 

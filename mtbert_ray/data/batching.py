@@ -14,6 +14,9 @@ from mtbert_ray.data.encoding import EMBEDDING, EmbeddedSplit, EncodedSplit, Tok
 
 Split = EncodedSplit | EmbeddedSplit
 _PLACES = "places"
+_DEPTH = 4
+"""Batches that are ready: enough for an uneven pace, and next to no memory."""
+_POLL_SECONDS = 0.1
 BATCHES_PER_POOL = 50
 """Rows are sorted by length within pools of so many batches: enough for little padding, and still a random draw."""
 
@@ -200,11 +203,6 @@ def _filled(split: Split, max_tokens: int) -> list[np.ndarray]:
             start, widest = position, width
     batches.append(order[start:])
     return batches
-
-
-_DEPTH = 4
-"""Batches that are ready: enough for an uneven pace, and next to no memory."""
-_POLL_SECONDS = 0.1
 
 
 def prefetched(batches: Iterable[Batch], device: torch.device) -> Generator[Batch]:

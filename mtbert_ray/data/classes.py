@@ -42,7 +42,7 @@ def with_classes(task: TaskSpec) -> TaskSpec:
 
     Raises:
         DataError: the rows cannot be read, or their labels are hardly classes.
-        ConfigError: the task's metrics name a class that there is not.
+        ConfigError: the task's metrics name an unknown class.
     """
     if task.source is None or task.classes is not None or task.kind.is_regression:
         return task
@@ -100,7 +100,7 @@ def _labels_in(table: Table, task: TaskSpec) -> tuple[str, ...]:
 
     Raises:
         DataError: fewer than 2, more than 1,000 or as many as rows; numbers with a fraction; texts such as NaN among
-            numbers; bytes; or -1 among numbers, which may be a class and may mean that there is none.
+            numbers; bytes; or -1 among numbers, which may be a class or mean that there is no label.
     """
     held = table.frame[table.columns.label]
     origin = f"{table.origin}: column '{table.columns.label}'"
@@ -110,7 +110,7 @@ def _labels_in(table: Table, task: TaskSpec) -> tuple[str, ...]:
     if all(map(is_boolean, every_label)):
         every_label = [label.casefold() for label in every_label]
     if any(whole_number(label) is None for label in every_label):
-        # Where classes are names, -1 is none of them: it means that there is no label.
+        # Among names, -1 means that there is no label.
         every_label = [label for label in every_label if whole_number(label) != UNLABELED]
     labels = set(every_label)
     numbers = {label: number for label in labels if (number := whole_number(label)) is not None}

@@ -149,7 +149,7 @@ class _Reader(Protocol):
 def _collect(reader: _Reader, records: Records, form: TextFormat, path: Path) -> None:
     """Put every row of a reader into `records`."""
     is_wary = form.quoting == "auto"
-    num_columns = -1  # Until the header is there.
+    num_columns = -1  # Until the header has been read.
     too_long: list[tuple[int, int]] = []
     for record in reader:
         first, last = records.next_line, reader.line_num

@@ -197,7 +197,7 @@ def _sequences(split: TokenizedSplit, *, joint: bool, room: int) -> list[list[_S
 
 
 def _longest_first(first: np.ndarray, second: np.ndarray, *, room: int) -> list[np.ndarray]:
-    """Share `room` tokens between two sentences: the longer one is cut down to the other, then both alike.
+    """Share `room` tokens between two sentences: the longer one is cut down to the other, then both in turn.
 
     When both are cut and `room` is odd, the longer one keeps the odd token, the second one of two that are equal.
     """

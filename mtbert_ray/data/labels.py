@@ -14,6 +14,9 @@ from mtbert_ray.tasks import TaskSpec
 
 BOOLEANS = ("false", "true")
 """Names of the classes of boolean labels, in the order of their numbers."""
+UNLABELED = -1
+"""Means "no label" where it is no valid label, as in GLUE's test files and many others."""
+_NAMES_SHOWN = 20
 _PLAIN_WHOLE = re.compile(r"(0|-?[1-9][0-9]*)(?:\.0*)?")
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _LIKE_NOTHING = frozenset({"nan", "none", "null", "na", "n/a", "<na>", "nat"})
@@ -81,11 +84,6 @@ def is_boolean(label: str) -> bool:
 def is_like_nothing(label: str) -> bool:
     """Return whether a text is one that programs write for a missing value, as `NaN`; here it is a text like others."""
     return label.casefold() in _LIKE_NOTHING
-
-
-UNLABELED = -1
-"""Means "no label" where it is no valid label, as in GLUE's test files and many others."""
-_NAMES_SHOWN = 20
 
 
 class Labels(NamedTuple):

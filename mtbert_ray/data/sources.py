@@ -151,7 +151,7 @@ def _read_train_file(task: TaskSpec, path: Path) -> Table:
     if not path.exists():
         raise DataError(
             f"{path}: no such file; data.train_files names it for the training rows of task '{task.name}'. Write it "
-            f"with python -m mtbert_ray.sample TOPICS.yaml --out {path}, or name a file that there is"
+            f"with python -m mtbert_ray.sample TOPICS.yaml --out {path}, or name another file"
         )
     return _read_file(task, path)
 

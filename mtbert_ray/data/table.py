@@ -73,7 +73,7 @@ def require_columns(table: Table, split: Split) -> None:
         f"no column '{name}' for {role}{did_you_mean(name, there)}" for role, name in named.items() if name not in there
     ]
     problems += [
-        f"{there.count(name)} columns are called '{name}', so which one is {role} cannot be told; rename the others"
+        f"{there.count(name)} columns are called '{name}', rename all but the one that is {role}"
         for role, name in named.items()
         if there.count(name) > 1
     ]
@@ -140,7 +140,7 @@ def read_table(
         remedies: for quotes, in messages.
 
     Raises:
-        DataError: no such file, an unknown extension, not text or not Parquet, empty, rows that cannot be told apart,
+        DataError: no such file, an unknown extension, not text or not Parquet, empty, rows that cannot be separated,
             or as for `read_records`.
     """
     suffix = path.suffix.lower()
@@ -223,7 +223,7 @@ def frame_of(table: pa.Table) -> pd.DataFrame:
 def _without_named_index(table: pa.Table) -> pa.Table:
     """Return a table whose columns that pandas would take for its index are columns like others.
 
-    In an index it makes floats of integers beside gaps, whatever it is asked.
+    In an index it makes floats of integers beside gaps in any case.
     """
     about = table.schema.pandas_metadata
     if not about:

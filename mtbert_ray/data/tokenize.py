@@ -45,7 +45,7 @@ class TokenizedSplit:
     labels: np.ndarray | None
     """(N,) float64; none for a test split."""
     rows_read: RowsRead | None = None
-    """Counts of the source's rows, where there is a source."""
+    """Counts of the source's rows; none without a source."""
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -42,9 +42,9 @@ def target_layers(model: nn.Module, targets: Sequence[str]) -> dict[str, nn.Line
 def resolved_targets(model: nn.Module, targets: tuple[str, ...]) -> tuple[str, ...]:
     """Return the targets by names that this encoder's linear layers end in.
 
-    A target is the end of a name, or one of `ROLES`, which means that projection under whatever name the encoder has
-    it. Where one layer computes query, key and value, it stands for each, with a warning once a process. (Peft
-    complains only when none of the targets is found, and takes other layers than linear ones.)
+    A target is the end of a name, or one of `ROLES`, which means that projection by the encoder's own name. Where one
+    layer computes query, key and value, it stands for each, with a warning once a process. (Peft complains only when
+    none of the targets is found, and takes other layers than linear ones.)
 
     Raises:
         ConfigError: there are none, or some mean no layer: all of them, with the layers that there are.

@@ -19,7 +19,7 @@ from mtbert_ray.tasks import TaskKind, TaskSpec
 def seeded(seed: int, part: str) -> Iterator[None]:
     """Draw what is initialized inside from a random stream of its own, on the CPU; restore the generator afterwards.
 
-    A head then has the same initial weights whatever other heads there are.
+    The initial weights of a head do not depend on the other heads.
 
     Args:
         seed: the trial's seed.

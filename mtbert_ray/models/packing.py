@@ -188,8 +188,8 @@ def _attention(
 ) -> tuple[Tensor, None]:
     """Answer transformers' attention interface: three (1, H, T, E) in, (1, T, H, E) out.
 
-    Windows come with the mask, which is `_pattern`'s; the ignored `sliding_window` counts otherwise in each
-    architecture.
+    Windows come with the mask, which is `_pattern`'s; each architecture counts the ignored `sliding_window` in
+    another way.
     """
     rows = (x.transpose(1, 2) for x in (query, key, value))
     return packing.attend(*rows, pattern=attention_mask, dropout=dropout, scale=scaling), None

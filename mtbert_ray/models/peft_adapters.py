@@ -114,7 +114,7 @@ def to_peft(encoder: Encoder, base: PreTrainedModel, adapter: AdapterConfig, *, 
         # Peft 0.21 asks transformers for an attribute under its old name.
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
         wrapped = get_peft_model(base, config, adapter_name=ADAPTER_NAME)
-    # Of many names peft keeps only such ends as tell them apart in this base.
+    # Peft shortens many names to ends that are unique in this base.
     wrapped.peft_config[ADAPTER_NAME].target_modules = targets
     result = wrapped.get_base_model().load_state_dict(tensors, strict=False)
     left_out = [name for name in result.missing_keys if is_of_adapter(name)]

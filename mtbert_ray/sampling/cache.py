@@ -3,7 +3,6 @@
 A chunk is put in its place whole: a process that is killed at any moment loses the chunk it was at, no more.
 """
 
-
 # U texts, K values of each
 
 import hashlib
@@ -52,7 +51,7 @@ class Reading:
 def read_all(reader: Reader, *, cache: Path | None = None, on_texts: Callable[[int], None]) -> Reading:
     """Return the values of every text, from disk where this machine has read the same ones in the same way.
 
-    Processes that start together wait for the first, which does the work for all.
+    Processes that start together wait for the first one.
 
     Args:
         reader: with its texts, at least one.

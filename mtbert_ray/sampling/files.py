@@ -1,4 +1,4 @@
-"""Writes a sample: a table that can be read back as training rows, and JSON that says how it was drawn."""
+"""Writes a sample: a table that can be read back as training rows, and JSON that describes how it was drawn."""
 
 import csv
 import json
@@ -26,7 +26,7 @@ def check_target(path: Path, task: TaskSpec) -> None:
     """Refuse a file that cannot or must not be written, before any work is done.
 
     Raises:
-        UserError: its extension is not known, it is there already, or its folder cannot be made.
+        UserError: its extension is unknown, it exists already, or its folder cannot be made.
         ConfigError: the task has a column of a name that the sample needs for its own, or dev rows that are cut from
             its training rows.
     """
@@ -42,7 +42,7 @@ def check_target(path: Path, task: TaskSpec) -> None:
         raise UserError(f"--out {path}: the extension '{path.suffix}' is not known; allowed are {', '.join(FORMATS)}")
     for target in (path, about_path(path)):
         if target.exists():
-            raise UserError(f"--out {path}: {target} is there already; give another file, or delete that one")
+            raise UserError(f"--out {path}: {target} exists already; give another file, or delete that one")
     columns = columns_of(task)
     taken = {columns.sentence1, columns.sentence2, columns.label, columns.id} & {TOPIC_COLUMN, CONFIDENCE_COLUMN}
     if taken:
@@ -53,7 +53,7 @@ def check_target(path: Path, task: TaskSpec) -> None:
 
 
 def about_path(path: Path) -> Path:
-    """Return where the JSON of a sample is: beside it, under the same name."""
+    """Return the path of a sample's JSON."""
     return path.with_suffix(".json")
 
 

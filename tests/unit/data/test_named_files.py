@@ -119,9 +119,8 @@ def test_of_a_half_labeled_file_every_row_is_there(tmp_path):
     examples = load_file(SST, path)
     assert examples.ids == [f"k{n}" for n in range(7)]
     np.testing.assert_array_equal(examples.labels, [0, 1, 2, 3, 4, np.nan, 1])
-    assert examples.rows_read.note() == (
-        "7 rows; 1 not scored (no label: row 6 (id k5)); 1 with an empty text (row 4 (id k3))"
-    )
+    assert examples.rows_read.unlabeled.places == "row 6 (id k5)"
+    assert examples.rows_read.empty.places == "row 4 (id k3)"
 
 
 def test_a_file_of_ones_own_needs_no_identifiers(tmp_path):

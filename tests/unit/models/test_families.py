@@ -204,7 +204,7 @@ def test_a_layer_of_pooling_is_had_where_the_architecture_and_the_files_have_it(
 
 
 @pytest.mark.parametrize(
-    ("family", "told", "expected"),
+    ("family", "of_classifier", "expected"),
     [
         ("modernbert", "mean", "mean"),
         ("modernbert", "cls", "cls"),
@@ -212,8 +212,8 @@ def test_a_layer_of_pooling_is_had_where_the_architecture_and_the_files_have_it(
         ("eurobert", "mean", "mean"),
     ],
 )
-def test_what_the_configuration_tells_its_classifier_is_the_default(family, told, expected, tmp_path):
-    assert load_encoder(str(save_tiny_encoder(family, tmp_path, classifier_pooling=told))).pooling == expected
+def test_the_pooling_of_its_own_classifier_is_the_default(family, of_classifier, expected, tmp_path):
+    assert load_encoder(str(save_tiny_encoder(family, tmp_path, classifier_pooling=of_classifier))).pooling == expected
 
 
 def test_a_window_is_narrower_than_the_sentences_and_matters():

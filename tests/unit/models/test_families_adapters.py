@@ -89,22 +89,19 @@ def test_roles_mean_the_same_projection_everywhere(family):
     assert len(target_layers(model, (output,))) == (1 if family == "albert" else 3)
 
 
-def test_a_fused_layer_is_said_once(caplog):
+def test_a_fused_layer_is_warned_of_once(caplog):
     targets_module._warn_fused.cache_clear()
     with caplog.at_level(logging.WARNING, logger="mtbert_ray"):
         for _ in range(2):
             resolved_targets(tiny_model("modernbert"), ("query", "value"))
-    (said,) = caplog.messages
-    assert said == (
-        "adapter.target_modules: the encoder (ModernBertModel) computes query, key and value in one layer, Wqkv: the "
-        "adapter is put on it, so on all three"
-    )
+    (warning,) = caplog.messages
+    assert "ModernBertModel" in warning and "Wqkv" in warning
     caplog.clear()
     assert resolved_targets(tiny_model("modernbert"), ("Wqkv", "Wo")) == ("Wqkv", "Wo")
     assert caplog.messages == []
 
 
-def test_exact_names_come_first_and_unknown_ones_are_told(encoder_folder):
+def test_exact_names_come_first_and_unknown_ones_are_reported(encoder_folder):
     model = tiny_model("eurobert")
     assert resolved_targets(model, ("q_proj", "self_attn.v_proj")) == ("q_proj", "self_attn.v_proj")
     with pytest.raises(ConfigError) as raised:
