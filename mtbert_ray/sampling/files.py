@@ -4,7 +4,7 @@ import csv
 import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,9 +14,11 @@ from mtbert_ray.data.sources import COURSE_SEPARATOR, Examples, columns_of, load
 from mtbert_ray.data.table import FORMATS, SEPARATORS
 from mtbert_ray.errors import ConfigError, DataError, UserError
 from mtbert_ray.files import make_folder, put_file
-from mtbert_ray.sampling.sample import Sample
 from mtbert_ray.task_source import TableSource
 from mtbert_ray.tasks import TaskSpec
+
+if TYPE_CHECKING:  # It imports torch, which check_target need not wait for.
+    from mtbert_ray.sampling.sample import Sample
 
 TOPIC_COLUMN = "topic"
 CONFIDENCE_COLUMN = "confidence"
@@ -57,7 +59,7 @@ def about_path(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
-def write_sample(sample: Sample, config: SampleConfig, path: Path) -> None:
+def write_sample(sample: "Sample", config: SampleConfig, path: Path) -> None:
     """Write the rows, topic by topic and the most confident first, and then the JSON beside them.
 
     A text file is separated and quoted as the task's own files are, so that `data.train_files` can name it. It is read
@@ -79,7 +81,7 @@ def write_sample(sample: Sample, config: SampleConfig, path: Path) -> None:
         raise UserError(f"--out {path}: cannot be written: {error}") from error
 
 
-def _checked_text(sample: Sample, frame: pd.DataFrame, task: TaskSpec, path: Path) -> str:
+def _checked_text(sample: "Sample", frame: pd.DataFrame, task: TaskSpec, path: Path) -> str:
     """Return the sample as delimited text that `data.train_files` reads as the same rows; refuse what it would not."""
     separator = _separator(task, path.suffix.lower())
     form = {"sep": separator, "index": task.source is None, "lineterminator": "\n", **_quoting(task)}
@@ -100,7 +102,7 @@ def _checked_text(sample: Sample, frame: pd.DataFrame, task: TaskSpec, path: Pat
     )
 
 
-def _hardest(sample: Sample, frame: pd.DataFrame, separator: str) -> str:
+def _hardest(sample: "Sample", frame: pd.DataFrame, separator: str) -> str:
     """Return which row of a sample has the most of what text files have trouble with, and that, for a message."""
     names = {"a line break": "\r\n", f"the separator {separator!r}": separator, "a zero byte": "\0"}
     examples = sample.examples.only(frame.index.to_numpy())
@@ -115,7 +117,7 @@ def _hardest(sample: Sample, frame: pd.DataFrame, separator: str) -> str:
     return f" (the one with the id '{examples.ids[number]}' holds {' and '.join(found[number])})"
 
 
-def _is_same(read: Examples, sample: Sample, frame: pd.DataFrame) -> bool:
+def _is_same(read: Examples, sample: "Sample", frame: pd.DataFrame) -> bool:
     """Return whether rows as read are those of a sample's frame, in its order."""
     expected = sample.examples.only(frame.index.to_numpy())
     has_ids = columns_of(sample.task).id is not None
@@ -129,7 +131,7 @@ def _is_same(read: Examples, sample: Sample, frame: pd.DataFrame) -> bool:
     )
 
 
-def sample_frame(sample: Sample) -> pd.DataFrame:
+def sample_frame(sample: "Sample") -> pd.DataFrame:
     """Return the rows under the task's own column names, with topic and confidence; the index is the row number."""
     task, examples, columns = sample.task, sample.examples, columns_of(sample.task)
     rows = np.concatenate([topic.rows for topic in sample.topics])
@@ -162,7 +164,7 @@ def _quoting(task: TaskSpec) -> dict[str, Any]:
     return {}
 
 
-def about(sample: Sample, config: SampleConfig) -> dict[str, Any]:
+def about(sample: "Sample", config: SampleConfig) -> dict[str, Any]:
     """Return how the sample was drawn, and what each topic got, as JSON's values."""
     by_method = {
         "zero_shot": ("model", "hypothesis"),
