@@ -35,13 +35,16 @@ def onednn_linear(x_NI: "Tensor", weight_OI: "Tensor", bias_O: "Tensor | None") 
 
 
 def attention_implementation(config: "PretrainedConfig") -> str | None:
-    """Return which attention a model computes, as `sdpa`: which has no public name (transformers 5.23)."""
+    """Return the name of a model's attention, as `sdpa`; the key has no public name (transformers 5.23)."""
     name: str | None = config._attn_implementation
     return name
 
 
 def set_attention_implementation(config: "PretrainedConfig", name: str | None) -> None:
-    """Choose a model's attention for one pass: the public `set_attn_implementation` checks each layer (5.23)."""
+    """Choose a model's attention, cheap enough for each pass.
+
+    The public `set_attn_implementation` goes through all submodules (transformers 5.23).
+    """
     config._attn_implementation = name
 
 

@@ -117,7 +117,7 @@ def test_only_a_tab_of_the_header_line_makes_a_file_to_predict_one_of_tabs(tmp_p
 
 
 def test_a_row_that_is_left_out_is_noted(cases, monkeypatch):
-    examples = read(case(cases, "07-one-unlabeled", monkeypatch).tasks[0])
+    examples = read(case(cases, "07-one-unlabelled", monkeypatch).tasks[0])
     assert (len(examples), examples.rows_read.unlabeled) == (119, Gaps(count=1, places="row 51"))
     assert "row 51" in examples.rows_read.note()
 
