@@ -56,7 +56,7 @@ def sample(
         raise typer.Exit(error.exit_code) from error
     typer.echo(f"{drawn.num_texts} distinct texts, of which {drawn.num_found} were classified before", err=True)
     for topic in drawn.topics:
-        typer.echo(topic.in_words)
+        typer.echo(topic.summary)
     typer.echo(f"{drawn.num_rows} of {config.rows} rows: {out} (how they were drawn: {about_path(out).name})")
 
 

@@ -1,7 +1,4 @@
-"""Cuts encoded splits into batches of rows of like length, the same whatever the number of workers, and shares them.
-
-Knows nothing of models, devices' memory or process groups: a rank is a number.
-"""
+"""Batches of rows of like length, the same for any number of workers, each of which gets its share of every batch."""
 
 import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -13,13 +10,13 @@ from typing import Literal
 import numpy as np
 import torch
 
-from mtbert_ray.data.embedded import EMBEDDING, EmbeddedSplit
-from mtbert_ray.data.encoding import EncodedSplit, SpecialIds, TokenBatch
-
-__all__ = ["Batch", "EncodedSplit", "SpecialIds", "TokenBatch", "epoch_batches", "eval_batches", "num_steps"]
+from mtbert_ray.data.encoding import EMBEDDING, EmbeddedSplit, EncodedSplit, TokenBatch
 
 Split = EncodedSplit | EmbeddedSplit
 _PLACES = "places"
+_DEPTH = 4
+"""Batches that are ready: enough for an uneven pace, and next to no memory."""
+_POLL_SECONDS = 0.1
 BATCHES_PER_POOL = 50
 """Rows are sorted by length within pools of so many batches: enough for little padding, and still a random draw."""
 
@@ -41,8 +38,8 @@ class Batch:
     def to(self, device: torch.device | str) -> "Batch":
         """Return the batch on a device, without waiting for the copies.
 
-        There the sequences of a separate pair have their tokens' `places` too, (T,): where the mask is not 0 among
-        its B * L numbers. What reads them need not ask the device how many they are.
+        There each sequence of a separate pair also has its tokens' `places`, (T,): where the mask is not 0 among its
+        B * L numbers, so that nobody has to wait for the device to count them.
         """
         return self._with_each(lambda tensor: tensor.to(device, non_blocking=True))
 
@@ -67,7 +64,7 @@ class Batch:
         """Cut the rows into at most so many batches of like size, each padded to its own longest row.
 
         The weights stay, so the parts' sums of weights * loss add up to the whole batch's. The parts are copies in
-        ordinary memory, also of a batch in page-locked memory.
+        ordinary memory.
         """
         if parts == 1:
             return (self,)
@@ -77,7 +74,7 @@ class Batch:
             replace(
                 self,
                 sentences=tuple(
-                    # Where a piece's tokens stand among its own places is another question.
+                    # A piece has other places.
                     _trimmed({name: t[piece] for name, t in tokens.items() if name != _PLACES})
                     for tokens in self.sentences
                 ),
@@ -96,7 +93,7 @@ def _with_places(tokens: TokenBatch) -> TokenBatch:
 
 
 def _trimmed(tokens: TokenBatch) -> TokenBatch:
-    """Take away the columns that are padding in every row; an embedding has none."""
+    """Remove the columns that are padding in every row; an embedding has none."""
     if EMBEDDING in tokens:
         return tokens
     widest = int(tokens["attention_mask"].sum(dim=1).max())
@@ -104,7 +101,7 @@ def _trimmed(tokens: TokenBatch) -> TokenBatch:
 
 
 def num_steps(splits: Mapping[str, Split], *, batch_size: int) -> int:
-    """Return the steps of an epoch over all tasks, which are the same for every rank."""
+    """Return the steps of an epoch over all tasks, the same for every rank."""
     return sum(-(-len(split) // batch_size) for split in splits.values())
 
 
@@ -118,21 +115,21 @@ def epoch_batches(
     rank: int = 0,
     world_size: int = 1,
 ) -> Generator[Batch]:
-    """Yield a rank's share of every batch of an epoch; every row of every task is met once.
+    """Yield a rank's share of every batch of an epoch, which has every row of every task once.
 
-    The global batches and their order depend on `seed` and `epoch` alone, a task's own batches not even on the other
-    tasks. Rank r of w takes rows r, r + w, ... of each, so the shares have like lengths. DDP averages gradients over
-    ranks, so each row weighs w / (rows of the global batch) in its rank's sum of losses. A rank that would get no row
-    of a short last batch gets the first one with weight 0: all ranks do equally many steps.
+    The global batches and their order depend on `seed` and `epoch` only; a task's batches do not depend on other tasks.
+    Rank r of w takes rows r, r + w, ... of each, so the shares have like lengths. DDP averages gradients over ranks, so
+    each row weighs w / (rows of the global batch) in its rank's sum of losses. A rank that would get no row of a short
+    last batch gets the first one with weight 0: all ranks do equally many steps.
 
     Args:
         splits: a labeled split a task, by name.
         batch_size: rows of a global batch; the last one of a task may be smaller.
         task_order: the tasks one after another, as in `splits`, or their batches shuffled together.
-        seed: decides all draws together with `epoch`.
-        epoch: any number; each has an order of its own.
-        rank: whose share.
-        world_size: how many ranks there are.
+        seed: with `epoch` it decides all draws.
+        epoch: each has an order of its own.
+        rank: of this worker.
+        world_size: number of ranks.
     """
     assert 0 <= rank < world_size, f"rank {rank} of {world_size}"
     plan = [
@@ -158,14 +155,8 @@ def eval_batches(
     """Yield a rank's share of a split in large batches of like length, the longest first.
 
     Every row is in exactly one batch of one rank. Ranks may get a different number of batches, so nothing may wait for
-    the others once a batch. Here the weights make the mean of the batch itself: 1 / B.
-
-    Args:
-        split: what to go through, labeled or not.
-        task: its name.
-        max_tokens: bounds the padded tokens of a batch; one row is always allowed.
-        rank: whose share.
-        world_size: how many ranks there are.
+    the other ranks in each batch. `max_tokens` bounds the padded tokens of a batch; one row is always allowed. Every
+    row weighs 1 / B.
     """
     assert 0 <= rank < world_size, f"rank {rank} of {world_size}"
     for rows in _filled(split, max_tokens)[rank::world_size]:
@@ -214,11 +205,6 @@ def _filled(split: Split, max_tokens: int) -> list[np.ndarray]:
     return batches
 
 
-_DEPTH = 4
-"""Batches that wait: enough for an uneven pace, and next to no memory."""
-_POLL_SECONDS = 0.1
-
-
 def prefetched(batches: Iterable[Batch], device: torch.device) -> Generator[Batch]:
     """Yield the same batches in the same order, made in a thread that runs ahead; close it to end the thread.
 
@@ -252,13 +238,13 @@ def _fill(
             _put(ready, batch.pinned() if device.type == "cuda" else batch, closed)
             if closed.is_set():
                 return
-    except BaseException as error:  # For the thread that asks, which would wait for ever.
+    except BaseException as error:  # For the reading thread, which would wait forever.
         end = error
     _put(ready, end, closed)
 
 
 def _put(ready: "Queue[Batch | BaseException | None]", item: Batch | BaseException | None, closed: Event) -> None:
-    """Wait for room, but not for a reader that has gone."""
+    """Wait for room, unless the reader is gone."""
     while not closed.is_set():
         try:
             return ready.put(item, timeout=_POLL_SECONDS)

@@ -1,6 +1,6 @@
-"""Finds the classes of tasks that do not say them: the labels of their training rows, or the names a data set has.
+"""Finds the classes of tasks that do not declare them: from the labels of their training rows, or the data set's names.
 
-Done once, before anything trains, so that every trial of a sweep numbers its classes alike.
+Done once, before anything trains, so that every trial of a sweep numbers its classes in the same way.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.data.labels import (
-    UNLABELLED,
+    UNLABELED,
     class_label,
     is_boolean,
     is_like_nothing,
@@ -20,7 +20,7 @@ from mtbert_ray.data.labels import (
     whole_number,
 )
 from mtbert_ray.data.sources import read_train_table
-from mtbert_ray.data.table import RawTable, require_columns
+from mtbert_ray.data.table import Table, require_columns
 from mtbert_ray.errors import ConfigError, DataError
 from mtbert_ray.mistakes import problems_of
 from mtbert_ray.task_source import HubSource, TableSource
@@ -36,16 +36,13 @@ def with_classes(task: TaskSpec) -> TaskSpec:
     """Return a task with `classes` filled in where it leaves them to its training rows.
 
     They are the names of the data set's own ClassLabel, or else the distinct labels of all training rows of its
-    source, sorted (numbers by their size). A task of a data set on the hub that gives only the number of its classes
-    has their names filled in if there are as many. Row limits and `train_files` make no difference: trials that differ
-    in them must number their classes alike.
-
-    Args:
-        task: returned as it is where nothing is to be found.
+    source, sorted (numbers by their size). A task of a data set on the Hub that declares only the number of its classes
+    gets their names if there are as many. Row limits and `train_files` make no difference: trials that differ in them
+    must number their classes in the same way.
 
     Raises:
         DataError: the rows cannot be read, or their labels are hardly classes.
-        ConfigError: the task's metrics name a class that there is not.
+        ConfigError: the task's metrics name an unknown class.
     """
     if task.source is None or task.classes is not None or task.kind.is_regression:
         return task
@@ -60,11 +57,7 @@ def with_classes(task: TaskSpec) -> TaskSpec:
 
 
 def find_classes(config: TrialConfig) -> tuple[TrialConfig, list[str]]:
-    """Return a configuration whose tasks know their classes, and a line for each task where these were found.
-
-    Raises:
-        DataError, ConfigError: as for `with_classes`.
-    """
+    """Return a config whose tasks know their classes, and a line for each task where these were found."""
     tasks, found = find_classes_of(config.tasks)
     return (config.model_copy(update={"tasks": tasks}) if found else config), found
 
@@ -102,12 +95,12 @@ def _with_names(task: TaskSpec, names: tuple[str, ...]) -> TaskSpec:
     return task.model_copy(update={"classes": names, "num_classes": len(names)})
 
 
-def _labels_in(table: RawTable, task: TaskSpec) -> tuple[str, ...]:
+def _labels_in(table: Table, task: TaskSpec) -> tuple[str, ...]:
     """Return the distinct labels of a table, sorted.
 
     Raises:
         DataError: fewer than 2, more than 1,000 or as many as rows; numbers with a fraction; texts such as NaN among
-            numbers; bytes; or -1 among numbers, which may be a class and may mean that there is none.
+            numbers; bytes; or -1 among numbers, which may be a class or mean that there is no label.
     """
     held = table.frame[table.columns.label]
     origin = f"{table.origin}: column '{table.columns.label}'"
@@ -117,8 +110,8 @@ def _labels_in(table: RawTable, task: TaskSpec) -> tuple[str, ...]:
     if all(map(is_boolean, every_label)):
         every_label = [label.casefold() for label in every_label]
     if any(whole_number(label) is None for label in every_label):
-        # Where classes are names, -1 is none of them: it means that there is no label.
-        every_label = [label for label in every_label if whole_number(label) != UNLABELLED]
+        # Among names, -1 means that there is no label.
+        every_label = [label for label in every_label if whole_number(label) != UNLABELED]
     labels = set(every_label)
     numbers = {label: number for label in labels if (number := whole_number(label)) is not None}
     if len(labels) < 2:
@@ -149,10 +142,10 @@ def _labels_in(table: RawTable, task: TaskSpec) -> tuple[str, ...]:
         return tuple(sorted(labels))
     # Texts with zeros in front, as codes have them, are names: 01 is not 1.
     in_order = sorted(labels, key=lambda label: numbers[label]) if all(map(is_plain, labels)) else sorted(labels)
-    others = [label for label in in_order if numbers[label] != UNLABELLED]
+    others = [label for label in in_order if numbers[label] != UNLABELED]
     if len(others) < len(in_order):
         raise DataError(
-            f"{origin} holds {UNLABELLED}, which is a class or means that there is no label; give the classes of task "
+            f"{origin} holds {UNLABELED}, which is a class or means that there is no label; give the classes of task "
             f"'{task.name}': classes: {_listed(in_order)}, or classes: {_listed(others)} to leave these rows out"
         )
     return tuple(in_order)

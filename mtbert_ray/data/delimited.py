@@ -1,6 +1,6 @@
-"""Reads delimited text (.csv, .tsv) by Python's `csv`, strictly: whatever may not be as it was meant is refused.
+"""Reads delimited text (.csv, .tsv) by Python's `csv`, strictly: rows that a stray quote may have changed are refused.
 
-The `csv` module knows on which line each record begins and, in strict mode, takes no malformed quote.
+The `csv` module knows on which line each record begins and, in strict mode, refuses malformed quotes.
 """
 
 import csv
@@ -20,7 +20,7 @@ _NO_LIMIT = 2**31 - 1
 """Characters of a field; what fits a C long everywhere."""
 _DOUBLED = "a quote inside a quoted field must be doubled"
 _CARRIAGE_RETURN = "new-line character seen in unquoted field"
-"""What `csv` says of a carriage return that is followed by anything but the end of its line."""
+"""In `csv`'s message about a carriage return inside a line."""
 _UNQUOTED_RETURN = (
     "a carriage return (\\r) inside a row, where the lines of this file end with \\n; replace it by a space, or write "
     "its field in double quotes (without `quoting: none`)"
@@ -30,12 +30,12 @@ _SWALLOWED = "probably a quote at the start of a field has swallowed"
 
 @dataclass(frozen=True, kw_only=True)
 class Remedies:
-    """What to do about quotes, for messages: what can be set differs between tasks."""
+    """Remedies for trouble with quotes, for messages: the keys that can be set differ between tasks."""
 
     as_text: str
     """Where quotes are a part of the text."""
     as_meant: str
-    """Where a field that looks like swallowed rows is meant so."""
+    """Where a field that looks like swallowed rows is right."""
     escaped: str
     """Where backslashes stand before quotes."""
 
@@ -43,20 +43,20 @@ class Remedies:
 BY_SOURCE = Remedies(
     as_text="set `quoting: none` in the task's source (`predict --quoting none`) if quotes are a part of the text and "
     "each line is a row",
-    as_meant="`quoting: minimal` if the field is meant like this",
+    as_meant="`quoting: minimal` if the field is right",
     escaped="set `escapechar: '\\'` in the task's source if a backslash stands before the quotes inside a field",
 )
 """For a task with files of its own."""
 BY_FILE = Remedies(
     as_text="if quotes are a part of the text, put its field in quotes and double those inside, or give the rows as "
     ".parquet (`predict --quoting none` reads each line as a row)",
-    as_meant="give them as .parquet if the field is meant like this (`predict --quoting minimal` reads it so)",
+    as_meant="give them as .parquet if the field is right (`predict --quoting minimal` reads it so)",
     escaped="double the quotes inside a field in place of the backslashes before them, or give the rows as .parquet",
 )
-"""For a file with rows of a task that has no such keys: of the course or the Hub."""
+"""For a file of rows of a task of the course or the Hub, which has no such keys."""
 BY_COURSE = Remedies(
     as_text="get the file anew; if quotes are a part of the text, put its field in quotes and double those inside",
-    as_meant="give the task a source of its own with `quoting: minimal` if the field is meant like this",
+    as_meant="give the task a source of its own with `quoting: minimal` if the field is right",
     escaped="get the file anew, or double the quotes inside a field in place of the backslashes before them",
 )
 """For the course's own files."""
@@ -64,7 +64,7 @@ BY_COURSE = Remedies(
 
 @dataclass(frozen=True, kw_only=True)
 class TextFormat:
-    """How the fields of a text file are told apart."""
+    """How the fields of a text file are separated and quoted."""
 
     separator: str
     """One character."""
@@ -82,9 +82,9 @@ class Records:
     """Empty until it has been read."""
     rows: list[list[str]] = field(default_factory=list)
     num_blank_lines: int = 0
-    """Lines of nothing but spaces that are no rows: all of a file of several columns."""
+    """Lines of nothing but spaces, which are no rows in a file of several columns."""
     next_line: int = 1
-    """Where the record begins that is read next; counted from 1."""
+    """Where the next record begins; counted from 1."""
 
 
 def read_records(text: str, form: TextFormat, path: Path) -> Records:
@@ -93,10 +93,7 @@ def read_records(text: str, form: TextFormat, path: Path) -> Records:
     A row that is too short ends in empty fields. Of a file of one column a blank line is a row with an empty field.
     With an escapechar `\"` and `\\` are escapes inside quoted fields; any other backslash is text.
 
-    Args:
-        text: lines end with \n or \r\n, or all of them with \r alone.
-        form: how fields are told apart.
-        path: for messages.
+    Lines end with \n or \r\n, or all of them with \r alone. The path is for messages.
 
     Raises:
         DataError: nothing but blank lines; a \r inside a line, unless in quotes; a quote that is not closed or not
@@ -150,9 +147,9 @@ class _Reader(Protocol):
 
 
 def _collect(reader: _Reader, records: Records, form: TextFormat, path: Path) -> None:
-    """Put everything that a reader gives into `records`."""
+    """Put every row of a reader into `records`."""
     is_wary = form.quoting == "auto"
-    num_columns = -1  # Until the header is there.
+    num_columns = -1  # Until the header has been read.
     too_long: list[tuple[int, int]] = []
     for record in reader:
         first, last = records.next_line, reader.line_num
@@ -192,7 +189,7 @@ def _refuse_swallowed(record: list[str], first: int, last: int, num_columns: int
             also = f"and has {len(record)} of {num_columns} fields"
             if has_separator or is_only:
                 also = "which also holds separators" if has_separator else "in a file of one column"
-            what = f"the row that begins on line {first} goes on to line {last} inside one quoted field, {also}"
+            what = f"the row that begins on line {first} continues to line {last} inside one quoted field, {also}"
         else:
             what = f"line {first} has {len(record)} of {num_columns} fields, and one in quotes holds separators"
         swallowed = "rows" if has_break else "fields"
@@ -216,14 +213,14 @@ def _too_long(too_long: list[tuple[int, int]], records: Records, form: TextForma
 
 
 def _problem_with_quote(error: csv.Error, first: int, last: int, remedies: Remedies, *, has_backslash: bool) -> str:
-    """Return what is wrong with a record that `csv` refuses, and what to do."""
+    """Describe a record that `csv` refuses, and the remedy."""
     remedy = remedies.escaped if has_backslash else remedies.as_text
     if "end of data" in str(error):
         what = f"the quote that opens a field in the row that begins on line {first} is never closed"
     elif last > first:
         what = (
-            f"the row that begins on line {first} goes on to line {last} inside a quoted field, whose closing quote is "
-            "not followed by a separator"
+            f"the row that begins on line {first} continues to line {last} inside a quoted field, whose closing quote "
+            "is not followed by a separator"
         )
     else:
         what = f"line {first} has a quoted field whose closing quote is not followed by a separator"

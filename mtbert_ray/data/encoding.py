@@ -1,9 +1,9 @@
-"""Turns a tokenized split into model inputs: special tokens, truncation, padding, for any choice of rows.
+"""Model inputs of any rows of a split: special tokens, truncation and padding, or cached embeddings in their place.
 
-The result equals what the Hugging Face tokenizer returns for the same texts; see `EncodedSplit`.
+The tokens equal what the Hugging Face tokenizer returns for the same texts; see `EncodedSplit`.
 """
 
-# B rows of a batch, L tokens of the longest of them, N rows of the split.
+# B rows of a batch, L tokens of the longest of them, N rows of the split, D width
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ import torch
 from tokenizers import Encoding, Tokenizer
 from transformers import PreTrainedTokenizerFast
 
-from mtbert_ray.data.tokenize import TokenisedSplit
+from mtbert_ray.data.tokenize import TokenizedSplit
 from mtbert_ray.errors import EncoderError
 
 TokenBatch = dict[str, torch.Tensor]
@@ -28,7 +28,7 @@ class Frame:
     pieces: tuple[tuple[int, ...], ...]
     """Ids before the first sentence, between two, and behind the last: one piece more than there are sentences."""
     piece_types: tuple[tuple[int, ...], ...]
-    """Token types of the same."""
+    """Token types of these."""
     sentence_types: tuple[int, ...]
     """Token type of each sentence."""
 
@@ -48,7 +48,7 @@ class SpecialIds:
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerFast) -> Self:
-        """Learn the frames from the tokenizer's own output.
+        """Derive the frames from the tokenizer's own output.
 
         Families differ: `[CLS] a [SEP] b [SEP]` with types 0 and 1 for BERT, `<s> a </s> </s> b </s>` without for
         RoBERTa, others by other tokens.
@@ -63,18 +63,9 @@ class SpecialIds:
             raise _unframed(tokenizer, "puts no special token as [CLS] or <s> in front of a sentence")
         return cls(single=one, pair=two, pad=tokenizer.pad_token_id)
 
-    @classmethod
-    def like_bert(cls, *, cls_id: int, sep_id: int, pad_id: int) -> Self:
-        """Return BERT's frames around these tokens."""
-        return cls(
-            single=Frame(pieces=((cls_id,), (sep_id,)), piece_types=((0,), (0,)), sentence_types=(0,)),
-            pair=Frame(pieces=((cls_id,), (sep_id,), (sep_id,)), piece_types=((0,), (0,), (1,)), sentence_types=(0, 1)),
-            pad=pad_id,
-        )
-
 
 def _frame_of(tokenizer: PreTrainedTokenizerFast, *texts: str) -> Frame:
-    """Return what the tokenizer puts around these texts, of which each gives a token at least."""
+    """Return the special tokens around these texts, each of which gives at least one token."""
     made = _uncut(tokenizer.backend_tokenizer, *texts)
     pieces: list[list[tuple[int, int]]] = [[]]
     sentence_types: list[int] = []
@@ -102,7 +93,7 @@ def _frame_of(tokenizer: PreTrainedTokenizerFast, *texts: str) -> Frame:
 
 
 def _uncut(backend: Tokenizer, text: str, second: str | None = None) -> Encoding:
-    """Encode without the truncation that an earlier call may have left, and leave it there."""
+    """Encode without the tokenizer's truncation, which an earlier call may have set; keep it set."""
     truncation = backend.truncation
     backend.no_truncation()
     try:
@@ -135,8 +126,8 @@ class _Segment:
 class EncodedSplit:
     """A split ready to be cut into batches.
 
-    A single sentence becomes `[CLS] a [SEP]`; a joint pair `[CLS] a [SEP] b [SEP]`, with token type 1 from b on, or
-    what the tokenizer has instead; a separate pair two single sequences. What is longer than `max_length` tokens,
+    A single sentence becomes `[CLS] a [SEP]`; a joint pair `[CLS] a [SEP] b [SEP]`, with token type 1 from b on (or the
+    tokenizer's own special tokens); a separate pair two single sequences. What is longer than `max_length` tokens,
     special ones included, is cut on the right; of a joint pair the longer sentence first, as the tokenizer's
     `truncation="longest_first"` does.
 
@@ -149,7 +140,7 @@ class EncodedSplit:
 
     def __init__(
         self,
-        split: TokenisedSplit,
+        split: TokenizedSplit,
         special: SpecialIds,
         *,
         pair_encoding: Literal["separate", "joint"],
@@ -159,7 +150,10 @@ class EncodedSplit:
         self.rows_read = split.rows_read
         self.exact_labels: np.ndarray | None = split.labels
         """(N,) float64, which scores are computed with, or None for a test split."""
-        self._labels = None if split.labels is None else torch.from_numpy(split.labels.astype(np.float32))
+        self.labels: torch.Tensor | None = (
+            None if split.labels is None else torch.from_numpy(split.labels.astype(np.float32))
+        )
+        """(N,) float32, which models are trained with, or None for a test split."""
         joint = pair_encoding == "joint" and split.tokens2 is not None
         self._frame = special.pair if joint else special.single
         self._pad = special.pad
@@ -172,11 +166,6 @@ class EncodedSplit:
 
     def __len__(self) -> int:
         return len(self.ids)
-
-    @property
-    def labels(self) -> torch.Tensor | None:
-        """(N,) float32, which models are trained with, or None for a test split."""
-        return self._labels
 
     @property
     def lengths(self) -> np.ndarray:
@@ -192,8 +181,8 @@ class EncodedSplit:
         )
 
 
-def _sequences(split: TokenisedSplit, *, joint: bool, room: int) -> list[list[_Segment]]:
-    """Return the sequences of a row, each with its segments, cut to `room` tokens beside the special ones."""
+def _sequences(split: TokenizedSplit, *, joint: bool, room: int) -> list[list[_Segment]]:
+    """Return the sequences of a row, each with its segments, cut to `room` tokens plus the special ones."""
     columns = [(split.tokens1, split.offsets1)]
     if split.tokens2 is not None and split.offsets2 is not None:
         columns.append((split.tokens2, split.offsets2))
@@ -208,7 +197,7 @@ def _sequences(split: TokenisedSplit, *, joint: bool, room: int) -> list[list[_S
 
 
 def _longest_first(first: np.ndarray, second: np.ndarray, *, room: int) -> list[np.ndarray]:
-    """Share `room` tokens between two sentences: the longer one is cut down to the other, then both alike.
+    """Share `room` tokens between two sentences: the longer one is cut down to the other, then both in turn.
 
     When both are cut and `room` is odd, the longer one keeps the odd token, the second one of two that are equal.
     """
@@ -254,3 +243,34 @@ def _put(
         ids_BL[row_of_B1, at_B1 + offset] = token
         types_BL[row_of_B1, at_B1 + offset] = token_type
     return at_B1 + len(piece[0])
+
+
+EMBEDDING = "embedding"
+"""The one key of such a batch of tokens: (B, D), one embedding a sequence."""
+
+
+@final
+class EmbeddedSplit:
+    """A split whose rows are cached encoder outputs: as `EncodedSplit`, so the same batches in the same order.
+
+    Args:
+        split: what was embedded.
+        embeddings: (N, D) for each sequence of a row: one, or two for a separate pair.
+    """
+
+    def __init__(self, split: "EncodedSplit | EmbeddedSplit", embeddings: tuple[torch.Tensor, ...]) -> None:
+        assert all(len(embedding_ND) == len(split) for embedding_ND in embeddings)
+        self.ids: list[str] = split.ids
+        self.labels: torch.Tensor | None = split.labels
+        self.exact_labels: np.ndarray | None = split.exact_labels
+        self.lengths: np.ndarray = split.lengths
+        self.widths: list[np.ndarray] = split.widths
+        self._embeddings = embeddings
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def sentences(self, rows: np.ndarray) -> tuple[TokenBatch, ...]:
+        """Return the model inputs of the rows (B,): `EMBEDDING` alone, once a sequence."""
+        positions = torch.from_numpy(np.ascontiguousarray(rows))
+        return tuple({EMBEDDING: embedding_ND[positions]} for embedding_ND in self._embeddings)

@@ -1,14 +1,21 @@
-"""What became of the rows of a source: how many were read, left out, or have no text. Said wherever rows are read."""
+"""The labeled rows of a task, checked and counted, and the dev rows cut from its training rows."""
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from mtbert_ray.data.labels import labels_of
-from mtbert_ray.data.table import RawTable, Split, is_blank, is_missing, require_columns
+from mtbert_ray.data.table import Split, Table, is_blank, is_missing, require_columns
 from mtbert_ray.errors import DataError
+from mtbert_ray.task_source import DevSplit
 from mtbert_ray.tasks import TaskSpec
+
+MAX_FAULTY_SHARE = 0.01
+"""Share of rows that may lack a label (they are left out) or a sentence (it is taken as empty); more is an error."""
+NUM_BINS = 10
+"""Equally filled ranges of a regression's labels, each of which gives its share; fewer where there are few dev rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,28 +29,27 @@ class Gaps:
 
 @dataclass(frozen=True, kw_only=True)
 class RowsRead:
-    """The rows of a source, counted."""
+    """The rows of a source, counted: all, those with gaps, those cut off as dev rows."""
 
     num_rows: int
     """Below the header, those that were left out among them."""
     unlabeled: Gaps = Gaps()
     """Rows without a label."""
     unknown: Gaps = Gaps()
-    """Rows whose label is not one of the task's; they occur among rows to predict alone."""
+    """Rows to predict whose label is not one of the task's."""
     keeps_unlabeled: bool = False
-    """Whether these are read all the same, as for predictions; else they are left out."""
+    """Whether rows without a label are kept, as for predictions; else they are left out."""
     empty: Gaps = Gaps()
     """Rows of which a sentence is empty; they are kept."""
     num_blank_lines: int = 0
-    """Lines of a text file that are no rows: nothing but spaces stands there."""
+    """Lines of a text file that hold nothing but spaces and are no rows."""
     dev_rows: str | None = None
     """How these rows were cut from the training rows, as `120 of 1,200 training rows, drawn with seed 0`."""
-
     num_for_dev: int = 0
-    """Training rows that were cut off as dev rows; said with what else there is to say, for the dev rows say it."""
+    """Training rows that were cut off as dev rows."""
 
-    def said(self) -> str | None:
-        """Return what a user should know of them, or None where every row was read and has what it needs."""
+    def note(self) -> str | None:
+        """Return a note for the user, or None where every row was read and has what it needs."""
         if self.dev_rows is not None:
             return self.dev_rows
         facts = []
@@ -58,7 +64,8 @@ class RowsRead:
         if self.empty.count:
             facts.append(f"{self.empty.count:,} with an empty text ({self.empty.places})")
         if self.num_blank_lines:
-            facts.append(f"{_counted(self.num_blank_lines, 'blank line')} passed over")
+            lines = "blank line" if self.num_blank_lines == 1 else "blank lines"
+            facts.append(f"{self.num_blank_lines:,} {lines} skipped")
         if not facts:
             return None
         if self.num_for_dev:
@@ -66,16 +73,6 @@ class RowsRead:
         left_out = 0 if self.keeps_unlabeled else self.unlabeled.count
         read = f"{self.num_rows - left_out:,} of {self.num_rows:,} rows" if left_out else f"{self.num_rows:,} rows"
         return "; ".join([read, *facts])
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-__all__ = ["Examples", "RawTable", "Split", "examples_of"]
-
-MAX_FAULTY_SHARE = 0.01
-"""Share of rows that may lack a label (they are left out) or a sentence (it is taken as empty); more is an error."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -92,7 +89,7 @@ class Examples:
     origin: str
     """File or data set, for messages."""
     rows_read: RowsRead
-    """What became of the rows of the whole source."""
+    """Counts of the whole source."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -113,19 +110,13 @@ class Examples:
         )
 
 
-def examples_of(table: RawTable, task: TaskSpec, split: Split, *, every_row: bool = False) -> Examples:
+def examples_of(table: Table, task: TaskSpec, split: Split, *, every_row: bool = False) -> Examples:
     """Check a table against its task and return its rows.
 
     Rows without a label are left out and counted, up to 1% of the rows. A missing or blank sentence is kept as the
     empty string (an encoder reads it as `[CLS] [SEP]`), up to 1% of the rows that remain, so that a real file with a
-    few gaps loads whole while a wrong column does not pass. Rows to predict have no such limits: each is kept, also one
-    whose label is not the task's.
-
-    Args:
-        table: as read.
-        task: whose rows they are; its classes are known.
-        split: a test split's labels are not looked at.
-        every_row: keep rows without a label of the task's, as for predictions.
+    few gaps loads whole while a wrong column does not pass. Rows to predict (a test split, or `every_row`) have no such
+    limits: each is kept, also one whose label is not the task's. A test split's labels are not read.
 
     Raises:
         DataError: a column is missing or holds no text, no rows, labels that are not the task's, too many gaps.
@@ -139,7 +130,10 @@ def examples_of(table: RawTable, task: TaskSpec, split: Split, *, every_row: boo
     unlabeled = unknown = Gaps()
     if split != "test":
         labels, is_unknown = labels_of(table, task, frame, allows_unknown=is_lenient)
-        unlabeled = _unlabeled(table, frame, np.isnan(labels) & ~is_unknown, limited=not is_lenient)
+        is_unlabeled = np.isnan(labels) & ~is_unknown
+        if not is_lenient:
+            _refuse_many(table, frame, is_unlabeled, table.columns.label, "label")
+        unlabeled = _gaps(table, frame, is_unlabeled)
         unknown = Gaps(count=int(is_unknown.sum()), places=table.places(frame, is_unknown, table.columns.label))
         if not is_lenient:
             labeled = ~np.isnan(labels)
@@ -164,23 +158,22 @@ def examples_of(table: RawTable, task: TaskSpec, split: Split, *, every_row: boo
     )
 
 
-def _gaps(table: RawTable, frame: pd.DataFrame, faulty: np.ndarray) -> Gaps:
+def _gaps(table: Table, frame: pd.DataFrame, faulty: np.ndarray) -> Gaps:
     return Gaps(count=int(faulty.sum()), places=table.places(frame, faulty))
 
 
-def _unlabeled(table: RawTable, frame: pd.DataFrame, missing: np.ndarray, *, limited: bool) -> Gaps:
-    """Count the rows without a label; refuse more than 1% of them where that is `limited`."""
-    if limited and missing.sum() > MAX_FAULTY_SHARE * len(frame):
+def _refuse_many(table: Table, frame: pd.DataFrame, faulty: np.ndarray, column: str, what: str) -> None:
+    """Refuse more than 1% of faulty rows."""
+    if faulty.sum() > MAX_FAULTY_SHARE * len(frame):
         raise DataError(
-            f"{table.origin}: column '{table.columns.label}' has no label in {int(missing.sum())} of {len(frame)} "
-            f"rows, at most {MAX_FAULTY_SHARE:.0%} may be left out: {table.places(frame, missing)}. Label or delete "
-            f"these rows, or name another column in {table.columns_from}"
+            f"{table.origin}: column '{column}' has no {what} in {int(faulty.sum())} of {len(frame)} rows, at most "
+            f"{MAX_FAULTY_SHARE:.0%} may lack one: {table.places(frame, faulty)}. Complete or delete these rows, or "
+            f"name another column in {table.columns_from}"
         )
-    return _gaps(table, frame, missing)
 
 
-def _texts(table: RawTable, frame: pd.DataFrame, column: str, *, limited: bool) -> list[str]:
-    """Return a column's sentences, blank ones as empty strings; refuse more than 1% of these where `limited`."""
+def _texts(table: Table, frame: pd.DataFrame, column: str, *, limited: bool) -> list[str]:
+    """Return a column's sentences, blank ones as empty strings."""
     values = frame[column].astype(object)
     not_text = np.array([not isinstance(value, str) and not is_missing(value) for value in values], dtype=bool)
     if not_text.any():
@@ -189,10 +182,44 @@ def _texts(table: RawTable, frame: pd.DataFrame, column: str, *, limited: bool) 
             f"The names come from {table.columns_from}"
         )
     blank = is_blank(values)
-    if limited and blank.sum() > MAX_FAULTY_SHARE * len(frame):
-        raise DataError(
-            f"{table.origin}: column '{column}' has no sentence in {int(blank.sum())} of {len(frame)} rows, at most "
-            f"{MAX_FAULTY_SHARE:.0%} may be empty: {table.places(frame, blank)}. Fill or delete these rows, "
-            f"or name another column in {table.columns_from}"
-        )
+    if limited:
+        _refuse_many(table, frame, blank, column, "sentence")
     return ["" if is_empty else value for value, is_empty in zip(values, blank, strict=True)]
+
+
+def dev_rows(labels: np.ndarray, split: DevSplit, *, is_regression: bool) -> np.ndarray:
+    """Return the positions of the dev rows, rising.
+
+    Each class gives its share, rounded so that the whole comes out right, and keeps at least one training row, so the
+    only row of its class is never a dev row. A regression's labels, (N,), are stratified by their quantiles; at least
+    one row of all is kept. The same labels, share and seed give the same rows.
+    """
+    num_wanted = round(split.dev * len(labels))
+    if is_regression:
+        num_wanted = min(num_wanted, len(labels) - 1)
+    strata = _quantile_bins(labels, min(NUM_BINS, max(1, num_wanted))) if is_regression else labels
+    rng = np.random.default_rng(split.seed)
+    members = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
+    sizes = [len(rows) for rows in members]
+    largest = sizes if is_regression else [size - 1 for size in sizes]
+    counts = _apportioned(sizes, largest, split.dev, num_wanted)
+    drawn = [rng.permutation(rows)[:count] for rows, count in zip(members, counts, strict=True)]
+    return np.sort(np.concatenate(drawn)) if drawn else np.array([], dtype=np.int64)
+
+
+def _quantile_bins(labels: np.ndarray, num_bins: int) -> np.ndarray:
+    """Return a bin for each label, (N,), all equally filled; rows of one label may be in two bins."""
+    ranks = np.empty(len(labels), dtype=np.int64)
+    ranks[np.argsort(labels, kind="stable")] = np.arange(len(labels))
+    bins: np.ndarray = ranks * num_bins // max(1, len(labels))
+    return bins
+
+
+def _apportioned(sizes: list[int], largest: list[int], share: float, num_wanted: int) -> list[int]:
+    """Share the dev rows out by the largest remainders; a stratum gives its `largest` count at most."""
+    shares = [round(share * size, 9) for size in sizes]  # 0.29 * 100 is 28.999999999999996.
+    counts = [min(math.floor(wanted), most) for wanted, most in zip(shares, largest, strict=True)]
+    for index in sorted(range(len(sizes)), key=lambda index: (counts[index] - shares[index], index)):
+        if sum(counts) < num_wanted and counts[index] < min(shares[index], largest[index]):
+            counts[index] += 1
+    return counts

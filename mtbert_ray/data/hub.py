@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from mtbert_ray.data.labels import is_boolean, loose_name_of, name_of, shown_names
-from mtbert_ray.data.table import RawTable, frame_of
+from mtbert_ray.data.table import Table, frame_of
 from mtbert_ray.errors import DataError
 from mtbert_ray.task_source import HubSource
 from mtbert_ray.tasks import TaskSpec
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 _OF_CONNECTIONS = ("Connect", "Timeout", "Offline", "SSLError", "ProxyError")
-"""In the names of the errors that a missing network raises, whichever library opens the connection."""
+"""In the names of errors without a network, whichever library opens the connection."""
 
 
-def read_hub(source: HubSource, *, task: TaskSpec, split_name: str) -> RawTable:
+def read_hub(source: HubSource, *, task: TaskSpec, split_name: str) -> Table:
     """Load one split of a data set by its name, or from a local folder that `datasets.load_dataset` accepts.
 
-    Labels of a ClassLabel feature are told by their names, unless the task has other names for them.
+    Labels of a ClassLabel feature become their names, or the task's other names for them.
 
     Raises:
         DataError: `datasets` is not installed, the split cannot be loaded, or its class names and the task's are
@@ -40,13 +40,13 @@ def read_hub(source: HubSource, *, task: TaskSpec, split_name: str) -> RawTable:
         with _quietly():
             loaded = datasets.load_dataset(source.dataset, source.subset, split=split_name)
     except Exception as error:  # Anything from a bad name to a lost connection; the library has no common base class.
-        raise DataError(f"{origin}: cannot be loaded: {_told(error, task.name)}") from error
+        raise DataError(f"{origin}: cannot be loaded: {_explained(error, task.name)}") from error
     names = _class_names(loaded, source.columns.label)
     frame = frame_of(loaded.with_format("arrow")[:])
     if names is not None and task.classes is not None:
         label = source.columns.label
         frame[label] = _named(frame[label], names, task.classes, where=f"{origin}: column '{label}'", task=task.name)
-    return RawTable(
+    return Table(
         frame=frame,
         columns=source.columns,
         origin=origin,
@@ -87,12 +87,12 @@ def _named(numbers: pd.Series, names: tuple[str, ...], classes: tuple[str, ...],
 
 
 def _key(name: str) -> str:
-    """Return what names of classes are compared by: as labels are."""
+    """Return the form in which names of classes are compared."""
     return name.casefold() if is_boolean(name) else name_of(name)
 
 
-def _told(error: BaseException, task_name: str) -> str:
-    """Return what went wrong, with the error that caused all others, and what to check."""
+def _explained(error: BaseException, task_name: str) -> str:
+    """Return the error's message, with that of the error which caused all others, and what to check."""
     causes = list(_causes(error))
     texts = dict.fromkeys(" ".join(str(cause).split()).rstrip(".") for cause in (causes[0], causes[-1]))
     text = ": ".join(filter(None, texts)) or type(causes[-1]).__name__
@@ -113,7 +113,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Keep the progress bars and warnings of `datasets` off the screen, for one load."""
+    """Hide the progress bars and warnings of `datasets` during one load."""
     from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars, logging
 
     level, shows_bars = logging.get_verbosity(), not are_progress_bars_disabled()

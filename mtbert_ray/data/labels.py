@@ -1,4 +1,4 @@
-"""Labels as text: what a class is called, and which texts are the same label. Knows no task and no table."""
+"""Labels: which texts and numbers are the same class, and the labels of a table's rows as numbers."""
 
 import re
 import unicodedata
@@ -8,22 +8,25 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from mtbert_ray.data.table import RawTable, is_blank, is_missing
+from mtbert_ray.data.table import Table, is_blank, is_missing
 from mtbert_ray.errors import DataError, did_you_mean
 from mtbert_ray.tasks import TaskSpec
 
 BOOLEANS = ("false", "true")
-"""How classes are called whose labels are booleans, in the order of their numbers."""
+"""Names of the classes of boolean labels, in the order of their numbers."""
+UNLABELED = -1
+"""Means "no label" where it is no valid label, as in GLUE's test files and many others."""
+_NAMES_SHOWN = 20
 _PLAIN_WHOLE = re.compile(r"(0|-?[1-9][0-9]*)(?:\.0*)?")
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _LIKE_NOTHING = frozenset({"nan", "none", "null", "na", "n/a", "<na>", "nat"})
 
 
 def class_label(value: object) -> str | None:
-    """Return a label as text, by which its class is known; None where it is none.
+    """Return a label as the name of its class; None where it is none.
 
-    Whole numbers are without a fraction: `1.0` is `1`, also in a text. Other texts are as they are written, so `01` is
-    not `1`, but for spaces around them and the way that Unicode composes accents (NFC).
+    Whole numbers have no fraction: `1.0` is `1`, also in a text. Other texts stay as they are, so `01` is not `1`,
+    except for spaces around them and Unicode's composition of accents (NFC).
     """
     if is_missing(value):
         return None
@@ -42,7 +45,7 @@ def name_of(text: str) -> str:
 
 
 def loose_name_of(text: str) -> str:
-    """Return what is the same for names that differ only in case or in how a number is written."""
+    """Return a form that is the same for names which differ only in case or in how a number is written."""
     number = whole_number(text)
     return name_of(text).casefold() if number is None else str(number)
 
@@ -59,13 +62,13 @@ def whole_number(label: str) -> int | None:
 
 
 def is_plain(label: str) -> bool:
-    """Tell whether a text is no whole number, or is written as the number that it is: not `01`, `+1` or `1e3`."""
+    """Return whether a text is no whole number, or is written as the number that it is: not `01`, `+1` or `1e3`."""
     number = whole_number(label)
     return number is None or str(number) == name_of(label)
 
 
 def is_number(label: str) -> bool:
-    """Tell whether a label is a number, `nan` and `inf` among them."""
+    """Return whether a label is a number, `nan` and `inf` among them."""
     try:
         float(label)
     except ValueError:
@@ -74,18 +77,13 @@ def is_number(label: str) -> bool:
 
 
 def is_boolean(label: str) -> bool:
-    """Tell whether a label is true or false; how Python, R, SQL and JSON write them differs."""
+    """Return whether a label is true or false; how Python, R, SQL and JSON write them differs."""
     return label.casefold() in BOOLEANS
 
 
 def is_like_nothing(label: str) -> bool:
-    """Tell whether a text is what programs write where there is nothing, as `NaN`; here it is a text like others."""
+    """Return whether a text is one that programs write for a missing value, as `NaN`; here it is a text like others."""
     return label.casefold() in _LIKE_NOTHING
-
-
-UNLABELLED = -1
-"""Means "no label" where it is no valid label: what GLUE and many others write where one is not given away."""
-_NAMES_SHOWN = 20
 
 
 class Labels(NamedTuple):
@@ -94,23 +92,23 @@ class Labels(NamedTuple):
     values: np.ndarray
     """(N,) float64, NaN where a row has none."""
     unknown: np.ndarray
-    """(N,) bool: where a row has a label that is not the task's; those have no value either."""
+    """(N,) bool: where a row has a label that is not the task's; its value is NaN too."""
 
 
-def labels_of(table: RawTable, task: TaskSpec, frame: pd.DataFrame, *, allows_unknown: bool = False) -> Labels:
+def labels_of(table: Table, task: TaskSpec, frame: pd.DataFrame, *, allows_unknown: bool = False) -> Labels:
     """Return the labels of some rows.
 
-    Classes are told by name where every label of the column is a name, else by number; numbers may be written 0, 0.0
-    or "0". Booleans, and texts that are all true or false in any case, are the classes of these names, or 0 and 1 of
-    two classes without names. A row has no label where the column is empty there, or holds -1 and that is no label of
-    the task's.
+    Labels are read as names of classes where every label of the column is one, else as numbers, written 0, 0.0 or "0".
+    Booleans, and texts that are all true or false in any case, are the classes of these names, or 0 and 1 of two
+    classes without names. A row has no label where the column is empty there, or holds -1 and that is no label of the
+    task's.
 
     Args:
-        table: that the rows are of.
-        task: whose labels they are.
+        table: of the rows.
+        task: decides the labels.
         frame: N rows of the table.
-        allows_unknown: whether labels that are not the task's may occur, as a new class in rows to predict. Not where
-            most are, or where they seem to be counted or written otherwise: the rest would be scored wrongly.
+        allows_unknown: whether other labels may occur, as a new class in rows to predict. Not where most are, or where
+            they seem to be counted or written otherwise: the rest would be scored wrongly.
 
     Raises:
         DataError: labels that are not the task's.
@@ -122,7 +120,7 @@ def labels_of(table: RawTable, task: TaskSpec, frame: pd.DataFrame, *, allows_un
     if task.label_range is not None:
         low, high = task.label_range
         valid = (values >= low) & (values <= high)
-    wrong = ~valid & ~missing & ~(_numbers(held) == UNLABELLED)
+    wrong = ~valid & ~missing & ~(_numbers(held) == UNLABELED)
     if wrong.any():
         few = allows_unknown and 2 * wrong.sum() <= (~missing).sum()
         if not few or _hint(frame[table.columns.label], task):
@@ -131,7 +129,7 @@ def labels_of(table: RawTable, task: TaskSpec, frame: pd.DataFrame, *, allows_un
 
 
 def _numbers(held: pd.Series) -> np.ndarray:
-    """Return what a column holds as numbers, (N,) float64, NaN where that is none, as for booleans."""
+    """Return a column as numbers, (N,) float64, NaN for anything else, as booleans."""
     values = held.astype(object)
     values = values.mask(values.map(lambda value: isinstance(value, bool | np.bool_)).astype(bool), None)
     numbers: np.ndarray = pd.to_numeric(values, errors="coerce").to_numpy(np.float64, na_value=np.nan)
@@ -144,8 +142,8 @@ def _classes(held: pd.Series, missing: np.ndarray, task: TaskSpec) -> np.ndarray
     codes, distinct = pd.factorize(held.astype(object).where(~missing, None))
     labels = [class_label(value) or "" for value in distinct]
     by_name, by_number = _by_name(labels, task), _by_number(labels, task)
-    # -1 is decided on later: it must not have names taken for numbers.
-    asked = [position for position, label in enumerate(labels) if whole_number(label) != UNLABELLED]
+    # -1 is decided on later: it must not make names count as numbers.
+    asked = [position for position, label in enumerate(labels) if whole_number(label) != UNLABELED]
     strangers = [[chosen[position] is None for position in asked].count(True) for chosen in (by_name, by_number)]
     chosen = by_name if strangers[0] <= strangers[1] else by_number
     number_of = np.array([np.nan if number is None else number for number in chosen] + [np.nan], dtype=np.float64)
@@ -182,7 +180,7 @@ def _by_number(labels: list[str], task: TaskSpec) -> list[int | None]:
     return [number if number is not None and 0 <= number < task.num_classes else None for number in numbers]
 
 
-def _wrong_labels(table: RawTable, task: TaskSpec, frame: pd.DataFrame, wrong: np.ndarray) -> str:
+def _wrong_labels(table: Table, task: TaskSpec, frame: pd.DataFrame, wrong: np.ndarray) -> str:
     column = table.columns.label
     first = frame[column].iloc[int(np.flatnonzero(wrong)[0])]
     near = "" if task.classes is None else did_you_mean(class_label(first), task.classes)
@@ -194,7 +192,7 @@ def _wrong_labels(table: RawTable, task: TaskSpec, frame: pd.DataFrame, wrong: n
 
 
 def _hint(held: pd.Series, task: TaskSpec) -> str:
-    """Return what the declaration should be, where the labels tell."""
+    """Return a hint how to declare the task, where the labels give one."""
     labels = {label for label in map(class_label, held) if label is not None}
     nothing = sorted(label for label in labels if is_like_nothing(label) and label not in task.class_names)
     if nothing:
@@ -218,7 +216,7 @@ def _hint(held: pd.Series, task: TaskSpec) -> str:
 
 
 def allowed_labels(task: TaskSpec) -> str:
-    """Return what a label can be, in words."""
+    """Describe the allowed labels, for a message."""
     if task.label_range is not None:
         return f"a number from {task.label_range[0]:g} to {task.label_range[1]:g}"
     assert task.num_classes is not None, "data.classes.with_classes has found the classes"

@@ -1,75 +1,36 @@
-"""Which training rows are dev rows, where a source has none: a seeded share of each class, or of each range of labels.
+"""Loads the rows of a task: from files of its own, the Hub, the course's files or the toy corpus.
 
-The same labels, share and seed give the same rows.
+The course's files are those of the CS224N final project: tab-separated, though called .csv. The first column of each is
+an unnamed index, and the sst test file has two of them; both are ignored. Quora has no public test file.
 """
 
-import math
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from mtbert_ray.config import DataConfig
-from mtbert_ray.data.course import COURSE_FILES, read_course
-from mtbert_ray.data.delimited import BY_FILE, BY_SOURCE
-from mtbert_ray.data.examples import Examples, Gaps, RawTable, Split, examples_of
+from mtbert_ray.data.delimited import BY_COURSE, BY_FILE, BY_SOURCE
+from mtbert_ray.data.examples import Examples, Gaps, dev_rows, examples_of
 from mtbert_ray.data.hub import read_hub
-from mtbert_ray.data.table import read_table, separator_in
+from mtbert_ray.data.table import Split, Table, read_table, separator_in
 from mtbert_ray.data.toy import toy_examples
 from mtbert_ray.errors import DataError
 from mtbert_ray.task_source import Columns, DevSplit, HubSource, Quoting, TableSource
 from mtbert_ray.tasks import KNOWN_TASKS, TaskSpec
 
-NUM_BINS = 10
-"""Equally filled ranges of a regression's labels, each of which gives its share; fewer where there are few dev rows."""
-
-
-def dev_rows(labels: np.ndarray, split: DevSplit, *, is_regression: bool) -> np.ndarray:
-    """Return the positions of the dev rows, rising.
-
-    Each class gives its share, rounded so that the whole comes out right, and keeps at least one training row, so the
-    only row of its class is never a dev row. Of a regression at least one row of all is kept.
-
-    Args:
-        labels: (N,) of all rows.
-        split: share and seed.
-        is_regression: whether labels are numbers, which are stratified by their quantiles.
-    """
-    num_wanted = round(split.dev * len(labels))
-    if is_regression:
-        num_wanted = min(num_wanted, len(labels) - 1)
-    strata = _quantile_bins(labels, min(NUM_BINS, max(1, num_wanted))) if is_regression else labels
-    rng = np.random.default_rng(split.seed)
-    members = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
-    sizes = [len(rows) for rows in members]
-    largest = sizes if is_regression else [size - 1 for size in sizes]
-    counts = _apportioned(sizes, largest, split.dev, num_wanted)
-    drawn = [rng.permutation(rows)[:count] for rows, count in zip(members, counts, strict=True)]
-    return np.sort(np.concatenate(drawn)) if drawn else np.array([], dtype=np.int64)
-
-
-def _quantile_bins(labels: np.ndarray, num_bins: int) -> np.ndarray:
-    """Return a bin for each label, (N,), all equally filled; rows of one label may be in two bins."""
-    ranks = np.empty(len(labels), dtype=np.int64)
-    ranks[np.argsort(labels, kind="stable")] = np.arange(len(labels))
-    bins: np.ndarray = ranks * num_bins // max(1, len(labels))
-    return bins
-
-
-def _apportioned(sizes: list[int], largest: list[int], share: float, num_wanted: int) -> list[int]:
-    """Share the dev rows out by the largest remainders; a stratum gives its `largest` count at most."""
-    shares = [round(share * size, 9) for size in sizes]  # 0.29 * 100 is 28.999999999999996.
-    counts = [min(math.floor(wanted), most) for wanted, most in zip(shares, largest, strict=True)]
-    for index in sorted(range(len(sizes)), key=lambda index: (counts[index] - shares[index], index)):
-        if sum(counts) < num_wanted and counts[index] < min(shares[index], largest[index]):
-            counts[index] += 1
-    return counts
-
-
 __all__ = ["Examples", "Split", "columns_of", "load_examples", "load_file", "read_train_table"]
 
 DEV_ROWS_SEED = 0
 """Fixed, so that every trial of every sweep is scored on the same dev rows."""
+COURSE_SEPARATOR = "\t"
+COURSE_FILES: dict[str, tuple[str, Columns]] = {
+    "sst": ("ids-sst-{}.csv", Columns(id="id", sentence1="sentence", label="sentiment")),
+    "quora": ("quora-{}.csv", Columns(id="id", sentence2="sentence2", label="is_duplicate")),
+    "sts": ("sts-{}.csv", Columns(id="id", sentence2="sentence2", label="similarity")),
+}
+"""Task -> the names of its files and of their columns."""
+FILE_ENDINGS: dict[Split, str] = {"train": "train", "dev": "dev", "test": "test-student"}
 
 
 def load_examples(
@@ -77,17 +38,15 @@ def load_examples(
 ) -> Examples | None:
     """Read and check the rows of one split, at most `data.max_train_rows` or `data.max_dev_rows` of them.
 
-    The rows that a limit keeps stay in the order of the source; `rows_read` counts over the whole source.
+    The rows that a limit keeps stay in the order of the source; `rows_read` counts over the whole source. A task
+    without test data has no "test" examples.
 
     Args:
-        task: whose rows to read, from its own source or from the data set that `data.source` names.
+        task: its own source is read, or the data set that `data.source` names.
         data: where sst, quora and sts are, and the limits.
         split: which part.
         seed: draws the training rows that a limit keeps; the dev rows are the same for every seed.
         every_row: keep rows without a label or a sentence however many they are, as for predictions.
-
-    Returns:
-        The examples, or None when `split` is "test" and the task has no test data.
 
     Raises:
         DataError: the rows cannot be read, or are not what the task needs.
@@ -124,7 +83,7 @@ def _whole(task: TaskSpec, data: DataConfig, split: Split, *, every_row: bool) -
 
 
 def _cut(examples: Examples, own_split: DevSplit, split: Split, task: TaskSpec) -> Examples:
-    """Return the dev rows that are cut from the training rows, or the training rows that are left."""
+    """Return the dev rows that are cut from the training rows, or the remaining training rows."""
     assert examples.labels is not None, "training rows have labels"
     rows = dev_rows(examples.labels, own_split, is_regression=task.kind.is_regression)
     if len(rows) == 0:
@@ -139,9 +98,16 @@ def _cut(examples: Examples, own_split: DevSplit, split: Split, task: TaskSpec) 
     return replace(examples.only(rows), rows_read=replace(examples.rows_read, dev_rows=how))
 
 
+def _drawn(examples: Examples, limit: int | None, seed: int) -> Examples:
+    """Return at most `limit` rows, drawn without replacement, in their order."""
+    if limit is None or limit >= len(examples):
+        return examples
+    return examples.only(np.sort(np.random.default_rng(seed).choice(len(examples), size=limit, replace=False)))
+
+
 def columns_of(task: TaskSpec) -> Columns:
-    """Return what a task's columns are called: in its own source, or in the course's files."""
-    return COURSE_FILES[task.name].columns if task.source is None else task.source.columns
+    """Return the names of a task's columns: in its own source, or in the course's files."""
+    return COURSE_FILES[task.name][1] if task.source is None else task.source.columns
 
 
 def load_file(task: TaskSpec, path: Path, *, quoting: Quoting | None = None) -> Examples:
@@ -152,7 +118,7 @@ def load_file(task: TaskSpec, path: Path, *, quoting: Quoting | None = None) -> 
     column, or with nothing in it, gives examples without labels.
 
     Args:
-        task: whose rows they are.
+        task: decides columns and labels.
         path: .csv, .tsv or .parquet; a text file is separated by tabs where its header line has one.
         quoting: how its quotes are read; none as those of the task's source.
 
@@ -169,103 +135,90 @@ def load_file(task: TaskSpec, path: Path, *, quoting: Quoting | None = None) -> 
     examples = examples_of(table, task, "dev", every_row=True)
     if examples.labels is None or not np.isnan(examples.labels).all():
         return examples
-    # As said of a file without the column: there is nothing to score.
+    # As for a file without the column: there is nothing to score.
     return replace(examples, labels=None, rows_read=replace(examples.rows_read, unlabeled=Gaps()))
 
 
-def read_train_table(task: TaskSpec) -> RawTable:
-    """Read the table that the source of a task's own has for training, unchecked.
-
-    Raises:
-        DataError: it cannot be read.
-    """
+def read_train_table(task: TaskSpec) -> Table:
+    """Read the training rows of a task's own source, unchecked."""
     assert task.source is not None, "sst, quora and sts are read as `data` says"
     table = _read(task, DataConfig(), "train")
     assert table is not None, "only test rows may be absent"
     return table
 
 
-def _read_train_file(task: TaskSpec, path: Path) -> RawTable:
+def _read_train_file(task: TaskSpec, path: Path) -> Table:
     if not path.exists():
         raise DataError(
             f"{path}: no such file; data.train_files names it for the training rows of task '{task.name}'. Write it "
-            f"with python -m mtbert_ray.sample TOPICS.yaml --out {path}, or name a file that there is"
+            f"with python -m mtbert_ray.sample TOPICS.yaml --out {path}, or name another file"
         )
     return _read_file(task, path)
 
 
-def _read_file(task: TaskSpec, path: Path, *, quoting: Quoting | None = None) -> RawTable:
+def _read_file(task: TaskSpec, path: Path, *, quoting: Quoting | None = None) -> Table:
     own = task.source if isinstance(task.source, TableSource) else None
     separator = separator_in(path, otherwise=None if own is None else own.separator)
-    columns_from = f"source.columns of task '{task.name}'"
-    if task.source is None:
-        columns_from = f"the course's format of task '{task.name}'"
-    return _table_of(path, str(path), own, columns_of(task), columns_from, separator=separator, quoting=quoting)
+    return _table_of(task, own, path, separator=separator, quoting=quoting)
 
 
-def _read(task: TaskSpec, data: DataConfig, split: Split) -> RawTable | None:
+def _read(task: TaskSpec, data: DataConfig, split: Split) -> Table | None:
     """Read the table of a split; None when there is no test data."""
     match task.source:
         case TableSource() as source:
             file = {"train": source.train, "dev": source.dev, "test": source.test}[split]
             if file is None:
                 return None
-            columns_from = f"source.columns of task '{task.name}'"
-            return _table_of(Path(file), file, source, source.columns, columns_from, separator=source.separator)
+            return _table_of(task, source, Path(file), separator=source.separator)
         case HubSource() as source:
             dev_split = source.dev_split or "validation"
             split_name = {"train": source.train_split, "dev": dev_split, "test": source.test_split}[split]
             return None if split_name is None else read_hub(source, task=task, split_name=split_name)
         case None:
             assert data.directory is not None, "a DataConfig checks that the course has a directory"
-            return read_course(task.name, Path(data.directory), split)
+            return _read_course(task.name, Path(data.directory), split)
 
 
 def _table_of(
-    path: Path,
-    origin: str,
-    source: TableSource | None,
-    columns: Columns,
-    columns_from: str,
-    *,
-    separator: str | None,
-    quoting: Quoting | None = None,
-) -> RawTable:
-    """Read a file as its task's source says that text is written, unless `quoting` says otherwise."""
-    own_quoting: Quoting = "auto" if source is None else source.quoting
-    escapechar = None if source is None or quoting == "none" else source.escapechar
+    task: TaskSpec, source: TableSource | None, path: Path, *, separator: str | None, quoting: Quoting | None = None
+) -> Table:
+    """Read a file with the quoting and escapes of its task's source, unless `quoting` is given."""
     table = read_table(
         path,
         separator=separator,
-        quoting=quoting or own_quoting,
-        escapechar=escapechar,
+        quoting=quoting or ("auto" if source is None else source.quoting),
+        escapechar=None if source is None or quoting == "none" else source.escapechar,
         remedies=BY_FILE if source is None else BY_SOURCE,
     )
-    return RawTable(
-        frame=table.frame,
-        columns=columns,
-        origin=origin,
-        columns_from=columns_from,
-        num_blank_lines=table.num_blank_lines,
-    )
+    what = "the course's format" if task.source is None else "source.columns"
+    return replace(table, columns=columns_of(task), columns_from=f"{what} of task '{task.name}'")
+
+
+def _read_course(task_name: str, directory: Path, split: Split) -> Table | None:
+    """Read one file of the course; none when it is a test file that is not there."""
+    file_name, columns = COURSE_FILES[task_name]
+    path = directory / file_name.format(FILE_ENDINGS[split])
+    if not path.exists():
+        if split == "test":
+            return None
+        raise DataError(
+            f"{path}: no such file; data.directory (or --data) must be the folder of the course's files, here with "
+            f"{file_name.format('train')} and {file_name.format('dev')}"
+        )
+    table = read_table(path, separator=COURSE_SEPARATOR, remedies=BY_COURSE)
+    columns_from = "the course's format; get the file anew, or give the task a source of its own"
+    return replace(table, columns=columns, columns_from=columns_from)
 
 
 def _require_known(task: TaskSpec) -> None:
-    """Refuse a task that has the name of a known data set but says otherwise what its labels are."""
+    """Refuse a task that has the name of a known data set but declares other labels."""
     if task.source is not None:
         return
     known = KNOWN_TASKS[task.name]
-    # What it is scored by, its weight and what the encoder reads are no business of the data set's.
+    # Its metrics, weight and template are free.
     if (task.kind, task.num_classes, task.label_range) != (known.kind, known.num_classes, known.label_range):
         raise DataError(
             f"task '{task.name}': the data set known by this name is a {known.kind} with "
             f"{f'{known.num_classes} classes' if known.num_classes else f'labels {list(known.label_range or ())}'}, "
             f"but the task is declared otherwise; write just '{task.name}', or give the task a source"
         )
-
-
-def _drawn(examples: Examples, limit: int | None, seed: int) -> Examples:
-    """Return at most `limit` rows, drawn without replacement, in their order."""
-    if limit is None or limit >= len(examples):
-        return examples
-    return examples.only(np.sort(np.random.default_rng(seed).choice(len(examples), size=limit, replace=False)))

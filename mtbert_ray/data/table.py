@@ -1,8 +1,8 @@
-"""A table as it was read, with the names of a task's columns in it; and how its rows are named to people."""
+"""A table read from a .csv, .tsv or .parquet file, and how messages name its rows."""
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -24,20 +24,20 @@ _LARGEST_EXACT = 2**53
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class RawTable:
-    """A table as it was read, and how a task's columns are called in it."""
+class Table:
+    """A table as it was read, and the names of a task's columns in it."""
 
     frame: pd.DataFrame
-    """Its index is the numbers of the rows, from 0."""
-    columns: Columns
+    """Its index is the numbers of the rows, from 0. Every name is a text; names may occur twice."""
     origin: str
     """File or data set, for messages."""
-    columns_from: str
-    """What decides the names of the columns, for messages: a setting the user can change, or a fixed format."""
+    columns: Columns = field(default_factory=Columns)
+    columns_from: str = ""
+    """What decides the names of the columns, for messages: a key of the config, or a fixed format."""
     class_names: tuple[str, ...] | None = None
     """Of the label column, in the order of their numbers, where the data set itself names its classes."""
     num_blank_lines: int = 0
-    """Of a text file: passed over."""
+    """Of a text file: lines of nothing but spaces, which are no rows."""
 
     def ids(self, frame: pd.DataFrame) -> list[str]:
         """Return the identifiers of some rows as text; without such a column, row numbers from 0 in the source."""
@@ -51,13 +51,7 @@ class RawTable:
         return f"row {number}" if self.columns.id is None else f"row {number} (id {self.ids(row)[0]})"
 
     def places(self, frame: pd.DataFrame, faulty: np.ndarray, column: str | None = None) -> str:
-        """Name the first few faulty rows, with what `column` holds there.
-
-        Args:
-            frame: rows of the table.
-            faulty: (N,) bool
-            column: none shows no content.
-        """
+        """Name the first few faulty rows of N, (N,) bool, with what `column` holds there."""
         shown = []
         for position in np.flatnonzero(faulty)[:ROWS_SHOWN]:
             value = None if column is None else frame[column].iloc[position]
@@ -67,12 +61,8 @@ class RawTable:
         return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
-def require_columns(table: RawTable, split: Split) -> None:
-    """Refuse a table that lacks a column of the task's, or has two of its name.
-
-    Raises:
-        DataError: with every such column, and the names that there are.
-    """
+def require_columns(table: Table, split: Split) -> None:
+    """Refuse a table that lacks a column of the task's, or has two of its name; report all of them."""
     columns = table.columns
     wanted = {"sentence1": columns.sentence1, "sentence2": columns.sentence2, "id": columns.id}
     if split != "test":
@@ -83,7 +73,7 @@ def require_columns(table: RawTable, split: Split) -> None:
         f"no column '{name}' for {role}{did_you_mean(name, there)}" for role, name in named.items() if name not in there
     ]
     problems += [
-        f"{there.count(name)} columns are called '{name}', so which one is {role} cannot be told; rename the others"
+        f"{there.count(name)} columns are called '{name}', rename all but the one that is {role}"
         for role, name in named.items()
         if there.count(name) > 1
     ]
@@ -98,7 +88,7 @@ def require_columns(table: RawTable, split: Split) -> None:
 
 
 def _identifier(value: object) -> str:
-    """Return an identifier as text: none is empty, and whole numbers have no fraction, as gaps give it to integers."""
+    """Return an identifier as text: none is empty; whole numbers lose the fraction that gaps give to integers."""
     if is_missing(value):
         return ""
     if isinstance(value, float | np.floating) and float(value).is_integer() and abs(float(value)) <= _LARGEST_EXACT:
@@ -107,13 +97,13 @@ def _identifier(value: object) -> str:
 
 
 def is_missing(value: object) -> bool:
-    """Tell whether a cell holds nothing: None, NaN, NaT or pandas' NA."""
+    """Return whether a cell holds nothing: None, NaN, NaT or pandas' NA."""
     is_nan = isinstance(value, float | np.floating) and bool(np.isnan(value))
     return value is None or value is pd.NA or value is pd.NaT or is_nan
 
 
 def is_blank(values: pd.Series) -> np.ndarray:
-    """Tell which values (N,) are missing or text of nothing but spaces."""
+    """Return which values (N,) are missing or text of nothing but spaces."""
     texts = values.astype(object)
     return np.array(
         [value.isspace() or not value if isinstance(value, str) else is_missing(value) for value in texts], dtype=bool
@@ -127,16 +117,6 @@ _NAMELESS_LEVEL = "__index_level_"
 _HEAD_BYTES = 1 << 16
 """Enough for any header line."""
 _BOM = b"\xef\xbb\xbf"
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Table:
-    """A file as it was read."""
-
-    frame: pd.DataFrame
-    """Every name is a text. Names may occur twice."""
-    num_blank_lines: int = 0
-    """Lines of a text file that were passed over: they hold nothing but spaces and are no rows."""
 
 
 def read_table(
@@ -153,14 +133,14 @@ def read_table(
     index of a Parquet file is a column like others.
 
     Args:
-        path: taken as given, so relative to the current folder unless absolute.
+        path: relative to the current folder unless absolute.
         separator: between the fields of a text file; none means a tab for .tsv and a comma for .csv.
         quoting: of a text file, as `TableSource.quoting`.
         escapechar: of a text file, as `TableSource.escapechar`.
-        remedies: what messages say to do about quotes.
+        remedies: for quotes, in messages.
 
     Raises:
-        DataError: no such file, an unknown extension, not text or not Parquet, empty, rows that cannot be told apart,
+        DataError: no such file, an unknown extension, not text or not Parquet, empty, rows that cannot be separated,
             or as for `read_records`.
     """
     suffix = path.suffix.lower()
@@ -170,7 +150,7 @@ def read_table(
         raise DataError(f"{path}: no such file (relative paths start from the current folder, {Path.cwd()})")
     try:
         if suffix == ".parquet":
-            return Table(frame=_with_index(_parquet(path)))
+            return Table(frame=_with_index(_parquet(path)), origin=str(path))
         form = TextFormat(
             separator=separator or SEPARATORS[suffix], quoting=quoting, escapechar=escapechar, remedies=remedies
         )
@@ -180,17 +160,14 @@ def read_table(
     except pa.ArrowException as error:
         raise DataError(f"{path}: is not a Parquet file: {error}") from error
     frame = pd.DataFrame(records.rows, columns=pd.Index(records.header, dtype=object), dtype=object)
-    return Table(frame=frame, num_blank_lines=records.num_blank_lines)
+    return Table(frame=frame, origin=str(path), num_blank_lines=records.num_blank_lines)
 
 
 def separator_in(path: Path, *, otherwise: str | None) -> str | None:
     """Return what separates the fields of a text file: a tab where its header line has one.
 
-    The course's files are separated by tabs and called .csv, so the extension does not tell.
-
-    Args:
-        path: a file that need be neither there nor text.
-        otherwise: what to return without a tab.
+    The course's files are separated by tabs and called .csv. Without a tab, and for a file that is no text or is not
+    there, it is `otherwise`.
     """
     if path.suffix.lower() not in SEPARATORS:
         return otherwise
@@ -199,7 +176,7 @@ def separator_in(path: Path, *, otherwise: str | None) -> str | None:
             lines = re.split(rb"[\r\n]+", file.read(_HEAD_BYTES).removeprefix(_BOM))
     except OSError:
         return otherwise
-    header = next((line for line in lines if line.strip(b" ")), b"")  # The reader passes over blank lines too.
+    header = next((line for line in lines if line.strip(b" ")), b"")  # The reader skips blank lines too.
     return "\t" if b"\t" in header else otherwise
 
 
@@ -231,14 +208,14 @@ def frame_of(table: pa.Table) -> pd.DataFrame:
     Integers beside gaps stay integers, where pandas would make floats of them, which are not exact above 2^53. Bytes
     that are UTF-8 are text; a column with any others stays bytes.
     """
-    for number, field in enumerate(table.schema):
-        if (as_text := _as_text(field.type)) is None:
+    for number, described in enumerate(table.schema):
+        if (as_text := _as_text(described.type)) is None:
             continue
         try:
             column = table.column(number).cast(as_text)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             continue
-        table = table.set_column(number, field.with_type(as_text), column)
+        table = table.set_column(number, described.with_type(as_text), column)
     frame: pd.DataFrame = _without_named_index(table).to_pandas(integer_object_nulls=True)
     return frame
 
@@ -246,7 +223,7 @@ def frame_of(table: pa.Table) -> pd.DataFrame:
 def _without_named_index(table: pa.Table) -> pa.Table:
     """Return a table whose columns that pandas would take for its index are columns like others.
 
-    In an index it makes floats of integers beside gaps, whatever it is asked.
+    In an index it makes floats of integers beside gaps in any case.
     """
     about = table.schema.pandas_metadata
     if not about:

@@ -1,7 +1,7 @@
-"""Tokenizes once per node and set of sentences: a folder of memory-mapped arrays, found again by a hash of its content.
+"""Tokenizes once per node and set of sentences: a folder of memory-mapped arrays, found by a hash of its content.
 
-Each sentence's WordPiece ids are kept alone, without special tokens, so the same folder serves separate and joint
-pairs and any length limit. Ids and labels come with the examples and are not kept. Knows nothing of batches.
+It holds each sentence's ids without special tokens, so the same folder serves separate and joint pairs and any length
+limit.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ tokens[offsets[i] : offsets[i + 1]]."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class TokenisedSplit:
+class TokenizedSplit:
     """A split as token ids, without special tokens; see `Column` for the arrays."""
 
     ids: list[str]
@@ -45,7 +45,7 @@ class TokenisedSplit:
     labels: np.ndarray | None
     """(N,) float64; none for a test split."""
     rows_read: RowsRead | None = None
-    """What became of the rows of the source, where these are of one."""
+    """Counts of the source's rows; none without a source."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -53,26 +53,32 @@ class TokenisedSplit:
 
 def tokenize(
     examples: Examples, tokenizer: "PreTrainedTokenizerFast", *, cache: Path | None = None, keep: bool = True
-) -> TokenisedSplit:
+) -> TokenizedSplit:
     """Return the tokens of a split, from the cache where this machine has tokenized the same sentences before.
 
-    Processes that start together wait for the first, which does the work for all.
+    Processes that start together wait for the first one. The tokenizer's truncation and padding are ignored.
 
     Args:
         examples: the split.
-        tokenizer: its truncation and padding are ignored, and it is left as it is.
-        cache: folder of the cache; none takes the environment's MTBERT_RAY_CACHE or ~/.cache/mtbert_ray.
-        keep: whether to look into the cache and to write there. Rows that come once are not worth a folder.
+        tokenizer: is not changed.
+        cache: folder of the cache; none takes `default_cache`.
+        keep: whether to use the cache. Rows that come once are not worth a folder.
 
     Raises:
         DataError: the cache folder cannot be written.
     """
-    column_of = _from_cache(tokenizer, cache or default_cache()) if keep else partial(_encode, _as_it_is(tokenizer))
+    column_of: Callable[[Sequence[str]], Column]
+    if keep:
+        column_of = partial(_cached, cache or default_cache(), _bare(tokenizer))
+    else:
+        backend = tokenizer.backend_tokenizer
+        is_bare = backend.truncation is None and backend.padding is None
+        column_of = partial(_encode, backend if is_bare else _bare(tokenizer))  # A copy of a vocabulary takes a second.
     tokens1, offsets1 = column_of(examples.sentence1)
     tokens2, offsets2 = None, None
     if examples.sentence2 is not None:
         tokens2, offsets2 = column_of(examples.sentence2)
-    return TokenisedSplit(
+    return TokenizedSplit(
         ids=examples.ids,
         tokens1=tokens1,
         offsets1=offsets1,
@@ -88,12 +94,6 @@ def default_cache() -> Path:
     return Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "mtbert_ray")
 
 
-def _from_cache(tokenizer: "PreTrainedTokenizerFast", folder: Path) -> Callable[[Sequence[str]], Column]:
-    bare = _bare(tokenizer)
-    fingerprint = bare.to_str()
-    return lambda sentences: _cached(folder, sentences, bare, fingerprint)
-
-
 def _bare(tokenizer: "PreTrainedTokenizerFast") -> Tokenizer:
     """Copy the tokenizer without truncation and padding, which are state that any call of it may have left."""
     bare = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
@@ -102,15 +102,9 @@ def _bare(tokenizer: "PreTrainedTokenizerFast") -> Tokenizer:
     return bare
 
 
-def _as_it_is(tokenizer: "PreTrainedTokenizerFast") -> Tokenizer:
-    """Return the tokenizer itself where it neither truncates nor pads: a copy of a large vocabulary takes a second."""
-    backend = tokenizer.backend_tokenizer
-    return backend if backend.truncation is None and backend.padding is None else _bare(tokenizer)
-
-
-def _cached(folder: Path, sentences: Sequence[str], tokenizer: Tokenizer, fingerprint: str) -> Column:
+def _cached(folder: Path, tokenizer: Tokenizer, sentences: Sequence[str]) -> Column:
     """Open the arrays of these sentences, after writing them if no process has done so."""
-    home = folder / "tokens" / _key(fingerprint, sentences)
+    home = folder / "tokens" / _key(tokenizer.to_str(), sentences)
     column = _opened(home, len(sentences))
     if column is not None:
         return column
@@ -158,10 +152,7 @@ def _encode(tokenizer: Tokenizer, sentences: Sequence[str]) -> Column:
 
 
 def _publish(home: Path, make: Callable[[], Column]) -> None:
-    """Write a folder beside its place and move it there whole, so that a folder at its place is never half-written.
-
-    The caller holds the lock: what is there already is damaged, or was left by a killed process.
-    """
+    """Write a folder beside its place and move it there whole; what is there already is damaged."""
     partial = home.with_suffix(".partial")
     for left_over in (partial, home):
         shutil.rmtree(left_over, ignore_errors=True)

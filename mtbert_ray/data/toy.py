@@ -1,26 +1,21 @@
 """The toy corpus: three generated tasks in plain English, so that everything runs without any download.
 
 Reviews with five grades, pairs of questions that ask the same or not, and pairs of scenes graded by how many of their
-slots agree. Some labels are noisy on purpose, so that scores stay below 1 and settings can differ. Every sentence
+slots agree. Some labels are noisy on purpose, so that scores stay below 1 and configs can differ. Every sentence
 belongs to one split by a hash of its text, so no sentence of a training split is met again in dev or test.
 """
 
 import zlib
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from functools import cache
+from importlib.resources import files
+from typing import Any, TypeVar
 
 import numpy as np
+from ruamel.yaml import YAML
 
-from mtbert_ray.data.examples import Examples, RowsRead, Split
-from mtbert_ray.data.toy_phrases import (
-    OPENERS,
-    QUESTION_OPENERS,
-    SCENE_SLOTS,
-    SETTINGS,
-    SUBJECTS,
-    TOPICS,
-    VERDICTS,
-)
+from mtbert_ray.data.examples import Examples, RowsRead
+from mtbert_ray.data.table import Split
 
 NUM_ROWS: dict[Split, int] = {"train": 640, "dev": 160, "test": 80}
 _SPLIT_OF_BUCKET: tuple[Split, ...] = ("train", "train", "train", "train", "train", "dev", "dev", "test")
@@ -38,8 +33,12 @@ Row = tuple[tuple[str, ...], float]
 """The sentence or sentences, and the label."""
 
 
+@cache
 def toy_examples(task_name: str, split: Split) -> Examples:
-    """Return the toy rows of sst, quora or sts: always the same ones; 640, 160 and 80 rows, test without labels."""
+    """Return the toy rows of sst, quora or sts: always the same ones; 640, 160 and 80 rows, test without labels.
+
+    They are made once a process. Nobody may change them.
+    """
     draw = _DRAW[task_name]
     rng = np.random.default_rng(zlib.crc32(f"{task_name} {split}".encode()))
     rows: dict[tuple[str, ...], float] = {}
@@ -56,6 +55,13 @@ def toy_examples(task_name: str, split: Split) -> Examples:
         rows_read=RowsRead(num_rows=len(rows)),
         origin=f"toy corpus, {task_name} {split}",
     )
+
+
+@cache
+def _phrases() -> dict[str, Any]:
+    text = (files("mtbert_ray.data") / "toy_corpus.yaml").read_text(encoding="utf-8")
+    phrases: dict[str, Any] = YAML(typ="safe").load(text)
+    return phrases
 
 
 def _split_of(sentence: str) -> Split:
@@ -77,27 +83,30 @@ def _joined(opener: str, rest: str) -> str:
 
 
 def _draw_review(rng: np.random.Generator) -> Row:
-    grade = int(rng.integers(len(VERDICTS)))
-    said = f"{_pick(rng, SUBJECTS)} {_pick(rng, VERDICTS[grade])}{_pick(rng, SETTINGS)}."
+    phrases = _phrases()
+    verdicts = phrases["verdicts"]
+    grade = int(rng.integers(len(verdicts)))
+    text = f"{_pick(rng, phrases['subjects'])} {_pick(rng, verdicts[grade])}{_pick(rng, phrases['circumstances'])}."
     if rng.random() < REGRADED_SHARE:
-        grade = min(max(grade + _pick(rng, (-1, 1)), 0), len(VERDICTS) - 1)
-    return (_joined(_pick(rng, OPENERS), said),), float(grade)
+        grade = min(max(grade + _pick(rng, (-1, 1)), 0), len(verdicts) - 1)
+    return (_joined(_pick(rng, phrases["openers"]), text),), float(grade)
 
 
 def _draw_question_pair(rng: np.random.Generator) -> Row:
     """Draw two questions: the same one in other words, or one that differs in its object, its intent or both."""
-    topic = int(rng.integers(len(TOPICS)))
-    things, intents = TOPICS[topic]
-    thing, intent = int(rng.integers(len(things))), int(rng.integers(len(intents)))
+    topics = _phrases()["topics"]
+    topic = int(rng.integers(len(topics)))
+    num_things, num_intents = len(topics[topic]["things"]), len(topics[topic]["intents"])
+    thing, intent = int(rng.integers(num_things)), int(rng.integers(num_intents))
     first = _question(rng, topic, thing, intent)
     relation = _pick(rng, ("same",) * 9 + ("other thing",) * 5 + ("other intent",) * 4 + ("other topic",) * 2)
     match relation:
         case "other thing":
-            thing = _pick_other(rng, len(things), thing)
+            thing = _pick_other(rng, num_things, thing)
         case "other intent":
-            intent = _pick_other(rng, len(intents), intent)
+            intent = _pick_other(rng, num_intents, intent)
         case "other topic":
-            topic = _pick_other(rng, len(TOPICS), topic)
+            topic = _pick_other(rng, len(topics), topic)
     second = _question(rng, topic, thing, intent)
     while second == first:
         second = _question(rng, topic, thing, intent)
@@ -106,24 +115,27 @@ def _draw_question_pair(rng: np.random.Generator) -> Row:
 
 
 def _question(rng: np.random.Generator, topic: int, thing: int, intent: int) -> str:
-    things, intents = TOPICS[topic]
-    return _joined(_pick(rng, QUESTION_OPENERS), _pick(rng, intents[intent]).format(things[thing]))
+    phrases = _phrases()
+    of_topic = phrases["topics"][topic]
+    opener = _pick(rng, phrases["question_openers"])
+    return _joined(opener, _pick(rng, of_topic["intents"][intent]).format(of_topic["things"][thing]))
 
 
 def _draw_scene_pair(rng: np.random.Generator) -> Row:
     """Draw two scenes that agree in 0 to 5 of their five slots, and their similarity: that number, with noise."""
-    agreeing = rng.permutation(len(SCENE_SLOTS)) < rng.integers(len(SCENE_SLOTS) + 1)
-    first = [int(rng.integers(len(slot))) for slot in SCENE_SLOTS]
+    slots = _phrases()["scene_slots"]
+    agreeing = rng.permutation(len(slots)) < rng.integers(len(slots) + 1)
+    first = [int(rng.integers(len(slot))) for slot in slots]
     second = [
         index if agrees else _pick_other(rng, len(slot), index)
-        for index, agrees, slot in zip(first, agreeing, SCENE_SLOTS, strict=True)
+        for index, agrees, slot in zip(first, agreeing, slots, strict=True)
     ]
     similarity = float(np.clip(agreeing.sum() + rng.normal(0.0, SIMILARITY_NOISE), 0.0, 5.0))
     return (_scene(rng, first), _scene(rng, second)), round(similarity, 1)
 
 
 def _scene(rng: np.random.Generator, values: Sequence[int]) -> str:
-    worded = [_pick(rng, slot[value]) for slot, value in zip(SCENE_SLOTS, values, strict=True)]
+    worded = [_pick(rng, slot[value]) for slot, value in zip(_phrases()["scene_slots"], values, strict=True)]
     return _joined("", " ".join(worded) + ".")
 
 

@@ -1,7 +1,4 @@
-"""What an encoder's architecture has and does: pooling, dropout rates, token types, positions, padding.
-
-Knows transformers' configurations and models; finds and reads no files.
-"""
+"""What an encoder's architecture has and does: pooling, dropout rates, token types, positions, padding."""
 
 # B batch, L tokens, D width
 
@@ -32,10 +29,10 @@ _DROPOUT_KEYS = (
 """Rates inside the encoder. Those of transformers' own task heads, as `classifier_dropout`, `pooler_dropout` and
 `summary_last_dropout`, are not: heads are ours, with `dropout`."""
 _CLASSIFIER_POOLING: dict[str, Pooling] = {"cls": "cls", "bos": "cls", "mean": "mean", "late": "mean"}
-"""`classifier_pooling` of ModernBERT and EuroBERT -> ours. EuroBERT's `late` averages what its classifier says of each
-token; the average of the tokens comes nearest."""
+"""`classifier_pooling` of ModernBERT and EuroBERT -> ours. EuroBERT's `late` averages its classifier's logits of all
+tokens; the average of the tokens comes nearest."""
 _USUAL: dict[str, Pooling] = {"nomic_bert": "mean"}
-"""Without a word about it in the files, what the family was published with: nomic-embed averages. Others take the
+"""The pooling that a family was published with where its files do not name it: nomic-embed averages. Others take the
 first token's state, as gte-multilingual-base, ELECTRA and DeBERTa do."""
 
 
@@ -45,17 +42,14 @@ def has_pooling_layer(config: PretrainedConfig) -> bool:
 
 
 def usual_pooling(config: PretrainedConfig, *, without_layer: bool = False) -> Pooling:
-    """Return the pooling that goes with an encoder that says nothing of it in a file of sentence-transformers.
+    """Return the pooling of an encoder without a sentence-transformers file that names it.
 
-    First what its configuration tells its own classifier; then its pooling layer; then what the family is used with.
-
-    Args:
-        config: of the encoder.
-        without_layer: whether the files hold no weights of the pooling layer.
+    That is its own classifier's; else its pooling layer, unless its files are `without_layer`'s weights; else what the
+    family was published with.
     """
-    told = _CLASSIFIER_POOLING.get(str(getattr(config, "classifier_pooling", None)))
-    if told is not None:
-        return told
+    of_classifier = _CLASSIFIER_POOLING.get(str(getattr(config, "classifier_pooling", None)))
+    if of_classifier is not None:
+        return of_classifier
     if has_pooling_layer(config) and not without_layer:
         return "pooler"
     return _USUAL.get(config.model_type, "cls")
@@ -97,7 +91,7 @@ def position_padding(model: PreTrainedModel) -> int | None:
 def longest_sequence(model: PreTrainedModel) -> int | None:
     """Return the longest sequence in tokens.
 
-    With a table of positions that is its length. Rotary positions could go on, but the model has seen none beyond its
+    With a table of positions that is its length. Rotary positions have no end, but the model has seen none beyond its
     configuration's `max_position_embeddings`. None for DeBERTa's relative positions, which grow coarse with distance.
     """
     table = _position_table(model)
@@ -125,11 +119,9 @@ def has_windows(config: PretrainedConfig) -> bool:
 
 
 def check_padding(name: str, model: PreTrainedModel) -> None:
-    """Warn where padding moves the states of real tokens, so that a row's score depends on its batch.
+    """Warn where padding changes the states of real tokens, so that a row's score depends on its batch.
 
-    Args:
-        name: of the encoder, for messages.
-        model: in eval mode. May draw from the global generator.
+    The model, in eval mode, may draw from the global generator.
 
     Raises:
         EncoderError: it does not run on token ids and a mask.
@@ -144,8 +136,8 @@ def check_padding(name: str, model: PreTrainedModel) -> None:
         ) from problem
     if not error <= _LARGEST_PADDING_ERROR:
         _log.warning(
-            "encoder '%s': a model of type '%s' mixes padding into what it computes for the tokens (states moved by up "
-            "to %.2g of the largest), so a row's outputs depend a little on the rows that share its batch",
+            "encoder '%s': a model of type '%s' mixes padding into what it computes for the tokens (states changed by "
+            "up to %.2g of the largest), so a row's outputs depend a little on the rows that share its batch",
             name,
             model.config.model_type,
             error,
@@ -154,12 +146,9 @@ def check_padding(name: str, model: PreTrainedModel) -> None:
 
 @torch.no_grad()
 def padding_error(model: PreTrainedModel) -> float:
-    """Return how far padding moves the states of real tokens: the largest difference over the largest state.
+    """Return how far padding changes the states of real tokens: the largest difference over the largest state.
 
-    Rounding gives some 1e-6. FNet mixes all tokens; ConvBERT's convolution reaches over a sentence's end.
-
-    Args:
-        model: in eval mode; takes `input_ids` and `attention_mask`.
+    Rounding gives some 1e-6. FNet mixes all tokens; ConvBERT's convolution reaches beyond a sentence's end.
     """
     length, padded = 6, 11
     ids_1L = torch.arange(padded)[None, :] * 7 % min(model.config.vocab_size, 1000)

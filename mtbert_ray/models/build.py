@@ -1,4 +1,4 @@
-"""Starts a model from the weights of an earlier run. Knows no files: who reads them makes the Start."""
+"""Builds the model of a trial from its config, with fresh weights or those of an earlier run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,22 +7,23 @@ from torch import Tensor, nn
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.errors import ConfigError
-from mtbert_ray.models.adapters import add_adapter, frozen_weights_changed
+from mtbert_ray.models.adapters import add_adapter
 from mtbert_ray.models.encoder import Encoder, load_encoder
 from mtbert_ray.models.heads import Head, build_head, seeded
 from mtbert_ray.models.multitask import MultitaskModel
+from mtbert_ray.models.peft_adapters import frozen_weights_changed
 from mtbert_ray.models.pretrained import Pooling
 from mtbert_ray.models.state import copy_into, frozen_parameters, misfits
 
 
 @dataclass(frozen=True, kw_only=True)
-class Start:
-    """The model of an earlier run."""
+class InitialWeights:
+    """Those of an earlier run's model."""
 
     folder: str
     """Of its checkpoint, for messages."""
     encoder: str
-    """The encoder of its configuration, for messages."""
+    """The encoder of its config, for messages."""
     pooling: Pooling
     tasks: tuple[str, ...]
     """Those it has a head for; a head may have no tensors."""
@@ -30,32 +31,28 @@ class Start:
     """Its MultitaskModel's state_dict, the adapter merged."""
 
 
-def load_start(encoder: Encoder, heads: Mapping[str, Head], start: Start) -> None:
-    """Copy the earlier run's encoder, and the heads of the tasks that both have, into plain ones, in place.
-
-    Raises:
-        ConfigError: the encoder is of another make, or shared heads are, then all of them at once. Nothing is copied.
-    """
-    in_encoder = _below("encoder.", start.tensors)
-    in_heads = {name: _below(f"heads.{name}.", start.tensors) for name in heads if name in start.tasks}
+def _load(encoder: Encoder, heads: Mapping[str, Head], initial: InitialWeights) -> None:
+    """Copy the encoder, and the heads of the tasks that both runs have, in place; nothing where any does not fit."""
+    in_encoder = _below("encoder.", initial.tensors)
+    in_heads = {name: _below(f"heads.{name}.", initial.tensors) for name in heads if name in initial.tasks}
     if text := misfits(_without_pooler(encoder.state_dict()), _without_pooler(in_encoder)):
-        # Heads of another width follow from it, and mending them would not help.
+        # Heads of another width follow from it.
         raise ConfigError(
             [
-                f"init_from {start.folder}: its encoder does not fit; {text}. "
-                f"It was trained with encoder '{start.encoder}': set encoder to that"
+                f"init_from {initial.folder}: its encoder does not fit; {text}. "
+                f"It was trained with encoder '{initial.encoder}': set encoder to that"
             ]
         )
     problems = []
-    if encoder.pooling != start.pooling:
+    if encoder.pooling != initial.pooling:
         problems.append(
-            f"init_from {start.folder}: was trained with pooling {start.pooling}, this run has {encoder.pooling}; "
-            f"set pooling to {start.pooling}"
+            f"init_from {initial.folder}: was trained with pooling {initial.pooling}, this run has {encoder.pooling}; "
+            f"set pooling to {initial.pooling}"
         )
     for name, tensors in in_heads.items():
         if text := misfits(heads[name].state_dict(), tensors):
             problems.append(
-                f"init_from {start.folder}: its head for task '{name}' does not fit; {text}. Set hidden_layers, "
+                f"init_from {initial.folder}: its head for task '{name}' does not fit; {text}. Set hidden_layers, "
                 "pair_encoding and the task's classes as in its config.json, or give the task another name"
             )
     if problems:
@@ -74,20 +71,20 @@ def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def build_model(config: TrialConfig, *, start: Start | None = None) -> MultitaskModel:
+def build_model(config: TrialConfig, *, initial_weights: InitialWeights | None = None) -> MultitaskModel:
     """Build the model of a trial on the CPU, in float32 and eval mode.
 
-    The same configuration and seed give the same weights; the global random state stays as it is. A head's weights
-    depend on the seed and on its own task only.
+    The same config gives the same weights; the global random state stays as it is. A head's weights depend on the seed
+    and on its own task only.
 
     Args:
-        config: the setting. Its `init_from` is not read here: `training.init_from.initial_model` does that.
-        start: weights to begin with, before anything is frozen or an adapter is added; none takes the encoder's own
-            and fresh heads.
+        config: its `init_from` is not read here: `training.initial_weights.initial_model` does that.
+        initial_weights: copied before anything is frozen or an adapter is added; none takes the encoder's own and
+            fresh heads.
 
     Raises:
         EncoderError: the encoder cannot be loaded.
-        ConfigError: parts that do not fit the encoder, each other or the start; all of them at once.
+        ConfigError: parts that do not fit the encoder, each other or the initial weights; all of them at once.
     """
     encoder = load_encoder(config.encoder, pooling=config.pooling, dropout=config.encoder_dropout, seed=config.seed)
     heads: dict[str, Head] = {}
@@ -101,8 +98,8 @@ def build_model(config: TrialConfig, *, start: Start | None = None) -> Multitask
                 dropout=config.dropout,
             )
     _check_parts(config, encoder, heads)
-    if start is not None:
-        load_start(encoder, heads, start)
+    if initial_weights is not None:
+        _load(encoder, heads, initial_weights)
     if config.finetune == "heads_only":
         encoder.requires_grad_(False)
     elif config.adapter.kind != "none":
@@ -113,8 +110,8 @@ def build_model(config: TrialConfig, *, start: Start | None = None) -> Multitask
 def changed_parameters(model: MultitaskModel, config: TrialConfig) -> frozenset[str]:
     """Return the names of the frozen parameters that are not as the encoder's own files have them.
 
-    After `init_from` these are all, and under PiSSA and OLoRA the weights that the adapter took a part of, which a
-    checkpoint holds too: the same decomposition may come out a little different on another machine.
+    After `init_from` these are all; under PiSSA and OLoRA the weights that the adapter took a part of, since the same
+    decomposition may come out a little different on another machine.
     """
     frozen = frozen_parameters(model)
     if config.init_from is not None:

@@ -1,4 +1,4 @@
-"""The encoder: token ids in, one embedding a sequence out. What tasks do with embeddings is not its business."""
+"""The encoder: token ids in, one embedding a sequence out."""
 
 # B batch, L tokens, T real tokens of all batches, D width, E width of a token's own embedding (D, but for ALBERT and
 # its like)
@@ -26,8 +26,7 @@ from mtbert_ray.models.architecture import (
 )
 from mtbert_ray.models.heads import seeded
 from mtbert_ray.models.packing import Packing, attention_mask, can_pack, packed_attention, window_pattern
-from mtbert_ray.models.pretrained import TINY, Pooling, pooling_made_with, read_config, read_model
-from mtbert_ray.models.pretrained_tokenizer import read_tokenizer
+from mtbert_ray.models.pretrained import TINY, Pooling, pooling_made_with, read_config, read_model, read_tokenizer
 from mtbert_ray.models.tiny import build_tiny, tiny_config, tiny_tokenizer
 
 
@@ -49,7 +48,8 @@ class Encoder(nn.Module):
         self._position_padding = position_padding(model)
         self.max_length = longest_sequence(model)
         """Longest sequence that the encoder was made for, in tokens; none for DeBERTa's relative positions."""
-        self._has_token_types = uses_token_types(model)
+        self.has_token_types = uses_token_types(model)
+        """Whether the type of a token, first or second segment, makes a difference."""
 
     @property
     def word_embeddings(self) -> nn.Embedding:
@@ -66,11 +66,6 @@ class Encoder(nn.Module):
             )
         return table
 
-    @property
-    def has_token_types(self) -> bool:
-        """Whether the type of a token, first or second segment, makes a difference."""
-        return self._has_token_types
-
     def forward(
         self,
         input_ids_BL: Tensor,
@@ -80,14 +75,9 @@ class Encoder(nn.Module):
     ) -> Tensor:
         """Return embedding_BD; padding (mask 0) has no influence on it.
 
-        Args:
-            input_ids_BL: tokens.
-            attention_mask_BL: 1 for a token, 0 for padding.
-            token_type_ids_BL: 0 for the first segment, 1 for the second.
-            noise_BLE: is added to the tokens' own embeddings (E is their width), before positions, types and
-                normalization.
+        `noise_BLE` is added to the tokens' own embeddings, before positions, types and normalization.
         """
-        token_types = {"token_type_ids": token_type_ids_BL} if self._has_token_types else {}
+        token_types = {"token_type_ids": token_type_ids_BL} if self.has_token_types else {}
         with self._perturbed(noise_BLE):
             output = self.model(input_ids=input_ids_BL, attention_mask=self._mask(attention_mask_BL), **token_types)
         if self.pooling == "pooler":
@@ -97,7 +87,7 @@ class Encoder(nn.Module):
 
     @property
     def can_pack(self) -> bool:
-        """Whether `embed_packed` is there for this architecture."""
+        """Whether `embed_packed` works for this architecture."""
         return can_pack(self.model)
 
     def embed_packed(
@@ -106,14 +96,14 @@ class Encoder(nn.Module):
         """Return the embedding_BD of several batches, as `forward` does, by one pass over their real tokens alone.
 
         Args:
-            batches: each with `input_ids`, `attention_mask`, `token_type_ids`, (B, L), and `places` where it is known;
-                see `Packing`. B and L may differ from batch to batch.
+            batches: each with `input_ids`, `attention_mask`, `token_type_ids`, (B, L), and perhaps `places`, see
+                `Packing`. B and L may differ from batch to batch.
             noise: noise_BLE of each batch.
         """
         masks = [tokens["attention_mask"] for tokens in batches]
         packing = Packing(masks, [tokens.get("places") for tokens in batches])
         inputs = {"input_ids": packing.pack([tokens["input_ids"] for tokens in batches])}
-        if self._has_token_types:
+        if self.has_token_types:
             inputs["token_type_ids"] = packing.pack([tokens["token_type_ids"] for tokens in batches])
         inputs["position_ids"] = self._positions(packing, batches)
         with self._perturbed(None if noise is None else packing.pack(noise)), packed_attention(self.model):
@@ -133,10 +123,10 @@ class Encoder(nn.Module):
         return packing.pack([padding + real_BL.cumsum(dim=1) * real_BL for real_BL in counted])
 
     def _mask(self, attention_mask_BL: Tensor) -> Tensor | dict[str, Tensor]:
-        """Return the mask as the attention takes it, where that is known: by kind of layer where some have windows.
+        """Return the mask as the model's attention takes it; by kind of layer where some have windows.
 
-        From the plain one transformers makes it itself, but looks first whether there is any padding, for which the
-        CPU would have to wait for the GPU in each pass; and with windows it leaves padding nothing to attend to.
+        Given the plain mask, transformers first looks whether there is any padding, for which the CPU would wait for
+        the GPU in each pass; and with windows it leaves padding nothing to attend to.
         """
         if not self.can_pack:
             return attention_mask_BL
@@ -187,14 +177,12 @@ def load_encoder(
 
     Args:
         name: `minilm`, `tiny`, a folder, or a name on the Hugging Face Hub.
-        pooling: `auto` takes what the encoder was made with: a sentence-transformers encoder's own, else what
-            `architecture.usual_pooling` says.
+        pooling: `auto` takes a sentence-transformers encoder's own, else `architecture.usual_pooling`.
         dropout: replaces every dropout rate inside the encoder; none keeps the encoder's own.
         seed: of the random weights of `tiny`.
 
     Raises:
-        EncoderError: it cannot be found, is not BERT-like, lacks weights, or lacks the pooling layer or dropout
-            that was asked for.
+        EncoderError: it cannot be found, is not BERT-like, or lacks weights, the pooling layer or a dropout rate.
     """
     config = tiny_config() if name == TINY else read_config(name)
     has_pooler = has_pooling_layer(config)

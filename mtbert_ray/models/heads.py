@@ -1,4 +1,4 @@
-"""Seeded initialization that leaves the global random state alone."""
+"""The heads of tasks: what scores embeddings, and the loss, prediction and probabilities of the scores."""
 
 # B batch, D width of one embedding, C classes
 from collections.abc import Callable, Iterator
@@ -17,9 +17,9 @@ from mtbert_ray.tasks import TaskKind, TaskSpec
 
 @contextmanager
 def seeded(seed: int, part: str) -> Iterator[None]:
-    """Draw what is initialized inside from a stream of its own, on the CPU, and restore the generator afterwards.
+    """Draw what is initialized inside from a random stream of its own, on the CPU; restore the generator afterwards.
 
-    Each part has its own stream, so that a head starts from the same weights whatever stands beside it.
+    The initial weights of a head do not depend on the other heads.
 
     Args:
         seed: the trial's seed.
@@ -33,7 +33,7 @@ def seeded(seed: int, part: str) -> Iterator[None]:
 
 
 def _wide(logits: Tensor) -> Tensor:
-    """Return bfloat16 as float32, and what is wider as it is."""
+    """Return bfloat16 as float32; wider types stay."""
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
@@ -87,10 +87,6 @@ def _likelier_class(logit_B: Tensor) -> Tensor:
     return (logit_B > 0).float()
 
 
-def _value(value_B: Tensor) -> Tensor:
-    return value_B.float()
-
-
 @dataclass(frozen=True, kw_only=True)
 class Objective:
     """What a head's logits mean."""
@@ -115,7 +111,7 @@ BINARY = Objective(
     divergence=_binary_symmetrized_kl,
 )
 """logit_B: the log odds of class 1."""
-REGRESSION = Objective(loss=_squared_error, predict=_value, probabilities=None, divergence=_squared_error)
+REGRESSION = Objective(loss=_squared_error, predict=Tensor.float, probabilities=None, divergence=_squared_error)
 """value_B in label units."""
 
 
@@ -197,7 +193,7 @@ def build_head(
             return Head(cosine, REGRESSION)
         scorer = LinearScorer(width=width, num_outputs=1, num_hidden=num_hidden, dropout=dropout)
         # Adam moves the bias by about the learning rate a step: from 0 to the middle of 0..5 at 1e-5 takes 250,000
-        # steps, so until then the weights would have to bend to stand in for it.
+        # steps; until then the weights would have to make up for it.
         nn.init.constant_(scorer.output.bias, sum(task.label_range) / 2)
         return Head(scorer, REGRESSION)
     assert task.num_classes is not None, "data.classes.with_classes has found the classes"

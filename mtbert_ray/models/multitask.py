@@ -1,4 +1,4 @@
-"""One encoder, one head a task. Knows nothing of data sets, optimizers or devices."""
+"""The multitask model: one encoder, one head for each task."""
 
 # B batch, L tokens, D width, C classes
 
@@ -36,7 +36,7 @@ class MultitaskModel(nn.Module):
         Args:
             task: name of the head.
             sentences: one batch of tokens, or the two of a pair whose sentences are embedded separately.
-            noise: (B, L, E) for each batch of tokens, added to the tokens' embeddings.
+            noise: noise_BLE for each batch of tokens, added to the tokens' embeddings.
         """
         logits: Tensor = self._head(task)(*self.embed(sentences, noise))
         return logits
@@ -45,11 +45,8 @@ class MultitaskModel(nn.Module):
         """Return embedding_BD of each batch of tokens.
 
         The two sentences of a pair go through the encoder together, as one packed sequence, where it can be packed:
-        rows that are like in the length of the pair are not in that of each sentence, so 40% of the places would be
-        padding. Else they take a forward each. A single sequence is not packed: of its batches 3% are padding.
-
-        A frozen encoder records no graph, as none of its parameters wants a gradient; only an input that does, as the
-        perturbation of SMART, makes it record one.
+        batches have rows of like length, but the lengths of a pair's sentences differ, and 40% of the places would be
+        padding. Otherwise each sentence takes a forward pass. Of batches of single sequences only 3% is padding.
         """
         if all("embedding" in tokens for tokens in sentences):
             return tuple(tokens["embedding"] for tokens in sentences)
@@ -80,11 +77,7 @@ class MultitaskModel(nn.Module):
         return None if probabilities is None else probabilities(logits)
 
     def train(self, mode: bool = True) -> Self:
-        """Set training or eval mode; a wholly frozen encoder stays in eval mode.
-
-        Frozen features are then the same in every epoch, and can be computed once. With an adapter the encoder is
-        trained, so its dropout follows the mode.
-        """
+        """Set training or eval mode; a wholly frozen encoder stays in eval mode, so its embeddings can be cached."""
         super().train(mode)
         if self.encoder_is_frozen:
             self.encoder.eval()

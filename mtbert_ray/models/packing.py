@@ -1,7 +1,6 @@
-"""Several padded batches of tokens as one sequence without padding, which each token's own layers never see.
+"""Several padded batches of tokens as one sequence without padding, through transformers' attention interface.
 
-Only inside the attention the tokens stand in their padded grids again. Knows transformers' attention interface;
-which architectures it fits is decided here, what is done with the states is not.
+The layers of each token never see padding. Only inside the attention the tokens stand in their padded grids again.
 """
 
 # B rows, L tokens of the longest of them, T real tokens of all batches, H heads, E width of a head, D width of all
@@ -16,23 +15,12 @@ from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.masking_utils import bidirectional_mask_function, create_bidirectional_sliding_window_mask
 
-PACKABLE = frozenset(
-    {
-        "bert",
-        "roberta",
-        "xlm-roberta",
-        "camembert",
-        "ernie",
-        "electra",
-        "albert",
-        "distilbert",
-        "modernbert",
-        "eurobert",
-        "nomic_bert",
-        "gte",
-        "jina_embeddings_v3",
-    }
-)
+from mtbert_ray.compat import attention_implementation, set_attention_implementation
+
+PACKABLE = frozenset({
+    "bert", "roberta", "xlm-roberta", "camembert", "ernie", "electra", "albert", "distilbert", "modernbert", "eurobert",
+    "nomic_bert", "gte", "jina_embeddings_v3",
+})  # fmt: skip
 """Architectures whose tokens meet in the attention alone, with positions, absolute or rotary, that can be given."""
 _LENGTH_DEPENDENT_ROPE = ("dynamic", "longrope")
 """Kinds of rotary positions whose angles depend on the longest sequence of the pass."""
@@ -100,15 +88,10 @@ class Packing:
         dropout: float = 0.0,
         scale: float | None = None,
     ) -> Tensor:
-        """Return attended_1THE: each token attends to the tokens of its own sequence.
+        """Return attended_1THE: each token attends to the tokens of its own sequence, or those of the `pattern`.
 
-        Args:
-            query_1THE: of each head.
-            key_1THE: likewise; with fewer heads, each serves as many neighbouring heads of the query.
-            value_1THE: likewise.
-            pattern: which tokens of its sequence a token attends to; none for all.
-            dropout: share of the weights that PyTorch's scaled dot product drops, on every device.
-            scale: of the scores; none takes 1 / sqrt(E).
+        With fewer heads of key and value, each serves as many neighboring heads of the query. `dropout` and `scale` are
+        those of PyTorch's scaled dot product.
         """
         num_heads = query_1THE.shape[2]
         parts = [x.flatten(2) for x in (query_1THE, key_1THE, value_1THE)]
@@ -136,11 +119,7 @@ def attention_mask(real_BL: Tensor, pattern: MaskFunction | None = None) -> Tens
     """Return the mask for PyTorch's scaled dot product: (B, 1, 1, L) without a pattern, else (B, 1, L, L).
 
     Every query has a key, those of padding too: from a query without any, some kernels make NaN, which the backward
-    pass spreads to all (huggingface/transformers#31035).
-
-    Args:
-        real_BL: True for a token; every row has one.
-        pattern: which tokens of its sequence a token attends to, itself among them; none for all.
+    pass spreads to all (huggingface/transformers#31035). Every row of `real_BL`, True for a token, must have a token.
     """
     real_B11L = real_BL[:, None, None, :]
     if pattern is None:
@@ -160,7 +139,7 @@ def can_pack(model: PreTrainedModel) -> bool:
     config = model.config
     return (
         config.model_type in PACKABLE
-        and config._attn_implementation == "sdpa"
+        and attention_implementation(config) == "sdpa"
         and not any(kind in _LENGTH_DEPENDENT_ROPE for kind in _rope_types(getattr(config, "rope_parameters", None)))
     )
 
@@ -175,18 +154,18 @@ def _rope_types(parameters: dict[str, Any] | None) -> list[str]:
 
 @contextmanager
 def packed_attention(model: PreTrainedModel) -> Iterator[None]:
-    """Let the model attend by the `packing` that its forward is given."""
+    """Let the model's attention use the `packing` that its forward is given."""
     assert can_pack(model), f"{model.config.model_type} cannot be packed"
-    before = model.config._attn_implementation
-    model.config._attn_implementation = _NAME
+    before = attention_implementation(model.config)
+    set_attention_implementation(model.config, _NAME)
     try:
         yield
     finally:
-        model.config._attn_implementation = before
+        set_attention_implementation(model.config, before)
 
 
 def window_pattern(model: PreTrainedModel) -> MaskFunction:
-    """Return which tokens the layers with windows attend to, as transformers defines it for this model."""
+    """Return transformers' rule which tokens the layers with windows of this model attend to."""
     with packed_attention(model):
         answer: Any = create_bidirectional_sliding_window_mask(
             config=model.config, inputs_embeds=torch.empty(1, 1, 1), attention_mask=None
@@ -209,8 +188,8 @@ def _attention(
 ) -> tuple[Tensor, None]:
     """Answer transformers' attention interface: three (1, H, T, E) in, (1, T, H, E) out.
 
-    Windows come by the mask, which is `_pattern`'s; the `sliding_window` among what is ignored counts otherwise in
-    each architecture.
+    Windows come with the mask, which is `_pattern`'s; each architecture counts the ignored `sliding_window` in
+    another way.
     """
     rows = (x.transpose(1, 2) for x in (query, key, value))
     return packing.attend(*rows, pattern=attention_mask, dropout=dropout, scale=scaling), None

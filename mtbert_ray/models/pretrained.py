@@ -1,7 +1,4 @@
-"""Finds and reads pretrained encoders (packaged, local folder, Hugging Face Hub) and says why one cannot be had.
-
-Knows names, files and errors; what an encoder computes is `encoder.py`'s.
-"""
+"""Finds and reads pretrained encoders and their tokenizers: packaged, in a local folder, on the Hugging Face Hub."""
 
 import hashlib
 import json
@@ -13,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from huggingface_hub import _CACHED_NO_EXIST, hf_hub_download, is_offline_mode, try_to_load_from_cache
+from huggingface_hub import hf_hub_download, is_offline_mode
 from huggingface_hub.errors import (
     EntryNotFoundError,
     HfHubHTTPError,
@@ -27,14 +24,16 @@ from transformers import (
     MODEL_MAPPING,
     AutoConfig,
     AutoModel,
+    AutoTokenizer,
     PretrainedConfig,
     PreTrainedModel,
+    PreTrainedTokenizerFast,
     __version__,
 )
 from transformers.activations import ACT2FN
-from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 from transformers.utils import logging as transformers_logging
 
+from mtbert_ray.compat import is_known_to_be_absent, masked_language_model_types
 from mtbert_ray.errors import EncoderError, did_you_mean
 from mtbert_ray.models.pretrained_checks import (
     check_finite,
@@ -42,6 +41,7 @@ from mtbert_ray.models.pretrained_checks import (
     check_known_word,
     check_layers,
     check_shapes,
+    check_vocabulary,
 )
 
 TINY = "tiny"
@@ -75,8 +75,8 @@ _log = logging.getLogger(__name__)
 def packaged_folder() -> Path:
     """Return the folder of the packaged MiniLM-L6 weights.
 
-    Their checksum is verified here, so once a process (about 0.1 s): the package is a third party's copy, and scores
-    are reported under the model's name.
+    Their checksum is verified, once a process (about 0.1 s): the package is a third party's copy, and scores are
+    reported under the model's name.
 
     Raises:
         EncoderError: the package is not installed, or its weights are not the published ones.
@@ -116,7 +116,7 @@ def read_config(name: str) -> PretrainedConfig:
     except LOAD_ERRORS as error:
         raise not_loaded(name, error) from error
     # Decoders and encoder-decoders also load through AutoModel, but have no [CLS] and see no token to the right.
-    is_encoder = config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and type(config) in MODEL_MAPPING
+    is_encoder = config.model_type in masked_language_model_types() and type(config) in MODEL_MAPPING
     looks_ahead = not (getattr(config, "is_encoder_decoder", False) or getattr(config, "is_decoder", False))
     reads_text_alone = not any(hasattr(config, part) for part in _OTHER_SENSES) and hasattr(config, "hidden_size")
     if not (is_encoder and looks_ahead and reads_text_alone):
@@ -152,7 +152,7 @@ def read_model(name: str, config: PretrainedConfig, **arguments: bool) -> tuple[
         EncoderError: the weights are missing, damaged, not finite, or do not fit the configuration.
     """
     try:
-        with _quiet():
+        with quiet_transformers():
             model, report = AutoModel.from_pretrained(
                 source_of(name),
                 config=config,
@@ -166,10 +166,35 @@ def read_model(name: str, config: PretrainedConfig, **arguments: bool) -> tuple[
         check_known_word(name, config, error, ACT2FN)
         raise not_loaded(name, error) from error
     check_shapes(name, report["mismatched_keys"])
-    if not report["missing_keys"]:  # Else it is not complete, which the caller says.
+    if not report["missing_keys"]:  # Else it is not complete, which the caller reports.
         check_layers(name, report["unexpected_keys"])
     check_finite(name, model)
     return model, sorted(report["missing_keys"])
+
+
+def read_tokenizer(name: str) -> PreTrainedTokenizerFast:
+    """Return the tokenizer of an encoder.
+
+    Raises:
+        EncoderError: there is none, it is not a fast one, has no padding token, or is another model's.
+    """
+    config = read_config(name)
+    check_holds_keys(name, source_of(name), "tokenizer_config.json", "tokenizer.json")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source_of(name), trust_remote_code=False)
+    except LOAD_ERRORS as error:
+        raise not_loaded(name, error, part="a tokenizer") from error
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise EncoderError(
+            f"encoder '{name}': its tokenizer {type(tokenizer).__name__} has no fast version; take another encoder"
+        )
+    if tokenizer.pad_token_id is None:
+        raise EncoderError(f"encoder '{name}': its tokenizer has no padding token: not a BERT-like encoder's")
+    check_vocabulary(name, tokenizer, getattr(config, "vocab_size", None))
+    # A sentence-transformers file carries its own truncation and padding to 128; lengths are the caller's to choose.
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
+    return tokenizer
 
 
 def pooling_made_with(name: str) -> Pooling | None:
@@ -208,9 +233,9 @@ def _pooling_file(name: str) -> Path | None:
     try:
         return Path(hf_hub_download(source, _POOLING_FILE))
     except LocalEntryNotFoundError:
-        if try_to_load_from_cache(source, _POOLING_FILE) is not _CACHED_NO_EXIST:
+        if not is_known_to_be_absent(source, _POOLING_FILE):
             _log.warning(
-                "encoder '%s': the Hub cannot be asked for its %s, so pooling 'auto' takes it for a plain encoder; "
+                "encoder '%s': its %s cannot be looked for on the Hub, so pooling 'auto' takes it for a plain encoder; "
                 "set pooling to be sure",
                 name,
                 _POOLING_FILE,
@@ -231,7 +256,7 @@ def source_of(name: str) -> str:
 
 
 def not_loaded(name: str, error: Exception, *, part: str = "an encoder") -> EncoderError:
-    """Return what to tell of an error of transformers: its first line, what was tried, what is allowed."""
+    """Return an error with the first line of transformers' own, what was tried and what is allowed."""
     first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
     if isinstance(error, TypeError | LookupError | AttributeError):  # Their text alone may be a word.
         first_line = f"{type(error).__name__}: {first_line}"
@@ -250,11 +275,8 @@ def not_loaded(name: str, error: Exception, *, part: str = "an encoder") -> Enco
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers' progress bar, table of unused weights and sharding notes off the screen, for one load.
-
-    What the table could warn of is checked: `read_model` returns the missing weights.
-    """
+def quiet_transformers() -> Iterator[None]:
+    """Hide transformers' progress bar, table of unused weights and sharding notes while a model is loaded."""
     logger = logging.getLogger("transformers")
     level, had_bar = logger.level, transformers_logging.is_progress_bar_enabled()
     logger.setLevel(logging.ERROR)

@@ -1,7 +1,4 @@
-"""What a checkpoint must hold of a model, and what it may leave to the encoder's own files.
-
-Knows tensors and names; files and folders are the caller's.
-"""
+"""The tensors that a checkpoint must hold of a model, and those that it may leave to the encoder's own files."""
 
 from collections.abc import Collection, Iterable, Mapping
 from hashlib import blake2b
@@ -18,12 +15,9 @@ _NUM_NAMED = 3
 def trainable_state(model: nn.Module, *, changed: Collection[str] = ()) -> dict[str, Tensor]:
     """Return the tensors that the encoder's own files do not hold, by name.
 
-    These are every parameter that is not frozen, persistent buffers, and what else was changed. What has several
-    names stands under the first. They share memory with the model: copy them to keep them while training goes on.
-
-    Args:
-        model: as built.
-        changed: names of frozen parameters that differ from the encoder's files; `build.changed_parameters` knows them.
+    These are every parameter that is not frozen, persistent buffers, and the frozen parameters named in `changed` (see
+    `build.changed_parameters`). A tensor of several names stands under the first. They share memory with the model:
+    copy them to keep them while training continues.
     """
     left_out = _left_to_the_files(model, changed)
     state: dict[str, Tensor] = {}
@@ -93,7 +87,7 @@ def base_fingerprint(model: nn.Module, *, changed: Collection[str] = ()) -> str:
 
 
 def frozen_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Return the parameters that want no gradient, by name."""
+    """Return the parameters without a gradient, by name."""
     return {name: parameter for name, parameter in model.named_parameters() if not parameter.requires_grad}
 
 

@@ -11,7 +11,7 @@ from mtbert_ray.config.checkpoint import CHECKPOINT_CONFIG_NAME
 from mtbert_ray.data.classes import find_classes
 from mtbert_ray.data.table import Split
 from mtbert_ray.errors import ConfigError
-from mtbert_ray.models.adapters.by_peft import FROM_WEIGHTS
+from mtbert_ray.models.peft_adapters import FROM_WEIGHTS
 from mtbert_ray.study.space import SearchSpace
 from mtbert_ray.task_metrics import in_words
 from mtbert_ray.training.evaluate import labels_of

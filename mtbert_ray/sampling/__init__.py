@@ -1,4 +1,1 @@
-"""A topic-balanced sample of a task's training rows: the topic of every row, and each topic's quota of them.
-
-Knows nothing of training and Ray.
-"""
+"""A topic-balanced sample of a task's training rows: the topic of every row, and each topic's quota of them."""

@@ -1,4 +1,4 @@
-"""Writes a sample: a table that can be read back as training rows, and JSON that says how it was drawn."""
+"""Writes a sample: a table that can be read back as training rows, and JSON that describes how it was drawn."""
 
 import csv
 import json
@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mtbert_ray.config.sample import SampleConfig
-from mtbert_ray.data.course import COURSE_SEPARATOR
-from mtbert_ray.data.sources import Examples, columns_of, load_file
+from mtbert_ray.data.sources import COURSE_SEPARATOR, Examples, columns_of, load_file
 from mtbert_ray.data.table import FORMATS, SEPARATORS
 from mtbert_ray.errors import ConfigError, DataError, UserError
 from mtbert_ray.files import make_folder, put_file
@@ -29,7 +28,7 @@ def check_target(path: Path, task: TaskSpec) -> None:
     """Refuse a file that cannot or must not be written, before any work is done.
 
     Raises:
-        UserError: its extension is not known, it is there already, or its folder cannot be made.
+        UserError: its extension is unknown, it exists already, or its folder cannot be made.
         ConfigError: the task has a column of a name that the sample needs for its own, or dev rows that are cut from
             its training rows.
     """
@@ -45,7 +44,7 @@ def check_target(path: Path, task: TaskSpec) -> None:
         raise UserError(f"--out {path}: the extension '{path.suffix}' is not known; allowed are {', '.join(FORMATS)}")
     for target in (path, about_path(path)):
         if target.exists():
-            raise UserError(f"--out {path}: {target} is there already; give another file, or delete that one")
+            raise UserError(f"--out {path}: {target} exists already; give another file, or delete that one")
     columns = columns_of(task)
     taken = {columns.sentence1, columns.sentence2, columns.label, columns.id} & {TOPIC_COLUMN, CONFIDENCE_COLUMN}
     if taken:
@@ -56,7 +55,7 @@ def check_target(path: Path, task: TaskSpec) -> None:
 
 
 def about_path(path: Path) -> Path:
-    """Return where the JSON of a sample is: beside it, under the same name."""
+    """Return the path of a sample's JSON."""
     return path.with_suffix(".json")
 
 

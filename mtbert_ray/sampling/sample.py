@@ -1,9 +1,7 @@
-"""How many rows each topic gets, and which. Pure arithmetic: knows no text and no model."""
-
-
-# N rows, T topics
+"""Draws a topic-balanced sample: the topic of each row by a model, then each topic's most confident rows."""
 
 # N rows, S sentences of a row, U distinct texts, T topics
+
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,9 +15,8 @@ from mtbert_ray.config.sample import SampleConfig
 from mtbert_ray.data.classes import with_classes
 from mtbert_ray.data.sources import Examples, load_examples
 from mtbert_ray.errors import EncoderError
-from mtbert_ray.sampling.chunks import FloatArray, read_all
-from mtbert_ray.sampling.embeddings import EmbeddingReader, confidences
-from mtbert_ray.sampling.zero_shot import ZeroShotReader
+from mtbert_ray.sampling.cache import FloatArray, read_all
+from mtbert_ray.sampling.classifiers import EmbeddingReader, ZeroShotReader, confidences
 from mtbert_ray.tasks import TaskSpec
 
 IntArray = npt.NDArray[np.int64]
@@ -67,35 +64,30 @@ def select(confidence_NT: FloatArray, quotas_T: Sequence[int]) -> list[IntArray]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TopicRows:
-    """What one topic gets."""
+    """The rows of one topic."""
 
     name: str
     share: float
     quota: int
     num_likeliest: int
-    """Rows of which this is the likeliest topic."""
+    """Rows whose likeliest topic this is."""
     rows: IntArray
     """Positions among the examples, the most confident first."""
     confidence: FloatArray
     """Of each of them."""
 
     @property
-    def is_short(self) -> bool:
-        """Whether there are fewer rows than the quota."""
-        return len(self.rows) < self.quota
-
-    @property
-    def in_words(self) -> str:
-        """What the topic got, of what, in one line."""
+    def summary(self) -> str:
+        """One line: rows of the quota, the lowest confidence, and how many rows are missing."""
         got = f"{self.name}: {len(self.rows)} of {self.quota}, from {self.num_likeliest} rows of this topic"
         least = f", confidence from {self.confidence[-1]:.3f}" if len(self.rows) else ""
         missing = self.quota - len(self.rows)
-        return f"{got}{least}{f'; {missing} short: no other row is likeliest of this topic' if self.is_short else ''}"
+        return f"{got}{least}{f'; {missing} short: no other row is likeliest of this topic' if missing else ''}"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sample:
-    """A topic-balanced sample, and what it was drawn from and by."""
+    """A topic-balanced sample, with all classified rows."""
 
     task: TaskSpec
     """With its classes known."""
@@ -124,12 +116,12 @@ def draw_sample(
 
     Args:
         config: the task, its data, the topics and the method.
-        cache: folder of the cache; none takes the user's.
-        on_texts: called as the work goes on with (distinct texts classified, distinct texts).
+        cache: folder of the cache; none takes `data.tokenize.default_cache`.
+        on_texts: called after each chunk with (distinct texts classified, distinct texts).
 
     Raises:
         DataError: the rows cannot be read, or the cache cannot be written.
-        EncoderError: the model cannot be had, or gives no numbers.
+        EncoderError: the model cannot be loaded, or gives values that are not finite.
     """
     task = with_classes(config.task)
     examples = load_examples(task, config.data, "train", seed=config.seed)
@@ -140,7 +132,7 @@ def draw_sample(
     reading = read_all(reader, cache=cache, on_texts=lambda done: on_texts(done, num_texts))
     if not np.isfinite(reading.values).all():
         name = config.model if config.method == "zero_shot" else config.encoder
-        raise EncoderError(f"'{name}' gives values that are infinite or no numbers; take another model")
+        raise EncoderError(f"'{name}' gives values that are not finite; take another model")
     if isinstance(reader, EmbeddingReader):
         topic_TD = reader.embed([topic.description or name for name, topic in config.topics.items()])
         confidence_NT = confidences(reading.values, text_of_row_NS, topic_TD, temperature=config.temperature)

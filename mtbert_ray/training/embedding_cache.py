@@ -13,7 +13,7 @@ import torch
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.data.batching import Split, eval_batches
-from mtbert_ray.data.embedded import EmbeddedSplit
+from mtbert_ray.data.encoding import EmbeddedSplit
 from mtbert_ray.models.multitask import MultitaskModel
 from mtbert_ray.training.process import Process
 

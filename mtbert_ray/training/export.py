@@ -13,9 +13,9 @@ from ruamel.yaml import YAML
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.errors import UserError
 from mtbert_ray.files import make_folder, open_to_others, refuse_used_folder
-from mtbert_ray.models.adapters import merge_adapter, to_peft
-from mtbert_ray.models.adapters.by_peft import ADAPTER_NAME
+from mtbert_ray.models.adapters import merge_adapter
 from mtbert_ray.models.encoder import Encoder, load_encoder, load_tokenizer
+from mtbert_ray.models.peft_adapters import ADAPTER_NAME, to_peft
 from mtbert_ray.models.pretrained import PACKAGED, TINY
 from mtbert_ray.task_source import HubSource, TableSource
 from mtbert_ray.tasks import TaskSpec

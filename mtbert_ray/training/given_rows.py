@@ -229,6 +229,6 @@ def _about(
         confusion=written[1] if len(written) > 1 else None,
         num_rows=len(examples),
         num_scored=int(labeled.sum()),
-        said=examples.rows_read.said(),
+        said=examples.rows_read.note(),
         scores={} if examples.labels is None else score_all(task, predicted, examples.labels),
     )

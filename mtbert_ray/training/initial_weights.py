@@ -5,7 +5,7 @@ from pathlib import Path
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.errors import CheckpointError, EncoderError
 from mtbert_ray.models.adapters import merge_adapter
-from mtbert_ray.models.build import Start, build_model
+from mtbert_ray.models.build import InitialWeights, build_model
 from mtbert_ray.models.multitask import MultitaskModel
 from mtbert_ray.training.checkpoint import load_checkpoint
 
@@ -21,16 +21,16 @@ def initial_model(config: TrialConfig) -> MultitaskModel:
         EncoderError: the encoder, or the one that the checkpoint was made from, cannot be found.
         ConfigError: the parts do not fit each other or the checkpoint; all of them at once.
     """
-    return build_model(config, start=None if config.init_from is None else _read_start(config.init_from))
+    return build_model(config, initial_weights=None if config.init_from is None else _read_start(config.init_from))
 
 
-def _read_start(folder: str) -> Start:
+def _read_start(folder: str) -> InitialWeights:
     try:
         model, config = load_checkpoint(Path(folder))
     except (CheckpointError, EncoderError) as error:
         raise type(error)(f"init_from: {error}") from error
     merge_adapter(model.encoder)
-    return Start(
+    return InitialWeights(
         folder=folder,
         encoder=config.encoder,
         pooling=model.encoder.pooling,

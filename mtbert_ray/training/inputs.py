@@ -49,7 +49,7 @@ def load_inputs(config: TrialConfig, split: Split, *, every_row: bool = False, c
 def said_of(inputs: Inputs, split: Split) -> Iterator[str]:
     """Yield a line for each task of which rows were left out or lack a text, or whose dev rows were cut."""
     for name, encoded in inputs.items():
-        said = None if encoded.rows_read is None else encoded.rows_read.said()
+        said = None if encoded.rows_read is None else encoded.rows_read.note()
         if said is not None:
             yield f"{name} {split}: {said}"
 

@@ -69,7 +69,7 @@ def predict_all(
     for split in splits:
         read = _read(config, split)
         for task, examples in read:
-            if said := examples.rows_read.said():
+            if said := examples.rows_read.note():
                 announce(f"{task.name} {split}: {said}")
         for task, examples in read:
             announce(f"predicting {task.name} {split}: {len(examples)} rows")

@@ -63,7 +63,7 @@ def chunks_of(cache: Path) -> dict[str, tuple[int, int]]:
     return found
 
 
-def test_a_sample_is_told_topic_by_topic_and_can_be_trained_on(topics, tmp_path, cache):
+def test_a_sample_is_reported_topic_by_topic_and_can_be_trained_on(topics, tmp_path, cache):
     out = tmp_path / "new" / "sample.csv"
     done = invoke(sample_app, topics, "--out", out, "--set", "data.max_train_rows=200")
     assert done.exit_code == 0, (done.output, done.exception)
@@ -129,8 +129,8 @@ def test_a_killed_run_goes_on_where_it_was_and_does_no_chunk_twice(topics, tmp_p
     ],
 )
 def test_bad_input_is_one_message_and_exit_2(topics, tmp_path, cache, options, expected):
-    settings = [argument for option in options for argument in ("--set", option)]
-    done = invoke(sample_app, topics, "--out", tmp_path / "out.csv", *settings)
+    arguments = [argument for option in options for argument in ("--set", option)]
+    done = invoke(sample_app, topics, "--out", tmp_path / "out.csv", *arguments)
     assert (done.exit_code, done.stdout) == (2, ""), (done.output, done.exception)
     assert expected in done.stderr and "Traceback" not in done.output
     assert not (tmp_path / "out.csv").exists()
@@ -139,5 +139,5 @@ def test_bad_input_is_one_message_and_exit_2(topics, tmp_path, cache, options, e
 def test_a_sample_that_is_there_is_kept(topics, tmp_path, cache):
     (tmp_path / "out.csv").write_text("mine")
     done = invoke(sample_app, topics, "--out", tmp_path / "out.csv")
-    assert done.exit_code == 2 and "is there already" in done.stderr
+    assert done.exit_code == 2 and "already" in done.stderr
     assert (tmp_path / "out.csv").read_text() == "mine" and not list(cache.glob("topics/*"))

@@ -94,7 +94,7 @@ def _roberta_like(make: Callable[[tuple[str, ...]], Tokenizer]) -> PreTrainedTok
 
 
 def _llama_like() -> PreTrainedTokenizerFast:
-    """Return one with neither [CLS] nor [SEP], which marks the beginning and the end by other tokens."""
+    """Return one with neither [CLS] nor [SEP], which marks start and end by other tokens."""
     special = ("<|begin_of_text|>", "<|end_of_text|>", "<|mask|>", "<|pad|>")
     return _tokenizer(
         _bytes,
@@ -113,8 +113,8 @@ class Family:
     """How to build the encoder of a family."""
 
     tokenizer: Callable[[], PreTrainedTokenizerFast]
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    """What its configuration has beside or instead of the common settings."""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """Of its configuration, beside or instead of the common values."""
     query_value: tuple[str, ...]
     """Ends of the names of the layers that compute queries and values."""
     num_adapted: int = 2 * NUM_LAYERS
@@ -131,38 +131,38 @@ FAMILIES: dict[str, Family] = {
     "bert": Family(tokenizer=lambda: _bert_like(_word_pieces), query_value=_SELF, has_pooler=True),
     "roberta": Family(
         tokenizer=lambda: _roberta_like(_bytes),
-        settings=_ROBERTA | {"type_vocab_size": 1},
+        config=_ROBERTA | {"type_vocab_size": 1},
         query_value=_SELF,
         has_pooler=True,
     ),
     "xlm-roberta": Family(
         tokenizer=lambda: _roberta_like(_sentence_pieces),
-        settings=_ROBERTA | {"type_vocab_size": 1},
+        config=_ROBERTA | {"type_vocab_size": 1},
         query_value=_SELF,
         has_pooler=True,
     ),
-    "electra": Family(tokenizer=lambda: _bert_like(_word_pieces), settings={"embedding_size": 16}, query_value=_SELF),
+    "electra": Family(tokenizer=lambda: _bert_like(_word_pieces), config={"embedding_size": 16}, query_value=_SELF),
     "albert": Family(
         tokenizer=lambda: _bert_like(_sentence_pieces),
-        settings={"embedding_size": 16},
+        config={"embedding_size": 16},
         query_value=("attention.query", "attention.value"),
         num_adapted=2,
         has_pooler=True,
     ),
     "distilbert": Family(
         tokenizer=lambda: _bert_like(_word_pieces),
-        settings={"dim": WIDTH, "n_layers": NUM_LAYERS, "n_heads": 4, "hidden_dim": 48},
+        config={"dim": WIDTH, "n_layers": NUM_LAYERS, "n_heads": 4, "hidden_dim": 48},
         query_value=("attention.q_lin", "attention.v_lin"),
     ),
     "mpnet": Family(
         tokenizer=lambda: _roberta_like(_word_pieces),
-        settings=_ROBERTA,
+        config=_ROBERTA,
         query_value=("attn.q", "attn.v"),
         has_pooler=True,
     ),
     "deberta-v2": Family(
         tokenizer=lambda: _bert_like(_sentence_pieces),
-        settings={
+        config={
             "type_vocab_size": 0,
             "relative_attention": True,
             "pos_att_type": ["p2c", "c2p"],
@@ -176,7 +176,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "modernbert": Family(
         tokenizer=lambda: _bert_like(_bytes, types=False),
-        settings={
+        config={
             "local_attention": 8,
             "global_attn_every_n_layers": 2,
             "cls_token_id": 2,
@@ -189,62 +189,62 @@ FAMILIES: dict[str, Family] = {
     ),
     "eurobert": Family(
         tokenizer=_llama_like,
-        settings={"num_key_value_heads": 2, "bos_token_id": 0, "eos_token_id": 1, "mask_token_id": 2} | _ROPE,
+        config={"num_key_value_heads": 2, "bos_token_id": 0, "eos_token_id": 1, "mask_token_id": 2} | _ROPE,
         query_value=("self_attn.q_proj", "self_attn.v_proj"),
     ),
     "nomic_bert": Family(
         tokenizer=lambda: _bert_like(_word_pieces),
-        settings=_ROPE,
+        config=_ROPE,
         query_value=("self_attn.q_proj", "self_attn.v_proj"),
     ),
     "gte": Family(
         tokenizer=lambda: _roberta_like(_sentence_pieces),
-        settings={"pad_token_id": 1} | _ROPE,
+        config={"pad_token_id": 1} | _ROPE,
         query_value=("self_attn.q_proj", "self_attn.v_proj"),
     ),
     "jina_embeddings_v3": Family(
         tokenizer=lambda: _roberta_like(_sentence_pieces),
-        settings={"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2} | _ROPE,
+        config={"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2} | _ROPE,
         query_value=("self_attn.q_proj", "self_attn.v_proj"),
         has_pooler=True,
     ),
     "camembert": Family(
         tokenizer=lambda: _roberta_like(_sentence_pieces),
-        settings=_ROBERTA | {"type_vocab_size": 1},
+        config=_ROBERTA | {"type_vocab_size": 1},
         query_value=_SELF,
         has_pooler=True,
     ),
     "ernie": Family(
         tokenizer=lambda: _bert_like(_word_pieces),
-        settings={"use_task_id": True, "task_type_vocab_size": 3},
+        config={"use_task_id": True, "task_type_vocab_size": 3},
         query_value=_SELF,
         has_pooler=True,
     ),
     "rembert": Family(
         tokenizer=lambda: _bert_like(_sentence_pieces),
-        settings={"input_embedding_size": 16, "output_embedding_size": 24, "bos_token_id": 2, "eos_token_id": 3},
+        config={"input_embedding_size": 16, "output_embedding_size": 24, "bos_token_id": 2, "eos_token_id": 3},
         query_value=_SELF,
         has_pooler=True,
     ),
     "convbert": Family(
         tokenizer=lambda: _bert_like(_word_pieces),
-        settings={"embedding_size": 16, "head_ratio": 2, "conv_kernel_size": 3},
+        config={"embedding_size": 16, "head_ratio": 2, "conv_kernel_size": 3},
         query_value=_SELF,
     ),
-    "roformer": Family(tokenizer=lambda: _bert_like(_word_pieces), settings={"embedding_size": 16}, query_value=_SELF),
+    "roformer": Family(tokenizer=lambda: _bert_like(_word_pieces), config={"embedding_size": 16}, query_value=_SELF),
 }
 """By `model_type`."""
 NAMED = tuple(FAMILIES)[:12]
 """Those that must work; the others are their near relatives."""
 
 
-def tiny_model(family: str, *, seed: int = 0, **settings: Any) -> PreTrainedModel:
+def tiny_model(family: str, *, seed: int = 0, **changes: Any) -> PreTrainedModel:
     """Return the random model of a family as AutoModel builds it, in eval mode.
 
     Args:
         family: a key of FAMILIES.
         seed: of its weights.
-        settings: of its configuration, before those of the family.
+        changes: of its configuration, before those of the family.
     """
     tokenizer = FAMILIES[family].tokenizer()
     common = {
@@ -256,19 +256,19 @@ def tiny_model(family: str, *, seed: int = 0, **settings: Any) -> PreTrainedMode
         "max_position_embeddings": MAX_TOKENS,
         "pad_token_id": tokenizer.pad_token_id,
     }
-    if family == "distilbert":  # Where these are other names of what its settings name.
+    if family == "distilbert":  # Where these are other names of what its configuration names.
         common = {key: common[key] for key in ("vocab_size", "max_position_embeddings", "pad_token_id")}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        config = AutoConfig.for_model(family, **(common | dict(FAMILIES[family].settings) | settings))
+        config = AutoConfig.for_model(family, **(common | dict(FAMILIES[family].config) | changes))
         model = AutoModel.from_config(config)
         _spread(model)
     return model.eval()
 
 
-def save_tiny_encoder(family: str, folder: Path, *, seed: int = 0, **settings: Any) -> Path:
+def save_tiny_encoder(family: str, folder: Path, *, seed: int = 0, **changes: Any) -> Path:
     """Write model and tokenizer of a family into a folder, and return it; arguments as `tiny_model`'s."""
-    tiny_model(family, seed=seed, **settings).save_pretrained(folder)
+    tiny_model(family, seed=seed, **changes).save_pretrained(folder)
     FAMILIES[family].tokenizer().save_pretrained(folder)
     return folder
 

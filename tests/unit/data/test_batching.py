@@ -22,9 +22,9 @@ def splits(make_split):
     }
 
 
-def batches_of(splits, **settings):
+def batches_of(splits, **options):
     return list(
-        epoch_batches(splits, **{"batch_size": 16, "task_order": "proportional", "seed": 5, "epoch": 0} | settings)
+        epoch_batches(splits, **{"batch_size": 16, "task_order": "proportional", "seed": 5, "epoch": 0} | options)
     )
 
 
@@ -98,8 +98,8 @@ def test_a_tasks_batches_do_not_depend_on_the_other_tasks(splits):
 
 
 def test_orders_of_the_tasks(splits):
-    def tasks_in_order(**settings):
-        return [batch.task for batch in batches_of(splits, **settings)]
+    def tasks_in_order(**options):
+        return [batch.task for batch in batches_of(splits, **options)]
 
     assert tasks_in_order(task_order="sequential") == ["sst"] * 21 + ["quora"] * 63 + ["sts"] * 9
     mixed = tasks_in_order()

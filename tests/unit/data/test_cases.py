@@ -1,5 +1,6 @@
 """The shared cases that are of reading, each for its kind, and variants of the kind that are not among them."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from mtbert_ray.config import DataConfig, TrialConfig
 from mtbert_ray.config.file import load_config
+from mtbert_ray.data.examples import Gaps
 from mtbert_ray.data.sources import Examples, load_examples, load_file
 from mtbert_ray.errors import DataError
 from mtbert_ray.task_source import Columns, TableSource
@@ -58,7 +60,7 @@ def write(path: Path, text: str) -> Path:
 def test_raw_quotes_are_refused_with_their_line_and_read_unquoted(cases, monkeypatch):
     config = case(cases, "01-raw-quotes", monkeypatch)
     message = refusal_of(config.tasks[0])
-    assert "the row that begins on line 5 goes on to line 10" in message and "`quoting: none`" in message
+    assert "line 5" in message and "line 10" in message and "`quoting: none`" in message
     examples = read(with_source(config, quoting="none"))
     assert len(examples) == 12 and examples.sentence1[3] == '"a door stood open'
     np.testing.assert_array_equal(examples.labels[3:5], [4.0, 5.0])
@@ -114,24 +116,26 @@ def test_only_a_tab_of_the_header_line_makes_a_file_to_predict_one_of_tabs(tmp_p
 # 07: rows that are left out
 
 
-def test_a_row_that_is_left_out_is_said(cases, monkeypatch):
-    examples = read(case(cases, "07-one-unlabeled", monkeypatch).tasks[0])
-    assert (len(examples), examples.rows_read.said()) == (119, "119 of 120 rows; 1 left out (no label: row 51)")
+def test_a_row_that_is_left_out_is_noted(cases, monkeypatch):
+    examples = read(case(cases, "07-one-unlabelled", monkeypatch).tasks[0])
+    assert (len(examples), examples.rows_read.unlabeled) == (119, Gaps(count=1, places="row 51"))
+    assert "row 51" in examples.rows_read.note()
 
 
-def test_rows_without_texts_and_blank_lines_are_said(tmp_path):
+def test_rows_without_texts_and_blank_lines_are_noted(tmp_path):
     lines = [f"text {n},{n % 2}" for n in range(300)]
     lines[4], lines[9], lines[20] = ",0", "no label", "  "
     examples = read(text_task(write(tmp_path / "a.csv", "\n".join(["text,label", *lines, "", ""]))))
-    assert examples.rows_read.said() == (
-        "298 of 299 rows; 1 left out (no label: row 10); 1 with an empty text (row 5); 2 blank lines passed over"
-    )
+    read_rows = examples.rows_read
+    assert (read_rows.num_rows, read_rows.num_blank_lines) == (299, 2)
+    assert (read_rows.unlabeled, read_rows.empty) == (Gaps(count=1, places="row 10"), Gaps(count=1, places="row 5"))
+    assert re.findall(r"\d+", read_rows.note()) == ["298", "299", "1", "10", "1", "5", "2"]
     limited = read(text_task(tmp_path / "a.csv"), max_train_rows=10)
-    assert limited.rows_read.said() == examples.rows_read.said(), "of the whole source"
+    assert limited.rows_read == examples.rows_read, "of the whole source"
 
 
-def test_nothing_is_said_of_rows_that_are_all_there(tmp_path):
-    assert read(text_task(write(tmp_path / "a.csv", "text,label\nfine,1\nbad,0\n"))).rows_read.said() is None
+def test_rows_that_are_all_there_have_no_note(tmp_path):
+    assert read(text_task(write(tmp_path / "a.csv", "text,label\nfine,1\nbad,0\n"))).rows_read.note() is None
 
 
 # 10: the cause inside the hub's error
@@ -156,7 +160,7 @@ def test_the_hub_s_error_tells_its_cause(cases, monkeypatch, hub_cache, capfd):
     assert "Generating" not in "".join(capfd.readouterr()), "no progress bars"
 
 
-def test_columns_that_differ_between_files_are_told(tmp_path, hub_cache):
+def test_columns_that_differ_between_files_are_named(tmp_path, hub_cache):
     folder = tmp_path / "set"
     folder.mkdir()
     write(folder / "train.csv", "text,label\nfine,1\n")
@@ -165,7 +169,7 @@ def test_columns_that_differ_between_files_are_told(tmp_path, hub_cache):
     assert "mood" in message and "connection" not in message
 
 
-def test_a_split_that_there_is_not_is_told(tmp_path, hub_cache):
+def test_a_missing_split_is_named(tmp_path, hub_cache):
     folder = tmp_path / "set"
     folder.mkdir()
     write(folder / "train.csv", "text,label\nfine,1\n")
@@ -240,7 +244,8 @@ def test_some_labels_of_minus_one_are_not_scored(tmp_path):
     path = write(tmp_path / "a.tsv", "text\tlabel\nfine\t1\nbad\t-1\n\t0\n")
     examples = load_file(text_task(path), path)
     np.testing.assert_array_equal(examples.labels, [1, np.nan, 0])
-    assert examples.rows_read.said() == "3 rows; 1 not scored (no label: row 2); 1 with an empty text (row 3)"
+    read_rows = examples.rows_read
+    assert (read_rows.unlabeled, read_rows.empty) == (Gaps(count=1, places="row 2"), Gaps(count=1, places="row 3"))
 
 
 def test_minus_ones_of_a_test_split_are_never_looked_at(tmp_path):
@@ -264,7 +269,7 @@ def test_a_wanted_column_of_which_there_are_two_is_refused_and_others_are_no_mat
 
         columns = [pa.array(frame.iloc[:, number]) for number in range(5)]
         parquet.write_table(pa.table(columns, names=list(frame.columns)), path)
-    assert "2 columns are called 'text', so which one is sentence1 cannot be told" in refusal_of(text_task(path))
+    assert "2 columns are called 'text'" in refusal_of(text_task(path))
     renamed = [["text", "other", "label", "note", "note"][number] for number in range(5)]
     if ending == "csv":
         frame.set_axis(renamed, axis=1).to_csv(path, index=False)

@@ -4,7 +4,7 @@ from tiny_encoders import FAMILIES
 from tokenizers import processors
 from transformers import PreTrainedTokenizerFast
 
-from mtbert_ray.data.batching import EncodedSplit, SpecialIds
+from mtbert_ray.data.encoding import EncodedSplit, SpecialIds
 from mtbert_ray.data.examples import RowsRead
 from mtbert_ray.data.sources import Examples
 from mtbert_ray.data.tokenize import tokenize
@@ -47,8 +47,8 @@ def expected(tokenizer, *texts, max_length) -> dict[str, np.ndarray]:
     return dict(made)
 
 
-def encoded(examples, tokenizer, cache, **settings) -> EncodedSplit:
-    return EncodedSplit(tokenize(examples, tokenizer, cache=cache), SpecialIds.of(tokenizer), **settings)
+def encoded(examples, tokenizer, cache, **options) -> EncodedSplit:
+    return EncodedSplit(tokenize(examples, tokenizer, cache=cache), SpecialIds.of(tokenizer), **options)
 
 
 def assert_same(tokens, reference) -> None:
@@ -114,7 +114,7 @@ class TestOtherFamilies:
             for tokens, given in zip(split.sentences(rows), texts, strict=True):
                 assert_same(tokens, expected(tokenizer, *given, max_length=max_length))
 
-    def test_a_tokenizer_that_marks_the_beginning_alone(self, examples, tmp_path):
+    def test_a_tokenizer_that_marks_the_start_alone(self, examples, tmp_path):
         tokenizer = framed_by(single="<s> $A", pair="<s> $A <s>:1 $B:1")
         for pair_encoding, texts in (
             ("joint", [(examples.sentence1, examples.sentence2)]),

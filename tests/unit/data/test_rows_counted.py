@@ -1,4 +1,4 @@
-"""Rows of generated files: each is read as it was written, or its loss is said, or the file is refused."""
+"""Rows of generated files: each is read as it was written, or its loss is noted, or the file is refused."""
 
 from pathlib import Path
 
@@ -40,14 +40,14 @@ def test_the_rows_of_a_quoted_file_are_those_that_were_written(tmp_path_factory,
     texts, labels, _ = map(list, zip(*written.rows, strict=True))
     assert examples.sentence1 == [as_read(text) for text in texts]
     assert examples.ids == [str(number) for number in range(len(written.rows))]
-    said = examples.rows_read
-    assert (said.num_rows, said.num_blank_lines) == (len(written.rows), 0)
-    assert said.empty.count == [as_read(text) for text in texts].count("")
+    counts = examples.rows_read
+    assert (counts.num_rows, counts.num_blank_lines) == (len(written.rows), 0)
+    assert counts.empty.count == [as_read(text) for text in texts].count("")
     if examples.labels is None:
         assert set(labels) == {""}
     else:
         assert ["" if label != label else f"{label:.0f}" for label in examples.labels] == labels
-        assert said.unlabeled.count == labels.count("")
+        assert counts.unlabeled.count == labels.count("")
     wary = read(path, **written.source)
     assert wary is None or wary.sentence1 == examples.sentence1
 
@@ -62,7 +62,7 @@ def test_the_rows_of_a_quoted_file_of_one_column_are_those_that_were_written(tmp
 
 
 @given(written=written_files(LABELS), at=st.integers(0, NUM_FINE))
-def test_training_rows_are_kept_or_said_to_be_left_out_or_too_many(tmp_path_factory, written: Written, at: int):
+def test_training_rows_are_kept_or_noted_as_left_out_or_too_many(tmp_path_factory, written: Written, at: int):
     fine = [[f"text {number}", str(number % 2)] for number in range(NUM_FINE)]
     rows = fine[:at] + written.rows + fine[at:]
     whole = Written(rows=rows, way=written.way, separator=written.separator, line_break=written.line_break)
@@ -77,12 +77,12 @@ def test_training_rows_are_kept_or_said_to_be_left_out_or_too_many(tmp_path_fact
         assert is_too_much, error
         return
     assert not is_too_much
-    said = examples.rows_read
-    assert (said.num_rows, said.unlabeled.count, said.empty.count) == (len(rows), num_left_out, num_empty)
-    assert len(examples) + said.unlabeled.count == len(rows)
+    counts = examples.rows_read
+    assert (counts.num_rows, counts.unlabeled.count, counts.empty.count) == (len(rows), num_left_out, num_empty)
+    assert len(examples) + counts.unlabeled.count == len(rows)
     assert [[text, f"{label:.0f}"] for text, label in zip(examples.sentence1, examples.labels, strict=True)] == kept
-    told = said.said() or ""
-    assert (f"{len(kept)} of {len(rows)} rows; {num_left_out} left out" in told) == (num_left_out > 0)
+    note = counts.note() or ""
+    assert (f"{len(kept)} of {len(rows)} rows; {num_left_out} left out" in note) == (num_left_out > 0)
 
 
 RAW_LINES = st.lists(cells('ab ,;|\t"\\'), min_size=1, max_size=12)
@@ -94,7 +94,7 @@ RAW_LINES = st.lists(cells('ab ,;|\t"\\'), min_size=1, max_size=12)
     line_break=st.sampled_from(LINE_BREAKS),
     num_columns=st.sampled_from([1, 2, 3]),
 )
-def test_each_line_of_an_unquoted_file_is_a_row_or_said_to_be_blank(
+def test_each_line_of_an_unquoted_file_is_a_row_or_noted_as_blank(
     tmp_path_factory, lines: list[str], separator: str, line_break: str, num_columns: int
 ):
     path = tmp_path_factory.mktemp("rows") / "a.csv"

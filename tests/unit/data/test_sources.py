@@ -149,36 +149,35 @@ def test_a_table_without_a_test_file_has_no_test_data(tmp_path):
 
 
 BROKEN = {
-    "missing.csv": (None, "no such file (relative paths start from the current folder"),
+    "missing.csv": (None, "no such file"),
     "column.csv": (
         "key,text,star\nx,Fine,1\n",
-        "no column 'stars' for label; did you mean 'star'?. The columns are: key, text, star. "
-        "The names come from source.columns of task 'reviews'",
+        "no column 'stars' for label; did you mean 'star'?. The columns are: key, text, star.",
     ),
-    "separator.csv": ("key;text;stars\nx;Fine;1\n", "Only one column was found: is the separator right?"),
+    "separator.csv": ("key;text;stars\nx;Fine;1\n", "is the separator right?"),
     "range.csv": (
         "key,text,stars\n" + "".join(f"k{n},Fine,{n}\n" for n in range(8)),
         "column 'stars' has 5 of 8 labels that are not a class 0 to 2: row 4 (id k3) has '3', row 5 (id k4) has '4', "
-        "row 6 (id k5) has '5' and 2 more. Correct these rows, or the declaration of task 'reviews'",
+        "row 6 (id k5) has '5' and 2 more",
     ),
     "fraction.csv": ("key,text,stars\nx,Fine,1.5\n", "not a class 0 to 2: row 1 (id x) has '1.5'"),
     "word.csv": ("key,text,stars\nx,Fine,good\n", "not a class 0 to 2: row 1 (id x) has 'good'"),
     "infinite.csv": ("key,text,stars\nx,Fine,inf\n", "not a class 0 to 2: row 1 (id x) has 'inf'"),
-    "empty.csv": ("", "is empty; give a header row and one row an example"),
-    "header.csv": ("key,text,stars\n", "has no rows below its header; a train split needs at least one"),
+    "empty.csv": ("", "is empty"),
+    "header.csv": ("key,text,stars\n", "has no rows below its header"),
     "unlabeled.csv": (
         "key,text,stars\nx,Fine,\ny,Fine,2\n",
-        "column 'stars' has no label in 1 of 2 rows, at most 1% may be left out: row 1 (id x). Label or delete",
+        "column 'stars' has no label in 1 of 2 rows, at most 1% may lack one: row 1 (id x)",
     ),
     "blank.csv": (
         "key,text,stars\nx,Fine,1\ny,  ,2\n",
-        "column 'text' has no sentence in 1 of 2 rows, at most 1% may be empty: row 2 (id y). Fill or delete",
+        "column 'text' has no sentence in 1 of 2 rows, at most 1% may lack one: row 2 (id y)",
     ),
     "wide.csv": ("key,text,stars\nx,Fine,1,2\n", "its rows have more fields than its header names (3)"),
     "ragged.csv": ("key,text,stars\nx,Fine,1\ny,Well, yes,1\n", "line 3 has 4 fields, more than its header names (3)"),
     "quote.csv": (
         'key,text,stars\nx,"Fine,1\ny,Good,2\n',
-        "the quote that opens a field in the row that begins on line 2 is never closed",
+        "line 2 is never closed",
     ),
     "notes.json": ("{}", "the extension '.json' is not known; allowed are .csv, .tsv, .parquet"),
     "not.parquet": ("key,text,stars\n", "is not a Parquet file"),
@@ -334,7 +333,7 @@ def test_a_hub_data_set_has_its_splits_and_hidden_labels(hub_folder):
 
 def test_hidden_labels_cannot_be_trained_on(hub_folder):
     message = error_of(hub_task(hub_folder, train_split="test"))
-    assert "column 'stars' has no label in 1 of 1 rows, at most 1% may be left out: row 1" in message
+    assert "column 'stars' has no label in 1 of 1 rows" in message
 
 
 def test_a_hub_data_set_that_does_not_load_is_named(tmp_path, hub_folder):

@@ -7,14 +7,14 @@ import pytest
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-@pytest.mark.parametrize("setting", [{"finetune": "heads_only"}, {"adapter": {"kind": "lora"}}])
-def test_frozen_weights_stay_in_the_file_s_pages_which_processes_share(setting):
+@pytest.mark.parametrize("changes", [{"finetune": "heads_only"}, {"adapter": {"kind": "lora"}}])
+def test_frozen_weights_stay_in_the_file_s_pages_which_processes_share(changes):
     """A copy of its own would cost every trial of a node the encoder's size once more."""
     code = f"""
 import re
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.models.build import build_model
-model = build_model(TrialConfig.model_validate({setting!r}))
+model = build_model(TrialConfig.model_validate({changes!r}))
 assert all(parameter.sum().isfinite() for parameter in model.parameters())  # Touches every page.
 maps = re.split(r"(?m)^(?=[0-9a-f]+-[0-9a-f]+ )", open("/proc/self/smaps").read())
 weights = [block for block in maps if block.splitlines() and block.splitlines()[0].endswith("model.safetensors")]

@@ -7,10 +7,10 @@ import torch
 from tiny_encoders import FAMILIES, MAX_TOKENS, save_tiny_encoder, tiny_model
 from transformers import AutoModel
 
+from mtbert_ray.compat import has_onednn_linear
 from mtbert_ray.errors import EncoderError
 from mtbert_ray.models.architecture import padding_error
 from mtbert_ray.models.cpu import quick_on_cpu
-from mtbert_ray.models.cpu.linear import can_multiply
 from mtbert_ray.models.encoder import Encoder, load_encoder, load_tokenizer
 from mtbert_ray.models.multitask import MultitaskModel
 from mtbert_ray.models.packing import PACKABLE
@@ -92,7 +92,7 @@ def test_padded_and_packed_outputs_are_transformers_own(family, encoder_folder):
             if encoder.can_pack:
                 for got, expected in zip(encoder.embed_packed([*separate, joint]), [*alone, together], strict=True):
                     close(got, expected)
-            with quick_on_cpu(linears=can_multiply()):
+            with quick_on_cpu(linears=has_onednn_linear()):
                 close(padded(encoder, joint), together)
             for got, expected in zip(MultitaskModel(encoder, {}).embed(tuple(separate)), alone, strict=True):
                 close(got, expected)
@@ -204,7 +204,7 @@ def test_a_layer_of_pooling_is_had_where_the_architecture_and_the_files_have_it(
 
 
 @pytest.mark.parametrize(
-    ("family", "told", "expected"),
+    ("family", "of_classifier", "expected"),
     [
         ("modernbert", "mean", "mean"),
         ("modernbert", "cls", "cls"),
@@ -212,8 +212,8 @@ def test_a_layer_of_pooling_is_had_where_the_architecture_and_the_files_have_it(
         ("eurobert", "mean", "mean"),
     ],
 )
-def test_what_the_configuration_tells_its_classifier_is_the_default(family, told, expected, tmp_path):
-    assert load_encoder(str(save_tiny_encoder(family, tmp_path, classifier_pooling=told))).pooling == expected
+def test_the_pooling_of_its_own_classifier_is_the_default(family, of_classifier, expected, tmp_path):
+    assert load_encoder(str(save_tiny_encoder(family, tmp_path, classifier_pooling=of_classifier))).pooling == expected
 
 
 def test_a_window_is_narrower_than_the_sentences_and_matters():

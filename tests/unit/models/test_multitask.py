@@ -12,8 +12,8 @@ FIRST = ["Is the shop open?", "She sold two boats.", "Cold soup is odd."]
 SECOND = ["When does it close, and is there a way in at the back?", "Two boats were sold.", "No."]
 
 
-def config_of(**settings):
-    return TrialConfig.model_validate(nest({"encoder": "tiny", **settings}))
+def config_of(**changes):
+    return TrialConfig.model_validate(nest({"encoder": "tiny", **changes}))
 
 
 def tokens_of(*sentences):
@@ -87,9 +87,9 @@ def test_frozen_features_are_the_same_in_train_and_eval_mode():
     assert not model.encoder.training
 
 
-@pytest.mark.parametrize("settings", [{}, {"adapter.kind": "lora"}])
-def test_a_trained_encoder_drops_out_in_train_mode(settings):
-    model = build_model(config_of(encoder_dropout=0.5, **settings)).train()
+@pytest.mark.parametrize("changes", [{}, {"adapter.kind": "lora"}])
+def test_a_trained_encoder_drops_out_in_train_mode(changes):
+    model = build_model(config_of(encoder_dropout=0.5, **changes)).train()
     torch.manual_seed(0)
     (first,), (second,) = model.embed((tokens_of(FIRST),)), model.embed((tokens_of(FIRST),))
     assert not torch.allclose(first, second)
@@ -125,14 +125,14 @@ def test_predictions_have_the_tasks_shape_and_range():
 
 
 class TestSeed:
-    @pytest.mark.parametrize("settings", [{}, {"adapter.kind": "dora"}, {"finetune": "heads_only"}])
-    def test_decides_the_weights_and_leaves_the_global_generator(self, settings):
+    @pytest.mark.parametrize("changes", [{}, {"adapter.kind": "dora"}, {"finetune": "heads_only"}])
+    def test_decides_the_weights_and_leaves_the_global_generator(self, changes):
         torch.manual_seed(11)
         before = torch.get_rng_state()
-        first = build_model(config_of(seed=1, **settings)).state_dict()
+        first = build_model(config_of(seed=1, **changes)).state_dict()
         assert torch.equal(torch.get_rng_state(), before)
         torch.rand(3)
-        again, other = (build_model(config_of(seed=seed, **settings)).state_dict() for seed in (1, 2))
+        again, other = (build_model(config_of(seed=seed, **changes)).state_dict() for seed in (1, 2))
         assert all(torch.equal(first[name], again[name]) for name in first)
         drawn = [name for name in first if name.startswith("heads.") and name.endswith("weight")]
         assert not any(torch.equal(first[name], other[name]) for name in drawn)
@@ -145,12 +145,12 @@ class TestSeed:
 
 class TestMistakes:
     def test_nothing_to_train(self):
-        settings = {"finetune": "heads_only", "pair_encoding": "separate", "hidden_layers": 0}
+        changes = {"finetune": "heads_only", "pair_encoding": "separate", "hidden_layers": 0}
         with pytest.raises(ValidationError, match="heads_only leaves nothing to train for sts"):
-            config_of(**settings)
-        build_model(config_of(**{**settings, "hidden_layers": {"sst": 0, "quora": 0, "sts": 1}}))
+            config_of(**changes)
+        build_model(config_of(**{**changes, "hidden_layers": {"sst": 0, "quora": 0, "sts": 1}}))
 
-    def test_all_are_told_at_once(self):
+    def test_all_are_reported_at_once(self):
         task = STS.model_dump() | {"name": "type"}
         task["source"] = {"kind": "table", "train": "a.csv", "dev": "b.csv", "columns": {"sentence2": "second"}}
         with pytest.raises(ConfigError) as raised:
@@ -168,7 +168,7 @@ def test_an_encoder_without_token_types_or_pooling_layer_trains(tmp_path):
         DistilBertConfig(vocab_size=len(tokenizer), dim=16, n_layers=1, n_heads=2, hidden_dim=16)
     ).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    settings = {"adapter.kind": "lora", "adapter.target_modules": ["q_lin", "v_lin"]}
-    model = build_model(config_of(encoder=str(tmp_path), **settings)).train()
+    changes = {"adapter.kind": "lora", "adapter.target_modules": ["q_lin", "v_lin"]}
+    model = build_model(config_of(encoder=str(tmp_path), **changes)).train()
     total_loss(model, "joint").backward()
     assert all(parameter.grad is not None for parameter in model.parameters() if parameter.requires_grad)

@@ -95,8 +95,8 @@ def test_noise_and_its_gradient():
 def test_adapters(adapter):
     if adapter.get("library") == "loralib":
         pytest.importorskip("loralib")
-    settings = {"encoder": "tiny", "adapter": {"kind": "lora", "dropout": 0.0, **adapter}}
-    encoder = build_model(TrialConfig.model_validate(settings)).encoder
+    changes = {"encoder": "tiny", "adapter": {"kind": "lora", "dropout": 0.0, **adapter}}
+    encoder = build_model(TrialConfig.model_validate(changes)).encoder
     generator = torch.Generator().manual_seed(0)
     for parameter in encoder.parameters():
         if parameter.requires_grad:  # A fresh adapter changes nothing.
@@ -145,8 +145,8 @@ def test_a_pass_that_fails_leaves_the_attention_as_it_was():
 
 
 def test_the_model_packs_separate_pairs():
-    settings = nest({"encoder": "tiny", "pair_encoding": "separate"})
-    model = build_model(TrialConfig.model_validate(settings))
+    changes = nest({"encoder": "tiny", "pair_encoding": "separate"})
+    model = build_model(TrialConfig.model_validate(changes))
     seen = []
     hook = model.encoder.word_embeddings.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
     batches = tokens_of(FIRST), tokens_of(SECOND)

@@ -32,9 +32,9 @@ def bert(tmp_path):
     return save_tiny_encoder("bert", tmp_path / "bert")
 
 
-def change(file: Path, **settings):
-    """Change settings of a JSON file; None takes one away."""
-    content = json.loads(file.read_text()) | settings
+def change(file: Path, **changes):
+    """Change keys of a JSON file; None removes one."""
+    content = json.loads(file.read_text()) | changes
     file.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
 
 
@@ -71,7 +71,7 @@ def test_code_of_its_own(load, bert, monkeypatch):
     monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked on the terminal"))
     change(bert / "config.json", model_type="neobert", **REMOTE)
     message = refusal(load, bert)
-    assert "'neobert' is not in transformers" in message and "(trust_remote_code), which is not run here" in message
+    assert "'neobert'" in message and "trust_remote_code" in message
 
 
 def test_code_of_its_own_under_the_name_of_a_known_type(tmp_path):
@@ -81,7 +81,7 @@ def test_code_of_its_own_under_the_name_of_a_known_type(tmp_path):
     shutil.copy(folder / "model.safetensors", other / "model.safetensors")
     change(other / "config.json", **REMOTE)
     message = refusal(load_encoder, other)
-    assert "no weights for" in message and "for code of their own (auto_map), which is not run here" in message
+    assert "no weights for" in message and "auto_map" in message
 
 
 def test_a_type_of_the_future(bert):
@@ -90,21 +90,21 @@ def test_a_type_of_the_future(bert):
 
 
 @pytest.mark.parametrize(
-    ("settings", "what"),
+    ("changes", "what"),
     [
         ({"model_type": None}, "model_type"),
         ({"hidden_size": "wide"}, "hidden_size"),
         ({"num_attention_heads": 5}, "attention heads"),
     ],
 )
-def test_a_configuration_that_makes_no_sense(bert, settings, what):
-    change(bert / "config.json", **settings)
+def test_a_configuration_that_makes_no_sense(bert, changes, what):
+    change(bert / "config.json", **changes)
     message = refusal(load_encoder, bert)
     assert what in message and "the folder cannot be loaded as an encoder" in message
 
 
 @pytest.mark.parametrize(
-    ("settings", "weight"),
+    ("changes", "weight"),
     [
         ({"hidden_size": 64}, "embeddings.LayerNorm.bias has the shape (32,), expected (64,); "),
         ({"type_vocab_size": 5}, "embeddings.token_type_embeddings.weight has the shape (2, 32), expected (5, 32))"),
@@ -114,15 +114,15 @@ def test_a_configuration_that_makes_no_sense(bert, settings, what):
         ),
     ],
 )
-def test_weights_that_do_not_fit_the_configuration(bert, settings, weight):
-    change(bert / "config.json", **settings)
+def test_weights_that_do_not_fit_the_configuration(bert, changes, weight):
+    change(bert / "config.json", **changes)
     assert f"its weights do not fit its config.json ({weight}" in refusal(load_encoder, bert)
 
 
 def test_an_activation_that_is_none(bert):
     change(bert / "config.json", hidden_act="gelo")
     message = refusal(load_encoder, bert)
-    assert "its config.json has hidden_act 'gelo', which transformers does not know; did you mean 'gelu'?" in message
+    assert "hidden_act 'gelo'" in message and "did you mean 'gelu'?" in message
 
 
 @pytest.mark.parametrize(("content", "got"), [("[]", "a list"), ('"x"', "a single value")])
@@ -130,7 +130,7 @@ def test_an_activation_that_is_none(bert):
 def test_files_that_hold_no_keys(bert, name, content, got):
     (bert / name).write_text(content)
     message = refusal(load_encoder if name == "config.json" else load_tokenizer, bert)
-    assert f"{bert / name} holds {got}; it must hold keys and values" in message
+    assert f"{bert / name} holds {got}" in message
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -143,7 +143,7 @@ def test_weights_that_are_not_finite(bert, value):
 
 
 def test_a_model_that_needs_more_than_tokens(tmp_path):
-    """X-MOD wants to be told the language."""
+    """X-MOD needs the language."""
     config = XmodConfig(
         vocab_size=60, hidden_size=8, num_attention_heads=2, num_hidden_layers=1, languages=["en", "de"]
     )
@@ -159,7 +159,7 @@ class TestTokenizers:
         for name in ("tokenizer.json", "tokenizer_config.json"):
             (folder / name).unlink()
         message = refusal(load_tokenizer, folder)
-        assert "the tokenizer's files (tokenizer.json) are missing or another model's" in message
+        assert "tokenizer.json" in message
 
     def test_another_model_s(self, bert):
         FAMILIES["roberta"].tokenizer().save_pretrained(bert)

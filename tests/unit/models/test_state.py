@@ -18,8 +18,8 @@ MODES = [
 ]
 
 
-def model_of(seed=0, **settings):
-    return build_model(TrialConfig.model_validate(nest({"encoder": "tiny", "seed": seed, **settings})))
+def model_of(seed=0, **changes):
+    return build_model(TrialConfig.model_validate(nest({"encoder": "tiny", "seed": seed, **changes})))
 
 
 def train_at_random(model, seed=7):
@@ -37,12 +37,12 @@ def logits_of(model):
     return torch.cat([model(task, (tokens,)).flatten() for task in ("sst", "quora", "sts")])
 
 
-@pytest.mark.parametrize("settings", MODES)
-def test_round_trip_through_a_file(settings, tmp_path):
-    model = model_of(**settings)
+@pytest.mark.parametrize("changes", MODES)
+def test_round_trip_through_a_file(changes, tmp_path):
+    model = model_of(**changes)
     train_at_random(model)
     save_file(trainable_state(model), tmp_path / "model.safetensors")
-    restored = model_of(**settings)
+    restored = model_of(**changes)
     assert not torch.allclose(logits_of(restored), logits_of(model))
     load_trainable_state(restored, load_file(tmp_path / "model.safetensors"))
     assert torch.equal(logits_of(restored), logits_of(model))
@@ -51,7 +51,7 @@ def test_round_trip_through_a_file(settings, tmp_path):
 
 
 def test_a_frozen_encoder_stays_out_of_the_checkpoint():
-    full, lora, heads = (set(trainable_state(model_of(**settings))) for settings in (MODES[0], MODES[1], MODES[3]))
+    full, lora, heads = (set(trainable_state(model_of(**changes))) for changes in (MODES[0], MODES[1], MODES[3]))
     assert any(name.startswith("encoder.") for name in full)
     assert all(name.startswith("heads.") for name in heads)
     assert {name for name in lora if not name.startswith("heads.")} == {
@@ -92,15 +92,15 @@ def test_changed_parameters_are_held_and_no_part_of_the_fingerprint():
 
 
 class TestFingerprint:
-    @pytest.mark.parametrize("settings", MODES[1:])
-    def test_tells_encoders_apart_and_ignores_training(self, settings):
-        model = model_of(**settings)
+    @pytest.mark.parametrize("changes", MODES[1:])
+    def test_tells_encoders_apart_and_ignores_training(self, changes):
+        model = model_of(**changes)
         before = base_fingerprint(model)
         assert len(before) == 32
-        assert base_fingerprint(model_of(**settings)) == before
+        assert base_fingerprint(model_of(**changes)) == before
         train_at_random(model)
         assert base_fingerprint(model) == before
-        assert base_fingerprint(model_of(seed=1, **settings)) != before
+        assert base_fingerprint(model_of(seed=1, **changes)) != before
 
     def test_one_changed_number_shows(self):
         model = model_of(finetune="heads_only")

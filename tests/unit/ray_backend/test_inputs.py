@@ -156,6 +156,6 @@ def test_rows_left_out_and_dev_rows_cut_are_said_once(tmp_path):
     said: list[str] = []
     assert check_inputs(space, announce=said.append)[None]["dev"]["topic"] == 12
     assert said == [
-        "topic train: 120 of 121 rows; 1 left out (no label: row 121); 1 blank line passed over; 12 are dev rows",
+        "topic train: 120 of 121 rows; 1 left out (no label: row 121); 1 blank line skipped; 12 are dev rows",
         "topic dev: 12 of 120 training rows, drawn with seed 4",
     ]

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mtbert_ray.models.encoder import load_encoder, load_tokenizer
-from mtbert_ray.sampling.embeddings import EmbeddingReader, confidences
+from mtbert_ray.sampling.classifiers import EmbeddingReader, confidences
 
 CPU = torch.device("cpu")
 TEXTS = ["which bus goes to the old harbour of the town?", "how long is soup good for?", "a parrot", "soup", ""]

@@ -79,7 +79,7 @@ def test_every_row_has_its_topic_and_confidence(drawn, described, tmp_path):
     assert frame["confidence"].between(1 / 3, 1).all()
 
 
-def test_the_json_says_how_it_was_drawn_and_what_is_short(drawn, described, tmp_path):
+def test_the_json_describes_how_it_was_drawn_and_what_is_short(drawn, described, tmp_path):
     short = draw_sample(described.model_copy(update={"rows": 400}))
     path = tmp_path / "a.csv"
     write_sample(short, described.model_copy(update={"rows": 400}), path)
@@ -211,7 +211,7 @@ def test_a_task_whose_dev_rows_are_cut_from_the_training_rows_is_refused(tmp_pat
     for source, own in (({"train": "a.csv"}, "dev: FILE"), ({"dataset": "a/b"}, "dev_split: NAME")):
         cut = {**source, "split": {"dev": 0.1}, "columns": columns}
         task = TaskSpec.model_validate({"name": "mood", "kind": "classification", "num_classes": 3, "source": cut})
-        with pytest.raises(ConfigError, match=rf"task 'mood': source.split cuts its dev rows .* give the source {own}"):
+        with pytest.raises(ConfigError, match=rf"task 'mood': source.split .*{own}"):
             check_target(tmp_path / "new" / "a.csv", task)
     assert not list(tmp_path.iterdir())
 
@@ -220,10 +220,10 @@ def test_a_file_that_is_there_or_cannot_be_made_is_refused_before_the_work(tmp_p
     (tmp_path / "mine.csv").write_text("mine")
     (tmp_path / "b.json").write_text("mine")
     for name, expected in {
-        "mine.csv": "mine.csv is there already; give another file, or delete that one",
-        "b.csv": "b.json is there already",
-        "a.txt": "the extension '.txt' is not known; allowed are .csv, .tsv, .parquet",
-        "mine.csv/below.csv": "its folder .*mine.csv: is a file; give a folder",
+        "mine.csv": "mine.csv exists already",
+        "b.csv": "b.json exists already",
+        "a.txt": "extension '.txt'.*csv, .tsv, .parquet",
+        "mine.csv/below.csv": "mine.csv: is a file",
     }.items():
         with pytest.raises(UserError, match=expected):
             check_target(tmp_path / name, SST)
@@ -233,7 +233,7 @@ def test_a_task_whose_own_column_is_called_topic_is_refused(tmp_path):
     columns = {"sentence1": "text", "label": "topic"}
     source = {"train": "a.csv", "dev": "b.csv", "columns": columns}
     task = TaskSpec.model_validate({"name": "mood", "kind": "classification", "num_classes": 3, "source": source})
-    with pytest.raises(ConfigError, match="task 'mood': a sample has a column 'topic' of its own"):
+    with pytest.raises(ConfigError, match=r"task 'mood': .* column 'topic'"):
         check_target(tmp_path / "a.csv", task)
 
 

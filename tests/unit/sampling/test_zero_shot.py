@@ -7,7 +7,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Bert
 
 from mtbert_ray.errors import EncoderError
 from mtbert_ray.models.tiny import tiny_config, tiny_tokenizer
-from mtbert_ray.sampling.zero_shot import ZeroShotReader
+from mtbert_ray.sampling.classifiers import ZeroShotReader
 
 CPU = torch.device("cpu")
 TEXTS = ["which bus goes to the old harbour?", "how long is soup good?", "what does a parrot like to eat?", "", "go"]
@@ -37,7 +37,7 @@ def test_confidences_are_the_softmax_of_the_entailment_logits(make_config, make_
     entailment = [label.lower() for label in labels].index("entailment")
     expected = np.array([by_formula(folder, text, hypothesis, entailment) for text in TEXTS[1:]])
     np.testing.assert_allclose(got, expected, atol=2e-5)
-    assert expected.max() - expected.min() > 0.05, "the model tells topics apart, so the comparison can fail"
+    assert expected.max() - expected.min() > 0.05, "the topics differ, so the comparison can fail"
 
 
 def test_a_text_is_cut_and_the_topic_is_not(make_config, make_nli):
@@ -81,7 +81,7 @@ def test_a_model_that_cannot_be_had_points_to_the_embeddings(make_config, tmp_pa
 
 def test_a_classifier_of_something_else_is_refused(make_config, make_nli):
     message = error_of(make_config(method="zero_shot", model=make_nli(("negative", "positive"))))
-    assert "is no NLI model: none of its labels (negative, positive) is 'entailment'" in message
+    assert "(negative, positive)" in message and "'entailment'" in message
     assert "--set method=embeddings" in message
 
 

@@ -69,4 +69,4 @@ def test_of_lines_that_are_not_quoted_all_but_the_blank_ones_are_predicted(tmp_p
     (done,) = predict_files(encoder, config, [(task, tmp_path / "mine.csv")], tmp_path / "out", process=Process())
     _, *predictions = rows_of(done.written)
     assert [row[0] for row in predictions] == ["", "", "", "k", "", "\\", '"z"']
-    assert done.said == "7 rows; 1 with an empty text (row 4 (id k)); 2 blank lines passed over"
+    assert done.said == "7 rows; 1 with an empty text (row 4 (id k)); 2 blank lines skipped"

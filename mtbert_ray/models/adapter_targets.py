@@ -1,4 +1,4 @@
-"""Which linear layers of an encoder get an adapter."""
+"""Which linear layers of an encoder get an adapter, and which of its tensors are the adapter's."""
 
 import logging
 import re
@@ -21,6 +21,13 @@ ROLES: dict[str, tuple[str, ...]] = {
 DeBERTa, EuroBERT and nomic_bert and gte, DistilBERT, MPNet, Funnel; of the output also ALBERT and ModernBERT."""
 _FUSED = ("Wqkv", "qkv_proj", "in_proj", "query_key_value", "qkv")
 """Layers that compute query, key and value in one: ModernBERT's, DeBERTa's of the first version, and future ones."""
+_ADAPTER_PREFIXES = ("lora_", "vera_")
+"""Of a part of the dotted name of every tensor that an adapter adds, by peft or by loralib."""
+
+
+def is_of_adapter(name: str) -> bool:
+    """Return whether a tensor of this name in an encoder belongs to an adapter."""
+    return any(part.startswith(_ADAPTER_PREFIXES) for part in name.split("."))
 
 
 def target_layers(model: nn.Module, targets: Sequence[str]) -> dict[str, nn.Linear]:
@@ -28,23 +35,19 @@ def target_layers(model: nn.Module, targets: Sequence[str]) -> dict[str, nn.Line
     return {
         name: module
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and any(_is_meant(name, target) for target in targets)
+        if isinstance(module, nn.Linear) and any(_matches(name, target) for target in targets)
     }
 
 
 def resolved_targets(model: nn.Module, targets: tuple[str, ...]) -> tuple[str, ...]:
     """Return the targets by names that this encoder's linear layers end in.
 
-    A target is the end of a name, or one of `ROLES`, which means that projection under whatever name the encoder has
-    it. Where one layer computes query, key and value, it stands for each, with a warning once a process. Peft itself
-    complains only when none of the targets is found, and takes other layers than linear ones.
-
-    Args:
-        model: without an adapter.
-        targets: as configured.
+    A target is the end of a name, or one of `ROLES`, which means that projection by the encoder's own name. Where one
+    layer computes query, key and value, it stands for each, with a warning once a process. (Peft complains only when
+    none of the targets is found, and takes other layers than linear ones.)
 
     Raises:
-        ConfigError: there are none, or some mean no layer: all of them, with what there is.
+        ConfigError: there are none, or some mean no layer: all of them, with the layers that there are.
     """
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     # "encoder.layer.3.attention.self.query" and its like in other layers are one choice: "attention.self.query".
@@ -68,10 +71,10 @@ def resolved_targets(model: nn.Module, targets: tuple[str, ...]) -> tuple[str, .
 
 
 def _names_of(target: str, linear: Sequence[str]) -> list[str]:
-    """Return the ends of names that a target means: itself, else those of its role, else of a fused layer."""
+    """Return the ends of names that a target stands for: itself, else those of its role, else of a fused layer."""
     choices = [(target,), ROLES.get(target, ()), () if target not in ROLES or target == "output" else _FUSED]
     for ends in choices:
-        if present := [end for end in ends if any(_is_meant(name, end) for name in linear)]:
+        if present := [end for end in ends if any(_matches(name, end) for name in linear)]:
             return present
     return []
 
@@ -86,5 +89,5 @@ def _warn_fused(encoder: str, layer: str) -> None:
     )
 
 
-def _is_meant(name: str, target: str) -> bool:
+def _matches(name: str, target: str) -> bool:
     return name == target or name.endswith(f".{target}")

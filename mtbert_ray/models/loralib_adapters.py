@@ -10,7 +10,7 @@ from torch import nn
 
 from mtbert_ray.config import AdapterConfig
 from mtbert_ray.errors import ConfigError
-from mtbert_ray.models.adapters.targets import target_layers
+from mtbert_ray.models.adapter_targets import target_layers
 
 
 def add_loralib_lora(model: nn.Module, adapter: AdapterConfig, seed: int) -> None:
@@ -38,7 +38,7 @@ def add_loralib_lora(model: nn.Module, adapter: AdapterConfig, seed: int) -> Non
             r=adapter.rank,
             lora_alpha=adapter.alpha,
             lora_dropout=adapter.dropout,
-            # Or eval() would add the update to the weight and train() take it away again, and leave rounding behind.
+            # Or eval() would add the update to the weight and train() subtract it again, which leaves rounding errors.
             merge_weights=False,
         )
         layer.weight, layer.bias = plain.weight, plain.bias
@@ -57,12 +57,8 @@ def is_loralib_layer(module: nn.Module) -> bool:
 def merge_loralib_layer(layer: nn.Linear) -> nn.Linear:
     """Return a plain layer that computes the same."""
     update = layer.lora_B @ layer.lora_A * layer.scaling  # type: ignore[operator]
-    has_bias = layer.bias is not None
-    # Without initialization, which would draw from the global generator.
-    plain: nn.Linear = nn.utils.skip_init(  # type: ignore[no-untyped-call]
-        nn.Linear, layer.in_features, layer.out_features, bias=has_bias
-    )
+    # On the meta device: initialization would draw from the global generator.
+    plain = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None, device="meta")
     plain.weight = nn.Parameter(layer.weight + update, requires_grad=layer.weight.requires_grad)
-    if has_bias:
-        plain.bias = layer.bias
+    plain.bias = layer.bias
     return plain.train(layer.training)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mtbert_ray.errors import DataError
-from mtbert_ray.sampling.chunks import digest_of, read_all
+from mtbert_ray.sampling.cache import digest_of, read_all
 
 
 class LengthReader:

@@ -1,7 +1,6 @@
-"""Works through many texts in chunks that are kept on disk, so that no chunk is ever done twice.
+"""A cache of what a model gives for many texts, in chunks on disk, so that no chunk is computed twice.
 
-A chunk is put in its place whole: a process that is killed at any moment loses the chunk it was at, no more. Knows
-neither topics nor models.
+A chunk is put in its place whole: a process that is killed at any moment loses the chunk it was at, no more.
 """
 
 # U texts, K values of each
@@ -28,11 +27,11 @@ FloatArray = npt.NDArray[np.floating]
 
 
 class Reader(Protocol):
-    """What reads texts with a model and gives some numbers for each."""
+    """A model that gives some numbers for each text."""
 
     texts: Sequence[str]
     fingerprint: str
-    """Of all that decides the numbers, but for the texts."""
+    """Of everything that decides the numbers except the texts."""
     chunk_size: int
     """Texts read between two writes."""
 
@@ -52,7 +51,7 @@ class Reading:
 def read_all(reader: Reader, *, cache: Path | None = None, on_texts: Callable[[int], None]) -> Reading:
     """Return the values of every text, from disk where this machine has read the same ones in the same way.
 
-    Processes that start together wait for the first, which does the work for all.
+    Processes that start together wait for the first one.
 
     Args:
         reader: with its texts, at least one.
@@ -100,7 +99,7 @@ def _key(reader: Reader) -> str:
 
 @contextmanager
 def _writing(home: Path) -> Iterator[None]:
-    """Say of an error of the disk what can be done; errors of the reader, which may be OSErrors too, are its own."""
+    """Explain errors of the disk; errors of the reader, which may be OSErrors too, stay as they are."""
     try:
         yield
     except OSError as error:

@@ -7,8 +7,9 @@ import torch
 
 from mtbert_ray.config import AdapterConfig
 from mtbert_ray.errors import ConfigError
-from mtbert_ray.models.adapters import ADAPTERS, add_adapter, merge_adapter, to_peft
+from mtbert_ray.models.adapters import ADAPTERS, add_adapter, merge_adapter
 from mtbert_ray.models.encoder import load_encoder, load_tokenizer
+from mtbert_ray.models.peft_adapters import to_peft
 
 SENTENCES = ["Seven ducks crossed the road.", "Why?", "It never opened on Mondays, they said."]
 WIDE = ("query", "value", "intermediate.dense", "output.dense")
@@ -148,9 +149,9 @@ class TestLoralib:
 
     @pytest.mark.parametrize("rslora", [True, False])
     def test_agrees_with_peft_on_the_same_weights(self, rslora):
-        setting = {"rank": 4, "alpha": 7.0, "rslora": rslora, "dropout": 0.0}
-        ours = adapted(AdapterConfig(kind="lora", library="loralib", **setting)).train()
-        theirs = adapted(AdapterConfig(kind="lora", **setting)).train()
+        changes = {"rank": 4, "alpha": 7.0, "rslora": rslora, "dropout": 0.0}
+        ours = adapted(AdapterConfig(kind="lora", library="loralib", **changes)).train()
+        theirs = adapted(AdapterConfig(kind="lora", **changes)).train()
         for each in (*ours.modules(), *theirs.modules()):
             if isinstance(each, torch.nn.Dropout):
                 each.p = 0.0

@@ -75,7 +75,7 @@ def test_a_cache_that_cannot_be_written_is_an_error_that_names_the_variable(toke
 
 
 def start_process(script: str, cache) -> subprocess.Popen:
-    """Start a Python process of its own on the toy data, with a light stand-in for the tokenizer's outer class."""
+    """Start a Python process of its own on the toy data, with a light substitute for the tokenizer's outer class."""
     setup = (
         "import sys, time, types; from pathlib import Path; from tokenizers import Tokenizer;"
         "from mtbert_ray.data import tokenize as module; from mtbert_ray.data.toy import toy_examples;"

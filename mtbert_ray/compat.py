@@ -1,0 +1,72 @@
+"""Private APIs of other libraries: one function for each, with the release in which it was seen.
+
+Imports happen inside the functions, so this module loads without torch and Ray. tests/unit/test_compat.py fails when a
+library changes one of these APIs.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from transformers import PretrainedConfig
+
+
+def cpu_has_avx512() -> bool:
+    """Return whether the processor has AVX-512, for which `torch.cpu` has no public function (torch 2.13)."""
+    import torch
+
+    return torch.cpu._is_avx512_supported()
+
+
+def has_onednn_linear() -> bool:
+    """Return whether `onednn_linear` works here: PyTorch can be built without oneDNN."""
+    import torch
+
+    available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return available and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+def onednn_linear(x_NI: "Tensor", weight_OI: "Tensor", bias_O: "Tensor | None") -> "Tensor":
+    """Return x W^T + b, (N, O): PyTorch's only way to oneDNN for dense float32 tensors (torch 2.13)."""
+    import torch
+
+    result: Tensor = torch.ops.mkldnn._linear_pointwise(x_NI, weight_OI, bias_O, "none", [], "")
+    return result
+
+
+def attention_implementation(config: "PretrainedConfig") -> str | None:
+    """Return the name of a model's attention, as `sdpa`; the key has no public name (transformers 5.23)."""
+    name: str | None = config._attn_implementation
+    return name
+
+
+def set_attention_implementation(config: "PretrainedConfig", name: str | None) -> None:
+    """Choose a model's attention, cheap enough for each pass.
+
+    The public `set_attn_implementation` goes through all submodules (transformers 5.23).
+    """
+    config._attn_implementation = name
+
+
+def masked_language_model_types() -> "frozenset[str]":
+    """Return the model types trained with masked tokens: transformers lists them in no public place (5.23)."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+    return frozenset(MODEL_FOR_MASKED_LM_MAPPING_NAMES)
+
+
+def is_known_to_be_absent(repository: str, file_name: str) -> bool:
+    """Return whether the Hub's cache has a note that a repository lacks a file.
+
+    `try_to_load_from_cache` then returns an object with a private name (huggingface_hub 2.4).
+    """
+    from huggingface_hub import _CACHED_NO_EXIST, try_to_load_from_cache
+
+    found: Any = try_to_load_from_cache(repository, file_name)
+    return found is _CACHED_NO_EXIST
+
+
+def forget_peft_config(model: "nn.Module") -> None:
+    """Remove the configuration that peft leaves at a model, which transformers takes for an adapter (peft 0.21)."""
+    if hasattr(model, "peft_config"):
+        del model.peft_config
