@@ -7,6 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from pydantic import model_validator
+
+from mtbert_ray.deprecated import KEYS, renaming
+from mtbert_ray.schema import Schema
 from mtbert_ray.task_metrics import (
     CLASSIFICATION_METRICS,
     F1_OF_CLASS,
@@ -47,141 +51,70 @@ class Metric:
         return (self.worst, self.best) if direction == self.direction else (self.best, self.worst)
 
 
+def _score(meaning: str) -> Metric:
+    return Metric(unit="", direction="maximize", meaning=meaning, worst=-1.0, best=1.0)
+
+
+def _utilization(meaning: str) -> Metric:
+    return Metric(
+        unit="%",
+        direction="maximize",
+        meaning=f"GPU utilization while training, {meaning}",
+        needs_gpu=True,
+        worst=0.0,
+        best=100.0,
+        is_a_matter_of_taste=True,
+    )
+
+
+def _cost(
+    unit: str,
+    meaning: str,
+    over_time: OverTime,
+    *,
+    needs_gpu: bool = False,
+    worst: float | None = None,
+    reaches_best: bool = False,
+) -> Metric:
+    return Metric(
+        unit=unit,
+        direction="minimize",
+        meaning=meaning,
+        needs_gpu=needs_gpu,
+        over_time=over_time,
+        worst=worst,
+        best=0.0,
+        reaches_best=reaches_best,
+    )
+
+
 METRICS: dict[str, Metric] = {
-    "dev_score": Metric(
-        unit="",
-        direction="maximize",
-        meaning="mean of the tasks' dev scores, by their weights",
-        worst=-1.0,
-        best=1.0,
+    "dev_score": _score("mean of the tasks' dev scores, by their weights"),
+    "leaderboard_score": _score(
+        "mean of the tasks' dev scores, by their weights, with (r + 1) / 2 for a correlation r"
     ),
-    "leaderboard_score": Metric(
-        unit="",
-        direction="maximize",
-        meaning="mean of the tasks' dev scores, by their weights, with (r + 1) / 2 for a correlation r",
-        worst=-1.0,
-        best=1.0,
+    "train_loss": _cost("", "mean training loss of the epoch", "varies"),
+    "peak_memory_gib": _cost(
+        "GiB", "largest over ranks of what this trial's process held on its GPU", "peak", needs_gpu=True
     ),
-    "train_loss": Metric(
-        unit="", direction="minimize", meaning="mean training loss of the epoch", best=0.0, reaches_best=False
+    "peak_allocated_gib": _cost("GiB", "largest over ranks of the allocator's own peak", "peak", needs_gpu=True),
+    "gpu_utilization_mean": _utilization("mean over time and ranks"),
+    "gpu_utilization_peak": _utilization("highest over time and ranks"),
+    "energy_kj": _cost("kJ", "integral of GPU power over all ranks while training", "total", needs_gpu=True),
+    "gpu_seconds": _cost("s", "training time times the GPUs held", "total", needs_gpu=True),
+    "peak_rss_gib": _cost("GiB", "largest over ranks of the process's resident memory", "peak"),
+    "cpu_seconds": _cost("s", "CPU time of all ranks", "total"),
+    "train_seconds": _cost("s", "wall time spent in training steps", "total"),
+    "eval_seconds": _cost("s", "wall time spent scoring the dev sets", "total"),
+    "train_once_seconds": _cost(
+        "s",
+        "of train_seconds, what is done once and not in every epoch: a frozen encoder's work on the rows",
+        "fixed",
+        reaches_best=True,
     ),
-    "peak_memory_gib": Metric(
-        unit="GiB",
-        direction="minimize",
-        meaning="largest over ranks of what this trial's process held on its GPU",
-        needs_gpu=True,
-        over_time="peak",
-        best=0.0,
-        reaches_best=False,
-    ),
-    "peak_allocated_gib": Metric(
-        unit="GiB",
-        direction="minimize",
-        meaning="largest over ranks of the allocator's own peak",
-        needs_gpu=True,
-        over_time="peak",
-        best=0.0,
-        reaches_best=False,
-    ),
-    "gpu_utilization_mean": Metric(
-        unit="%",
-        direction="maximize",
-        meaning="GPU utilization while training, mean over time and ranks",
-        needs_gpu=True,
-        worst=0.0,
-        best=100.0,
-        is_a_matter_of_taste=True,
-    ),
-    "gpu_utilization_peak": Metric(
-        unit="%",
-        direction="maximize",
-        meaning="GPU utilization while training, highest over time and ranks",
-        needs_gpu=True,
-        worst=0.0,
-        best=100.0,
-        is_a_matter_of_taste=True,
-    ),
-    "energy_kj": Metric(
-        unit="kJ",
-        direction="minimize",
-        meaning="integral of GPU power over all ranks while training",
-        needs_gpu=True,
-        over_time="total",
-        best=0.0,
-        reaches_best=False,
-    ),
-    "gpu_seconds": Metric(
-        unit="s",
-        direction="minimize",
-        meaning="training time times the GPUs held",
-        needs_gpu=True,
-        over_time="total",
-        best=0.0,
-        reaches_best=False,
-    ),
-    "peak_rss_gib": Metric(
-        unit="GiB",
-        direction="minimize",
-        meaning="largest over ranks of the process's resident memory",
-        over_time="peak",
-        best=0.0,
-        reaches_best=False,
-    ),
-    "cpu_seconds": Metric(
-        unit="s",
-        direction="minimize",
-        meaning="CPU time of all ranks",
-        over_time="total",
-        best=0.0,
-        reaches_best=False,
-    ),
-    "train_seconds": Metric(
-        unit="s",
-        direction="minimize",
-        meaning="wall time spent in training steps",
-        over_time="total",
-        best=0.0,
-        reaches_best=False,
-    ),
-    "eval_seconds": Metric(
-        unit="s",
-        direction="minimize",
-        meaning="wall time spent scoring the dev sets",
-        over_time="total",
-        best=0.0,
-        reaches_best=False,
-    ),
-    "train_once_seconds": Metric(
-        unit="s",
-        direction="minimize",
-        meaning="of train_seconds, what is done once and not in every epoch: a frozen encoder's work on the rows",
-        over_time="fixed",
-        best=0.0,
-    ),
-    "eval_once_seconds": Metric(
-        unit="s",
-        direction="minimize",
-        meaning="of eval_seconds, the same for the dev rows",
-        over_time="fixed",
-        best=0.0,
-    ),
-    "trainable_parameters": Metric(
-        unit="",
-        direction="minimize",
-        meaning="parameters that the optimizer changes",
-        over_time="fixed",
-        best=0.0,
-        reaches_best=False,
-    ),
-    "trainable_percent": Metric(
-        unit="%",
-        direction="minimize",
-        meaning="their share of all parameters",
-        over_time="fixed",
-        worst=100.0,
-        best=0.0,
-        reaches_best=False,
-    ),
+    "eval_once_seconds": _cost("s", "of eval_seconds, the same for the dev rows", "fixed", reaches_best=True),
+    "trainable_parameters": _cost("", "parameters that the optimizer changes", "fixed"),
+    "trainable_percent": _cost("%", "their share of all parameters", "fixed", worst=100.0),
 }
 """What every trial reports, beside one score a task. Metrics that need a GPU are null without one."""
 
@@ -309,3 +242,40 @@ def task_scores(tasks: Sequence[TaskSpec], scores: Mapping[str, MetricValue]) ->
         for name, values in zip(means, (own, on_leaderboard), strict=True):
             means[name] = sum(task.weight * value for task, value in zip(tasks, values, strict=True)) / total
     return {**scores, **means}
+
+
+class Objective(Schema):
+    """One axis of the Pareto front."""
+
+    direction: Direction
+    reference: float
+    """Coordinate of the hypervolume's reference point, in the metric's unit: the worst value still worth anything."""
+    constraint: float | None = None
+    """A hard bound in the metric's unit: a trial that is worse is infeasible and never on the front."""
+    attainable: float | None = None
+    """The best value that any trial can hope for, in the metric's unit; none takes the metric's own bound, as 1 for a
+    score. A trial whose costs rule out the front even with this ends at its probe."""
+    fallback: str | None = None
+    """The metric that stands in when trials have no GPU, in the same unit and direction; none if there is no such."""
+
+    _old_keys = model_validator(mode="before")(renaming(KEYS))
+
+    @model_validator(mode="after")
+    def _bounds_leave_room(self) -> "Objective":
+        if self.attainable is not None:
+            best, worst = self.attainable, self.reference
+            if not (best < worst if self.direction == "minimize" else best > worst):
+                raise ValueError(f"attainable {best} is no better than the reference {worst}: no trial would count")
+        if self.constraint is None:
+            return self
+        beyond = self.constraint > self.reference if self.direction == "minimize" else self.constraint < self.reference
+        if beyond:
+            raise ValueError(
+                f"constraint {self.constraint} is looser than the reference {self.reference}: no trial between them "
+                "would count; set the reference at the constraint or beyond"
+            )
+        return self
+
+
+Objectives = Mapping[str, Objective]
+"""Metric name -> objective, in the order of the YAML, which is the order of the axes."""

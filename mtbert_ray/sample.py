@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from mtbert_ray.config.file import load_sample_config, parse_assignment
+from mtbert_ray.config.file import load_sample_config
 from mtbert_ray.errors import UserError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -35,8 +35,7 @@ def sample(
     from mtbert_ray.sampling.sample import draw_sample
 
     try:
-        overrides = dict(parse_assignment(text) for text in set_ or [])
-        config = load_sample_config(topics, overrides, data_directory=data)
+        config = load_sample_config(topics, set_ or (), data_directory=data)
         check_target(out, config.task)
         with Progress(console=Console(stderr=True), transient=True) as progress:
             bar = progress.add_task("loading data and model", total=None)

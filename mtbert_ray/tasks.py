@@ -11,8 +11,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 
-from mtbert_ray.names import TaskName
-from mtbert_ray.schema import Schema, key_text
+from mtbert_ray.errors import key_text
+from mtbert_ray.schema import Schema, TaskName
 from mtbert_ray.task_metrics import problem_with_metric, task_metric
 from mtbert_ray.task_source import HubSource, Source, TableSource
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from mtbert_ray.config.data import DataConfig
+from mtbert_ray.config.sections import DataConfig
 from mtbert_ray.schema import MAX_NUMBER, MAX_ROWS, MAX_STEPS, FiniteSchema, Name
 from mtbert_ray.tasks import QUORA, TaskOrName, absolute_if_folder
 

@@ -1,15 +1,13 @@
 """TrialConfig: one setting, complete. Nothing below the sweep sees a bare dict of hyperparameters."""
 
 import math
-from collections.abc import Collection, Iterable
-from typing import Annotated, Literal, Self
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from mtbert_ray.config.data import DataConfig
-from mtbert_ray.config.methods import AdapterConfig, SmartConfig
-from mtbert_ray.config.nesting import dotted
-from mtbert_ray.config.resources import ProfileConfig, ResourceConfig
+from mtbert_ray.config.keys import dotted
+from mtbert_ray.config.sections import AdapterConfig, DataConfig, ProfileConfig, ResourceConfig, SmartConfig
 from mtbert_ray.metrics import RESERVED_NAMES
 from mtbert_ray.schema import (
     MAX_FACTOR,
@@ -19,7 +17,7 @@ from mtbert_ray.schema import (
     FiniteSchema,
     Name,
 )
-from mtbert_ray.tasks import QUORA, SST, STS, TaskKind, TaskOrName, absolute, absolute_if_folder
+from mtbert_ray.tasks import QUORA, SST, STS, TaskKind, TaskOrName, TaskSpec, absolute, absolute_if_folder
 
 HiddenLayers = Annotated[int, Field(le=MAX_HIDDEN_LAYERS)]
 
@@ -165,6 +163,27 @@ class TrialConfig(FiniteSchema):
     def hidden_layers_of(self, task_name: str) -> int:
         """Return the number of hidden layers of one task's head."""
         return self.hidden_layers[task_name] if isinstance(self.hidden_layers, dict) else self.hidden_layers
+
+
+def absolute_paths_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return dotted key -> value with absolute paths, for the keys that `TrialConfig.with_absolute_paths` changes."""
+    return {key: PATHS[key](value) if key in PATHS and value is not None else value for key, value in values.items()}
+
+
+def _task_with_absolute_paths(task: Any) -> Any:  # noqa: ANN401
+    # As in the YAML: what was left out there is not to appear here.
+    if isinstance(task, str):
+        return task
+    return TaskSpec.model_validate(task).with_absolute_paths().model_dump(mode="json", exclude_unset=True)
+
+
+PATHS: dict[str, Callable[[Any], Any]] = {
+    "encoder": absolute_if_folder,
+    "init_from": absolute,
+    "data.directory": absolute,
+    "data.train_files": lambda files: {task: absolute(file) for task, file in files.items()},
+    "tasks": lambda tasks: list(map(_task_with_absolute_paths, tasks)),
+}
 
 
 def without_effect(config: TrialConfig) -> dict[str, str]:

@@ -1,11 +1,11 @@
-"""Reads YAML and remembers on which line each key and each item of a list stands.
+"""Reads YAML and remembers on which line each key and each item of a list stands; reads `--set KEY=VALUE` as well.
 
-Knows YAML and lines; what the keys mean is for others. Everything wrong is collected in a `Problems`, so that a
-user sees all mistakes at once.
+Everything wrong is collected in a `Problems`, so that a user sees all mistakes at once. Names of earlier versions
+become today's, each with a warning.
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,9 @@ from ruamel.yaml.composer import ComposerError
 from ruamel.yaml.error import ReusedAnchorWarning, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from mtbert_ray.config.places import KeyPath, Problems
 from mtbert_ray.config.yaml_syntax import cut, syntax_mistake
-from mtbert_ray.errors import ConfigError, did_you_mean
-from mtbert_ray.schema import key_text
+from mtbert_ray.deprecated import current_key, current_value
+from mtbert_ray.errors import ConfigError, KeyPath, Mistake, Problems, did_you_mean, key_text
 
 MAX_FILE_BYTES = 1 << 20
 """Of a configuration. What is larger is a data file by mistake, and would take minutes to be parsed."""
@@ -49,41 +48,69 @@ def read_yaml_mapping(path: Path, *, needed: str = "") -> tuple[dict[str, Any], 
     return {key_text(key): value for key, value in content.items()}, problems
 
 
-def read_value(text: str, option: str) -> Any:  # noqa: ANN401  # Any value of YAML.
+def read_assignments(texts: Iterable[str], problems: Problems) -> Iterator[tuple[str, str, Any]]:
+    """Yield option, dotted key and value of each `KEY=VALUE`, as --set takes it; the value is read as YAML.
+
+    Args:
+        texts: as typed.
+        problems: where those go that cannot be read.
+    """
+    for text in texts:
+        option = f"--set {text}"
+        written, equals, value = text.partition("=")
+        key: KeyPath = ()
+        for part in written.strip().split("."):
+            key = (*key, current_key(key, part))
+        if not equals or not written.strip():
+            problems.add_option(option, "must be KEY=VALUE, as in --set epochs=3")
+            continue
+        try:
+            yield option, ".".join(key), read_value(value, option, key)
+        except ConfigError as error:
+            for each in error.problems:
+                problems.add_option(option, each.removeprefix(f"{option}: "), getattr(each, "code", "syntax"))
+
+
+def read_value(text: str, option: str, key: KeyPath = ()) -> Any:  # noqa: ANN401  # Any value of YAML.
     """Return a YAML value given on the command line.
 
     Args:
         text: the value.
         option: as typed, for messages.
+        key: from the top down, of which it is the value.
 
     Raises:
         ConfigError: not YAML, a mapping with a duplicate key, or a value that contains itself.
     """
     problems = Problems(option)
-    value = _parsed(text, option, problems, is_option=True)
+    value = _parsed(text, option, problems, key, is_option=True)
     problems.raise_if_any()
     return value
 
 
-def _parsed(text: str, where: str, problems: Problems, *, is_option: bool = False) -> Any:  # noqa: ANN401
+def _parsed(text: str, where: str, problems: Problems, key: KeyPath = (), *, is_option: bool = False) -> Any:  # noqa: ANN401
+    root = None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ReusedAnchorWarning)  # The later one counts; that is YAML.
             root = _yaml().compose(text)
-            _LineReader(problems, is_option=is_option).read(root, (), ())
-            return _yaml().load(text)
+        _LineReader(problems, key, is_option=is_option).read(root, (), ())
+        return None if root is None else _yaml().constructor.construct_document(root)
     except (YAMLError, RecursionError) as error:
         mistake = syntax_mistake(text, error)
         if is_option or not mistake.quoted:  # An option is quoted as its own place.
-            place, text = where, mistake.message
+            place, message, line = where, mistake.message, None
         else:
-            place, text = f"{where}:{mistake.line}:{mistake.column}", f"{mistake.message}, in {mistake.quoted}"
-        raise ConfigError([f"{place}: {text}"]) from error
+            place, line = f"{where}:{mistake.line}:{mistake.column}", mistake.line
+            message = f"{mistake.message}, in {mistake.quoted}"
+        raise ConfigError([Mistake(f"{place}: {message}", code="syntax", place=place, line=line)]) from error
     except Exception as error:  # The parser raises anything for what looks like a number or a date.
         node = next((node for node in _scalars(root) if not _can_be_read(node)), root)
-        line = "" if is_option or node is None else f":{node.start_mark.line + 1}"
+        line = None if is_option or node is None else node.start_mark.line + 1
+        place = where if line is None else f"{where}:{line}"
         got = f"'{cut(node.value)}' looks like" if isinstance(node, ScalarNode) else "a value looks like"
-        raise ConfigError([f"{where}{line}: {got} a date or a number and is none; put it into quotes"]) from error
+        text = f"{place}: {got} a date or a number and is none; put it into quotes"
+        raise ConfigError([Mistake(text, code="syntax", place=place, line=line)]) from error
 
 
 def _scalars(node: Node | None) -> Iterator[ScalarNode]:
@@ -165,8 +192,9 @@ def _yaml_type(content: object) -> str:
 class _LineReader:
     """Walks what the parser has made of a text, before aliases become shared objects."""
 
-    def __init__(self, problems: Problems, *, is_option: bool) -> None:
+    def __init__(self, problems: Problems, key: KeyPath, *, is_option: bool) -> None:
         self._problems = problems
+        self._key = key
         self._is_option = is_option
         self._num_values = 0
 
@@ -203,20 +231,30 @@ class _LineReader:
                 continue
             if not isinstance(key_node, ScalarNode):
                 self.read(key_node, (*path, "?"), (*above, node))
+            self._rename(key_node, value_node, path)
             key, line = _key_of(key_node), key_node.start_mark.line + 1
             below = (*path, key)
             if key in first_lines:
-                self._add_duplicate(".".join(below), line, first_lines[key])
+                self._add_duplicate(below, line, first_lines[key])
             else:
                 first_lines[key] = line
                 self._problems.place_on_line(below, line)
             self.read(value_node, below, (*above, node))
 
-    def _add_duplicate(self, key: str, line: int, first_line: int) -> None:
+    def _rename(self, key_node: Node, value_node: Node, path: KeyPath) -> None:
+        above = (*self._key, *path)
+        if isinstance(key_node, ScalarNode):
+            key_node.value = current_key(above, key_node.value)
+            if isinstance(value_node, ScalarNode):
+                value_node.value = current_value((*above, key_node.value), value_node.value)
+
+    def _add_duplicate(self, path: KeyPath, line: int, first_line: int) -> None:
+        text = f"duplicate key '{'.'.join(path)}'"
         if self._is_option:
-            self._problems.add((), f"duplicate key '{key}'")
+            self._problems.add((), text, "duplicate_key", key=path)
         else:
-            self._problems.add_line(line, f"duplicate key '{key}'; it stands on line {first_line} already")
+            text = f"{text}; it stands on line {first_line} already"
+            self._problems.add_line(line, text, "duplicate_key", path)
 
     def _refuse(self, node: Node, text: str) -> None:
         raise ComposerError(None, None, text, node.start_mark)

@@ -15,8 +15,7 @@ from typing import Any
 from mtbert_ray.errors import ConfigError, JournalError
 from mtbert_ray.events import SweepResumed, SweepStarted
 from mtbert_ray.journal import Journal, read_journal, writing_alone
-from mtbert_ray.metrics import known_metrics
-from mtbert_ray.objective import Objectives
+from mtbert_ray.metrics import Objectives, known_metrics
 from mtbert_ray.ray_backend.for_ray import FirstTrial, next_number, trial_name
 from mtbert_ray.ray_backend.plan import Plan
 from mtbert_ray.ray_backend.scheduler import ParetoScheduler

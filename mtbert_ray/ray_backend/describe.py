@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
-from mtbert_ray.mistakes import shown
-from mtbert_ray.objective import Objective
+from mtbert_ray.errors import shown
+from mtbert_ray.metrics import Objective
 from mtbert_ray.ray_backend.plan import Plan
 from mtbert_ray.ray_backend.preflight import RowCounts
 from mtbert_ray.study.pruning.rungs import Rungs

@@ -9,8 +9,7 @@ from typing import Any
 from ray.tune.search import Searcher as RaySearcher
 
 from mtbert_ray.events import StopKind
-from mtbert_ray.metrics import Metrics
-from mtbert_ray.objective import Objectives
+from mtbert_ray.metrics import Metrics, Objectives
 from mtbert_ray.study.feedback import Telling
 from mtbert_ray.study.pruning.decision import Decision
 from mtbert_ray.study.search.base import Searcher

@@ -27,7 +27,6 @@ from mtbert_ray.ray_backend.session import cluster_address, ray_session
 from mtbert_ray.ray_backend.sweep import SweepOutcome, run_sweep
 from mtbert_ray.study.remaining import num_to_run
 from mtbert_ray.study.space import SearchSpace, load_search_space
-from mtbert_ray.study.space.paths import with_absolute_paths
 from mtbert_ray.trial import Sweep
 
 
@@ -118,7 +117,7 @@ def _asked(request: SweepRequest) -> _Asked:
         raise ConfigError(["give the YAML of a search space, or --resume FOLDER to go on with a sweep"])
     space = _loaded(request, request.space_file)
     # Whoever goes on with this sweep may do so from another folder.
-    space, found = with_classes_found(with_absolute_paths(space))
+    space, found = with_classes_found(space.with_absolute_paths())
     for key, reason in never_with_effect(space.example_configs()).items():
         warnings.warn(f"{key} has no effect in any trial: {reason}", stacklevel=2)
     folder = request.out or Path("reports") / f"{space.name}-{datetime.now():%Y%m%d-%H%M%S}"

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from mtbert_ray.config import DataConfig, TrialConfig
 from mtbert_ray.errors import ConfigError
-from mtbert_ray.metrics import known_metrics
-from mtbert_ray.objective import Objective, Objectives
+from mtbert_ray.metrics import Objective, Objectives, known_metrics
 from mtbert_ray.ray_backend.capacity import Capacity, TrialRequest, check, max_concurrent, resolve_gpus
 from mtbert_ray.study.space import SearchSpace
 from mtbert_ray.study.space.experiments import EXPERIMENT

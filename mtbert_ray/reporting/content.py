@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mtbert_ray.events import StopKind
-from mtbert_ray.metrics import METRICS
-from mtbert_ray.objective import Objective
+from mtbert_ray.metrics import METRICS, Objective
 from mtbert_ray.pareto.front import hypervolume
 from mtbert_ray.pareto.objectives import reference_losses
 from mtbert_ray.reporting.facts import facts_of, notes_of

@@ -9,7 +9,6 @@ from matplotlib.patches import Polygon
 from numpy.typing import NDArray
 
 from mtbert_ray.metrics import METRICS
-from mtbert_ray.names import file_name_part
 from mtbert_ray.pareto.front import front_mask
 from mtbert_ray.pareto.objectives import losses_to_values
 from mtbert_ray.reporting.outcome import Outcome
@@ -34,6 +33,7 @@ from mtbert_ray.reporting.style import (
     title,
 )
 from mtbert_ray.reporting.wording import counted, plain_name, quantity
+from mtbert_ray.schema import file_name_part
 
 # N compared trials, F points of a front
 

@@ -12,9 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mtbert_ray.events import as_scalar
-from mtbert_ray.metrics import Metrics
-from mtbert_ray.names import one_line
-from mtbert_ray.objective import Objectives
+from mtbert_ray.metrics import Metrics, Objectives
 from mtbert_ray.pareto.front import hypervolume
 from mtbert_ray.pareto.objectives import (
     best_values,
@@ -23,6 +21,7 @@ from mtbert_ray.pareto.objectives import (
     to_losses,
     unreached_references,
 )
+from mtbert_ray.schema import one_line
 from mtbert_ray.trial import Trial
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbert_ray.errors import ConfigError, DataError, did_you_mean
-from mtbert_ray.objective import Objective
+from mtbert_ray.metrics import Objective
 from mtbert_ray.pareto.front import hypervolume
 from mtbert_ray.simulation.clock import Candidate, Curve
 from mtbert_ray.study.search import SEARCHERS, Searcher

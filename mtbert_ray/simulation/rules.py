@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mtbert_ray.metrics import Metric
-from mtbert_ray.objective import Objectives
+from mtbert_ray.metrics import Metric, Objectives
 from mtbert_ray.simulation.clock import Report, StoppingRule
 from mtbert_ray.study.pruning.axes import Axes
 from mtbert_ray.study.pruning.pareto_pruner import ParetoPruner

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mtbert_ray.errors import JournalError
 from mtbert_ray.journal import read_journal
-from mtbert_ray.objective import Objectives
+from mtbert_ray.metrics import Objectives
 from mtbert_ray.study.search.points_to_evaluate import points_to_evaluate
 from mtbert_ray.study.search.random_and_grid import GridSearcher
 from mtbert_ray.study.space import SearchSpace

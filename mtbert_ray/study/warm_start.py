@@ -8,16 +8,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from mtbert_ray.config import TrialConfig
-from mtbert_ray.metrics import Metrics
-from mtbert_ray.mistakes import shown
-from mtbert_ray.objective import Objectives
+from mtbert_ray.config.keys import YamlValue, leaf_keys
+from mtbert_ray.errors import shown
+from mtbert_ray.metrics import Metrics, Objectives
 from mtbert_ray.pareto.objectives import to_losses
 from mtbert_ray.study.feedback import Telling
 from mtbert_ray.study.search.base import Searcher
 from mtbert_ray.study.space.experiments import EXPERIMENT
-from mtbert_ray.study.space.fields import leaf_keys
 from mtbert_ray.study.space.model import SearchSpace
-from mtbert_ray.study.space.parameters import YamlValue
 from mtbert_ray.trial import Sweep, Trial, projection
 
 _NO_DIFFERENCE = (EXPERIMENT, "seed")

@@ -10,7 +10,7 @@ from rich.console import Console
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.events import SweepStarted
 from mtbert_ray.journal import Journal, read_journal
-from mtbert_ray.objective import Objective
+from mtbert_ray.metrics import Objective
 from mtbert_ray.ray_backend.listener import SweepListener
 from mtbert_ray.reporting.progress import SweepProgress
 

@@ -1,28 +1,40 @@
-"""Holds the conditions of a search space against its keys: names, values, circles, and what can never apply."""
+"""Which values go together: the conditions of a search space, and the combinations that no TrialConfig allows."""
 
 import warnings
-from collections.abc import Collection, Mapping, Sequence
-from itertools import chain
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from itertools import chain, combinations
+
+from pydantic import ValidationError
 
 from mtbert_ray.config import TrialConfig
-from mtbert_ray.config.places import Problems
-from mtbert_ray.errors import did_you_mean
-from mtbert_ray.mistakes import shown, shown_briefly
+from mtbert_ray.config.keys import YamlValue, field_of, problem_with
+from mtbert_ray.errors import KeyPath, Problems, did_you_mean, shown, shown_briefly
+from mtbert_ray.mistakes import violations_in
 from mtbert_ray.study.space.experiments import EXPERIMENT, SettledKeys
-from mtbert_ray.study.space.fields import field_of, problem_with
-from mtbert_ray.study.space.parameters import FloatRange, Parameter, YamlValue
+from mtbert_ray.study.space.parameters import FloatRange, Parameter
 
 
 def in_dependency_order(parameters: Mapping[str, Parameter]) -> list[str]:
-    """Return the keys so that each comes after those its conditions name; keys of a circle are left out."""
+    """Return the keys so that each comes after those its conditions name, and otherwise in their own order.
+
+    Raises:
+        CycleError: conditions run in a circle.
+    """
+    sorter = TopologicalSorter(_dependencies(parameters))
+    sorter.prepare()
+    places = {key: place for place, key in enumerate(parameters)}
     ordered: list[str] = []
-    waiting = list(parameters)
-    while True:
-        ready = [key for key in waiting if not any(other in waiting for other in parameters[key].when)]
-        if not ready:
-            return ordered
-        ordered += ready
-        waiting = [key for key in waiting if key not in ready]
+    while sorter.is_active():
+        ready = sorter.get_ready()
+        ordered += sorted(ready, key=places.__getitem__)
+        sorter.done(*ready)
+    return ordered
+
+
+def _dependencies(parameters: Mapping[str, Parameter]) -> dict[str, list[str]]:
+    return {key: [other for other in parameter.when if other in parameters] for key, parameter in parameters.items()}
 
 
 def applies(parameter: Parameter, values: Mapping[str, YamlValue]) -> bool:
@@ -136,15 +148,133 @@ def _check_type(name: str, other: str, value: YamlValue, path: tuple[str, ...], 
 
 
 def _check_circles(parameters: Mapping[str, Parameter], problems: Problems) -> None:
-    in_order = in_dependency_order(parameters)
-    waiting = {key: parameter for key, parameter in parameters.items() if key not in in_order}
-    told: set[str] = set()
-    for start in waiting:
-        walk = [start]
-        while walk[-1] not in walk[:-1]:
-            walk.append(next(other for other in waiting[walk[-1]].when if other in waiting))
-        circle = walk[walk.index(walk[-1]) :]
-        if not told.intersection(circle):
-            told.update(circle)
+    left = dict(parameters)
+    while True:
+        try:
+            TopologicalSorter(_dependencies(left)).prepare()
+        except CycleError as error:
+            circle = error.args[1][:0:-1]  # Each key behind the one that depends on it; the first is also the last.
+            first = min(map(list(parameters).index, circle))
+            start = circle.index(list(parameters)[first])
+            circle = [*circle[start:], *circle[:start], circle[start]]
             text = f"search.{circle[0]}.when: conditions run in a circle: {' -> '.join(circle)}"
-            problems.add(("search", circle[0], "when"), text)
+            problems.add(("search", circle[0], "when"), text, "circle")
+            left = {key: parameter for key, parameter in left.items() if key not in circle}
+        else:
+            return
+
+
+# Combinations
+
+Values = Mapping[str, YamlValue]
+Build = Callable[[Values], object]
+"""Makes a TrialConfig of searched values; raises pydantic's ValidationError when they don't go together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Failure:
+    values: Values
+    reason: str
+    keys: KeyPath
+    """What it is said of."""
+
+
+def check_combinations(draws: Sequence[Values], build: Build, problems: Problems) -> None:
+    """Report each group of values that is refused in every draw that has it, and how to leave it out."""
+    failures, passed = [], []
+    for values in draws:
+        failure = _failure_of(values, build)
+        if failure is None:
+            passed.append(values)
+        else:
+            failures.append(failure)
+    if failures and not passed and _is_fixed_wrong(failures, build):
+        _report_fixed(failures[0], problems)
+        return
+    for name in dict.fromkeys(values[EXPERIMENT] for values in draws if EXPERIMENT in values):
+        alone = _failure_of({EXPERIMENT: name}, build)
+        if alone is not None and not any(values[EXPERIMENT] == name for values in passed):
+            problems.add(("experiments", name), f"experiments.{name}: {alone.reason}")
+            failures = [failure for failure in failures if failure.values[EXPERIMENT] != name]
+    while failures:
+        culprit = _culprit(failures[0], failures, passed)
+        _report(culprit, failures[0], passed, build, problems)
+        failures = [failure for failure in failures if not _has(failure.values, culprit)]
+
+
+def _is_fixed_wrong(failures: Sequence[_Failure], build: Build) -> bool:
+    """Whether it is the same words whatever is drawn, and not because every experiment makes the same mistake."""
+    if len({failure.reason for failure in failures}) > 1:
+        return False
+    if EXPERIMENT not in failures[0].values:
+        return True
+    without = _failure_of({}, build)
+    return without is not None and without.reason == failures[0].reason
+
+
+def _failure_of(values: Values, build: Build) -> _Failure | None:
+    try:
+        build(values)
+    except ValidationError as error:
+        violation = violations_in(error, TrialConfig)[0]
+        return _Failure(values=values, reason=violation.message(), keys=tuple(map(str, violation.keys)))
+    return None
+
+
+def _report_fixed(failure: _Failure, problems: Problems) -> None:
+    if failure.keys[:1] in (("data",), ("tasks",)):  # Nothing that is searched is to do with it.
+        problems.add(("fixed", *failure.keys), f"fixed.{failure.reason}")
+        return
+    path = failure.keys if failure.keys[:1] == ("resources",) else ("fixed", *failure.keys)
+    problems.add(path, f"no setting is valid: {failure.reason}")
+
+
+def _has(values: Values, part: Values) -> bool:
+    return all(key in values and values[key] == value for key, value in part.items())
+
+
+def _culprit(failure: _Failure, failures: Sequence[_Failure], passed: Sequence[Values]) -> Values:
+    """Return the fewest of the failed draw's values that no valid draw has together."""
+    listed = {key: value for key, value in failure.values.items() if not isinstance(value, float)}
+    for size in (1, 2, 3):
+        parts = [{key: listed[key] for key in keys} for keys in combinations(listed, size)]
+        parts = [part for part in parts if not any(_has(values, part) for values in passed)]
+        if parts:
+            # Several may fit by chance; the one that explains most failures is the rule.
+            return max(parts, key=lambda part: sum(_has(other.values, part) for other in failures))
+    return failure.values
+
+
+def _report(culprit: Values, failure: _Failure, passed: Sequence[Values], build: Build, problems: Problems) -> None:
+    pairs = ", ".join(f"{key} {shown(value)}" for key, value in culprit.items())
+    last = list(culprit)[-1]
+    if culprit.keys() == {EXPERIMENT}:
+        name = culprit[EXPERIMENT]
+        problems.add(("experiments", name), f"experiments.{name}: {failure.reason}, whatever is searched")
+        return
+    if len(culprit) == 1:
+        advice = f"take {shown(culprit[last])} out of search.{last}"
+        problems.add(("search", last), f"search.{last}: {failure.reason}; {advice}")
+        return
+    subject, condition = _condition(culprit, failure, passed, build) or (last, None)
+    advice = f"add `when: {condition}` to search.{subject}" if condition else "no condition on one key avoids it"
+    problems.add(("search", subject), f"search.{subject}: {failure.reason} (drawn together: {pairs}); {advice}")
+
+
+def _condition(culprit: Values, failure: _Failure, passed: Sequence[Values], build: Build) -> tuple[str, str] | None:
+    """Return a key and the condition under which it may keep its value, for two values that clash."""
+    for subject in [key for key in reversed(list(culprit)) if key != EXPERIMENT]:
+        others = [key for key in culprit if key != subject]
+        without = {key: value for key, value in failure.values.items() if key != subject}
+        if len(others) != 1 or _failure_of(without, build) is not None:
+            continue
+        together = [values for values in passed if _has(values, {subject: culprit[subject]}) and others[0] in values]
+        partners = [values[others[0]] for values in together]
+        distinct = list({_hashable(partner): partner for partner in partners}.values())
+        if distinct:
+            return subject, f"{{{others[0]}: {shown(distinct[0] if len(distinct) == 1 else distinct)}}}"
+    return None
+
+
+def _hashable(value: YamlValue) -> Hashable:
+    return value if isinstance(value, Hashable) else repr(value)

@@ -1,17 +1,16 @@
-"""Reads the `experiments` section: named settings, among which `experiment` chooses like any searched parameter.
+"""What trials have without its being searched: the `fixed` keys, and the named configs under `experiments`.
 
-Knows what an experiment may set; what its keys do together is for others.
+`experiment` chooses among the names like any searched parameter.
 """
 
 from collections.abc import Mapping, Sequence
 
 from mtbert_ray.config import TrialConfig
-from mtbert_ray.config.places import KeyPath, Problems
-from mtbert_ray.errors import did_you_mean
-from mtbert_ray.mistakes import shown_briefly
-from mtbert_ray.names import problem_with_name
-from mtbert_ray.study.space.fields import add_problems, field_of, is_section, normalized, unknown_key
-from mtbert_ray.study.space.parameters import Choice, Parameter, YamlValue
+from mtbert_ray.config.keys import YamlValue, add_problems, field_of, is_section, normalized, unknown_key
+from mtbert_ray.errors import KeyPath, Problems, did_you_mean, shown_briefly
+from mtbert_ray.schema import problem_with_name
+from mtbert_ray.study.space.parameters import Choice, Parameter
+from mtbert_ray.tasks import TaskSpec
 
 EXPERIMENT = "experiment"
 """The TrialConfig key that holds the name."""
@@ -21,6 +20,36 @@ Experiments = dict[str, dict[str, YamlValue]]
 
 SettledKeys = Sequence[Mapping[str, YamlValue]]
 """What is settled before a value is searched, dotted key -> value: one mapping an experiment, or the fixed ones."""
+
+
+def check_fixed(
+    raw: Mapping[str, YamlValue], searched: Mapping[str, YamlValue], problems: Problems
+) -> dict[str, YamlValue]:
+    """Return the fixed values that are right; the mistakes go to `problems`."""
+    fixed = {}
+    for key, value in raw.items():
+        path, name = ("fixed", key), f"fixed.{key}"
+        if key.split(".")[0] == "resources":
+            problems.add(path, f"{name} belongs under the top-level key 'resources'")
+        elif field_of(TrialConfig, key) is None:
+            problems.add(path, unknown_key(TrialConfig, key, "fixed."))
+        elif is_section(TrialConfig, key):
+            problems.add(path, f"{name} has {shown_briefly(value)}; must be a mapping")
+        elif not add_problems(TrialConfig, key, value, path, problems):
+            fixed[key] = value if key == "tasks" else normalized(TrialConfig, key, value)
+        if key in searched:
+            problems.add(
+                ("search", key), f"'{key}' is both searched and fixed (at {problems.place_of(path)}); keep one"
+            )
+    return fixed
+
+
+def tasks_of(fixed: Mapping[str, YamlValue]) -> tuple[TaskSpec, ...]:
+    """Return the tasks of every trial."""
+    if "tasks" not in fixed:
+        return TrialConfig().tasks
+    tasks: tuple[TaskSpec, ...] = normalized(TrialConfig, "tasks", fixed["tasks"])
+    return tasks
 
 
 def add_choice(content: dict[str, YamlValue]) -> None:

@@ -1,7 +1,4 @@
-"""The search space: what is fixed, what is searched and for what, and every setting it allows.
-
-Decides nothing about which settings are tried when (searchers/), and knows nothing of Ray or of any algorithm.
-"""
+"""The search space: what is fixed, what is searched and for what, and every config it allows."""
 
 import json
 import math
@@ -9,19 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Annotated, Any, Literal, Self
 
-import numpy as np
 from pydantic import Field, ValidationError
 
 from mtbert_ray.config import ProbeConfig, ResourceConfig, TrialConfig, nest
+from mtbert_ray.config.sections import HalvingConfig
+from mtbert_ray.config.trial import absolute_paths_of
 from mtbert_ray.errors import ConfigError
+from mtbert_ray.metrics import Objective
 from mtbert_ray.mistakes import problems_of
-from mtbert_ray.names import PlainName
-from mtbert_ray.objective import Objective
-from mtbert_ray.schema import MAX_PROCESSES, MAX_STEPS, Schema
-from mtbert_ray.study.pruning.rungs import HalvingConfig, default_grace
-from mtbert_ray.study.space.checks import tasks_of
+from mtbert_ray.schema import MAX_PROCESSES, MAX_STEPS, PlainName, Schema
 from mtbert_ray.study.space.conditions import applies, in_dependency_order
-from mtbert_ray.study.space.experiments import EXPERIMENT, chosen_names
+from mtbert_ray.study.space.experiments import EXPERIMENT, chosen_names, tasks_of
 from mtbert_ray.study.space.parameters import Choice, FloatRange, IntRange, Parameter, RandomSuggest, Suggest
 from mtbert_ray.tasks import TaskSpec
 
@@ -165,8 +160,26 @@ class SearchSpace(Schema):
         if grace_period is None:
             fraction = max(config.warmup_fraction for config in self.example_configs())
             warm_up = math.floor(fraction * self.max_epochs)
+            from mtbert_ray.study.pruning.rungs import default_grace  # It needs numpy, which reading a space does not.
+
             grace_period = min(max(default_grace(self.max_epochs), 1 + warm_up), max(1, self.max_epochs - 1))
         return self.halving.model_copy(update={"grace_period": grace_period, "seed": self.seed + self.halving.seed})
+
+    def with_absolute_paths(self) -> Self:
+        """Return the same with absolute paths of local files and folders, so that it can be read back elsewhere."""
+        search: dict[str, Parameter] = {}
+        for key, parameter in self.search.items():
+            when = {other: _absolute(other, allowed) for other, allowed in parameter.when.items()}
+            values = {"values": _absolute(key, parameter.values)} if isinstance(parameter, Choice) else {}
+            search[key] = parameter.model_copy(update={"when": when, **values})
+        return self.model_copy(
+            update={
+                "fixed": absolute_paths_of(self.fixed),
+                "experiments": {name: absolute_paths_of(keys) for name, keys in self.experiments.items()},
+                "search": search,
+                "points_to_evaluate": tuple(map(absolute_paths_of, self.points_to_evaluate)),
+            }
+        )
 
     def with_resources(self, resources: ResourceConfig) -> Self:
         """Return the same space with other resources of a trial, as resolved for a cluster."""
@@ -179,7 +192,7 @@ class SearchSpace(Schema):
             settings = list(islice(self.grid(), _MAX_EXAMPLES + 1))
             if len(settings) <= _MAX_EXAMPLES:
                 return settings
-        suggest = RandomSuggest(np.random.default_rng(self.seed))
+        suggest = RandomSuggest.seeded(self.seed)
         drawn = [self.sample(suggest) for _ in range(_NUM_DRAWN_EXAMPLES)]
         return drawn + [self.sample(suggest, experiment=name) for name in self._searched_experiments]
 
@@ -189,7 +202,7 @@ class SearchSpace(Schema):
 
     def one_config_each(self) -> dict[str | None, TrialConfig]:
         """Return a configuration of each experiment, for what all trials of it share; one under None without any."""
-        suggest = RandomSuggest(np.random.default_rng(self.seed))
+        suggest = RandomSuggest.seeded(self.seed)
         if not self._searched_experiments:
             return {self.fixed.get(EXPERIMENT): self.trial_config(self.sample(suggest))}
         names = self._searched_experiments
@@ -249,3 +262,7 @@ class SearchSpace(Schema):
 def config_key(values: Mapping[str, Any]) -> str:
     """Return a text that two settings share only when they are the same."""
     return json.dumps(values, sort_keys=True, default=str)
+
+
+def _absolute(key: str, values: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple(absolute_paths_of({key: value})[key] for value in values)

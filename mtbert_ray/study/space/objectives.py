@@ -5,14 +5,9 @@ The checks belong to reading a space: an `Objective` of an old journal stays wha
 
 from collections.abc import Iterable, Mapping
 
-from mtbert_ray.config.places import Problems
-from mtbert_ray.errors import did_you_mean
-from mtbert_ray.metrics import Metric, completed_with, known_metrics, metric_of_task
-from mtbert_ray.mistakes import shown, shown_briefly
-from mtbert_ray.objective import Objective
-from mtbert_ray.schema import key_text
-from mtbert_ray.study.space.checks import check_section
-from mtbert_ray.study.space.parameters import YamlValue
+from mtbert_ray.config.keys import YamlValue, check_section
+from mtbert_ray.errors import Problems, did_you_mean, key_text, shown, shown_briefly
+from mtbert_ray.metrics import Metric, Objective, completed_with, known_metrics, metric_of_task
 from mtbert_ray.task_metrics import CLASSIFICATION_METRICS, F1_OF_CLASS, REGRESSION_METRICS, Direction
 from mtbert_ray.tasks import TaskSpec
 

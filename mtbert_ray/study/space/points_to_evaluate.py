@@ -1,19 +1,20 @@
-"""Completes a setting of which only some values are given. Knows nothing of files or of searchers."""
+"""What a sweep begins with: `points_to_evaluate`, the first configs, and `warm_start_from`, earlier sweeps."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-import numpy as np
 from pydantic import ValidationError
 
 from mtbert_ray.config import TrialConfig
-from mtbert_ray.config.places import Problems
-from mtbert_ray.errors import did_you_mean
-from mtbert_ray.mistakes import mistakes_in, shown, shown_briefly
+from mtbert_ray.config.keys import YamlValue, add_problems, field_of, normalized
+from mtbert_ray.errors import JournalError, Problems, did_you_mean, shown, shown_briefly
+from mtbert_ray.mistakes import violations_in
 from mtbert_ray.study.space.experiments import EXPERIMENT, Experiments
-from mtbert_ray.study.space.fields import add_problems, field_of, normalized
 from mtbert_ray.study.space.model import SearchSpace, config_key
-from mtbert_ray.study.space.parameters import Choice, FloatRange, IntRange, Parameter, RandomSuggest, Suggest, YamlValue
+from mtbert_ray.study.space.parameters import Choice, FloatRange, IntRange, Parameter, RandomSuggest, Suggest
+from mtbert_ray.tasks import absolute
 
 Given = Mapping[str, YamlValue]
 """Dotted searched key -> the value that is wanted."""
@@ -210,7 +211,7 @@ def check_start_points(space: SearchSpace, indices: Sequence[int], problems: Pro
         problems: where mistakes go.
     """
     first_at: dict[str, int] = {}
-    suggest = RandomSuggest(np.random.default_rng(space.seed))
+    suggest = RandomSuggest.seeded(space.seed)
     for index, given in zip(indices, space.points_to_evaluate, strict=True):
         path, name = ("points_to_evaluate", str(index)), f"points_to_evaluate.{index}"
         values, is_only_one = complete(space, given, suggest)
@@ -221,7 +222,7 @@ def check_start_points(space: SearchSpace, indices: Sequence[int], problems: Pro
         try:
             space.build(values)
         except ValidationError as error:
-            problems.add(path, f"{name}: {mistakes_in(error, TrialConfig, values)[0].said()}")
+            problems.add(path, f"{name}: {violations_in(error, TrialConfig, values)[0].message()}")
         first = first_at.setdefault(config_key(values), index) if is_only_one else index
         if first != index:
             where = problems.place_of(("points_to_evaluate", str(first)))
@@ -233,3 +234,38 @@ def check_start_points(space: SearchSpace, indices: Sequence[int], problems: Pro
         is_planned = space.num_trials == space.trials
         have = f"there are {space.num_trials} trials" if is_planned else f"there are only {space.num_trials} settings"
         problems.add(("points_to_evaluate",), f"points_to_evaluate has {count} settings, but {have}; leave some out")
+
+
+def check_warm_start_from(raw: YamlValue, problems: Problems) -> tuple[str, ...]:
+    """Return the folders by their absolute paths; the mistakes go to `problems`."""
+    if not isinstance(raw, list):
+        got = shown_briefly(raw)
+        text = f"warm_start_from has {got}; must be a list of the folders of earlier sweeps, as [reports/first]"
+        problems.add(("warm_start_from",), text)
+        return ()
+    folders: dict[str, int] = {}
+    for index, name in enumerate(raw):
+        path, place = ("warm_start_from", str(index)), f"warm_start_from.{index}"
+        if not isinstance(name, str):
+            problems.add(path, f"{place} has {shown_briefly(name)}; must be a text, the folder of an earlier sweep")
+            continue
+        if not name.strip() or "\0" in name:
+            problems.add(path, f"{place} has {shown_briefly(name)}; must be the folder of an earlier sweep")
+            continue
+        folder = absolute(name)
+        if folder in folders:
+            problems.add(path, f"{place} is the same folder as warm_start_from.{folders[folder]}; keep one of the two")
+            continue
+        folders[folder] = index
+        if not os.path.isdir(folder):  # noqa: PTH112  # Path.is_dir raises for a name that is too long.
+            is_file = os.path.isfile(folder)  # noqa: PTH113
+            what = "is a file; give a folder" if is_file else "no such folder. Give the folder of a sweep (its --out)"
+            problems.add(path, f"{place}: {folder}: {what}")
+            continue
+        from mtbert_ray.journal import read_journal
+
+        try:
+            read_journal(Path(folder))
+        except JournalError as error:
+            problems.add(path, f"{place}: {error}")
+    return tuple(folders)

@@ -1,5 +1,5 @@
 from mtbert_ray.journal import read_journal
-from mtbert_ray.objective import Objective
+from mtbert_ray.metrics import Objective
 from mtbert_ray.reporting.outcome import outcome_of
 from mtbert_ray.reporting.tables import front_points
 

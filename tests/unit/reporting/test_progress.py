@@ -7,7 +7,7 @@ import time
 import pytest
 from rich.console import Console
 
-from mtbert_ray.objective import Objective
+from mtbert_ray.metrics import Objective
 from mtbert_ray.reporting.progress import SweepProgress, config_text
 from mtbert_ray.trial import Trial
 

@@ -1,7 +1,7 @@
 """A hypervolume of 0 is never without a word: what no trial was better than, and by how much."""
 
 from mtbert_ray.journal import read_journal
-from mtbert_ray.objective import Objective
+from mtbert_ray.metrics import Objective
 from mtbert_ray.reporting.facts import notes_of
 from mtbert_ray.reporting.outcome import outcome_of
 

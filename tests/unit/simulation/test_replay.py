@@ -9,7 +9,7 @@ import pytest
 from recorded_sweep import OBJECTIVES, RecordedSweep
 from typer.testing import CliRunner
 
-from mtbert_ray.objective import Objective
+from mtbert_ray.metrics import Objective
 from mtbert_ray.replay import app
 
 BLOCKED = ("torch", "transformers", "peft", "ray", "tokenizers", "datasets", "onnxruntime")

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from mtbert_ray.metrics import METRICS
-from mtbert_ray.objective import Objective
+from mtbert_ray.metrics import METRICS, Objective
 from mtbert_ray.pareto.objectives import to_losses
 from mtbert_ray.simulation.clock import Report
 from mtbert_ray.simulation.rules import ASHA, EPSILON_NET, Costs, rules_of

@@ -9,7 +9,6 @@ from mtbert_ray.errors import ConfigError
 from mtbert_ray.metrics import known_metrics
 from mtbert_ray.study.space.load import load_search_space
 from mtbert_ray.study.space.model import SearchSpace
-from mtbert_ray.study.space.paths import with_absolute_paths
 
 SECONDS = "train_seconds: {direction: minimize, reference: 100}"
 TASKS = """\
@@ -154,7 +153,7 @@ def test_a_metric_that_an_objective_names_is_one_that_the_trials_compute(tmp_pat
     assert list(space.objectives) == [name, "train_seconds"]
     assert {task.name: list(task.metrics) for task in space.tasks if task.metrics} == metrics
     # A trial's configuration reproduces it, and so does the journal's search space.
-    again = SearchSpace.model_validate_json(with_absolute_paths(space).model_dump_json())
+    again = SearchSpace.model_validate_json(space.with_absolute_paths().model_dump_json())
     for config in (space.any_config(), again.any_config()):
         assert {task.name: list(task.metrics) for task in config.tasks if task.metrics} == metrics
         assert [task.name for task in config.tasks] == ["sst", "topic", "grade"]
