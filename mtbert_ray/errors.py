@@ -133,15 +133,12 @@ class Problems:
         return (0, self._file)
 
     def add(self, path: KeyPath, text: str, code: str = "invalid", *, key: KeyPath | None = None) -> None:
-        """Add a mistake at the place of a key, or of the nearest key above it.
-
-        Args:
-            path: of the key.
-            text: without the place.
-            code: of the `Mistake`.
-            key: what is wrong, where that has no place of its own, as a missing key.
-        """
+        """Add a mistake at the place of a key, or of the nearest key above it; `key` is a missing one below."""
         self._add(*self._place_of(path), text, code, ".".join(path if key is None else key))
+
+    def wrong_type(self, path: KeyPath, got: object, wanted: str) -> None:
+        """Add that a key must be something else, as `a list`."""
+        self.add(path, f"{'.'.join(path)} has {shown_briefly(got)}; must be {wanted}", "wrong_type")
 
     def add_option(self, option: str, text: str, code: str = "option") -> None:
         """Add a mistake in an option itself."""
@@ -180,10 +177,7 @@ def _at_dots(path: KeyPath) -> KeyPath:
 def did_you_mean(got: object, allowed: Iterable[str], *, prefix: str = "") -> str:
     """Return `"; did you mean 'x'?"` for the nearest allowed name, or an empty string when none is near.
 
-    Args:
-        got: the name as written.
-        allowed: the right names.
-        prefix: stands in front of the right name in what is returned.
+    `prefix` stands in front of the right name in what is returned.
     """
     matches = get_close_matches(str(got), list(allowed), n=1, cutoff=0.6)
     return f"; did you mean '{prefix}{matches[0]}'?" if matches else ""
@@ -192,11 +186,7 @@ def did_you_mean(got: object, allowed: Iterable[str], *, prefix: str = "") -> st
 def unknown_key_hint(key: str, allowed: Sequence[str], *, prefix: str = "", near: Sequence[str] = ()) -> str:
     """Return what stands behind an unknown key: the nearest right one, and all right ones.
 
-    Args:
-        key: as written, without what it stands in.
-        allowed: the right keys beside it.
-        prefix: what the key stands in, dotted, with a dot at its end.
-        near: more names that may be meant, as dotted ones.
+    `prefix` is what the key stands in, with a dot at its end; `near` are more names that may be meant, as dotted ones.
     """
     if "" in (parts := key.split(".")):
         named = ".".join(filter(None, parts))

@@ -1,4 +1,4 @@
-"""Puts files in their place whole and makes folders. Knows nothing of what is written, nor of who asked for it."""
+"""Writes files atomically and makes folders."""
 
 import os
 from collections.abc import Callable
@@ -15,7 +15,7 @@ def put_file(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file beside its place, hand it to the disk, and put it in its place in one step.
 
     A process that is killed at any moment leaves the old file or the new one. Others may read it as the user's umask
-    says: some libraries write files that only their owner may read.
+    allows: some libraries write files that only their owner may read.
 
     Args:
         path: where the file goes, in place of one that is there.

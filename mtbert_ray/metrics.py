@@ -5,6 +5,7 @@ A task's own score has the task's name (`sst`, `quora`, `sts` or a user's), so i
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 from pydantic import model_validator
@@ -51,70 +52,44 @@ class Metric:
         return (self.worst, self.best) if direction == self.direction else (self.best, self.worst)
 
 
-def _score(meaning: str) -> Metric:
-    return Metric(unit="", direction="maximize", meaning=meaning, worst=-1.0, best=1.0)
-
-
-def _utilization(meaning: str) -> Metric:
-    return Metric(
-        unit="%",
-        direction="maximize",
-        meaning=f"GPU utilization while training, {meaning}",
-        needs_gpu=True,
-        worst=0.0,
-        best=100.0,
-        is_a_matter_of_taste=True,
-    )
-
-
-def _cost(
-    unit: str,
-    meaning: str,
-    over_time: OverTime,
-    *,
-    needs_gpu: bool = False,
-    worst: float | None = None,
-    reaches_best: bool = False,
-) -> Metric:
-    return Metric(
-        unit=unit,
-        direction="minimize",
-        meaning=meaning,
-        needs_gpu=needs_gpu,
-        over_time=over_time,
-        worst=worst,
-        best=0.0,
-        reaches_best=reaches_best,
-    )
-
+_score = partial(Metric, unit="", direction="maximize", worst=-1.0, best=1.0)
+_utilization = partial(
+    Metric, unit="%", direction="maximize", needs_gpu=True, worst=0.0, best=100.0, is_a_matter_of_taste=True
+)
+_cost = partial(Metric, direction="minimize", best=0.0, reaches_best=False)
+_gpu_cost = partial(_cost, needs_gpu=True)
 
 METRICS: dict[str, Metric] = {
-    "dev_score": _score("mean of the tasks' dev scores, by their weights"),
+    "dev_score": _score(meaning="mean of the tasks' dev scores, by their weights"),
     "leaderboard_score": _score(
-        "mean of the tasks' dev scores, by their weights, with (r + 1) / 2 for a correlation r"
+        meaning="mean of the tasks' dev scores, by their weights, with (r + 1) / 2 for a correlation r"
     ),
-    "train_loss": _cost("", "mean training loss of the epoch", "varies"),
-    "peak_memory_gib": _cost(
-        "GiB", "largest over ranks of what this trial's process held on its GPU", "peak", needs_gpu=True
+    "train_loss": _cost(unit="", meaning="mean training loss of the epoch"),
+    "peak_memory_gib": _gpu_cost(
+        unit="GiB", meaning="largest over ranks of what this trial's process held on its GPU", over_time="peak"
     ),
-    "peak_allocated_gib": _cost("GiB", "largest over ranks of the allocator's own peak", "peak", needs_gpu=True),
-    "gpu_utilization_mean": _utilization("mean over time and ranks"),
-    "gpu_utilization_peak": _utilization("highest over time and ranks"),
-    "energy_kj": _cost("kJ", "integral of GPU power over all ranks while training", "total", needs_gpu=True),
-    "gpu_seconds": _cost("s", "training time times the GPUs held", "total", needs_gpu=True),
-    "peak_rss_gib": _cost("GiB", "largest over ranks of the process's resident memory", "peak"),
-    "cpu_seconds": _cost("s", "CPU time of all ranks", "total"),
-    "train_seconds": _cost("s", "wall time spent in training steps", "total"),
-    "eval_seconds": _cost("s", "wall time spent scoring the dev sets", "total"),
+    "peak_allocated_gib": _gpu_cost(
+        unit="GiB", meaning="largest over ranks of the allocator's own peak", over_time="peak"
+    ),
+    "gpu_utilization_mean": _utilization(meaning="GPU utilization while training, mean over time and ranks"),
+    "gpu_utilization_peak": _utilization(meaning="GPU utilization while training, highest over time and ranks"),
+    "energy_kj": _gpu_cost(unit="kJ", meaning="integral of GPU power over all ranks while training", over_time="total"),
+    "gpu_seconds": _gpu_cost(unit="s", meaning="training time times the GPUs held", over_time="total"),
+    "peak_rss_gib": _cost(unit="GiB", meaning="largest over ranks of the process's resident memory", over_time="peak"),
+    "cpu_seconds": _cost(unit="s", meaning="CPU time of all ranks", over_time="total"),
+    "train_seconds": _cost(unit="s", meaning="wall time spent in training steps", over_time="total"),
+    "eval_seconds": _cost(unit="s", meaning="wall time spent scoring the dev sets", over_time="total"),
     "train_once_seconds": _cost(
-        "s",
-        "of train_seconds, what is done once and not in every epoch: a frozen encoder's work on the rows",
-        "fixed",
+        unit="s",
+        meaning="of train_seconds, what is done once and not in every epoch: a frozen encoder's work on the rows",
+        over_time="fixed",
         reaches_best=True,
     ),
-    "eval_once_seconds": _cost("s", "of eval_seconds, the same for the dev rows", "fixed", reaches_best=True),
-    "trainable_parameters": _cost("", "parameters that the optimizer changes", "fixed"),
-    "trainable_percent": _cost("%", "their share of all parameters", "fixed", worst=100.0),
+    "eval_once_seconds": _cost(
+        unit="s", meaning="of eval_seconds, the same for the dev rows", over_time="fixed", reaches_best=True
+    ),
+    "trainable_parameters": _cost(unit="", meaning="parameters that the optimizer changes", over_time="fixed"),
+    "trainable_percent": _cost(unit="%", meaning="their share of all parameters", over_time="fixed", worst=100.0),
 }
 """What every trial reports, beside one score a task. Metrics that need a GPU are null without one."""
 
@@ -122,20 +97,10 @@ MEAN_SCORES = ("dev_score", "leaderboard_score")
 """The means over the tasks' scores."""
 
 RESERVED_NAMES = frozenset(METRICS) | {
-    # Beside the metrics in an epoch's report, and beside the scores in the tables.
-    *(
-        "epoch",
-        "step",
-        "all",
-        "adapter_percent",
-        "smart_penalty",
-        "smart_steps",
-        "gpu_shared",
-        "best_epoch",
-        "epochs_done",
-    ),
-    "para",  # what the course's prediction files call quora
-    *("trial_id", "experiment", "status", "on_front", "knee", "feasible", "reason", "checkpoint"),
+    # Beside the metrics in an epoch's report, and beside the scores in the tables; `para` is the course's quora.
+    *("epoch", "step", "all", "adapter_percent", "smart_penalty", "smart_steps", "gpu_shared", "best_epoch"),
+    *("epochs_done", "para", "trial_id", "experiment", "status", "on_front", "knee", "feasible", "reason"),
+    "checkpoint",
 }
 """What a task cannot be named."""
 
@@ -179,13 +144,8 @@ def _metrics_of(task: TaskSpec) -> list[str]:
 
 def _as_metric(task: TaskSpec, name: str) -> Metric:
     metric = task_metric(name)
-    return Metric(
-        unit="",
-        direction=metric.direction,
-        meaning=meaning_of(name, task.name),
-        worst=metric.worst,
-        best=metric.best,
-    )
+    meaning = meaning_of(name, task.name)
+    return Metric(unit="", direction=metric.direction, meaning=meaning, worst=metric.worst, best=metric.best)
 
 
 def _problem_with(task: TaskSpec, metric: str) -> str | None:
@@ -194,7 +154,7 @@ def _problem_with(task: TaskSpec, metric: str) -> str | None:
 
 
 def project(metrics: Metrics, *, share: float) -> dict[str, MetricValue]:
-    """Return what a trial's metrics would be at its end, had it gone on as until now.
+    """Return a projection of a trial's metrics to its end.
 
     Totals grow in proportion to the training, but for what is done once; peaks and scores stay what they are so far.
 
@@ -253,7 +213,7 @@ class Objective(Schema):
     constraint: float | None = None
     """A hard bound in the metric's unit: a trial that is worse is infeasible and never on the front."""
     attainable: float | None = None
-    """The best value that any trial can hope for, in the metric's unit; none takes the metric's own bound, as 1 for a
+    """The best value that any trial can reach, in the metric's unit; none takes the metric's own bound, as 1 for a
     score. A trial whose costs rule out the front even with this ends at its probe."""
     fallback: str | None = None
     """The metric that stands in when trials have no GPU, in the same unit and direction; none if there is no such."""

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from mtbert_ray.errors import Mistake, did_you_mean, key_text, shown, shown_briefly, unknown_key_hint
+from mtbert_ray.errors import Mistake, did_you_mean, key_text, shown_briefly, unknown_key_hint
 
 Keys = tuple[int | str, ...]
 """From the top of what was checked down: `("tasks", 1, "source", "dev")`."""
@@ -65,13 +65,7 @@ def problems_of(error: ValidationError, where: str, model: type[BaseModel], cont
 
 
 def violations_in(error: ValidationError, annotation: object, content: object = None) -> list[Violation]:
-    """Return what a pydantic error says, the keys as the user wrote them.
-
-    Args:
-        error: of validating `content`.
-        annotation: the type, or model, that it was held against.
-        content: what was validated; none takes the keys as pydantic has them.
-    """
+    """Return what a pydantic error found, its keys as the user wrote them in the content."""
     by_keys: dict[Keys, list[ErrorDetails]] = {}
     for detail in error.errors():
         by_keys.setdefault(_keys_in(content, detail), []).append(detail)
@@ -104,12 +98,9 @@ def _keys_in(content: object, detail: ErrorDetails) -> Keys:
     elif kind == "extra_forbidden":
         fitting = [keys for keys, _ in paths if keys[-1:] == loc[-1:]]
     else:
-        fitting = [keys for keys, reached in paths if _is_same(reached, detail["input"])]
+        got = detail["input"]
+        fitting = [keys for keys, there in paths if there is got or (type(there) is type(got) and there == got)]
     return (*(fitting or [keys for keys, _ in paths])[0], *last)
-
-
-def _is_same(one: object, other: object) -> bool:
-    return type(one) is type(other) and (one is other or one == other)
 
 
 def _paths(content: object, loc: Keys) -> Iterator[tuple[Keys, object]]:
@@ -205,14 +196,14 @@ def _code(details: Sequence[ErrorDetails]) -> str:
 
 
 def _of_a_rule(keys: Keys, sentence: str, annotation: object, got: object, content: object) -> Violation:
-    """Return a rule between keys that is broken; one that begins with the name of a key is said of that key."""
+    """Return a rule between keys that is broken; one that begins with the name of a key is a mistake of that key."""
     subject, space, rest = sentence.partition(" ")
     if keys and subject == keys[-1]:
         return Violation(keys=keys, kind="value", text=rest)
     fields = [name for model in _models_at(annotation, content, keys) for name in model.model_fields]
     parts = tuple(int(part) if part.isdecimal() else part for part in subject.split("."))
     is_key = space and parts[0] in fields
-    # In an item of a list, a rule about a key that is not given is said of the item.
+    # In an item of a list, a rule about a key that is not given is a mistake of the item.
     is_given = isinstance(got, Mapping) and parts[0] in got
     if is_key and (is_given or not any(isinstance(key, int) for key in keys)):
         return Violation(keys=(*keys, *parts), kind="value", text=rest)
@@ -226,7 +217,7 @@ def _wrong_value(got: object, details: Sequence[ErrorDetails]) -> str:
     others = list(dict.fromkeys(_wanted(detail) for detail in details if detail not in named))
     if names:
         if not isinstance(got, str):
-            expected = [f"must be {_one_of(_names(detail['ctx']['expected']))}" for detail in named]
+            expected = [f"must be {detail['ctx']['expected']}" for detail in named]
             return f"has {shown_briefly(got)}; {_joined([*others, *expected])}"
         near = did_you_mean(got, names)
         return f"has {shown_briefly(got)}{near} ({', '.join((*names, *(o.removeprefix('must be ') for o in others)))})"
@@ -236,11 +227,6 @@ def _wrong_value(got: object, details: Sequence[ErrorDetails]) -> str:
 def _joined(wants: Sequence[str]) -> str:
     """Return `must be a number or a mapping` of `must be a number` and `must be a mapping`."""
     return " or ".join([wants[0], *(want.removeprefix("must be ") for want in wants[1:])])
-
-
-def _one_of(names: Sequence[str]) -> str:
-    *others, last = map(shown, names)
-    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _names(expected: str) -> list[str]:
@@ -277,7 +263,7 @@ def _wanted(detail: ErrorDetails) -> str:
 
 
 def _is_huge(got: object) -> bool:
-    """Whether a number is too large to be told whether it is whole (of floats), or to be a float (of whole ones)."""
+    """Whether a number is too large to be a float (of integers), or to be known as whole (of floats)."""
     if isinstance(got, bool) or not isinstance(got, int | float):
         return False
     return abs(got) >= (2**1023 if isinstance(got, int) else 2.0**63)

@@ -68,7 +68,7 @@ def metric_in_words(name: str) -> str:
 
 
 def problem_with_metric(name: str, *, is_regression: bool, classes: Sequence[str] | None) -> str | None:
-    """Return why a task cannot be scored by a metric, to be said behind its key, or none when it can.
+    """Return why a task cannot be scored by a metric, as the end of a message that begins with its key, or none.
 
     Args:
         name: as a user has written it.

@@ -226,7 +226,7 @@ KNOWN_TASKS = {task.name: task for task in (SST, QUORA, STS)}
 
 
 def _by_name(value: object) -> object:
-    """Let YAML say `sst` for the whole specification."""
+    """Let YAML name `sst` in place of the whole specification."""
     if isinstance(value, str):
         if value not in KNOWN_TASKS:
             raise ValueError(f"unknown task '{value}' (known by name: {', '.join(KNOWN_TASKS)}; others need a mapping)")

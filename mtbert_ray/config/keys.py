@@ -58,7 +58,7 @@ def _put(target: dict[str, Any], parts: Sequence[str], value: YamlValue, above: 
     section = target.setdefault(name, {})
     if not isinstance(section, dict):
         raise ConfigError([_conflict(f"{above}{name}", section)])
-    for parts, part in [(below, value)] if below else [([key], part) for key, part in value.items()]:
+    for parts, part in [(below, value)] if below else [([key_text(key)], part) for key, part in value.items()]:
         _put(section, parts, part, f"{above}{name}.")
 
 
@@ -80,15 +80,11 @@ def flatten(
 ) -> dict[str, YamlValue]:
     """Return dotted key -> value of a section of YAML, in which keys are nested, dotted or both.
 
-    Only groups of keys are taken apart, no other mappings. Keys that the model does not have stay as they are written.
-
-    Args:
-        model: whose keys these are.
-        section: as read.
-        problems: where a key goes that stands twice, or has a value and keys below it.
-        path: of the section in the file.
+    Only groups of keys are taken apart, no other mappings. Keys that the model does not have stay as they are written;
+    those that stand twice, or have a value and keys below it, go to `problems`.
     """
     flat: dict[str, YamlValue] = {}
+    conflicts: dict[str, YamlValue] = {}
     for written, below, value in _leaves(model, section, path):
         key, rest = leaf_of(model, written)
         value = {rest: value} if rest else value
@@ -98,11 +94,13 @@ def flatten(
         elif isinstance(before, Mapping) is isinstance(value, Mapping) and key in flat:
             problems.add(below, f"duplicate key '{'.'.join(below)}', once dotted and once nested", "duplicate_key")
         elif key in flat:
-            problems.add((*path, key), _conflict(".".join((*path, key)), before if rest else value), "conflict")
+            conflicts[key] = before if rest else value
         else:
             flat[key] = value
-    for key in [key for key in flat if any(other.startswith(f"{key}.") for other in flat)]:
-        problems.add((*path, key), _conflict(".".join((*path, key)), flat.pop(key)), "conflict")
+    conflicts |= {key: flat[key] for key in flat if any(other.startswith(f"{key}.") for other in flat)}
+    for key, value in conflicts.items():
+        problems.add((*path, key), _conflict(".".join((*path, key)), value), "conflict")
+        del flat[key]
     return flat
 
 
@@ -137,7 +135,7 @@ def _leaves(
 
 
 def leaf_of(model: type[Schema], written: str) -> tuple[str, str]:
-    """Take a key apart that goes on below a field, as `hidden_layers.sst`: into `hidden_layers` and `sst`."""
+    """Split a key that continues below a field, as `hidden_layers.sst` into `hidden_layers` and `sst`."""
     parts = written.split(".")
     for length in range(1, len(parts)):
         key = ".".join(parts[:length])
@@ -198,14 +196,7 @@ def _model_of(field: FieldInfo) -> type[Schema] | None:
 
 
 def add_violations(violations: Iterable[Violation], problems: Problems, path: KeyPath = (), name: str = "") -> bool:
-    """Add what pydantic found below a path, each at its own line; return whether there is anything.
-
-    Args:
-        violations: of the value.
-        problems: where they go.
-        path: of the value in the file.
-        name: of the value, in messages.
-    """
+    """Add what pydantic found in the value at a path, each mistake at its own line; return whether there is any."""
     found = list(violations)
     for each in found:
         place, keys = (*path, *map(str, each.place)), (*path, *map(str, each.keys))
@@ -216,15 +207,9 @@ def add_violations(violations: Iterable[Violation], problems: Problems, path: Ke
 def add_problems(
     model: type[Schema], key: str, value: YamlValue, path: KeyPath, problems: Problems, *, name: str | None = None
 ) -> bool:
-    """Add what is wrong with a value for a key, each mistake at its own line; return whether anything is.
+    """Add what is wrong with a value for a dotted key, each mistake at its own line; return whether anything is.
 
-    Args:
-        model: that has the key.
-        key: dotted.
-        value: as read from YAML.
-        path: of the value in the file.
-        problems: where mistakes go.
-        name: of the value, in messages; none takes the path.
+    Messages call the value by its path in the file, or by `name`.
     """
     return add_violations(_violations(model, key, value), problems, path, ".".join(path) if name is None else name)
 
@@ -241,8 +226,7 @@ def check_section(raw: YamlValue, model: type[Model], path: KeyPath, problems: P
     """Return a group of keys as its model, or None with its mistakes in `problems`."""
     name = ".".join(path)
     if not isinstance(raw, dict):
-        text = f"{name} has {shown_briefly(raw)}; must be a mapping with {', '.join(model.model_fields)}"
-        problems.add(path, text, "wrong_type")
+        problems.wrong_type(path, raw, f"a mapping with {', '.join(model.model_fields)}")
         return None
     right = True
     for key, value in ((key_text(key), value) for key, value in raw.items()):

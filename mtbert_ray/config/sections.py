@@ -68,7 +68,7 @@ class DataConfig(Schema):
 class SmartConfig(FiniteSchema):
     """SMART's smoothness-inducing adversarial regularizer (Jiang et al. 2020, section 3.1).
 
-    Its loss is added to that of the tasks named here. docs/methods.md says what each choice costs.
+    Its loss is added to that of the tasks named here. docs/methods.md has the cost of each choice.
     """
 
     tasks: tuple[str, ...] = ()
@@ -183,7 +183,7 @@ class HalvingConfig(Schema):
     reduction_factor: Annotated[float, Field(gt=1, le=MAX_FACTOR)] = 3.0
     """The next rung is this many times as far."""
     keep_quantile: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """The quantile of the rung's priorities up to which a trial goes on; ASHA's is 1 / reduction_factor."""
+    """The quantile of the rung's priorities up to which a trial continues; ASHA's is 1 / reduction_factor."""
     order: Literal["rank", "epsilon_net", "hypervolume"] = "rank"
     """How results with several objectives are ordered; with one it makes no difference."""
     spare_front: bool = True

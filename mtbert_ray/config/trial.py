@@ -1,4 +1,4 @@
-"""TrialConfig: one setting, complete. Nothing below the sweep sees a bare dict of hyperparameters."""
+"""TrialConfig: all hyperparameters of one trial. Nothing below the sweep sees a bare dict of them."""
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -23,10 +23,10 @@ HiddenLayers = Annotated[int, Field(le=MAX_HIDDEN_LAYERS)]
 
 
 class TrialConfig(FiniteSchema):
-    """One setting, complete: the same configuration and seed give the same run."""
+    """All hyperparameters of one trial: the same config and seed give the same run."""
 
     experiment: str | None = None
-    """What the report calls this setting: the name of one of a search space's `experiments`."""
+    """What the report calls this config: the name of one of a search space's `experiments`."""
     encoder: Name = "minilm"
     """`minilm` (packaged), `tiny` (random, for tests), a local folder, or a name on the Hugging Face Hub."""
     pooling: Literal["auto", "cls", "mean", "pooler"] = "auto"
@@ -44,8 +44,8 @@ class TrialConfig(FiniteSchema):
     adapter: AdapterConfig = AdapterConfig()
     smart: SmartConfig = SmartConfig()
     init_from: Name | None = None
-    """Checkpoint folder of an earlier run to start from: its encoder, its adapters merged, and the heads of the tasks
-    that both have. None starts from the encoder's own weights and fresh heads."""
+    """Checkpoint folder of an earlier run with the initial weights: its encoder, its adapters merged, and the heads of
+    the tasks that both have. None takes the encoder's own weights and fresh heads."""
 
     tasks: tuple[TaskOrName, ...] = Field(default=(SST, QUORA, STS), min_length=1)
     """Known names or whole specifications, in training order."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.composer import ComposerError
+from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import ReusedAnchorWarning, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
@@ -42,9 +43,9 @@ def read_yaml_mapping(path: Path, *, needed: str = "") -> tuple[dict[str, Any], 
     problems = Problems(str(path))
     content = _parsed(text, str(path), problems)
     if content is None:
-        raise ConfigError([f"{path}: is empty{f'; {needed}' if needed else ''}"])
+        raise _no_config(path, f"is empty{f'; {needed}' if needed else ''}")
     if not isinstance(content, dict):
-        raise ConfigError([f"{path}:1: must be a mapping of keys to values, got {_yaml_type(content)}"])
+        raise _no_config(path, f"must be a mapping of keys to values, got {_yaml_type(content)}", line=1)
     return {key_text(key): value for key, value in content.items()}, problems
 
 
@@ -68,7 +69,7 @@ def read_assignments(texts: Iterable[str], problems: Problems) -> Iterator[tuple
             yield option, ".".join(key), read_value(value, option, key)
         except ConfigError as error:
             for each in error.problems:
-                problems.add_option(option, each.removeprefix(f"{option}: "), getattr(each, "code", "syntax"))
+                problems.add_option(option, each.removeprefix(f"{option}: "), each.code)
 
 
 def read_value(text: str, option: str, key: KeyPath = ()) -> Any:  # noqa: ANN401  # Any value of YAML.
@@ -89,13 +90,17 @@ def read_value(text: str, option: str, key: KeyPath = ()) -> Any:  # noqa: ANN40
 
 
 def _parsed(text: str, where: str, problems: Problems, key: KeyPath = (), *, is_option: bool = False) -> Any:  # noqa: ANN401
-    root = None
+    # YAML 1.2, in which 1e-5 is a number. Duplicate keys are looked for by `_LineReader`, which names all of them.
+    yaml = YAML(typ="safe", pure=True)
+    yaml.allow_duplicate_keys = True
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ReusedAnchorWarning)  # The later one counts; that is YAML.
-            root = _yaml().compose(text)
-        _LineReader(problems, key, is_option=is_option).read(root, (), ())
-        return None if root is None else _yaml().constructor.construct_document(root)
+            root = yaml.compose(text)
+        if root is None:
+            return None
+        _LineReader(problems, key, yaml.constructor, is_option=is_option).read(root, (), ())
+        return yaml.constructor.construct_document(root)
     except (YAMLError, RecursionError) as error:
         mistake = syntax_mistake(text, error)
         if is_option or not mistake.quoted:  # An option is quoted as its own place.
@@ -104,81 +109,38 @@ def _parsed(text: str, where: str, problems: Problems, key: KeyPath = (), *, is_
             place, line = f"{where}:{mistake.line}:{mistake.column}", mistake.line
             message = f"{mistake.message}, in {mistake.quoted}"
         raise ConfigError([Mistake(f"{place}: {message}", code="syntax", place=place, line=line)]) from error
-    except Exception as error:  # The parser raises anything for what looks like a number or a date.
-        node = next((node for node in _scalars(root) if not _can_be_read(node)), root)
-        line = None if is_option or node is None else node.start_mark.line + 1
-        place = where if line is None else f"{where}:{line}"
-        got = f"'{cut(node.value)}' looks like" if isinstance(node, ScalarNode) else "a value looks like"
-        text = f"{place}: {got} a date or a number and is none; put it into quotes"
-        raise ConfigError([Mistake(text, code="syntax", place=place, line=line)]) from error
-
-
-def _scalars(node: Node | None) -> Iterator[ScalarNode]:
-    if isinstance(node, ScalarNode):
-        yield node
-    elif isinstance(node, MappingNode):
-        for key_node, value_node in node.value:
-            yield from _scalars(key_node)
-            yield from _scalars(value_node)
-    elif isinstance(node, SequenceNode):
-        for item_node in node.value:
-            yield from _scalars(item_node)
 
 
 def _parts(node: Node) -> Sequence[Node]:
     return node.value if isinstance(node, SequenceNode) else (node,)
 
 
-def _is_number(node: ScalarNode) -> bool:
-    return str(node.tag).rpartition(":")[2] in ("int", "float")
-
-
-def _key_of(node: Node) -> str:
-    """Return a key as `key_text` has it once it is read."""
-    if isinstance(node, SequenceNode):
-        return f"[{', '.join(map(_key_of, node.value))}]"
-    if isinstance(node, ScalarNode) and not str(node.tag).endswith(":str") and _can_be_read(node):
-        return key_text(_yaml().constructor.construct_object(node))
-    return str(node.value)
-
-
-def _can_be_read(node: ScalarNode) -> bool:
-    try:
-        _yaml().constructor.construct_object(node)
-    except Exception:
-        return False
-    return True
-
-
 def _text_of(path: Path) -> str:
     try:
         if path.is_dir():
             names = ", ".join(_yaml_names(path)) or "it has none"
-            raise ConfigError([f"{path}: is a folder; give one of its YAML files ({names})"])
+            raise _no_config(path, f"is a folder; give one of its YAML files ({names})")
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
-            raise ConfigError([f"{path}: has {size / 1e6:.0f} MB, so it is no configuration; give a YAML file"])
+            raise _no_config(path, f"has {size / 1e6:.0f} MB, so it is no configuration; give a YAML file")
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         near = did_you_mean(path.name, _yaml_names(path.parent))
-        raise ConfigError([f"{path}: no such file{near}"]) from error
+        raise _no_config(path, f"no such file{near}") from error
     except UnicodeDecodeError as error:
-        raise ConfigError([f"{path}: not a text file (byte {error.object[error.start]:#04x} is not UTF-8)"]) from error
+        raise _no_config(path, f"not a text file (byte {error.object[error.start]:#04x} is not UTF-8)") from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ConfigError([f"{path}: cannot be read: {reason}"]) from error
+        raise _no_config(path, f"cannot be read: {reason}") from error
+
+
+def _no_config(path: Path, text: str, *, line: int | None = None) -> ConfigError:
+    place = str(path) if line is None else f"{path}:{line}"
+    return ConfigError([Mistake(f"{place}: {text}", code="file", place=place, line=line)])
 
 
 def _yaml_names(folder: Path) -> list[str]:
     return sorted(file.name for file in folder.glob("*.yaml")) if folder.is_dir() else []
-
-
-def _yaml() -> YAML:
-    # YAML 1.2, in which 1e-5 is a number. Duplicate keys are looked for by `_LineReader`, which names all of them;
-    # the loader would stop at the first.
-    yaml = YAML(typ="safe", pure=True)
-    yaml.allow_duplicate_keys = True
-    return yaml
 
 
 def _yaml_type(content: object) -> str:
@@ -192,16 +154,15 @@ def _yaml_type(content: object) -> str:
 class _LineReader:
     """Walks what the parser has made of a text, before aliases become shared objects."""
 
-    def __init__(self, problems: Problems, key: KeyPath, *, is_option: bool) -> None:
+    def __init__(self, problems: Problems, key: KeyPath, constructor: SafeConstructor, *, is_option: bool) -> None:
         self._problems = problems
         self._key = key
+        self._constructor = constructor
         self._is_option = is_option
         self._num_values = 0
 
-    def read(self, node: Node | None, path: KeyPath, above: Sequence[Node]) -> None:
-        """Remember the lines of everything below a node; raises a ComposerError for what goes on without an end."""
-        if node is None:
-            return
+    def read(self, node: Node, path: KeyPath, above: Sequence[Node]) -> None:
+        """Remember the lines of everything below a node; raises a ComposerError for what has no end."""
         if any(node is ancestor for ancestor in above):  # An alias to its own parent.
             raise ComposerError(None, None, "contains itself", node.start_mark)
         self._num_values += 1
@@ -209,8 +170,8 @@ class _LineReader:
             self._refuse(node, f"it has more than {MAX_VALUES} values, its aliases (*) written out")
         if len(above) > MAX_DEPTH:
             self._refuse(node, f"lists and mappings stand inside each other more than {MAX_DEPTH} deep")
-        if isinstance(node, ScalarNode) and len(node.value) > MAX_DIGITS and _is_number(node):
-            self._refuse(node, f"a number of more than {MAX_DIGITS} digits; if it is a text, put it into quotes")
+        if isinstance(node, ScalarNode):
+            self._value_of(node)
         if isinstance(node, MappingNode):
             self._read_mapping(node, path, above)
         elif isinstance(node, SequenceNode):
@@ -232,7 +193,7 @@ class _LineReader:
             if not isinstance(key_node, ScalarNode):
                 self.read(key_node, (*path, "?"), (*above, node))
             self._rename(key_node, value_node, path)
-            key, line = _key_of(key_node), key_node.start_mark.line + 1
+            key, line = self._key_of(key_node), key_node.start_mark.line + 1
             below = (*path, key)
             if key in first_lines:
                 self._add_duplicate(below, line, first_lines[key])
@@ -240,6 +201,29 @@ class _LineReader:
                 first_lines[key] = line
                 self._problems.place_on_line(below, line)
             self.read(value_node, below, (*above, node))
+
+    def _key_of(self, node: Node) -> str:
+        """Return a key as `key_text` has it once it is read."""
+        if isinstance(node, SequenceNode):
+            return f"[{', '.join(map(self._key_of, node.value))}]"
+        return key_text(self._value_of(node)) if isinstance(node, ScalarNode) else str(node.value)
+
+    def _value_of(self, node: ScalarNode) -> Any:  # noqa: ANN401  # Any value of YAML.
+        """Return what a scalar stands for; one that looks like a number or a date and is none is a mistake."""
+        if len(node.value) > MAX_DIGITS and str(node.tag).rpartition(":")[2] in ("int", "float"):
+            self._refuse(node, f"a number of more than {MAX_DIGITS} digits; if it is a text, put it into quotes")
+        try:
+            return self._constructor.construct_object(node)
+        except YAMLError:
+            raise
+        except Exception:  # The parser raises anything.
+            text = f"'{cut(node.value)}' looks like a date or a number and is none; put it into quotes"
+            if self._is_option:
+                self._problems.add((), text, "syntax")
+            else:
+                self._problems.add_line(node.start_mark.line + 1, text, "syntax", ())
+            node.tag = "tag:yaml.org,2002:str"
+            return node.value
 
     def _rename(self, key_node: Node, value_node: Node, path: KeyPath) -> None:
         above = (*self._key, *path)

@@ -50,11 +50,7 @@ def check_conditions(
 ) -> None:
     """Report conditions on keys that are not there, on values never taken, and in circles.
 
-    Args:
-        parameters: the searched keys that could be read.
-        settled: what is settled before a value is searched, each experiment's keys by themselves.
-        searched: all searched keys, those with mistakes included: a condition on one of them is not blamed for it.
-        problems: where mistakes go.
+    `searched` has the keys with mistakes as well: a condition on one of them is not blamed for it.
     """
     for key, parameter in parameters.items():
         for other, allowed in parameter.when.items():
@@ -65,7 +61,7 @@ def check_conditions(
                 _check_settled(name, other, allowed, values, path, problems)
             elif other not in searched:
                 near = did_you_mean(other, (*searched, *chain.from_iterable(settled)))
-                problems.add(path, f"{name} names '{other}', which is neither searched nor fixed{near}")
+                problems.add(path, f"{name} names '{other}', which is neither searched nor fixed{near}", "unknown_key")
     _check_circles(parameters, problems)
 
 
@@ -74,8 +70,7 @@ def without_the_impossible(
 ) -> dict[str, Parameter]:
     """Return the parameters that can apply; the others are left out, each with a warning.
 
-    Only an option can make a condition impossible here: within a file that is a mistake. Arguments as of
-    `check_conditions`.
+    Only an option can make a condition impossible here: within a file that is a mistake.
     """
     kept = dict(parameters)
     causes: dict[str, str] = {}
@@ -122,7 +117,11 @@ def _check_searched(
             listed = list(parameter.listed())
             near = did_you_mean(value, [item for item in listed if isinstance(item, str)])
             few = shown(listed)[1:-1].replace("'", "") if len(listed) <= 10 else f"{listed[0]} to {listed[-1]}"
-            problems.add(path, f"{name}.{other} has {shown_briefly(value)}, which {other} never takes{near} ({few})")
+            problems.add(
+                path,
+                f"{name}.{other} has {shown_briefly(value)}, which {other} never takes{near} ({few})",
+                "not_allowed",
+            )
 
 
 def _check_settled(
@@ -176,7 +175,7 @@ class _Failure:
     values: Values
     reason: str
     keys: KeyPath
-    """What it is said of."""
+    """Whose mistake it is."""
 
 
 def check_combinations(draws: Sequence[Values], build: Build, problems: Problems) -> None:
@@ -203,7 +202,7 @@ def check_combinations(draws: Sequence[Values], build: Build, problems: Problems
 
 
 def _is_fixed_wrong(failures: Sequence[_Failure], build: Build) -> bool:
-    """Whether it is the same words whatever is drawn, and not because every experiment makes the same mistake."""
+    """Whether every draw fails for one reason, and not because every experiment makes the same mistake."""
     if len({failure.reason for failure in failures}) > 1:
         return False
     if EXPERIMENT not in failures[0].values:
@@ -226,7 +225,7 @@ def _report_fixed(failure: _Failure, problems: Problems) -> None:
         problems.add(("fixed", *failure.keys), f"fixed.{failure.reason}")
         return
     path = failure.keys if failure.keys[:1] == ("resources",) else ("fixed", *failure.keys)
-    problems.add(path, f"no setting is valid: {failure.reason}")
+    problems.add(path, f"no config is valid: {failure.reason}")
 
 
 def _has(values: Values, part: Values) -> bool:
@@ -250,7 +249,7 @@ def _report(culprit: Values, failure: _Failure, passed: Sequence[Values], build:
     last = list(culprit)[-1]
     if culprit.keys() == {EXPERIMENT}:
         name = culprit[EXPERIMENT]
-        problems.add(("experiments", name), f"experiments.{name}: {failure.reason}, whatever is searched")
+        problems.add(("experiments", name), f"experiments.{name}: {failure.reason}, for all searched values")
         return
     if len(culprit) == 1:
         advice = f"take {shown(culprit[last])} out of search.{last}"

@@ -26,22 +26,30 @@ def check_fixed(
     raw: Mapping[str, YamlValue], searched: Mapping[str, YamlValue], problems: Problems
 ) -> dict[str, YamlValue]:
     """Return the fixed values that are right; the mistakes go to `problems`."""
-    fixed = {}
-    for key, value in raw.items():
-        path, name = ("fixed", key), f"fixed.{key}"
-        if key.split(".")[0] == "resources":
-            problems.add(path, f"{name} belongs under the top-level key 'resources'")
+    for key in searched:
+        if key in raw:
+            text = f"'{key}' is both searched and fixed (at {problems.place_of(('fixed', key))}); keep one"
+            problems.add(("search", key), text, "conflict")
+    return _right_keys(raw, ("fixed",), problems)
+
+
+def _right_keys(section: Mapping[str, YamlValue], above: KeyPath, problems: Problems) -> dict[str, YamlValue]:
+    """Return the keys of `fixed` or of one experiment that are right; the mistakes go to `problems`."""
+    right = {}
+    for key, value in section.items():
+        path, name = (*above, key), ".".join((*above, key))
+        if key.split(".")[0] == "resources" or (key == "tasks" and above != ("fixed",)):
+            where = "fixed" if key == "tasks" else "the top-level key 'resources'"
+            problems.add(path, f"{name} is the same for a whole sweep; set it under {where}", "misplaced")
+        elif key == EXPERIMENT and above != ("fixed",):
+            problems.add(path, f"{name} has no use: the experiment is called '{above[-1]}'")
         elif field_of(TrialConfig, key) is None:
-            problems.add(path, unknown_key(TrialConfig, key, "fixed."))
+            problems.add(path, unknown_key(TrialConfig, key, f"{'.'.join(above)}."), "unknown_key")
         elif is_section(TrialConfig, key):
-            problems.add(path, f"{name} has {shown_briefly(value)}; must be a mapping")
+            problems.wrong_type(path, value, "a mapping")
         elif not add_problems(TrialConfig, key, value, path, problems):
-            fixed[key] = value if key == "tasks" else normalized(TrialConfig, key, value)
-        if key in searched:
-            problems.add(
-                ("search", key), f"'{key}' is both searched and fixed (at {problems.place_of(path)}); keep one"
-            )
-    return fixed
+            right[key] = value if key == "tasks" else normalized(TrialConfig, key, value)
+    return right
 
 
 def tasks_of(fixed: Mapping[str, YamlValue]) -> tuple[TaskSpec, ...]:
@@ -67,34 +75,13 @@ def check_experiments(
     for name, section in raw.items():
         if problem := problem_with_name(name):
             problems.add(("experiments", name), f"experiments has the name {shown_briefly(name)}; {problem}")
-        experiments[name] = _check_one(name, section, problems)
+        experiments[name] = _right_keys(section, ("experiments", name), problems)
     for key in searched:
         places = [f"'{name}' ({problems.place_of(('experiments', name, key))})" for name in raw if key in raw[name]]
         if places:
             others = f"experiment{'s' if len(places) > 1 else ''} {', '.join(places)}"
-            problems.add(("search", key), f"'{key}' is both searched and set by {others}; keep one of the two")
+            problems.add(("search", key), f"'{key}' is both searched and set by {others}; keep one", "conflict")
     return experiments
-
-
-def _check_one(name: str, section: Mapping[str, YamlValue], problems: Problems) -> dict[str, YamlValue]:
-    right = {}
-    for key, value in section.items():
-        path, place = ("experiments", name, key), f"experiments.{name}"
-        if key.split(".")[0] == "resources":
-            problems.add(
-                path, f"{place}.{key} is the same for a whole sweep; set it under the top-level key 'resources'"
-            )
-        elif key == "tasks":
-            problems.add(path, f"{place}.tasks is the same for a whole sweep; set it under fixed")
-        elif key == EXPERIMENT:
-            problems.add(path, f"{place}.experiment has no use: the experiment is called '{name}'")
-        elif field_of(TrialConfig, key) is None:
-            problems.add(path, f"{place}: {unknown_key(TrialConfig, key)}")
-        elif is_section(TrialConfig, key):
-            problems.add(path, f"{place}.{key} has {shown_briefly(value)}; must be a mapping")
-        elif not add_problems(TrialConfig, key, value, path, problems):
-            right[key] = normalized(TrialConfig, key, value)
-    return right
 
 
 def check_chosen(
@@ -109,15 +96,16 @@ def check_chosen(
     if isinstance(parameter, Choice):
         chosen += [(("search", EXPERIMENT), f"search.{EXPERIMENT}", value) for value in parameter.values]
         if parameter.when:
-            problems.add(
-                ("search", EXPERIMENT, "when"), f"search.{EXPERIMENT} is drawn first, so it takes no condition"
-            )
+            text = f"search.{EXPERIMENT} is drawn first, so it takes no condition"
+            problems.add(("search", EXPERIMENT, "when"), text)
     if EXPERIMENT in fixed:
         chosen.append((("fixed", EXPERIMENT), f"fixed.{EXPERIMENT}", fixed[EXPERIMENT]))
     for path, place, value in chosen:
         if value not in experiments:
             names = ", ".join(experiments) or "there is no top-level key 'experiments'"
-            problems.add(path, f"{place} has {shown_briefly(value)}{did_you_mean(value, experiments)} ({names})")
+            problems.add(
+                path, f"{place} has {shown_briefly(value)}{did_you_mean(value, experiments)} ({names})", "not_allowed"
+            )
 
 
 def with_experiment_first(parameters: Mapping[str, Parameter]) -> dict[str, Parameter]:

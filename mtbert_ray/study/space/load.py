@@ -25,7 +25,7 @@ from mtbert_ray.config.keys import (
     unknown_key,
 )
 from mtbert_ray.config.yaml_lines import read_assignments, read_yaml_mapping
-from mtbert_ray.errors import ConfigError, KeyPath, Problems, did_you_mean, key_text, shown_briefly
+from mtbert_ray.errors import ConfigError, KeyPath, Problems, did_you_mean, key_text
 from mtbert_ray.metrics import Objective
 from mtbert_ray.schema import Schema
 from mtbert_ray.study.space.conditions import check_combinations, check_conditions, without_the_impossible
@@ -90,7 +90,7 @@ def load_search_space(
         command = f"`python -m mtbert_ray.train --config {path}`"
         raise ConfigError([f"{path}: is the configuration of one trial and no search space; run it with {command}"])
     if content.get("search") == {} and "experiments" not in content:
-        problems.add(("search",), "search is empty; it needs at least one parameter")
+        problems.add(("search",), "search is empty; it needs at least one parameter", "out_of_bounds")
     _flatten_sections(content, problems)
     for option, key, value in read_assignments(overrides, problems):
         _override(content, key, value, option, problems)
@@ -127,8 +127,7 @@ def _flatten_sections(content: dict[str, YamlValue], problems: Problems) -> None
         return
     experiments = content["experiments"]
     if not isinstance(experiments, dict) or not experiments:
-        text = f"experiments has {shown_briefly(experiments)}; must be a mapping of names to a trial's keys"
-        problems.add(("experiments",), text, "wrong_type")
+        problems.wrong_type(("experiments",), experiments, "a mapping of names to a trial's keys")
         experiments = {}
     # One without keys is what is fixed alone.
     content["experiments"] = {
@@ -140,8 +139,7 @@ def _flatten_sections(content: dict[str, YamlValue], problems: Problems) -> None
 def _flat(section: YamlValue, path: KeyPath, problems: Problems) -> dict[str, YamlValue]:
     if isinstance(section, dict):
         return flatten(TrialConfig, section, problems, path)
-    text = f"{'.'.join(path)} has {shown_briefly(section)}; must be a mapping of a trial's keys"
-    problems.add(path, text, "wrong_type")
+    problems.wrong_type(path, section, "a mapping of a trial's keys")
     return {}
 
 
@@ -270,7 +268,9 @@ def _checked(content: dict[str, YamlValue], problems: Problems) -> tuple[SearchS
         **plain,
     )
     if space.algorithm == "grid" and sum(1 for _ in islice(space.grid(), MAX_GRID + 1)) > MAX_GRID:
-        problems.add(("algorithm",), f"the grid has more than {MAX_GRID} settings; use another algorithm")
+        problems.add(
+            ("algorithm",), f"the grid has more than {MAX_GRID} configs; use another algorithm", "out_of_bounds"
+        )
         problems.raise_if_any()
     return space, list(points_to_evaluate)
 
@@ -297,7 +297,7 @@ def _check_grid(parameters: Mapping[str, Parameter], problems: Problems) -> None
     for key, parameter in parameters.items():
         if isinstance(parameter, FloatRange):
             text = f"search.{key} is a range, which algorithm grid cannot list; use {{grid: [..]}} or another algorithm"
-            problems.add(("search", key), text)
+            problems.add(("search", key), text, "not_allowed")
 
 
 def _warn_of_no_effect(space: SearchSpace, content: Mapping[str, YamlValue], problems: Problems) -> None:

@@ -6,7 +6,7 @@ The checks belong to reading a space: an `Objective` of an old journal stays wha
 from collections.abc import Iterable, Mapping
 
 from mtbert_ray.config.keys import YamlValue, check_section
-from mtbert_ray.errors import Problems, did_you_mean, key_text, shown, shown_briefly
+from mtbert_ray.errors import Problems, did_you_mean, key_text, shown
 from mtbert_ray.metrics import Metric, Objective, completed_with, known_metrics, metric_of_task
 from mtbert_ray.task_metrics import CLASSIFICATION_METRICS, F1_OF_CLASS, REGRESSION_METRICS, Direction
 from mtbert_ray.tasks import TaskSpec
@@ -26,7 +26,7 @@ def check_objectives(
         tasks_are_right: whether the file's own tasks could be read; else a metric of theirs is no mistake by itself.
     """
     if not isinstance(raw, dict) or not raw:
-        problems.add(("objectives",), f"objectives has {shown_briefly(raw)}; must be a mapping of at least one metric")
+        problems.wrong_type(("objectives",), raw, "a mapping of at least one metric")
         return {}
     metrics = known_metrics(tasks)
     objectives = {}
@@ -36,7 +36,7 @@ def check_objectives(
             if not tasks_are_right:
                 continue
             text = f"objectives has the unknown metric '{key_text(name)}'{_nearest(key_text(name), tasks)}"
-            problems.add(path, text)
+            problems.add(path, text, "unknown_metric")
             continue
         entry = _in_right_direction(name, entry, metrics[name], problems)
         objective = check_section(entry, Objective, path, problems)
@@ -99,7 +99,7 @@ def _in_right_direction(name: str, entry: YamlValue, metric: Metric, problems: P
         return entry
     better = "more" if metric.direction == "maximize" else "less"
     text = f"objectives.{name}.direction has '{given}', but of {name} {better} is better"
-    problems.add(("objectives", name, "direction"), f"{text}; write direction: {metric.direction}")
+    problems.add(("objectives", name, "direction"), f"{text}; write direction: {metric.direction}", "conflict")
     return {**entry, "direction": metric.direction}
 
 
@@ -117,7 +117,9 @@ def _check_bounds(name: str, objective: Objective, metric: Metric, problems: Pro
 
     def add(key: str, value: float, text: str) -> None:
         hint = f"; {shown(value)}% is {value / 100:g}" if best == 1 and 2 <= value <= 100 else ""
-        problems.add(("objectives", name, key), f"objectives.{name}.{key} has {shown(value)}; {text}{hint}")
+        problems.add(
+            ("objectives", name, key), f"objectives.{name}.{key} has {shown(value)}; {text}{hint}", "out_of_bounds"
+        )
 
     never_better = f"{name} is never {'above' if sign > 0 else 'below'} {_number(best)}"
     never_worse = f"{name} is never {'below' if sign > 0 else 'above'} {_number(worst)}"
@@ -149,18 +151,18 @@ def _check_fallback(name: str, objective: Objective, metrics: Mapping[str, Metri
     if fallback not in metrics:
         plain = [known for known in metrics if "." not in known]
         near = did_you_mean(fallback, metrics)
-        problems.add(path, f"{place} has the unknown metric '{fallback}'{near} ({', '.join(plain)})")
+        problems.add(path, f"{place} has the unknown metric '{fallback}'{near} ({', '.join(plain)})", "unknown_metric")
     elif not metrics[name].needs_gpu:
-        problems.add(path, f"{place}: {name} needs no GPU, so nothing stands in for it")
+        problems.add(path, f"{place}: {name} needs no GPU, so it needs no fallback")
     elif metrics[fallback].needs_gpu:
         problems.add(path, f"{place}: {fallback} needs a GPU itself")
     elif metrics[fallback].unit != metrics[name].unit:
         units = f"{name} is in {metrics[name].unit or 'no unit'}, {fallback} in {metrics[fallback].unit or 'no unit'}"
-        problems.add(path, f"{place}: {units}; a stand-in needs the same unit")
+        problems.add(path, f"{place}: {units}; a fallback needs the same unit")
     elif _contradicts(objective.direction, metrics[fallback]):
         better = "more" if metrics[fallback].direction == "maximize" else "less"
         text = f"{place}: of {fallback} {better} is better, and of {name} here the contrary"
-        problems.add(path, f"{text}; a stand-in needs the same direction")
+        problems.add(path, f"{text}; a fallback needs the same direction")
 
 
 def _check_unique(name: str, fallback: str | None, raw: Mapping[str, YamlValue], problems: Problems) -> None:

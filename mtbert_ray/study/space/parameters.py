@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal, Protocol, Self
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.config.keys import (
@@ -59,11 +59,6 @@ class Choice(_Conditional):
         """Return every value."""
         return self.values
 
-    @property
-    def outermost(self) -> tuple[YamlValue, ...]:
-        """The values that decide whether all of them are valid."""
-        return self.values
-
     def takes(self, value: object) -> bool:
         """Whether the parameter can have this value."""
         return value in self.values
@@ -83,11 +78,6 @@ class FloatRange(_Conditional):
     def listed(self) -> None:
         """Return None: there are too many values to list."""
         return None
-
-    @property
-    def outermost(self) -> tuple[float, float]:
-        """The values that decide whether all of them are valid."""
-        return (self.low, self.high)
 
     def takes(self, value: object) -> bool:
         """Whether the parameter can have this value."""
@@ -111,11 +101,6 @@ class IntRange(_Conditional):
     def listed(self) -> range:
         """Return every value."""
         return range(self.low, self.high + 1, self.step)
-
-    @property
-    def outermost(self) -> tuple[int, int]:
-        """The values that decide whether all of them are valid."""
-        return (self.low, self.high)
 
     def takes(self, value: object) -> bool:
         """Whether the parameter can have this value."""
@@ -167,18 +152,13 @@ class RandomSuggest:
 
 
 _KINDS_TEXT = ", ".join(PARAMETER_KINDS)
-_PARAMETER: TypeAdapter[Parameter] = TypeAdapter(Parameter)
 _NOT_SEARCHED = ("resources", "tasks", "data")
 
 
 def read_parameters(raw: Mapping[str, YamlValue], problems: Problems) -> dict[str, Parameter]:
     """Return the parameters that are right; the mistakes of the others go to `problems`."""
-    parameters = {}
-    for key, entry in raw.items():
-        parameter = _read(key, entry, problems)
-        if parameter is not None:
-            parameters[key] = parameter
-    return parameters
+    found = {key: _read(key, entry, problems) for key, entry in raw.items()}
+    return {key: parameter for key, parameter in found.items() if parameter is not None}
 
 
 def _read(key: str, entry: YamlValue, problems: Problems) -> Parameter | None:
@@ -188,17 +168,14 @@ def _read(key: str, entry: YamlValue, problems: Problems) -> Parameter | None:
         problems.add(path, f"{name} cannot be searched: it is the same for a whole sweep; set it under {where}")
         return None
     if field_of(TrialConfig, key) is None:
-        problems.add(path, unknown_key(TrialConfig, key, "search."))
+        problems.add(path, unknown_key(TrialConfig, key, "search."), "unknown_key")
         return None
     if is_section(TrialConfig, key):
         problems.add(path, f"{name} is a group of keys; search one of them, as {name}.kind")
         return None
     if not isinstance(entry, dict):
-        problems.add(
-            path,
-            f"{name} has {shown_briefly(entry)}; must be a mapping with one of {_KINDS_TEXT}, as {{choice: [..]}}; a "
-            "value that never changes belongs under fixed",
-        )
+        wanted = f"a mapping with one of {_KINDS_TEXT}, as {{choice: [..]}}"
+        problems.wrong_type(path, entry, f"{wanted}; a value that never changes belongs under fixed")
         return None
     kind = _kind(key, entry, problems)
     if kind is None:
@@ -216,31 +193,31 @@ def _kind(key: str, entry: Mapping[str, YamlValue], problems: Problems) -> str |
     wrong = [key_text(word) for word in entry if word not in PARAMETER_KINDS and word not in options]
     for word in wrong:
         if word in ("log", "step") and kinds:
-            problems.add((*path, word), f"{name}.{word} goes with int only")
+            problems.add((*path, word), f"{name}.{word} goes with int only", "conflict")
         else:
             near = did_you_mean(word, (*PARAMETER_KINDS, *options))
-            problems.add((*path, word), f"{name} has the unknown kind '{word}'{near} ({_KINDS_TEXT})")
+            problems.add((*path, word), f"{name} has the unknown kind '{word}'{near} ({_KINDS_TEXT})", "unknown_key")
     if len(kinds) > 1:
-        problems.add(path, f"{name} has several kinds ({', '.join(kinds)}); keep one")
+        problems.add(path, f"{name} has several kinds ({', '.join(kinds)}); keep one", "conflict")
     elif not kinds and not wrong:
-        problems.add(path, f"{name} has no kind; give one of {_KINDS_TEXT}")
+        problems.add(path, f"{name} has no kind; give one of {_KINDS_TEXT}", "missing_key")
     return kinds[0] if len(kinds) == 1 and not wrong else None
 
 
 def _read_choice(key: str, kind: str, values: YamlValue, when: YamlValue, problems: Problems) -> Choice | None:
     path, name = ("search", key, kind), f"search.{key}"
     if not isinstance(values, list):
-        problems.add(path, f"{name}.{kind} has {shown_briefly(values)}; must be a list of values")
+        problems.wrong_type(path, values, "a list of values")
         return None
     if not values:
-        problems.add(path, f"{name}.{kind} is empty; list at least one value")
+        problems.add(path, f"{name}.{kind} is empty; list at least one value", "out_of_bounds")
         return None
     right: list[YamlValue] = []
     for index, value in enumerate(values):
         if add_problems(TrialConfig, key, value, (*path, str(index)), problems, name=name):
             continue
         if (value_held := normalized(TrialConfig, key, value)) in right:
-            problems.add((*path, str(index)), f"{name} has {shown_briefly(value)} twice")
+            problems.add((*path, str(index)), f"{name} has {shown_briefly(value)} twice", "duplicate_value")
         else:
             right.append(value_held)
     return Choice(values=tuple(right), when=when) if len(right) == len(values) else None
@@ -249,32 +226,29 @@ def _read_choice(key: str, kind: str, values: YamlValue, when: YamlValue, proble
 def _read_range(
     key: str, kind: str, entry: Mapping[str, YamlValue], when: YamlValue, problems: Problems
 ) -> FloatRange | IntRange | None:
-    path, name, bounds = ("search", key, kind), f"search.{key}", entry[kind]
-    number = int if kind == "int" else int | float
-    if not isinstance(bounds, list) or len(bounds) != 2:
-        problems.add(path, f"{name}.{kind} has {shown_briefly(bounds)}; must be [lowest, highest]")
+    path, bounds = ("search", key, kind), entry[kind]
+    number, numbers = (int, "whole numbers") if kind == "int" else (int | float, "numbers")
+    if (
+        not isinstance(bounds, list)
+        or len(bounds) != 2
+        or not all(isinstance(bound, number) and not isinstance(bound, bool) for bound in bounds)
+    ):
+        problems.wrong_type(path, bounds, f"two {numbers}, [lowest, highest]")
         return None
-    if any(isinstance(bound, bool) or not isinstance(bound, number) for bound in bounds):
-        wanted = "whole numbers" if kind == "int" else "numbers"
-        problems.add(path, f"{name}.{kind} has {shown_briefly(bounds)}; must be two {wanted}, [lowest, highest]")
-        return None
-    if infinite := [bound for bound in bounds if not abs(bound) < math.inf]:
-        problems.add(path, f"{name}.{kind} has {shown(infinite[0])}; must be a finite number")
-        return None
+    low, high = bounds
     log, step = entry.get("log", False), entry.get("step", 1)
-    wrong = [
-        *_wrong_bounds(key, kind, bounds[0], bounds[1], log=log),
+    infinite = [bound for bound in bounds if not abs(bound) < math.inf]
+    wrong = [f"has {shown(bound)}; must be a finite number" for bound in infinite[:1]] or [
+        *_wrong_bounds(key, kind, low, high, log=log),
         *_wrong_steps(log, step),
     ]
     for text in wrong:
-        problems.add(path, f"{name}.{kind} {text}")
+        problems.add(path, f"search.{key}.{kind} {text}", "out_of_bounds")
     if wrong:
         return None
-    low, high = bounds
-    options = {"log": log, "step": step} if kind == "int" else {}
-    parameter = _PARAMETER.validate_python({"kind": kind, "low": low, "high": high, "when": when, **options})
-    assert not isinstance(parameter, Choice)
-    return parameter
+    if kind == "int":
+        return IntRange(low=low, high=high, log=log, step=step, when=when)
+    return FloatRange(kind="uniform" if kind == "uniform" else "loguniform", low=low, high=high, when=when)
 
 
 def _wrong_bounds(key: str, kind: str, low: YamlValue, high: YamlValue, *, log: YamlValue) -> list[str]:
@@ -311,12 +285,14 @@ def _read_when(key: str, raw: YamlValue, problems: Problems) -> dict[str, tuple[
         return {}
     path, name = ("search", key, "when"), f"search.{key}.when"
     if not isinstance(raw, dict):
-        problems.add(path, f"{name} has {shown_briefly(raw)}; must be a mapping, as {{adapter.kind: [lora, dora]}}")
+        problems.wrong_type(path, raw, "a mapping, as {adapter.kind: [lora, dora]}")
         return {}
     when = {}
     for other, values in raw.items():
         other = key_text(other)
         when[other] = tuple(values) if isinstance(values, list) else (values,)
         if values == []:
-            problems.add((*path, other), f"{name}.{other} is empty; list the values with which {key} applies")
+            problems.add(
+                (*path, other), f"{name}.{other} is empty; list the values with which {key} applies", "out_of_bounds"
+            )
     return when
