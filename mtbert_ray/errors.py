@@ -136,9 +136,13 @@ class Problems:
         """Add a mistake at the place of a key, or of the nearest key above it; `key` is a missing one below."""
         self._add(*self._place_of(path), text, code, ".".join(path if key is None else key))
 
+    def about(self, path: KeyPath, text: str, code: str = "invalid") -> None:
+        """Add a mistake whose message begins with the dotted key."""
+        self.add(path, f"{'.'.join(path)}{text}", code)
+
     def wrong_type(self, path: KeyPath, got: object, wanted: str) -> None:
         """Add that a key must be something else, as `a list`."""
-        self.add(path, f"{'.'.join(path)} has {shown_briefly(got)}; must be {wanted}", "wrong_type")
+        self.about(path, f" has {shown_briefly(got)}; must be {wanted}", "wrong_type")
 
     def add_option(self, option: str, text: str, code: str = "option") -> None:
         """Add a mistake in an option itself."""

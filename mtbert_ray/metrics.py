@@ -157,10 +157,7 @@ def project(metrics: Metrics, *, share: float) -> dict[str, MetricValue]:
     """Return a projection of a trial's metrics to its end.
 
     Totals grow in proportion to the training, but for what is done once; peaks and scores stay what they are so far.
-
-    Args:
-        metrics: so far.
-        share: of the epochs that are done, over 0 and at most 1.
+    `share` is the share of the epochs that are done, over 0 and at most 1.
     """
     return {
         name: value * _growth(name, metrics, share)
@@ -185,11 +182,7 @@ def _growth(total: str, metrics: Metrics, share: float) -> float:
 def task_scores(tasks: Sequence[TaskSpec], scores: Mapping[str, MetricValue]) -> dict[str, MetricValue]:
     """Return the tasks' scores with `dev_score` and `leaderboard_score`, their means by the tasks' weights.
 
-    Both are null where a task's score is: a mean over the others would be another score.
-
-    Args:
-        tasks: the tasks trained on.
-        scores: each task's score under its name, null where it is undefined; others are passed on.
+    Both are null where a task's score is: a mean over the others would be another score. Other scores are passed on.
     """
     means: dict[str, MetricValue] = dict.fromkeys(MEAN_SCORES)
     own = [value for task in tasks if (value := scores[task.name]) is not None]

@@ -37,11 +37,7 @@ class Violation:
         return self.keys[:-1] if self.kind == "missing" else self.keys
 
     def message(self, name: str = "") -> str:
-        """Return the whole message.
-
-        Args:
-            name: dotted, of what was checked; empty for a whole file.
-        """
+        """Return the whole message; `name` is the dotted name of what was checked, empty for a whole file."""
         parts = [*([name] if name else []), *map(str, self.keys)]
         key, section = ".".join(parts), ".".join(parts[:-1])
         match self.kind:

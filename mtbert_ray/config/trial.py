@@ -192,18 +192,16 @@ def without_effect(config: TrialConfig) -> dict[str, str]:
     changed = {key for key, value in chosen.items() if value != defaults.get(key)}
     found: dict[str, str] = {}
     adapter, smart = config.adapter, config.smart
-    if adapter.kind == "none":
-        found |= _below("adapter", changed, "adapter.kind is none")
-    elif adapter.kind == "vera":
-        found |= _of(("adapter.alpha", "adapter.rslora"), changed, "VeRA learns its scales")
-    if not smart.tasks:
-        found |= _below("smart", changed, "smart.tasks names no task")
-    elif smart.steps == 0:
-        found |= _of(("smart.step_size", "smart.tolerance"), changed, "smart.steps is 0")
-    if config.learning_rate_scaling == "none":
-        found |= _of(("base_batch_size",), changed, "learning_rate_scaling is none")
-    if config.profile.steps == 0:
-        found |= _below("profile", changed, "profile.steps is 0")
+    for keys, is_unused, reason in (
+        ("adapter.", adapter.kind == "none", "adapter.kind is none"),
+        (("adapter.alpha", "adapter.rslora"), adapter.kind == "vera", "VeRA learns its scales"),
+        ("smart.", not smart.tasks, "smart.tasks names no task"),
+        (("smart.step_size", "smart.tolerance"), smart.tasks and smart.steps == 0, "smart.steps is 0"),
+        ("base_batch_size", config.learning_rate_scaling == "none", "learning_rate_scaling is none"),
+        ("profile.", config.profile.steps == 0, "profile.steps is 0"),
+    ):
+        if is_unused:
+            found |= {key: reason for key in sorted(changed) if key.startswith(keys)}
     return found
 
 
@@ -212,11 +210,3 @@ def never_with_effect(configs: Iterable[TrialConfig]) -> dict[str, str]:
     per_config = [without_effect(config) for config in configs]
     shared = set.intersection(*(set(found) for found in per_config)) if per_config else set()
     return {key: reason for key, reason in per_config[0].items() if key in shared} if per_config else {}
-
-
-def _below(section: str, changed: Collection[str], reason: str) -> dict[str, str]:
-    return {key: reason for key in sorted(changed) if key.startswith(f"{section}.")}
-
-
-def _of(keys: Collection[str], changed: Collection[str], reason: str) -> dict[str, str]:
-    return {key: reason for key in keys if key in changed}

@@ -65,28 +65,15 @@ def read_assignments(texts: Iterable[str], problems: Problems) -> Iterator[tuple
         if not equals or not written.strip():
             problems.add_option(option, "must be KEY=VALUE, as in --set epochs=3")
             continue
+        found = Problems(option)
         try:
-            yield option, ".".join(key), read_value(value, option, key)
+            read = _parsed(value, option, found, key, is_option=True)
+            found.raise_if_any()
         except ConfigError as error:
             for each in error.problems:
                 problems.add_option(option, each.removeprefix(f"{option}: "), each.code)
-
-
-def read_value(text: str, option: str, key: KeyPath = ()) -> Any:  # noqa: ANN401  # Any value of YAML.
-    """Return a YAML value given on the command line.
-
-    Args:
-        text: the value.
-        option: as typed, for messages.
-        key: from the top down, of which it is the value.
-
-    Raises:
-        ConfigError: not YAML, a mapping with a duplicate key, or a value that contains itself.
-    """
-    problems = Problems(option)
-    value = _parsed(text, option, problems, key, is_option=True)
-    problems.raise_if_any()
-    return value
+        else:
+            yield option, ".".join(key), read
 
 
 def _parsed(text: str, where: str, problems: Problems, key: KeyPath = (), *, is_option: bool = False) -> Any:  # noqa: ANN401

@@ -51,12 +51,7 @@ _Found = tuple[int, int, str]
 
 
 def syntax_mistake(text: str, error: Exception) -> SyntaxMistake:
-    """Return an error of the YAML parser in plain words, and its line.
-
-    Args:
-        text: that was parsed.
-        error: a YAMLError, or a RecursionError of a text that is nested too deeply.
-    """
+    """Return an error of the YAML parser, or a RecursionError of a deeply nested text, in plain words."""
     lines = text.splitlines()
     line, column, message = _found(lines, text, error)
     line = max(0, min(line, len(lines) - 1))

@@ -54,15 +54,45 @@ def check_conditions(
     """
     for key, parameter in parameters.items():
         for other, allowed in parameter.when.items():
-            path, name = ("search", key, "when", other), f"search.{key}.when"
-            if other in parameters:
-                _check_searched(name, other, allowed, parameters[other], path, problems)
-            elif values := [keys[other] for keys in settled if other in keys]:
-                _check_settled(name, other, allowed, values, path, problems)
+            if other in parameters or any(other in keys for keys in settled):
+                _check_condition(key, other, allowed, parameters.get(other), settled, problems)
             elif other not in searched:
                 near = did_you_mean(other, (*searched, *chain.from_iterable(settled)))
-                problems.add(path, f"{name} names '{other}', which is neither searched nor fixed{near}", "unknown_key")
+                text = f"search.{key}.when names '{other}', which is neither searched nor fixed{near}"
+                problems.add(("search", key, "when", other), text, "unknown_key")
     _check_circles(parameters, problems)
+
+
+def _check_condition(
+    key: str,
+    other: str,
+    allowed: Sequence[YamlValue],
+    parameter: Parameter | None,
+    settled: SettledKeys,
+    problems: Problems,
+) -> None:
+    """Check the values of one condition, on a searched key that has the parameter, or on a settled one."""
+    path, name = ("search", key, "when", other), f"search.{key}.when"
+    if isinstance(parameter, FloatRange):
+        problems.add(path, f"{name} names '{other}', which is drawn from a range; a condition needs listed values")
+    elif problems.is_from_command_line(("fixed" if parameter is None else "search", other)):
+        # Then the condition may be impossible, but its values must have the right type.
+        for value in allowed if field_of(TrialConfig, other) is not None else ():
+            if text := problem_with(TrialConfig, other, value):
+                problems.add(path, f"{name}.{other} {text}", "wrong_type")
+    elif parameter is None:
+        values = [keys[other] for keys in settled if other in keys]
+        if not any(value in allowed for value in values):
+            fixed_at = " or ".join(dict.fromkeys(map(shown, values)))
+            problems.add(path, f"{name}.{other} never holds: {other} is fixed at {fixed_at}", "never_applies")
+    else:
+        listed = list(parameter.listed())
+        few = shown(listed)[1:-1].replace("'", "") if len(listed) <= 10 else f"{listed[0]} to {listed[-1]}"
+        for value in allowed:
+            if not parameter.takes(value):
+                near = did_you_mean(value, [item for item in listed if isinstance(item, str)])
+                text = f"{name}.{other} has {shown_briefly(value)}, which {other} never takes{near} ({few})"
+                problems.add(path, text, "not_allowed")
 
 
 def without_the_impossible(
@@ -103,49 +133,6 @@ def _can_hold(parameter: Parameter | None, settled: SettledKeys, other: str, all
     return any(parameter.takes(value) for value in allowed)
 
 
-def _check_searched(
-    name: str, other: str, allowed: Sequence[YamlValue], parameter: Parameter, path: tuple[str, ...], problems: Problems
-) -> None:
-    if isinstance(parameter, FloatRange):
-        problems.add(path, f"{name} names '{other}', which is drawn from a range; a condition needs listed values")
-        return
-    overridden = problems.is_from_command_line(("search", other))
-    for value in allowed:
-        if overridden:
-            _check_type(name, other, value, path, problems)
-        elif not parameter.takes(value):
-            listed = list(parameter.listed())
-            near = did_you_mean(value, [item for item in listed if isinstance(item, str)])
-            few = shown(listed)[1:-1].replace("'", "") if len(listed) <= 10 else f"{listed[0]} to {listed[-1]}"
-            problems.add(
-                path,
-                f"{name}.{other} has {shown_briefly(value)}, which {other} never takes{near} ({few})",
-                "not_allowed",
-            )
-
-
-def _check_settled(
-    name: str,
-    other: str,
-    allowed: Sequence[YamlValue],
-    values: Sequence[YamlValue],
-    path: tuple[str, ...],
-    problems: Problems,
-) -> None:
-    if problems.is_from_command_line(("fixed", other)):
-        for item in allowed:
-            _check_type(name, other, item, path, problems)
-    elif not any(value in allowed for value in values):
-        fixed_at = " or ".join(dict.fromkeys(shown(value) for value in values))
-        problems.add(path, f"{name}.{other} never holds: {other} is fixed at {fixed_at}")
-
-
-def _check_type(name: str, other: str, value: YamlValue, path: tuple[str, ...], problems: Problems) -> None:
-    text = problem_with(TrialConfig, other, value) if field_of(TrialConfig, other) is not None else None
-    if text is not None:
-        problems.add(path, f"{name}.{other} {text}")
-
-
 def _check_circles(parameters: Mapping[str, Parameter], problems: Problems) -> None:
     left = dict(parameters)
     while True:
@@ -180,20 +167,16 @@ class _Failure:
 
 def check_combinations(draws: Sequence[Values], build: Build, problems: Problems) -> None:
     """Report each group of values that is refused in every draw that has it, and how to leave it out."""
-    failures, passed = [], []
-    for values in draws:
-        failure = _failure_of(values, build)
-        if failure is None:
-            passed.append(values)
-        else:
-            failures.append(failure)
+    outcomes = [(values, _failure_of(values, build)) for values in draws]
+    failures = [failure for _, failure in outcomes if failure is not None]
+    passed = [values for values, failure in outcomes if failure is None]
     if failures and not passed and _is_fixed_wrong(failures, build):
         _report_fixed(failures[0], problems)
         return
     for name in dict.fromkeys(values[EXPERIMENT] for values in draws if EXPERIMENT in values):
         alone = _failure_of({EXPERIMENT: name}, build)
         if alone is not None and not any(values[EXPERIMENT] == name for values in passed):
-            problems.add(("experiments", name), f"experiments.{name}: {alone.reason}")
+            problems.add(("experiments", name), f"experiments.{name}: {alone.reason}", "combination")
             failures = [failure for failure in failures if failure.values[EXPERIMENT] != name]
     while failures:
         culprit = _culprit(failures[0], failures, passed)
@@ -221,11 +204,10 @@ def _failure_of(values: Values, build: Build) -> _Failure | None:
 
 
 def _report_fixed(failure: _Failure, problems: Problems) -> None:
-    if failure.keys[:1] in (("data",), ("tasks",)):  # Nothing that is searched is to do with it.
-        problems.add(("fixed", *failure.keys), f"fixed.{failure.reason}")
-        return
+    is_of_data = failure.keys[:1] in (("data",), ("tasks",))  # Nothing that is searched has to do with it.
     path = failure.keys if failure.keys[:1] == ("resources",) else ("fixed", *failure.keys)
-    problems.add(path, f"no config is valid: {failure.reason}")
+    text = f"fixed.{failure.reason}" if is_of_data else f"no config is valid: {failure.reason}"
+    problems.add(path, text, "combination")
 
 
 def _has(values: Values, part: Values) -> bool:
@@ -245,19 +227,19 @@ def _culprit(failure: _Failure, failures: Sequence[_Failure], passed: Sequence[V
 
 
 def _report(culprit: Values, failure: _Failure, passed: Sequence[Values], build: Build, problems: Problems) -> None:
-    pairs = ", ".join(f"{key} {shown(value)}" for key, value in culprit.items())
-    last = list(culprit)[-1]
+    subject = list(culprit)[-1]
+    path = ("search", subject)
     if culprit.keys() == {EXPERIMENT}:
-        name = culprit[EXPERIMENT]
-        problems.add(("experiments", name), f"experiments.{name}: {failure.reason}, for all searched values")
-        return
-    if len(culprit) == 1:
-        advice = f"take {shown(culprit[last])} out of search.{last}"
-        problems.add(("search", last), f"search.{last}: {failure.reason}; {advice}")
-        return
-    subject, condition = _condition(culprit, failure, passed, build) or (last, None)
-    advice = f"add `when: {condition}` to search.{subject}" if condition else "no condition on one key avoids it"
-    problems.add(("search", subject), f"search.{subject}: {failure.reason} (drawn together: {pairs}); {advice}")
+        path, advice = ("experiments", culprit[EXPERIMENT]), ", for all searched values"
+    elif len(culprit) == 1:
+        advice = f"; take {shown(culprit[subject])} out of search.{subject}"
+    else:
+        subject, condition = _condition(culprit, failure, passed, build) or (subject, None)
+        path = ("search", subject)
+        pairs = ", ".join(f"{key} {shown(value)}" for key, value in culprit.items())
+        remedy = f"add `when: {condition}` to search.{subject}" if condition else "no condition on one key avoids it"
+        advice = f" (drawn together: {pairs}); {remedy}"
+    problems.add(path, f"{'.'.join(path)}: {failure.reason}{advice}", "combination")
 
 
 def _condition(culprit: Values, failure: _Failure, passed: Sequence[Values], build: Build) -> tuple[str, str] | None:

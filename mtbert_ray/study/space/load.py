@@ -41,7 +41,7 @@ from mtbert_ray.study.space.experiments import (
 )
 from mtbert_ray.study.space.model import SearchSpace, SweepResources
 from mtbert_ray.study.space.objectives import check_objectives, completed_tasks, with_tasks
-from mtbert_ray.study.space.parameters import FloatRange, Parameter, read_parameters
+from mtbert_ray.study.space.parameters import FloatRange, read_parameters
 from mtbert_ray.study.space.points_to_evaluate import (
     KeysOfSpace,
     check_points_to_evaluate,
@@ -250,7 +250,9 @@ def _checked(content: dict[str, YamlValue], problems: Problems) -> tuple[SearchS
     keys = KeysOfSpace(parameters=parameters, searched=raw_search, fixed=all_fixed, experiments=as_written)
     points_to_evaluate = check_points_to_evaluate(content.get("points_to_evaluate", []), keys, problems)
     if content.get("algorithm") == "grid":
-        _check_grid(parameters, problems)
+        for key in [key for key, parameter in parameters.items() if isinstance(parameter, FloatRange)]:
+            text = " is a range, which algorithm grid cannot list; use {grid: [..]} or another algorithm"
+            problems.about(("search", key), text, "not_allowed")
     problems.raise_if_any()
 
     settled = settled_keys(fixed, experiments, chosen_names(parameters, fixed))
@@ -291,13 +293,6 @@ def _check_plain_keys(content: Mapping[str, YamlValue], problems: Problems) -> N
     if not is_bounded and is_known and content.get("algorithm") != "grid":
         text = "missing key 'trials' (how many to run) or 'time_budget_minutes'; give one or both"
         problems.add((), text, "missing_key", key=("trials",))
-
-
-def _check_grid(parameters: Mapping[str, Parameter], problems: Problems) -> None:
-    for key, parameter in parameters.items():
-        if isinstance(parameter, FloatRange):
-            text = f"search.{key} is a range, which algorithm grid cannot list; use {{grid: [..]}} or another algorithm"
-            problems.add(("search", key), text, "not_allowed")
 
 
 def _warn_of_no_effect(space: SearchSpace, content: Mapping[str, YamlValue], problems: Problems) -> None:

@@ -116,11 +116,8 @@ class SearchSpace(Schema):
     @property
     def num_trials(self) -> int | None:
         """Trials planned: `trials`, but never more than there are different configs; none if time alone decides."""
-        if self.algorithm == "grid":
-            return sum(1 for _ in islice(self.grid(), self.trials))
-        if self.trials is None or not self.is_finite:
-            return self.trials
-        return sum(1 for _ in islice(self.grid(), self.trials))
+        is_counted = self.algorithm == "grid" or (self.trials is not None and self.is_finite)
+        return sum(1 for _ in islice(self.grid(), self.trials)) if is_counted else self.trials
 
     @property
     def time_budget_seconds(self) -> float | None:
@@ -153,15 +150,14 @@ class SearchSpace(Schema):
     def halving_in_use(self) -> HalvingConfig:
         """`halving` with the sweep's seed, and a first rung behind the warm-up unless `grace_period` is given.
 
-        While the learning rate still rises, scores predict little (docs/scheduling.md). Of
-        several warm-ups the longest counts.
+        While the learning rate still rises, scores predict little (docs/scheduling.md); the longest warm-up counts.
         """
+        from mtbert_ray.study.pruning.rungs import default_grace  # It needs numpy, which reading a space does not.
+
         grace_period = self.halving.grace_period
         if grace_period is None:
             fraction = max(config.warmup_fraction for config in self.example_configs())
             warm_up = math.floor(fraction * self.max_epochs)
-            from mtbert_ray.study.pruning.rungs import default_grace  # It needs numpy, which reading a space does not.
-
             grace_period = min(max(default_grace(self.max_epochs), 1 + warm_up), max(1, self.max_epochs - 1))
         return self.halving.model_copy(update={"grace_period": grace_period, "seed": self.seed + self.halving.seed})
 

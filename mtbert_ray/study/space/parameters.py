@@ -210,7 +210,7 @@ def _read_choice(key: str, kind: str, values: YamlValue, when: YamlValue, proble
         problems.wrong_type(path, values, "a list of values")
         return None
     if not values:
-        problems.add(path, f"{name}.{kind} is empty; list at least one value", "out_of_bounds")
+        problems.about(path, " is empty; list at least one value", "out_of_bounds")
         return None
     right: list[YamlValue] = []
     for index, value in enumerate(values):
@@ -283,7 +283,7 @@ def _read_when(key: str, raw: YamlValue, problems: Problems) -> dict[str, tuple[
     """Return the conditions as written; `check_conditions` holds them against the other keys."""
     if raw is None:
         return {}
-    path, name = ("search", key, "when"), f"search.{key}.when"
+    path = ("search", key, "when")
     if not isinstance(raw, dict):
         problems.wrong_type(path, raw, "a mapping, as {adapter.kind: [lora, dora]}")
         return {}
@@ -292,7 +292,5 @@ def _read_when(key: str, raw: YamlValue, problems: Problems) -> dict[str, tuple[
         other = key_text(other)
         when[other] = tuple(values) if isinstance(values, list) else (values,)
         if values == []:
-            problems.add(
-                (*path, other), f"{name}.{other} is empty; list the values with which {key} applies", "out_of_bounds"
-            )
+            problems.about((*path, other), f" is empty; list the values with which {key} applies", "out_of_bounds")
     return when

@@ -105,11 +105,11 @@ def check_points_to_evaluate(raw: YamlValue, keys: KeysOfSpace, problems: Proble
         return {}
     entries: dict[int, Given] = {}
     for index, entry in enumerate(raw):
-        path, name = ("points_to_evaluate", str(index)), f"points_to_evaluate.{index}"
+        path = ("points_to_evaluate", str(index))
         if not isinstance(entry, dict):
             problems.wrong_type(path, entry, "a mapping of searched keys, as {dropout: 0.1}")
         elif not entry:
-            problems.add(path, f"{name} is empty; give at least one searched key", "out_of_bounds")
+            problems.about(path, " is empty; give at least one searched key", "out_of_bounds")
         else:
             right = {key: value for key, value in entry.items() if _is_right(path, key, value, keys, problems)}
             _check_conditions(path, right, keys, problems)
@@ -135,18 +135,17 @@ def without_lost_keys(entries: Mapping[int, Given], search: Mapping[str, Paramet
 def _is_right(path: tuple[str, str], key: str, value: YamlValue, keys: KeysOfSpace, problems: Problems) -> bool:
     if problems.is_from_command_line(("fixed", key)) or (key in keys.searched and key not in keys.parameters):
         return False  # It leaves the entries; or its parameter is wrong, which is reported there.
-    name = f"{'.'.join(path)}.{key}"
+    below = (*path, key)
     if key not in keys.searched:
-        text: str | None = _not_searched(name, key, keys, problems)
-    elif add_problems(TrialConfig, key, value, (*path, key), problems, name=name):
+        problems.add(below, _not_searched(".".join(below), key, keys, problems), "not_searched")
         return False
-    elif not keys.parameters[key].takes(normalized(TrialConfig, key, value)):
-        text = f"{name} has {shown_briefly(value)}, which is not searched{_allowed(keys.parameters[key], value)}"
-    else:
-        text = None
-    if text is not None:
-        problems.add((*path, key), text, "not_searched")
-    return text is None
+    if add_problems(TrialConfig, key, value, below, problems):
+        return False
+    is_taken = keys.parameters[key].takes(normalized(TrialConfig, key, value))
+    if not is_taken:
+        text = f" has {shown_briefly(value)}, which is not searched{_allowed(keys.parameters[key], value)}"
+        problems.about(below, text, "not_searched")
+    return is_taken
 
 
 def _not_searched(name: str, key: str, keys: KeysOfSpace, problems: Problems) -> str:
@@ -188,8 +187,8 @@ def _check_conditions(path: tuple[str, str], given: Given, keys: KeysOfSpace, pr
             overridden = problems.is_from_command_line(("fixed", other))
             if other in known and known[other] not in allowed and not overridden:
                 needed = " or ".join(shown(value) for value in allowed)
-                text = f"{'.'.join(path)}.{key} applies only where {other} is {needed}; here it is"
-                problems.add((*path, key), f"{text} {shown(known[other])}", "never_applies")
+                text = f" applies only where {other} is {needed}; here it is {shown(known[other])}"
+                problems.about((*path, key), text, "never_applies")
 
 
 def check_start_points(space: SearchSpace, indices: Sequence[int], problems: Problems) -> None:
@@ -200,31 +199,27 @@ def check_start_points(space: SearchSpace, indices: Sequence[int], problems: Pro
     first_at: dict[str, int] = {}
     suggest = RandomSuggest.seeded(space.seed)
     for index, given in zip(indices, space.points_to_evaluate, strict=True):
-        path, name = ("points_to_evaluate", str(index)), f"points_to_evaluate.{index}"
+        path = ("points_to_evaluate", str(index))
         values, is_only_one = complete(space, given, suggest)
-        without_effect = [key for key in given if key not in values]
-        if without_effect:
-            problems.add(
-                path, f"{name}: {', '.join(without_effect)} cannot apply beside its other keys", "never_applies"
-            )
+        if without_effect := [key for key in given if key not in values]:
+            problems.about(path, f": {', '.join(without_effect)} cannot apply beside its other keys", "never_applies")
             continue
         try:
             space.build(values)
         except ValidationError as error:
-            problems.add(path, f"{name}: {violations_in(error, TrialConfig, values)[0].message()}")
+            problems.about(path, f": {violations_in(error, TrialConfig, values)[0].message()}", "combination")
         first = first_at.setdefault(config_key(values), index) if is_only_one else index
         if first != index:
             where = problems.place_of(("points_to_evaluate", str(first)))
-            text = f"{name} is the same config as points_to_evaluate.{first} ({where}); keep one of the two"
-            problems.add(path, text, "duplicate_value")
+            text = f" is the same config as points_to_evaluate.{first} ({where}); keep one of the two"
+            problems.about(path, text, "duplicate_value")
     count = len(space.points_to_evaluate)
     if space.num_trials is not None and count > space.num_trials:
         is_planned = space.num_trials == space.trials
-        have = (
-            f"there are {space.num_trials} trials" if is_planned else f"the space has only {space.num_trials} configs"
+        have = f"{space.num_trials} trials" if is_planned else f"only {space.num_trials} configs"
+        problems.about(
+            ("points_to_evaluate",), f" has {count} configs, but there are {have}; leave some out", "out_of_bounds"
         )
-        text = f"points_to_evaluate has {count} configs, but there are {have}; leave some out"
-        problems.add(("points_to_evaluate",), text, "out_of_bounds")
 
 
 def check_warm_start_from(raw: YamlValue, problems: Problems) -> tuple[str, ...]:
@@ -232,31 +227,27 @@ def check_warm_start_from(raw: YamlValue, problems: Problems) -> tuple[str, ...]
     if not isinstance(raw, list):
         problems.wrong_type(("warm_start_from",), raw, "a list of the folders of earlier sweeps, as [reports/first]")
         return ()
+    from mtbert_ray.journal import read_journal  # Few spaces need it.
+
     folders: dict[str, int] = {}
     for index, name in enumerate(raw):
-        path, place = ("warm_start_from", str(index)), f"warm_start_from.{index}"
-        if not isinstance(name, str):
+        path = ("warm_start_from", str(index))
+        if not isinstance(name, str) or not name.strip() or "\0" in name:
             problems.wrong_type(path, name, "a text, the folder of an earlier sweep")
-            continue
-        if not name.strip() or "\0" in name:
-            problems.wrong_type(path, name, "the folder of an earlier sweep")
             continue
         folder = absolute(name)
         if folder in folders:
-            problems.add(
-                path, f"{place} is the same folder as warm_start_from.{folders[folder]}; keep one", "duplicate_value"
-            )
+            text = f" is the same folder as warm_start_from.{folders[folder]}; keep one of the two"
+            problems.about(path, text, "duplicate_value")
             continue
         folders[folder] = index
-        if not os.path.isdir(folder):  # noqa: PTH112  # Path.is_dir raises for a name that is too long.
-            is_file = os.path.isfile(folder)  # noqa: PTH113
-            what = "is a file; give a folder" if is_file else "no such folder. Give the folder of a sweep (its --out)"
-            problems.add(path, f"{place}: {folder}: {what}", "file")
-            continue
-        from mtbert_ray.journal import read_journal
-
         try:
-            read_journal(Path(folder))
+            if os.path.isdir(folder):  # noqa: PTH112  # Path.is_dir raises for a name that is too long.
+                read_journal(Path(folder))
+            elif os.path.isfile(folder):  # noqa: PTH113
+                problems.about(path, f": {folder}: is a file; give a folder", "file")
+            else:
+                problems.about(path, f": {folder}: no such folder. Give the folder of a sweep (its --out)", "file")
         except JournalError as error:
-            problems.add(path, f"{place}: {error}", "file")
+            problems.about(path, f": {error}", "file")
     return tuple(folders)
