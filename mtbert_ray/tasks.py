@@ -173,16 +173,14 @@ class TaskSpec(Schema):
         return self
 
     @model_validator(mode="after")
-    def _columns_fit_the_kind(self) -> Self:
-        if self.source is not None and (self.source.columns.sentence2 is not None) != self.kind.is_pair:
+    def _source_fits_the_kind(self) -> Self:
+        if self.source is None:
+            if self.name not in KNOWN_TASK_NAMES:
+                known = ", ".join(KNOWN_TASK_NAMES)
+                raise ValueError(f"task '{self.name}' needs a source; only {known} are known by name")
+        elif (self.source.columns.sentence2 is not None) != self.kind.is_pair:
             wanted = "must name" if self.kind.is_pair else "must not name"
             raise ValueError(f"source.columns {wanted} sentence2 for a {self.kind}")
-        return self
-
-    @model_validator(mode="after")
-    def _unknown_tasks_have_a_source(self) -> Self:
-        if self.source is None and self.name not in KNOWN_TASK_NAMES:
-            raise ValueError(f"task '{self.name}' needs a source; only {', '.join(KNOWN_TASK_NAMES)} are known by name")
         return self
 
 

@@ -211,15 +211,15 @@ def _needs_quotes(spot: _Spot) -> _Found:
     return line, column, f"a value that begins with '{char}' must stand in quotes"
 
 
-def _at_context(message: str) -> Callable[[_Spot], _Found]:
-    return lambda spot: (*(spot.context or (spot.line, spot.column)), message)
+def _open_at_the_end(spot: _Spot) -> _Found:
+    return (*(spot.context or (spot.line, spot.column)), "the quote that opens here is not closed")
 
 
 _MESSAGES: tuple[tuple[str, str | Callable[[_Spot], _Found]], ...] = (
     ("cannot start any token", _cannot_start),
     ("mapping values are not allowed", _mapping_not_allowed),
     ("could not find expected ':'", _simple_key),
-    ("unexpected end of stream|unexpected document separator", _at_context("the quote that opens here is not closed")),
+    ("unexpected end of stream|unexpected document separator", _open_at_the_end),
     (r"expected ',' or|did not find expected ',' or", _flow),
     ("expected <block end>", _block_end),
     (

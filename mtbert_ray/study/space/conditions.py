@@ -1,5 +1,6 @@
 """Which values go together: the conditions of a search space, and the combinations that no TrialConfig allows."""
 
+import functools
 import warnings
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,25 +17,32 @@ from mtbert_ray.study.space.experiments import EXPERIMENT, SettledKeys
 from mtbert_ray.study.space.parameters import FloatRange, Parameter
 
 
-def in_dependency_order(parameters: Mapping[str, Parameter]) -> list[str]:
+def in_dependency_order(parameters: Mapping[str, Parameter]) -> Sequence[str]:
     """Return the keys so that each comes after those its conditions name, and otherwise in their own order.
 
     Raises:
         CycleError: conditions run in a circle.
     """
-    sorter = TopologicalSorter(_dependencies(parameters))
+    return _ordered(tuple(_dependencies(parameters).items()))
+
+
+def _dependencies(parameters: Mapping[str, Parameter]) -> dict[str, tuple[str, ...]]:
+    return {
+        key: tuple([other for other in parameter.when if other in parameters]) for key, parameter in parameters.items()
+    }
+
+
+@functools.lru_cache  # A space asks for it at every draw.
+def _ordered(dependencies: tuple[tuple[str, tuple[str, ...]], ...]) -> tuple[str, ...]:
+    places = {key: place for place, (key, _) in enumerate(dependencies)}
+    sorter = TopologicalSorter(dict(dependencies))
     sorter.prepare()
-    places = {key: place for place, key in enumerate(parameters)}
     ordered: list[str] = []
     while sorter.is_active():
         ready = sorter.get_ready()
         ordered += sorted(ready, key=places.__getitem__)
         sorter.done(*ready)
-    return ordered
-
-
-def _dependencies(parameters: Mapping[str, Parameter]) -> dict[str, list[str]]:
-    return {key: [other for other in parameter.when if other in parameters] for key, parameter in parameters.items()}
+    return tuple(ordered)
 
 
 def applies(parameter: Parameter, values: Mapping[str, YamlValue]) -> bool:

@@ -37,12 +37,12 @@ def _right_keys(section: Mapping[str, YamlValue], above: KeyPath, problems: Prob
     """Return the keys of `fixed` or of one experiment that are right; the mistakes go to `problems`."""
     right = {}
     for key, value in section.items():
-        path, name = (*above, key), ".".join((*above, key))
+        path = (*above, key)
         if key.split(".")[0] == "resources" or (key == "tasks" and above != ("fixed",)):
             where = "fixed" if key == "tasks" else "the top-level key 'resources'"
-            problems.add(path, f"{name} is the same for a whole sweep; set it under {where}", "misplaced")
+            problems.about(path, f" is the same for a whole sweep; set it under {where}", "misplaced")
         elif key == EXPERIMENT and above != ("fixed",):
-            problems.add(path, f"{name} has no use: the experiment is called '{above[-1]}'")
+            problems.about(path, f" has no use: the experiment is called '{above[-1]}'")
         elif field_of(TrialConfig, key) is None:
             problems.add(path, unknown_key(TrialConfig, key, f"{'.'.join(above)}."), "unknown_key")
         elif is_section(TrialConfig, key):
@@ -92,26 +92,19 @@ def check_chosen(
 ) -> None:
     """Report what `search.experiment` or `fixed.experiment` names that is no experiment."""
     parameter = parameters.get(EXPERIMENT)
-    chosen: list[tuple[KeyPath, str, YamlValue]] = []
+    chosen: list[tuple[KeyPath, YamlValue]] = []
     if isinstance(parameter, Choice):
-        chosen += [(("search", EXPERIMENT), f"search.{EXPERIMENT}", value) for value in parameter.values]
+        chosen += [(("search", EXPERIMENT), value) for value in parameter.values]
         if parameter.when:
             text = f"search.{EXPERIMENT} is drawn first, so it takes no condition"
             problems.add(("search", EXPERIMENT, "when"), text)
     if EXPERIMENT in fixed:
-        chosen.append((("fixed", EXPERIMENT), f"fixed.{EXPERIMENT}", fixed[EXPERIMENT]))
-    for path, place, value in chosen:
+        chosen.append((("fixed", EXPERIMENT), fixed[EXPERIMENT]))
+    for path, value in chosen:
         if value not in experiments:
             names = ", ".join(experiments) or "there is no top-level key 'experiments'"
-            problems.add(
-                path, f"{place} has {shown_briefly(value)}{did_you_mean(value, experiments)} ({names})", "not_allowed"
-            )
-
-
-def with_experiment_first(parameters: Mapping[str, Parameter]) -> dict[str, Parameter]:
-    """Return the parameters with the experiment in front: conditions on a key that it sets come after it."""
-    first = {EXPERIMENT: parameters[EXPERIMENT]} if EXPERIMENT in parameters else {}
-    return {**first, **parameters}
+            text = f" has {shown_briefly(value)}{did_you_mean(value, experiments)} ({names})"
+            problems.about(path, text, "not_allowed")
 
 
 def chosen_names(search: Mapping[str, Parameter], fixed: Mapping[str, YamlValue]) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ from mtbert_ray.metrics import Objective
 from mtbert_ray.schema import Schema
 from mtbert_ray.study.space.conditions import check_combinations, check_conditions, without_the_impossible
 from mtbert_ray.study.space.experiments import (
+    EXPERIMENT,
     add_choice,
     check_chosen,
     check_experiments,
@@ -37,7 +38,6 @@ from mtbert_ray.study.space.experiments import (
     chosen_names,
     settled_keys,
     tasks_of,
-    with_experiment_first,
 )
 from mtbert_ray.study.space.model import SearchSpace, SweepResources
 from mtbert_ray.study.space.objectives import check_objectives, completed_tasks, with_tasks
@@ -172,14 +172,9 @@ def _fix(content: dict[str, YamlValue], key: str, value: YamlValue, option: str,
     """Give a TrialConfig key one value for the whole sweep: it leaves the search and every experiment."""
     content["fixed"] = content.get("fixed") or {}
     for leaf in lay_over(TrialConfig, content["fixed"], key, value, option, problems):
-        content.get("search", {}).pop(leaf, None)
-        _take_out_of_experiments(content, leaf)
+        for section in (content.get("search", {}), *content.get("experiments", {}).values()):
+            section.pop(leaf, None)
         problems.place_on_command_line(("fixed", leaf), option)
-
-
-def _take_out_of_experiments(content: dict[str, YamlValue], leaf: str) -> None:
-    for section in content.get("experiments", {}).values():
-        section.pop(leaf, None)
 
 
 def _path_below(head: str, dotted: str, content: dict[str, YamlValue]) -> KeyPath:
@@ -202,8 +197,8 @@ def _search(content: dict[str, YamlValue], dotted: str, value: YamlValue, option
     key, rest = leaf_of(TrialConfig, dotted)
     below = rest.split(".") if rest else ()
     content.setdefault("search", {})
-    (content.get("fixed") or {}).pop(key, None)
-    _take_out_of_experiments(content, key)
+    for section in (content.get("fixed") or {}, *content.get("experiments", {}).values()):
+        section.pop(key, None)
     _set_below(content, ("search", key, *below), value, option, problems)
 
 
@@ -240,7 +235,9 @@ def _checked(content: dict[str, YamlValue], problems: Problems) -> tuple[SearchS
         name: check_section(content.get(name, {}), model, (name,), problems) for name, model in _SECTIONS.items()
     }
     warm_start_from = check_warm_start_from(content.get("warm_start_from", []), problems)
-    parameters = with_experiment_first(read_parameters(raw_search, problems))
+    # The experiment first: conditions on a key that it sets come after it.
+    first = sorted(raw_search.items(), key=lambda item: item[0] != EXPERIMENT)
+    parameters = read_parameters(dict(first), problems)
     experiments = check_experiments(raw_experiments, raw_search, problems)
     check_chosen(parameters, fixed, raw_experiments, problems)
     # As written where that is wrong, so that a condition on it is not blamed for it.

@@ -162,28 +162,24 @@ def read_parameters(raw: Mapping[str, YamlValue], problems: Problems) -> dict[st
 
 
 def _read(key: str, entry: YamlValue, problems: Problems) -> Parameter | None:
-    path, name = ("search", key), f"search.{key}"
+    path = ("search", key)
     if key.split(".")[0] in _NOT_SEARCHED:
         where = "resources" if key.startswith("resources") else "fixed"
-        problems.add(path, f"{name} cannot be searched: it is the same for a whole sweep; set it under {where}")
-        return None
-    if field_of(TrialConfig, key) is None:
+        text = f" cannot be searched: it is the same for a whole sweep; set it under {where}"
+        problems.about(path, text, "misplaced")
+    elif field_of(TrialConfig, key) is None:
         problems.add(path, unknown_key(TrialConfig, key, "search."), "unknown_key")
-        return None
-    if is_section(TrialConfig, key):
-        problems.add(path, f"{name} is a group of keys; search one of them, as {name}.kind")
-        return None
-    if not isinstance(entry, dict):
+    elif is_section(TrialConfig, key):
+        problems.about(path, f" is a group of keys; search one of them, as search.{key}.kind", "misplaced")
+    elif not isinstance(entry, dict):
         wanted = f"a mapping with one of {_KINDS_TEXT}, as {{choice: [..]}}"
         problems.wrong_type(path, entry, f"{wanted}; a value that never changes belongs under fixed")
-        return None
-    kind = _kind(key, entry, problems)
-    if kind is None:
-        return None
-    when = _read_when(key, entry.get("when"), problems)
-    if kind in ("choice", "grid"):
-        return _read_choice(key, kind, entry[kind], when, problems)
-    return _read_range(key, kind, entry, when, problems)
+    elif kind := _kind(key, entry, problems):
+        when = _read_when(key, entry.get("when"), problems)
+        if kind in ("choice", "grid"):
+            return _read_choice(key, kind, entry[kind], when, problems)
+        return _read_range(key, kind, entry, when, problems)
+    return None
 
 
 def _kind(key: str, entry: Mapping[str, YamlValue], problems: Problems) -> str | None:

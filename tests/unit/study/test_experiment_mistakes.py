@@ -125,16 +125,16 @@ class TestCombinations:
             "epochs: 2}", "hidden_layers: {sst: 1}}"
         )
         found = fields(mistakes(text, tmp_path))
-        assert found == [(7, "experiments.plain", "invalid"), (8, "experiments.smart-k1.5", "invalid")]
+        assert found == [(7, "experiments.plain", "combination"), (8, "experiments.smart-k1.5", "combination")]
 
     def test_the_same_mistake_in_every_experiment_is_not_blamed_on_what_is_fixed(self, tmp_path: Path):
         text = (
             NO_SEARCH.split("  plain:")[0] + "  a: {data.source: course}\n  b: {data.source: course}\nalgorithm: grid"
         )
         found = fields(mistakes(text, tmp_path))
-        assert found == [(7, "experiments.a", "invalid"), (8, "experiments.b", "invalid")]
+        assert found == [(7, "experiments.a", "combination"), (8, "experiments.b", "combination")]
         fixed = NO_SEARCH.replace("epochs: 4", "data.source: course")
-        assert fields(mistakes(fixed, tmp_path)) == [(5, "fixed.data.source", "invalid")]
+        assert fields(mistakes(fixed, tmp_path)) == [(5, "fixed.data.source", "combination")]
 
     def test_an_experiment_that_clashes_with_a_searched_value(self, tmp_path: Path):
         text = PAPER_LIKE.replace("  seed: {grid: [0, 1]}", "  finetune: {grid: [full, heads_only]}")
@@ -146,4 +146,4 @@ class TestCombinations:
 
     def test_an_experiment_that_clashes_with_every_searched_value(self, tmp_path: Path):
         text = PAPER_LIKE.replace("  seed: {grid: [0, 1]}", "  finetune: {grid: [heads_only]}")
-        assert fields(mistakes(text, tmp_path)) == [(9, "experiments.lora", "invalid")]
+        assert fields(mistakes(text, tmp_path)) == [(9, "experiments.lora", "combination")]

@@ -139,7 +139,7 @@ def test_it_must_be_a_list(tmp_path: Path, value: str):
 def test_settings_that_no_trial_can_have(tmp_path: Path):
     text = SPACE.replace("  learning_rate", "  batch_size: {choice: [1, 8]}\n  learning_rate")
     text += "resources: {num_workers: 4}\n"
-    assert (1, "0", "invalid") in mistakes(text, tmp_path, "batch_size: 1")
+    assert (1, "0", "combination") in mistakes(text, tmp_path, "batch_size: 1")
 
 
 class TestBesideExperiments:
