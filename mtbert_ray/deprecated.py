@@ -26,17 +26,17 @@ _warned: set[str] = set()
 
 
 def mentions_old_names(text: bytes) -> bool:
-    """Whether a line of a journal may hold one of them; most hold none, which this tells quickly."""
+    """Whether a line of a journal may hold one of them; most hold none, which is quickly known."""
     return any(name in text for name in _ANY)
 
 
 def current_name(key: str, above: str = "") -> str:
-    """Return what a key is called today; it is `above`'s own, as `halving`'s."""
+    """Return what a key of JSON below `above` is called today."""
     name = HALVING_KEYS.get(key) if above == "halving" or key.startswith("halving.") else KEYS.get(key)
     return key if name is None else warned(key, name)
 
 
-def with_current_names(content: Any, above: str = "") -> Any:  # noqa: ANN401  # whatever JSON holds
+def with_current_names(content: Any, above: str = "") -> Any:  # noqa: ANN401  # any JSON
     """Return content of JSON with all keys and directions as they are called today."""
     if isinstance(content, list):
         return [with_current_names(item, above) for item in content]
@@ -53,11 +53,9 @@ def current_direction(value: object) -> object:
 
 
 def current_key(above: Sequence[str], key: str) -> str:
-    """Return what a key of a search space's or a trial's YAML is called today.
+    """Return what a key of a search space's or a trial's YAML is called today; it may be dotted.
 
-    Args:
-        above: the keys that it stands below, from the top down. Elsewhere the same word may be a user's own, as a task.
-        key: as written, which may be dotted.
+    The keys above it decide: elsewhere the same word may be a user's own, as the name of a task.
     """
     match above:
         case ():

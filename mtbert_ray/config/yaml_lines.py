@@ -32,9 +32,7 @@ MAX_DEPTH = 100
 def read_yaml_mapping(path: Path, *, needed: str = "") -> tuple[dict[str, Any], Problems]:
     """Return a file's keys and values and the places of the keys, with duplicate keys among the mistakes found.
 
-    Args:
-        path: the file.
-        needed: what it must hold, for the message about an empty one.
+    `needed` is what it must hold, for the message about an empty file.
 
     Raises:
         ConfigError: the file cannot be read, is not YAML, is empty, or is not a mapping.
@@ -50,12 +48,7 @@ def read_yaml_mapping(path: Path, *, needed: str = "") -> tuple[dict[str, Any], 
 
 
 def read_assignments(texts: Iterable[str], problems: Problems) -> Iterator[tuple[str, str, Any]]:
-    """Yield option, dotted key and value of each `KEY=VALUE`, as --set takes it; the value is read as YAML.
-
-    Args:
-        texts: as typed.
-        problems: where those go that cannot be read.
-    """
+    """Yield option, dotted key and value of each `KEY=VALUE`, as --set takes it; the value is read as YAML."""
     for text in texts:
         option = f"--set {text}"
         written, equals, value = text.partition("=")

@@ -44,8 +44,8 @@ from mtbert_ray.study.space.objectives import check_objectives, completed_tasks,
 from mtbert_ray.study.space.parameters import FloatRange, read_parameters
 from mtbert_ray.study.space.points_to_evaluate import (
     KeysOfSpace,
+    check_first_configs,
     check_points_to_evaluate,
-    check_start_points,
     check_warm_start_from,
     without_lost_keys,
 )
@@ -104,7 +104,7 @@ def load_search_space(
 
     space, points_to_evaluate = _checked(content, problems)
     check_combinations(space.examples(), space.build, problems)
-    check_start_points(space, points_to_evaluate, problems)
+    check_first_configs(space, points_to_evaluate, problems)
     problems.raise_if_any()
     _warn_of_no_effect(space, content, problems)
     return space

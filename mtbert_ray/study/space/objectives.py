@@ -19,11 +19,8 @@ def check_objectives(
 ) -> dict[str, Objective]:
     """Return the objectives that are right; the mistakes of the others go to `problems`.
 
-    Args:
-        raw: as read from YAML.
-        tasks: completed with the metrics that the objectives name.
-        problems: where mistakes go.
-        tasks_are_right: whether the file's own tasks could be read; else a metric of theirs is no mistake by itself.
+    The tasks are completed with the metrics that the objectives name. Where the file's own could not be read, a metric
+    of theirs is no mistake by itself.
     """
     if not isinstance(raw, dict) or not raw:
         problems.wrong_type(("objectives",), raw, "a mapping of at least one metric")

@@ -191,7 +191,7 @@ def _check_conditions(path: tuple[str, str], given: Given, keys: KeysOfSpace, pr
                 problems.about((*path, key), text, "never_applies")
 
 
-def check_start_points(space: SearchSpace, indices: Sequence[int], problems: Problems) -> None:
+def check_first_configs(space: SearchSpace, indices: Sequence[int], problems: Problems) -> None:
     """Report configs to begin with that cannot be, that come twice, and more of them than trials.
 
     `indices` are their places in the file's list.
