@@ -159,9 +159,9 @@ class TestBadInput:
 
     def test_options_of_the_rule(self, graded):
         told = self.refused(
-            graded, "--set", "graze=2", "--set", "keep_quantile=2", "--set", "reduction_factor", "--set", "brackets={["
+            graded, "--set", "grace_perid=2", "--set", "keep_quantile=2", "--set", "reduction_factor", "--set", "brackets={["
         )
-        assert "--set graze=2: unknown key 'graze'; did you mean 'grace_period'?" in told
+        assert "--set grace_perid=2: unknown key 'grace_perid'; did you mean 'grace_period'?" in told
         assert "--set keep_quantile=2: keep_quantile has 2; must be less than" in told
         assert "--set reduction_factor: must be KEY=VALUE" in told
         assert "--set brackets={[: the '" in told
