@@ -158,9 +158,8 @@ class TestBadInput:
         ]
 
     def test_options_of_the_rule(self, graded):
-        told = self.refused(
-            graded, "--set", "grace_perid=2", "--set", "keep_quantile=2", "--set", "reduction_factor", "--set", "brackets={["
-        )
+        options = ("grace_perid=2", "keep_quantile=2", "reduction_factor", "brackets={[")
+        told = self.refused(graded, *(part for option in options for part in ("--set", option)))
         assert "--set grace_perid=2: unknown key 'grace_perid'; did you mean 'grace_period'?" in told
         assert "--set keep_quantile=2: keep_quantile has 2; must be less than" in told
         assert "--set reduction_factor: must be KEY=VALUE" in told
