@@ -14,7 +14,7 @@ import numpy as np
 import typer
 
 from mtbert_ray.journal import read_journal
-from mtbert_ray.objective import Objectives
+from mtbert_ray.metrics import Objectives
 from mtbert_ray.pareto.front import hypervolume
 from mtbert_ray.pareto.objectives import is_feasible, reference_losses, to_losses
 from mtbert_ray.trial import Sweep, Trial

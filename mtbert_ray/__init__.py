@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mtbert_ray.config import TrialConfig
     from mtbert_ray.journal import read_journal
-    from mtbert_ray.objective import Objective
+    from mtbert_ray.metrics import Objective
     from mtbert_ray.ray_backend.launch import resume_sweep, run_sweep  # type: ignore[attr-defined, unused-ignore]
     from mtbert_ray.ray_backend.scheduler import ParetoScheduler
     from mtbert_ray.study.pruning.rungs import HalvingConfig

@@ -1,18 +1,21 @@
 """Names of earlier versions, read as today's: of keys, metrics and directions, with one warning each."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+_METRICS = {
+    "gpu_utilisation_mean": "gpu_utilization_mean",
+    "gpu_utilisation_peak": "gpu_utilization_peak",
+}
+_ADAPTER_KEY = {"adapter.initialisation": "adapter.initialization"}
+_TOP_KEYS = {"start_with": "points_to_evaluate", "learn_from": "warm_start_from", **_ADAPTER_KEY}
 KEYS = {
-    "start_with": "points_to_evaluate",
-    "learn_from": "warm_start_from",
+    **_TOP_KEYS,
+    **_METRICS,
     "without_gpu": "fallback",
     "outlook": "projection",
     "initialisation": "initialization",
-    "adapter.initialisation": "adapter.initialization",
-    "gpu_utilisation_mean": "gpu_utilization_mean",
-    "gpu_utilisation_peak": "gpu_utilization_peak",
 }
 """Of search spaces, trials and journals, wherever they stand."""
 HALVING_KEYS = {"grace": "grace_period", "eta": "reduction_factor", "keep": "keep_quantile"}
@@ -23,17 +26,17 @@ _warned: set[str] = set()
 
 
 def mentions_old_names(text: bytes) -> bool:
-    """Whether a line of a journal may hold one of them; most hold none, which this tells quickly."""
+    """Whether a line of a journal may hold one of them; most hold none, which is quickly known."""
     return any(name in text for name in _ANY)
 
 
 def current_name(key: str, above: str = "") -> str:
-    """Return what a key is called today; it is `above`'s own, as `halving`'s."""
+    """Return what a key of JSON below `above` is called today."""
     name = HALVING_KEYS.get(key) if above == "halving" or key.startswith("halving.") else KEYS.get(key)
     return key if name is None else warned(key, name)
 
 
-def with_current_names(content: Any, above: str = "") -> Any:  # noqa: ANN401  # whatever JSON holds
+def with_current_names(content: Any, above: str = "") -> Any:  # noqa: ANN401  # any JSON
     """Return content of JSON with all keys and directions as they are called today."""
     if isinstance(content, list):
         return [with_current_names(item, above) for item in content]
@@ -47,6 +50,39 @@ def with_current_names(content: Any, above: str = "") -> Any:  # noqa: ANN401  #
 def current_direction(value: object) -> object:
     """Return a direction as it is written today, and anything else as it is."""
     return warned(value, DIRECTIONS[value]) if isinstance(value, str) and value in DIRECTIONS else value
+
+
+def current_key(above: Sequence[str], key: str) -> str:
+    """Return what a key of a search space's or a trial's YAML is called today; it may be dotted.
+
+    The keys above it decide: elsewhere the same word may be a user's own, as the name of a task.
+    """
+    match above:
+        case ():
+            names = _TOP_KEYS
+        case ("halving",):
+            names = HALVING_KEYS
+        case ("objectives",):
+            names = _METRICS
+        case ("objectives", *_):
+            names = {"without_gpu": "fallback"}
+        case (*_, "adapter"):
+            names = {"initialisation": "initialization"}
+        case _:
+            names = _ADAPTER_KEY
+    return warned(key, names[key]) if key in names else key
+
+
+def current_value(path: Sequence[str], value: str) -> str:
+    """Return a value of an objective, of YAML, as it is called today."""
+    match path:
+        case ("objectives", *_, "direction"):
+            names = DIRECTIONS
+        case ("objectives", *_, "fallback"):
+            names = _METRICS
+        case _:
+            return value
+    return warned(value, names[value]) if value in names else value
 
 
 def renaming(names: Mapping[str, str]) -> Callable[[Any], Any]:

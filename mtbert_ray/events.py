@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from mtbert_ray.metrics import MetricValue
-from mtbert_ray.objective import Objective
+from mtbert_ray.metrics import MetricValue, Objective
 from mtbert_ray.schema import Schema
 
 Scalar = str | int | float | bool | None

@@ -15,12 +15,8 @@ def put_file(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file beside its place, hand it to the disk, and put it in its place in one step.
 
     A process that is killed at any moment leaves the old file or the new one. Others may read it as the user's umask
-    says: some libraries write files that only their owner may read.
-
-    Args:
-        path: where the file goes, in place of one that is there.
-        write: writes the content to the path it is given. That has another extension, so that what a killed process
-            left is never taken for a file like the others.
+    allows: some libraries write files that only their owner may read. `write` gets a path with another extension, so
+    that what a killed process left is never taken for a file like the others.
 
     Raises:
         OSError: the disk refuses.
@@ -41,12 +37,8 @@ def open_to_others(path: Path) -> None:
 def make_folder(folder: Path, where: str) -> None:
     """Make a folder, with those above it, unless it is there already.
 
-    Args:
-        folder: the folder.
-        where: what the user gave, for the message, as `--out runs/mine`.
-
     Raises:
-        UserError: it cannot be made.
+        UserError: it cannot be made; the message begins with `where`, as `--out runs/mine`.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

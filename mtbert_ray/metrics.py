@@ -5,8 +5,13 @@ A task's own score has the task's name (`sst`, `quora`, `sts` or a user's), so i
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
+from pydantic import model_validator
+
+from mtbert_ray.deprecated import KEYS, renaming
+from mtbert_ray.schema import Schema
 from mtbert_ray.task_metrics import (
     CLASSIFICATION_METRICS,
     F1_OF_CLASS,
@@ -47,141 +52,44 @@ class Metric:
         return (self.worst, self.best) if direction == self.direction else (self.best, self.worst)
 
 
+_score = partial(Metric, unit="", direction="maximize", worst=-1.0, best=1.0)
+_utilization = partial(
+    Metric, unit="%", direction="maximize", needs_gpu=True, worst=0.0, best=100.0, is_a_matter_of_taste=True
+)
+_cost = partial(Metric, direction="minimize", best=0.0, reaches_best=False)
+_gpu_cost = partial(_cost, needs_gpu=True)
+
 METRICS: dict[str, Metric] = {
-    "dev_score": Metric(
-        unit="",
-        direction="maximize",
-        meaning="mean of the tasks' dev scores, by their weights",
-        worst=-1.0,
-        best=1.0,
+    "dev_score": _score(meaning="mean of the tasks' dev scores, by their weights"),
+    "leaderboard_score": _score(
+        meaning="mean of the tasks' dev scores, by their weights, with (r + 1) / 2 for a correlation r"
     ),
-    "leaderboard_score": Metric(
-        unit="",
-        direction="maximize",
-        meaning="mean of the tasks' dev scores, by their weights, with (r + 1) / 2 for a correlation r",
-        worst=-1.0,
-        best=1.0,
+    "train_loss": _cost(unit="", meaning="mean training loss of the epoch"),
+    "peak_memory_gib": _gpu_cost(
+        unit="GiB", meaning="largest over ranks of what this trial's process held on its GPU", over_time="peak"
     ),
-    "train_loss": Metric(
-        unit="", direction="minimize", meaning="mean training loss of the epoch", best=0.0, reaches_best=False
+    "peak_allocated_gib": _gpu_cost(
+        unit="GiB", meaning="largest over ranks of the allocator's own peak", over_time="peak"
     ),
-    "peak_memory_gib": Metric(
-        unit="GiB",
-        direction="minimize",
-        meaning="largest over ranks of what this trial's process held on its GPU",
-        needs_gpu=True,
-        over_time="peak",
-        best=0.0,
-        reaches_best=False,
-    ),
-    "peak_allocated_gib": Metric(
-        unit="GiB",
-        direction="minimize",
-        meaning="largest over ranks of the allocator's own peak",
-        needs_gpu=True,
-        over_time="peak",
-        best=0.0,
-        reaches_best=False,
-    ),
-    "gpu_utilization_mean": Metric(
-        unit="%",
-        direction="maximize",
-        meaning="GPU utilization while training, mean over time and ranks",
-        needs_gpu=True,
-        worst=0.0,
-        best=100.0,
-        is_a_matter_of_taste=True,
-    ),
-    "gpu_utilization_peak": Metric(
-        unit="%",
-        direction="maximize",
-        meaning="GPU utilization while training, highest over time and ranks",
-        needs_gpu=True,
-        worst=0.0,
-        best=100.0,
-        is_a_matter_of_taste=True,
-    ),
-    "energy_kj": Metric(
-        unit="kJ",
-        direction="minimize",
-        meaning="integral of GPU power over all ranks while training",
-        needs_gpu=True,
-        over_time="total",
-        best=0.0,
-        reaches_best=False,
-    ),
-    "gpu_seconds": Metric(
+    "gpu_utilization_mean": _utilization(meaning="GPU utilization while training, mean over time and ranks"),
+    "gpu_utilization_peak": _utilization(meaning="GPU utilization while training, highest over time and ranks"),
+    "energy_kj": _gpu_cost(unit="kJ", meaning="integral of GPU power over all ranks while training", over_time="total"),
+    "gpu_seconds": _gpu_cost(unit="s", meaning="training time times the GPUs held", over_time="total"),
+    "peak_rss_gib": _cost(unit="GiB", meaning="largest over ranks of the process's resident memory", over_time="peak"),
+    "cpu_seconds": _cost(unit="s", meaning="CPU time of all ranks", over_time="total"),
+    "train_seconds": _cost(unit="s", meaning="wall time spent in training steps", over_time="total"),
+    "eval_seconds": _cost(unit="s", meaning="wall time spent scoring the dev sets", over_time="total"),
+    "train_once_seconds": _cost(
         unit="s",
-        direction="minimize",
-        meaning="training time times the GPUs held",
-        needs_gpu=True,
-        over_time="total",
-        best=0.0,
-        reaches_best=False,
-    ),
-    "peak_rss_gib": Metric(
-        unit="GiB",
-        direction="minimize",
-        meaning="largest over ranks of the process's resident memory",
-        over_time="peak",
-        best=0.0,
-        reaches_best=False,
-    ),
-    "cpu_seconds": Metric(
-        unit="s",
-        direction="minimize",
-        meaning="CPU time of all ranks",
-        over_time="total",
-        best=0.0,
-        reaches_best=False,
-    ),
-    "train_seconds": Metric(
-        unit="s",
-        direction="minimize",
-        meaning="wall time spent in training steps",
-        over_time="total",
-        best=0.0,
-        reaches_best=False,
-    ),
-    "eval_seconds": Metric(
-        unit="s",
-        direction="minimize",
-        meaning="wall time spent scoring the dev sets",
-        over_time="total",
-        best=0.0,
-        reaches_best=False,
-    ),
-    "train_once_seconds": Metric(
-        unit="s",
-        direction="minimize",
         meaning="of train_seconds, what is done once and not in every epoch: a frozen encoder's work on the rows",
         over_time="fixed",
-        best=0.0,
+        reaches_best=True,
     ),
-    "eval_once_seconds": Metric(
-        unit="s",
-        direction="minimize",
-        meaning="of eval_seconds, the same for the dev rows",
-        over_time="fixed",
-        best=0.0,
+    "eval_once_seconds": _cost(
+        unit="s", meaning="of eval_seconds, the same for the dev rows", over_time="fixed", reaches_best=True
     ),
-    "trainable_parameters": Metric(
-        unit="",
-        direction="minimize",
-        meaning="parameters that the optimizer changes",
-        over_time="fixed",
-        best=0.0,
-        reaches_best=False,
-    ),
-    "trainable_percent": Metric(
-        unit="%",
-        direction="minimize",
-        meaning="their share of all parameters",
-        over_time="fixed",
-        worst=100.0,
-        best=0.0,
-        reaches_best=False,
-    ),
+    "trainable_parameters": _cost(unit="", meaning="parameters that the optimizer changes", over_time="fixed"),
+    "trainable_percent": _cost(unit="%", meaning="their share of all parameters", over_time="fixed", worst=100.0),
 }
 """What every trial reports, beside one score a task. Metrics that need a GPU are null without one."""
 
@@ -189,20 +97,10 @@ MEAN_SCORES = ("dev_score", "leaderboard_score")
 """The means over the tasks' scores."""
 
 RESERVED_NAMES = frozenset(METRICS) | {
-    # Beside the metrics in an epoch's report, and beside the scores in the tables.
-    *(
-        "epoch",
-        "step",
-        "all",
-        "adapter_percent",
-        "smart_penalty",
-        "smart_steps",
-        "gpu_shared",
-        "best_epoch",
-        "epochs_done",
-    ),
-    "para",  # what the course's prediction files call quora
-    *("trial_id", "experiment", "status", "on_front", "knee", "feasible", "reason", "checkpoint"),
+    # Beside the metrics in an epoch's report, and beside the scores in the tables; `para` is the course's quora.
+    *("epoch", "step", "all", "adapter_percent", "smart_penalty", "smart_steps", "gpu_shared", "best_epoch"),
+    *("epochs_done", "para", "trial_id", "experiment", "status", "on_front", "knee", "feasible", "reason"),
+    "checkpoint",
 }
 """What a task cannot be named."""
 
@@ -246,13 +144,8 @@ def _metrics_of(task: TaskSpec) -> list[str]:
 
 def _as_metric(task: TaskSpec, name: str) -> Metric:
     metric = task_metric(name)
-    return Metric(
-        unit="",
-        direction=metric.direction,
-        meaning=meaning_of(name, task.name),
-        worst=metric.worst,
-        best=metric.best,
-    )
+    meaning = meaning_of(name, task.name)
+    return Metric(unit="", direction=metric.direction, meaning=meaning, worst=metric.worst, best=metric.best)
 
 
 def _problem_with(task: TaskSpec, metric: str) -> str | None:
@@ -261,13 +154,10 @@ def _problem_with(task: TaskSpec, metric: str) -> str | None:
 
 
 def project(metrics: Metrics, *, share: float) -> dict[str, MetricValue]:
-    """Return what a trial's metrics would be at its end, had it gone on as until now.
+    """Return a projection of a trial's metrics to its end.
 
     Totals grow in proportion to the training, but for what is done once; peaks and scores stay what they are so far.
-
-    Args:
-        metrics: so far.
-        share: of the epochs that are done, over 0 and at most 1.
+    `share` is the share of the epochs that are done, over 0 and at most 1.
     """
     return {
         name: value * _growth(name, metrics, share)
@@ -292,11 +182,7 @@ def _growth(total: str, metrics: Metrics, share: float) -> float:
 def task_scores(tasks: Sequence[TaskSpec], scores: Mapping[str, MetricValue]) -> dict[str, MetricValue]:
     """Return the tasks' scores with `dev_score` and `leaderboard_score`, their means by the tasks' weights.
 
-    Both are null where a task's score is: a mean over the others would be another score.
-
-    Args:
-        tasks: the tasks trained on.
-        scores: each task's score under its name, null where it is undefined; others are passed on.
+    Both are null where a task's score is: a mean over the others would be another score. Other scores are passed on.
     """
     means: dict[str, MetricValue] = dict.fromkeys(MEAN_SCORES)
     own = [value for task in tasks if (value := scores[task.name]) is not None]
@@ -309,3 +195,40 @@ def task_scores(tasks: Sequence[TaskSpec], scores: Mapping[str, MetricValue]) ->
         for name, values in zip(means, (own, on_leaderboard), strict=True):
             means[name] = sum(task.weight * value for task, value in zip(tasks, values, strict=True)) / total
     return {**scores, **means}
+
+
+class Objective(Schema):
+    """One axis of the Pareto front."""
+
+    direction: Direction
+    reference: float
+    """Coordinate of the hypervolume's reference point, in the metric's unit: the worst value still worth anything."""
+    constraint: float | None = None
+    """A hard bound in the metric's unit: a trial that is worse is infeasible and never on the front."""
+    attainable: float | None = None
+    """The best value that any trial can reach, in the metric's unit; none takes the metric's own bound, as 1 for a
+    score. A trial whose costs rule out the front even with this ends at its probe."""
+    fallback: str | None = None
+    """The metric that stands in when trials have no GPU, in the same unit and direction; none if there is no such."""
+
+    _old_keys = model_validator(mode="before")(renaming(KEYS))
+
+    @model_validator(mode="after")
+    def _bounds_leave_room(self) -> "Objective":
+        if self.attainable is not None:
+            best, worst = self.attainable, self.reference
+            if not (best < worst if self.direction == "minimize" else best > worst):
+                raise ValueError(f"attainable {best} is no better than the reference {worst}: no trial would count")
+        if self.constraint is None:
+            return self
+        beyond = self.constraint > self.reference if self.direction == "minimize" else self.constraint < self.reference
+        if beyond:
+            raise ValueError(
+                f"constraint {self.constraint} is looser than the reference {self.reference}: no trial between them "
+                "would count; set the reference at the constraint or beyond"
+            )
+        return self
+
+
+Objectives = Mapping[str, Objective]
+"""Metric name -> objective, in the order of the YAML, which is the order of the axes."""

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from mtbert_ray.config.file import load_sample_config, parse_assignment
+from mtbert_ray.config.file import load_sample_config
 from mtbert_ray.errors import UserError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -31,11 +31,11 @@ def sample(
     data.train_files. A run that was killed resumes where it was.
     """
     try:
-        overrides = dict(parse_assignment(text) for text in set_ or [])
-        config = load_sample_config(topics, overrides, data_directory=data)
+        config = load_sample_config(topics, set_ or (), data_directory=data)
         # Imported after the checks above: pandas and torch take seconds.
         from mtbert_ray.sampling.files import about_path, check_target, write_sample
 
+        config = load_sample_config(topics, set_ or (), data_directory=data)
         check_target(out, config.task)
         from mtbert_ray.sampling.sample import draw_sample
 

@@ -68,12 +68,9 @@ def metric_in_words(name: str) -> str:
 
 
 def problem_with_metric(name: str, *, is_regression: bool, classes: Sequence[str] | None) -> str | None:
-    """Return why a task cannot be scored by a metric, to be said behind its key, or none when it can.
+    """Return why a task cannot be scored by a metric, as the end of a message that begins with its key, or none.
 
-    Args:
-        name: as a user has written it.
-        is_regression: whether the task predicts a number.
-        classes: names of the task's classes; none where they are not known yet.
+    `classes` are the names of the task's classes, none where they are not known yet.
     """
     allowed = REGRESSION_METRICS if is_regression else CLASSIFICATION_METRICS
     if name in allowed:

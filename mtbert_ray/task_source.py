@@ -77,13 +77,9 @@ class TableSource(Schema):
     """What stands before a quote inside a quoted field, where that is not doubled."""
 
     @model_validator(mode="after")
-    def _dev_rows_come_from_one_place(self) -> Self:
+    def _parts_fit(self) -> Self:
         if (self.dev is None) == (self.split is None):
             raise ValueError("give either dev: FILE or split: {dev: 0.1}, which cuts the dev rows from the train file")
-        return self
-
-    @model_validator(mode="after")
-    def _only_quoted_fields_have_escapes(self) -> Self:
         if self.escapechar is not None and self.quoting == "none":
             raise ValueError("quoting none has no quoted fields, so escapechar has no use; leave one of them out")
         return self

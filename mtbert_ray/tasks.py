@@ -11,8 +11,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 
-from mtbert_ray.names import TaskName
-from mtbert_ray.schema import Schema, key_text
+from mtbert_ray.errors import key_text
+from mtbert_ray.schema import Schema, TaskName
 from mtbert_ray.task_metrics import problem_with_metric, task_metric
 from mtbert_ray.task_source import HubSource, Source, TableSource
 
@@ -174,16 +174,14 @@ class TaskSpec(Schema):
         return self
 
     @model_validator(mode="after")
-    def _columns_fit_the_kind(self) -> Self:
-        if self.source is not None and (self.source.columns.sentence2 is not None) != self.kind.is_pair:
+    def _source_fits_the_kind(self) -> Self:
+        if self.source is None:
+            if self.name not in KNOWN_TASK_NAMES:
+                known = ", ".join(KNOWN_TASK_NAMES)
+                raise ValueError(f"task '{self.name}' needs a source; only {known} are known by name")
+        elif (self.source.columns.sentence2 is not None) != self.kind.is_pair:
             wanted = "must name" if self.kind.is_pair else "must not name"
             raise ValueError(f"source.columns {wanted} sentence2 for a {self.kind}")
-        return self
-
-    @model_validator(mode="after")
-    def _unknown_tasks_have_a_source(self) -> Self:
-        if self.source is None and self.name not in KNOWN_TASK_NAMES:
-            raise ValueError(f"task '{self.name}' needs a source; only {', '.join(KNOWN_TASK_NAMES)} are known by name")
         return self
 
 
@@ -227,7 +225,7 @@ KNOWN_TASKS = {task.name: task for task in (SST, QUORA, STS)}
 
 
 def _by_name(value: object) -> object:
-    """Let YAML say `sst` for the whole specification."""
+    """Let YAML name `sst` in place of the whole specification."""
     if isinstance(value, str):
         if value not in KNOWN_TASKS:
             raise ValueError(f"unknown task '{value}' (known by name: {', '.join(KNOWN_TASKS)}; others need a mapping)")

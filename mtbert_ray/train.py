@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from mtbert_ray.config.file import load_config, parse_assignment
+from mtbert_ray.config.file import load_config
 from mtbert_ray.config.trial import without_effect
 from mtbert_ray.errors import DivergedError, UserError
 from mtbert_ray.metrics import Metrics
@@ -35,8 +35,7 @@ def train(
     """
     folder = out or Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}"
     try:
-        overrides = dict(parse_assignment(text) for text in set_ or [])
-        trial = load_config(config, overrides, data_directory=data)
+        trial = load_config(config, set_ or (), data_directory=data)
         for key, reason in without_effect(trial).items():
             warnings.warn(f"{key} has no effect: {reason}", stacklevel=1)
         # Imported after the checks above: torch takes seconds.

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from mtbert_ray.config.data import DataConfig
+from mtbert_ray.config.sections import DataConfig
 from mtbert_ray.schema import MAX_NUMBER, MAX_ROWS, MAX_STEPS, FiniteSchema, Name
 from mtbert_ray.tasks import QUORA, TaskOrName, absolute_if_folder
 
@@ -23,7 +23,7 @@ class TopicConfig(FiniteSchema):
 
 
 def _by_share(value: object) -> object:
-    """Let YAML say `Technology: 0.25` for the whole topic."""
+    """Let YAML give `Technology: 0.25` in place of the whole topic."""
     return {"share": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
@@ -42,7 +42,7 @@ class SampleConfig(FiniteSchema):
     topics: dict[str, Topic] = Field(min_length=2)
     """Topic -> share of the sample, or share and description."""
     method: Literal["zero_shot", "embeddings"]
-    """`zero_shot`: an NLI model says which topic a row entails (Yin et al. 2019). `embeddings`: the topic whose
+    """`zero_shot`: the topic that a row entails by an NLI model (Yin et al. 2019). `embeddings`: the topic whose
     embedding is nearest to the row's."""
     model: Name = "facebook/bart-large-mnli"
     """NLI model of `zero_shot`: a local folder or a name on the Hugging Face Hub."""

@@ -1,15 +1,13 @@
-"""TrialConfig: one setting, complete. Nothing below the sweep sees a bare dict of hyperparameters."""
+"""TrialConfig: all hyperparameters of one trial. Nothing below the sweep sees a bare dict of them."""
 
 import math
-from collections.abc import Collection, Iterable
-from typing import Annotated, Literal, Self
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from mtbert_ray.config.data import DataConfig
-from mtbert_ray.config.methods import AdapterConfig, SmartConfig
-from mtbert_ray.config.nesting import dotted
-from mtbert_ray.config.resources import ProfileConfig, ResourceConfig
+from mtbert_ray.config.keys import dotted
+from mtbert_ray.config.sections import AdapterConfig, DataConfig, ProfileConfig, ResourceConfig, SmartConfig
 from mtbert_ray.metrics import RESERVED_NAMES
 from mtbert_ray.schema import (
     MAX_FACTOR,
@@ -19,16 +17,16 @@ from mtbert_ray.schema import (
     FiniteSchema,
     Name,
 )
-from mtbert_ray.tasks import QUORA, SST, STS, TaskKind, TaskOrName, absolute, absolute_if_folder
+from mtbert_ray.tasks import QUORA, SST, STS, TaskKind, TaskOrName, TaskSpec, absolute, absolute_if_folder
 
 HiddenLayers = Annotated[int, Field(le=MAX_HIDDEN_LAYERS)]
 
 
 class TrialConfig(FiniteSchema):
-    """One setting, complete: the same configuration and seed give the same run."""
+    """All hyperparameters of one trial: the same config and seed give the same run."""
 
     experiment: str | None = None
-    """What the report calls this setting: the name of one of a search space's `experiments`."""
+    """What the report calls this config: the name of one of a search space's `experiments`."""
     encoder: Name = "minilm"
     """`minilm` (packaged), `tiny` (random, for tests), a local folder, or a name on the Hugging Face Hub."""
     pooling: Literal["auto", "cls", "mean", "pooler"] = "auto"
@@ -46,8 +44,8 @@ class TrialConfig(FiniteSchema):
     adapter: AdapterConfig = AdapterConfig()
     smart: SmartConfig = SmartConfig()
     init_from: Name | None = None
-    """Checkpoint folder of an earlier run to start from: its encoder, its adapters merged, and the heads of the tasks
-    that both have. None starts from the encoder's own weights and fresh heads."""
+    """Checkpoint folder of an earlier run with the initial weights: its encoder, its adapters merged, and the heads of
+    the tasks that both have. None takes the encoder's own weights and fresh heads."""
 
     tasks: tuple[TaskOrName, ...] = Field(default=(SST, QUORA, STS), min_length=1)
     """Known names or whole specifications, in training order."""
@@ -170,24 +168,43 @@ class TrialConfig(FiniteSchema):
         return self.hidden_layers[task_name] if isinstance(self.hidden_layers, dict) else self.hidden_layers
 
 
+def absolute_paths_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return dotted key -> value with absolute paths, for the keys that `TrialConfig.with_absolute_paths` changes."""
+    return {key: PATHS[key](value) if key in PATHS and value is not None else value for key, value in values.items()}
+
+
+def _task_with_absolute_paths(task: Any) -> Any:  # noqa: ANN401
+    # As in the YAML: what was left out there is not to appear here.
+    if isinstance(task, str):
+        return task
+    return TaskSpec.model_validate(task).with_absolute_paths().model_dump(mode="json", exclude_unset=True)
+
+
+PATHS: dict[str, Callable[[Any], Any]] = {
+    "encoder": absolute_if_folder,
+    "init_from": absolute,
+    "data.directory": absolute,
+    "data.train_files": lambda files: {task: absolute(file) for task, file in files.items()},
+    "tasks": lambda tasks: list(map(_task_with_absolute_paths, tasks)),
+}
+
+
 def without_effect(config: TrialConfig) -> dict[str, str]:
     """Return dotted key -> why its value, which is not the default, has no effect."""
     chosen, defaults = (dotted(each.model_dump(mode="json")) for each in (config, TrialConfig()))
     changed = {key for key, value in chosen.items() if value != defaults.get(key)}
     found: dict[str, str] = {}
     adapter, smart = config.adapter, config.smart
-    if adapter.kind == "none":
-        found |= _below("adapter", changed, "adapter.kind is none")
-    elif adapter.kind == "vera":
-        found |= _of(("adapter.alpha", "adapter.rslora"), changed, "VeRA learns its scales")
-    if not smart.tasks:
-        found |= _below("smart", changed, "smart.tasks names no task")
-    elif smart.steps == 0:
-        found |= _of(("smart.step_size", "smart.tolerance"), changed, "smart.steps is 0")
-    if config.learning_rate_scaling == "none":
-        found |= _of(("base_batch_size",), changed, "learning_rate_scaling is none")
-    if config.profile.steps == 0:
-        found |= _below("profile", changed, "profile.steps is 0")
+    for keys, is_unused, reason in (
+        ("adapter.", adapter.kind == "none", "adapter.kind is none"),
+        (("adapter.alpha", "adapter.rslora"), adapter.kind == "vera", "VeRA learns its scales"),
+        ("smart.", not smart.tasks, "smart.tasks names no task"),
+        (("smart.step_size", "smart.tolerance"), smart.tasks and smart.steps == 0, "smart.steps is 0"),
+        ("base_batch_size", config.learning_rate_scaling == "none", "learning_rate_scaling is none"),
+        ("profile.", config.profile.steps == 0, "profile.steps is 0"),
+    ):
+        if is_unused:
+            found |= {key: reason for key in sorted(changed) if key.startswith(keys)}
     return found
 
 
@@ -196,11 +213,3 @@ def never_with_effect(configs: Iterable[TrialConfig]) -> dict[str, str]:
     per_config = [without_effect(config) for config in configs]
     shared = set.intersection(*(set(found) for found in per_config)) if per_config else set()
     return {key: reason for key, reason in per_config[0].items() if key in shared} if per_config else {}
-
-
-def _below(section: str, changed: Collection[str], reason: str) -> dict[str, str]:
-    return {key: reason for key in sorted(changed) if key.startswith(f"{section}.")}
-
-
-def _of(keys: Collection[str], changed: Collection[str], reason: str) -> dict[str, str]:
-    return {key: reason for key in keys if key in changed}

@@ -1,4 +1,4 @@
-"""Says in plain words what is wrong with the syntax of a YAML text, and on which line the mistake probably is.
+"""Puts errors of the YAML parser into plain words, with the line where the mistake probably is.
 
 The parser notices most mistakes later than where they were made, and names them in its own terms.
 """
@@ -28,7 +28,7 @@ class SyntaxMistake:
 
 @dataclass(frozen=True)
 class _Spot:
-    """Where the parser was when it gave up, from 0, and what it says of it."""
+    """Where the parser was when it gave up, from 0, and its message."""
 
     lines: list[str]
     line: int
@@ -46,19 +46,14 @@ class _Spot:
         return self.text[self.column : self.column + 1]
 
 
-_Said = tuple[int, int, str]
+_Found = tuple[int, int, str]
 """Line and column from 0, message."""
 
 
 def syntax_mistake(text: str, error: Exception) -> SyntaxMistake:
-    """Return what a person would say of an error of the YAML parser, and the line.
-
-    Args:
-        text: that was parsed.
-        error: a YAMLError, or a RecursionError of a text that is nested too deeply.
-    """
+    """Return an error of the YAML parser, or a RecursionError of a deeply nested text, in plain words."""
     lines = text.splitlines()
-    line, column, message = _said(lines, text, error)
+    line, column, message = _found(lines, text, error)
     line = max(0, min(line, len(lines) - 1))
     quoted = lines[line].strip() if lines else ""
     shown = "".join(char if char.isprintable() else " " if char == "\t" else "?" for char in cut(quoted))
@@ -66,11 +61,11 @@ def syntax_mistake(text: str, error: Exception) -> SyntaxMistake:
 
 
 def cut(text: str) -> str:
-    """Return the beginning of a text that is too long for a message."""
+    """Return the start of a text that is too long for a message."""
     return text if len(text) <= _MAX_QUOTED else f"{text[:_MAX_QUOTED]}..."
 
 
-def _said(lines: list[str], text: str, error: Exception) -> _Said:
+def _found(lines: list[str], text: str, error: Exception) -> _Found:
     if isinstance(error, RecursionError):
         return 0, 0, "lists and mappings stand inside each other too deeply to be read"
     if isinstance(error, ReaderError):
@@ -89,13 +84,13 @@ def _said(lines: list[str], text: str, error: Exception) -> _Said:
         str(error.problem or error.context),
         (context.line, context.column) if isinstance(context, StringMark) else None,
     )
-    for pattern, say in _SAYINGS:
+    for pattern, message in _MESSAGES:
         if re.search(pattern, f"{spot.problem} {error.context or ''}"):
-            return say(spot)
+            return (spot.line, spot.column, message) if isinstance(message, str) else message(spot)
     return spot.line, spot.column, "this cannot be read as YAML"
 
 
-def _cannot_start(spot: _Spot) -> _Said:
+def _cannot_start(spot: _Spot) -> _Found:
     if spot.char != "\t":
         return spot.line, spot.column, f"a value that begins with '{spot.char}' must stand in quotes"
     if spot.text[: spot.column].strip():
@@ -103,7 +98,7 @@ def _cannot_start(spot: _Spot) -> _Said:
     return spot.line, spot.column, "the line is indented with a tab; use spaces"
 
 
-def _mapping_not_allowed(spot: _Spot) -> _Said:
+def _mapping_not_allowed(spot: _Spot) -> _Found:
     """A second colon in a line, or a line that was read as a part of the value above it."""
     before = re.search(r":\s", spot.text[: spot.column])
     if before is not None:
@@ -120,7 +115,7 @@ def _mapping_not_allowed(spot: _Spot) -> _Said:
     )
 
 
-def _no_colon(lines: list[str], line: int) -> _Said:
+def _no_colon(lines: list[str], line: int) -> _Found:
     text = _content(lines[line])
     column = _indent(lines[line])
     if re.match(r"-\S", text):
@@ -136,12 +131,12 @@ def _no_colon(lines: list[str], line: int) -> _Said:
     return line, column, f"a colon and a space must stand between a key and its value{example}"
 
 
-def _simple_key(spot: _Spot) -> _Said:
+def _simple_key(spot: _Spot) -> _Found:
     line, _ = spot.context or (spot.line, spot.column)
     return _no_colon(spot.lines, min(line, len(spot.lines) - 1))
 
 
-def _block_end(spot: _Spot) -> _Said:
+def _block_end(spot: _Spot) -> _Found:
     """Something stands where only a sibling could: after a quoted value, after a bracket, or wrongly indented."""
     if "<scalar>" in spot.problem or "<alias>" in spot.problem:
         opened = _open_quote(spot)
@@ -165,7 +160,7 @@ def _block_end(spot: _Spot) -> _Said:
 
 
 def _open_quote(spot: _Spot) -> tuple[int, int] | None:
-    """Return where a quoted value begins that goes on over its line, up to a quote that was meant to open another."""
+    """Return where a quoted value begins that continues on later lines, up to a quote meant to open another."""
     for number in range(spot.line - 1, -1, -1):
         found = re.search(r"(?:^|[:,\[{-])\s*(['\"])(?:(?!\1).)*$", spot.lines[number])
         if found:
@@ -173,7 +168,7 @@ def _open_quote(spot: _Spot) -> tuple[int, int] | None:
     return None
 
 
-def _flow(spot: _Spot) -> _Said:
+def _flow(spot: _Spot) -> _Found:
     """A bracket that is not closed, or a comma that is missing inside one."""
     line, column = spot.context or (spot.line, spot.column)
     opening = spot.lines[line][column : column + 1] if line < len(spot.lines) else "["
@@ -185,20 +180,7 @@ def _flow(spot: _Spot) -> _Said:
     return spot.line, spot.column, f"a ',' is missing in front of this, or a '{closing}'"
 
 
-def _unhashable(spot: _Spot) -> _Said:
-    return spot.line, spot.column, "a mapping or a list stands where a key is due; text with brackets needs quotes"
-
-
-def _tag(spot: _Spot) -> _Said:
-    return spot.line, spot.column, "a value that begins with '!' must stand in quotes; YAML's tags are not used here"
-
-
-def _alias(spot: _Spot) -> _Said:
-    message = "a value that begins with '*' must stand in quotes"
-    return spot.line, spot.column, f"{message} (it is read as an alias, and there is no anchor of this name)"
-
-
-def _no_value(spot: _Spot) -> _Said:
+def _no_value(spot: _Spot) -> _Found:
     """Nothing where a value is due: two commas, or a bracket at the end of the text."""
     if "<stream end>" not in spot.problem:
         return spot.line, spot.column, f"a value is missing in front of '{spot.char}'"
@@ -211,8 +193,8 @@ def _no_value(spot: _Spot) -> _Said:
     return spot.line, spot.column, "a value is missing at the end"
 
 
-def _second_document(spot: _Spot) -> _Said:
-    """More than one document, or a line that is read as the beginning of one."""
+def _second_document(spot: _Spot) -> _Found:
+    """More than one document, or a line that is read as the start of one."""
     if spot.text.startswith("---"):
         return spot.line, spot.column, "a second document begins here; a file has one, so take out '---'"
     above = spot.lines[: spot.line + 1]
@@ -223,50 +205,55 @@ def _second_document(spot: _Spot) -> _Said:
     return spot.line, spot.column, _NO_FIT
 
 
-def _needs_quotes(spot: _Spot) -> _Said:
+def _needs_quotes(spot: _Spot) -> _Found:
     line, column = spot.context or (spot.line, spot.column)
     char = spot.lines[line][column : column + 1] if line < len(spot.lines) else ""
     return line, column, f"a value that begins with '{char}' must stand in quotes"
 
 
-def _saying(message: str) -> Callable[[_Spot], _Said]:
-    return lambda spot: (spot.line, spot.column, message)
+def _open_at_the_end(spot: _Spot) -> _Found:
+    return (*(spot.context or (spot.line, spot.column)), "the quote that opens here is not closed")
 
 
-def _at_context(message: str) -> Callable[[_Spot], _Said]:
-    return lambda spot: (*(spot.context or (spot.line, spot.column)), message)
-
-
-_SAYINGS: tuple[tuple[str, Callable[[_Spot], _Said]], ...] = (
+_MESSAGES: tuple[tuple[str, str | Callable[[_Spot], _Found]], ...] = (
     ("cannot start any token", _cannot_start),
     ("mapping values are not allowed", _mapping_not_allowed),
     ("could not find expected ':'", _simple_key),
-    ("unexpected end of stream|unexpected document separator", _at_context("the quote that opens here is not closed")),
+    ("unexpected end of stream|unexpected document separator", _open_at_the_end),
     (r"expected ',' or|did not find expected ',' or", _flow),
     ("expected <block end>", _block_end),
     (
         "unknown escape character|escape sequence",
-        _saying("a backslash in double quotes must be doubled; or use single quotes"),
+        "a backslash in double quotes must be doubled; or use single quotes",
     ),
-    ("undefined alias", _alias),
+    (
+        "undefined alias",
+        "a value that begins with '*' must stand in quotes (it is read as an alias, and there is no anchor of this "
+        "name)",
+    ),
     ("more than", lambda spot: (spot.line, spot.column, spot.problem)),
-    ("contains itself", _saying("an alias (*) stands inside what it is an alias of")),
-    ("constructor for the tag|expected .* tag|tag handle|scanning a tag", _tag),
-    ("another document", _second_document),
-    ("expected '<document start>'", _second_document),
+    ("contains itself", "an alias (*) stands inside what it is an alias of"),
+    (
+        "constructor for the tag|expected .* tag|tag handle|scanning a tag",
+        "a value that begins with '!' must stand in quotes; YAML's tags are not used here",
+    ),
+    ("another document|expected '<document start>'", _second_document),
     (
         "sequence entries are not allowed",
-        _saying("a list's items ('- ') begin on the line below the key; on the key's own line write [a, b]"),
+        "a list's items ('- ') begin on the line below the key; on the key's own line write [a, b]",
     ),
-    ("unhashable|hashable key", _unhashable),
-    ("for merging", _saying("'<<' needs a mapping, as an alias (*) of one")),
+    (
+        "unhashable|hashable key",
+        "a mapping or a list stands where a key is due; text with brackets needs quotes",
+    ),
+    ("for merging", "'<<' needs a mapping, as an alias (*) of one"),
     ("node content", _no_value),
     (
         "alphabetic or numeric|chomping or indentation|keys are not allowed|directive|block scalar|an anchor|an alias",
         _needs_quotes,
     ),
 )
-"""What the parser says -> what a person would."""
+"""Pattern of the parser's words -> the message, at the spot unless a function finds another place."""
 
 
 def _content(line: str) -> str:

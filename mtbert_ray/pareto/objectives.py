@@ -9,8 +9,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from mtbert_ray.metrics import METRICS, Metrics
-from mtbert_ray.objective import Objectives
+from mtbert_ray.metrics import METRICS, Metrics, Objectives
 from mtbert_ray.task_metrics import Direction
 from mtbert_ray.trial import Trial
 

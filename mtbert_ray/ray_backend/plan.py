@@ -5,10 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mtbert_ray.config import DataConfig, TrialConfig
-from mtbert_ray.errors import ConfigError
-from mtbert_ray.metrics import known_metrics
-from mtbert_ray.mistakes import shown
-from mtbert_ray.objective import Objective, Objectives
+from mtbert_ray.errors import ConfigError, shown
+from mtbert_ray.metrics import Objective, Objectives, known_metrics
 from mtbert_ray.ray_backend.capacity import Capacity, TrialRequest, check, max_concurrent, resolve_gpus
 from mtbert_ray.ray_backend.preflight import RowCounts
 from mtbert_ray.study.pruning.rungs import Rungs

@@ -14,8 +14,7 @@ from ray.tune.schedulers import FIFOScheduler
 
 from mtbert_ray.errors import ConfigError
 from mtbert_ray.files import put_file
-from mtbert_ray.metrics import METRICS, Metric, Metrics
-from mtbert_ray.objective import Objective
+from mtbert_ray.metrics import METRICS, Metric, Metrics, Objective
 from mtbert_ray.ray_backend.scheduler_state import STATE_VERSION, StateFile, parse_state, state_text
 from mtbert_ray.study.pruning.axes import Axes, Goal
 from mtbert_ray.study.pruning.decision import Decision

@@ -5,8 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtbert_ray.metrics import METRICS
-from mtbert_ray.objective import Objectives
+from mtbert_ray.metrics import METRICS, Objectives
 from mtbert_ray.pareto.front import hypervolume, trade_offs
 from mtbert_ray.pareto.objectives import reference_losses
 from mtbert_ray.reporting.facts import facts_of, notes_of

@@ -8,7 +8,6 @@ from matplotlib.patches import Polygon
 from numpy.typing import NDArray
 
 from mtbert_ray.metrics import METRICS
-from mtbert_ray.names import file_name_part
 from mtbert_ray.pareto.front import front_mask, hypervolume_over_time
 from mtbert_ray.pareto.objectives import losses_to_values, reference_losses
 from mtbert_ray.reporting.facts import seconds_run
@@ -34,6 +33,7 @@ from mtbert_ray.reporting.style import (
     title,
 )
 from mtbert_ray.reporting.wording import counted, plain_name, quantity
+from mtbert_ray.schema import file_name_part
 
 # N compared trials, F points of a front
 

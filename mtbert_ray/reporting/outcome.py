@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mtbert_ray.objective import Objectives
+from mtbert_ray.metrics import Objectives
 from mtbert_ray.pareto.front import front_mask, knee
 from mtbert_ray.pareto.objectives import is_feasible, to_losses
 from mtbert_ray.reporting.wording import config_value

@@ -21,9 +21,7 @@ from mtbert_ray.events import (
     TrialStopped,
     as_scalar,
 )
-from mtbert_ray.metrics import METRICS, Metrics
-from mtbert_ray.names import one_line
-from mtbert_ray.objective import Objective, Objectives
+from mtbert_ray.metrics import METRICS, Metrics, Objective, Objectives
 from mtbert_ray.pareto.front import front_mask, hypervolume
 from mtbert_ray.pareto.objectives import (
     best_values,
@@ -34,6 +32,7 @@ from mtbert_ray.pareto.objectives import (
     to_losses,
     unreached_references,
 )
+from mtbert_ray.schema import one_line
 from mtbert_ray.trial import Trial, is_score
 
 

@@ -4,7 +4,7 @@ import math
 
 from mtbert_ray.events import Scalar, as_scalar
 from mtbert_ray.metrics import METRICS, RESERVED_NAMES
-from mtbert_ray.names import one_line
+from mtbert_ray.schema import one_line
 from mtbert_ray.task_metrics import Direction
 
 _SUFFIXES = {"_gib": "", "_kj": "", "_seconds": " time", "_percent": " share"}

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbert_ray.errors import ConfigError, DataError, did_you_mean
-from mtbert_ray.objective import Objective
+from mtbert_ray.metrics import Objective
 from mtbert_ray.pareto.front import hypervolume
 from mtbert_ray.simulation.clock import Clock, Curve
 from mtbert_ray.simulation.compare import MakePruner, Simulation

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mtbert_ray.metrics import Metric, Metrics
-from mtbert_ray.objective import Objectives
+from mtbert_ray.metrics import Metric, Metrics, Objectives
 from mtbert_ray.pareto.objectives import constraint_violation, to_losses
 from mtbert_ray.study.pruning.axes import Axes
 from mtbert_ray.study.pruning.decision import Decision, Pruner

@@ -14,8 +14,7 @@ from pydantic import ValidationError
 
 from mtbert_ray.errors import JournalError
 from mtbert_ray.journal import read_journal
-from mtbert_ray.metrics import Metric, known_metrics
-from mtbert_ray.objective import Objective, Objectives
+from mtbert_ray.metrics import Metric, Objective, Objectives, known_metrics
 from mtbert_ray.pareto.front import hypervolume
 from mtbert_ray.pareto.objectives import is_feasible, reference_losses, to_losses
 from mtbert_ray.simulation.clock import Curve

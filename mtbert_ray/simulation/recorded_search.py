@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from mtbert_ray.events import SweepStarted
-from mtbert_ray.objective import Objectives
+from mtbert_ray.metrics import Objectives
 from mtbert_ray.simulation.clock import Clock
 from mtbert_ray.simulation.compare import MakePruner, Problem, Simulation
 from mtbert_ray.simulation.recorded import Recorded

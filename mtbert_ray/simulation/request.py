@@ -9,13 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from mtbert_ray.config import ProbeConfig
-from mtbert_ray.config.yaml_lines import read_value
-from mtbert_ray.errors import ConfigError, did_you_mean
-from mtbert_ray.mistakes import problems_of
-from mtbert_ray.objective import Objectives
+from mtbert_ray.config.keys import check_section
+from mtbert_ray.config.yaml_lines import read_assignments
+from mtbert_ray.deprecated import current_key
+from mtbert_ray.errors import ConfigError, Problems, did_you_mean
+from mtbert_ray.metrics import Objectives
 from mtbert_ray.simulation.compare import Problem, Run, Setup, compare, setups_of
 from mtbert_ray.simulation.lcbench import NUM_EPOCHS, OBJECTIVES, Benchmark, Task
 from mtbert_ray.simulation.pruners import Costs, pruners_of
@@ -138,20 +137,13 @@ def _checked(request: ReplayRequest) -> HalvingConfig:
 
 def _halving(overrides: Sequence[str]) -> tuple[HalvingConfig, list[str]]:
     """Return the defaults with these `KEY=VALUE` texts on top, and what is wrong with them."""
-    values, mistakes = {}, []
-    for text in overrides:
-        key, equals, value = text.partition("=")
-        if not equals or not key.strip():
-            mistakes.append(f"--set {text}: must be KEY=VALUE, as in --set grace_period=2")
-            continue
-        try:
-            values[key.strip()] = read_value(value, f"--set {text}")
-        except ConfigError as error:
-            mistakes += error.problems
-    try:
-        return HalvingConfig.model_validate(values), mistakes
-    except ValidationError as error:
-        return HalvingConfig(), [*mistakes, *problems_of(error, "--set", HalvingConfig, values)]
+    problems = Problems("--set")
+    values: dict[str, object] = {}
+    for option, key, value in read_assignments(overrides, problems):
+        values[current_key(("halving",), key)] = value
+        problems.place_on_command_line((current_key(("halving",), key),), option)
+    halving = check_section(values, HalvingConfig, (), problems)
+    return halving or HalvingConfig(), list(problems.found)
 
 
 def _setups(

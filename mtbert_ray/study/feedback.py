@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbert_ray.events import StopKind
-from mtbert_ray.metrics import Metrics, known_metrics
-from mtbert_ray.objective import Objectives
+from mtbert_ray.metrics import Metrics, Objectives, known_metrics
 from mtbert_ray.pareto.objectives import constraint_violation, to_losses
 from mtbert_ray.study.pruning.cost_pruner import CostPruner
 from mtbert_ray.study.search.base import Searcher

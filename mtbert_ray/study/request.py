@@ -13,11 +13,10 @@ from mtbert_ray.config import dotted
 from mtbert_ray.config.file import problem_with_data_directory
 from mtbert_ray.config.trial import never_with_effect
 from mtbert_ray.config.yaml_lines import read_yaml_mapping, read_yaml_text
-from mtbert_ray.errors import ConfigError, JournalError
+from mtbert_ray.errors import ConfigError, JournalError, shown
 from mtbert_ray.journal import read_journal, refuse_used_folder, writing_alone
-from mtbert_ray.mistakes import problems_of, shown
+from mtbert_ray.mistakes import problems_of
 from mtbert_ray.study.space import SearchSpace, load_search_space
-from mtbert_ray.study.space.paths import with_absolute_paths
 from mtbert_ray.trial import Sweep
 
 SPACE_NAME = "space.yaml"
@@ -83,7 +82,7 @@ def new_request(
 def request_of(space: SearchSpace, space_text: str, *, out: Path | None = None) -> SweepRequest:
     """Return a request for a new sweep over a search space that is there already; see `new_request`."""
     # Whoever resumes this sweep may do so from another folder.
-    space = with_absolute_paths(space)
+    space = space.with_absolute_paths()
     for key, reason in never_with_effect(space.example_configs()).items():
         warnings.warn(f"{key} has no effect in any trial: {reason}", stacklevel=2)
     folder = out or Path("reports") / f"{space.name}-{datetime.now():%Y%m%d-%H%M%S}"

@@ -12,7 +12,7 @@ import psutil
 
 from mtbert_ray.events import Scalar, SweepResumed, SweepStarted
 from mtbert_ray.journal import Journal, read_events, writing_alone
-from mtbert_ray.objective import Objectives
+from mtbert_ray.metrics import Objectives
 from mtbert_ray.resources.gpu import list_gpus
 from mtbert_ray.study.request import SPACE_NAME
 from mtbert_ray.study.space import SearchSpace

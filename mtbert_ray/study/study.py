@@ -12,8 +12,7 @@ from typing import Any
 
 from mtbert_ray.errors import ConfigError
 from mtbert_ray.events import EpochFinished, Event, ProbeFinished, SweepResumed, SweepStarted, TrialStarted
-from mtbert_ray.metrics import known_metrics
-from mtbert_ray.objective import Objectives
+from mtbert_ray.metrics import Objectives, known_metrics
 from mtbert_ray.study.feedback import Feedback
 from mtbert_ray.study.pruning.axes import Axes
 from mtbert_ray.study.pruning.decision import Decision, Pruner

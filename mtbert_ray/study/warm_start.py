@@ -12,18 +12,17 @@ import numpy as np
 from pydantic import ValidationError
 
 from mtbert_ray.config import TrialConfig
-from mtbert_ray.errors import JournalError
+from mtbert_ray.config.keys import YamlValue, leaf_keys
+from mtbert_ray.errors import JournalError, shown
 from mtbert_ray.journal import read_journal
-from mtbert_ray.mistakes import shown
-from mtbert_ray.objective import Objectives
+from mtbert_ray.metrics import Objectives
 from mtbert_ray.pareto.objectives import to_losses
 from mtbert_ray.study.feedback import Feedback
 from mtbert_ray.study.search.base import Searcher, Unseen
 from mtbert_ray.study.search.random_and_grid import GridSearcher
 from mtbert_ray.study.space.experiments import EXPERIMENT
-from mtbert_ray.study.space.fields import leaf_keys
 from mtbert_ray.study.space.model import SearchSpace, config_key
-from mtbert_ray.study.space.parameters import RandomSuggest, YamlValue
+from mtbert_ray.study.space.parameters import RandomSuggest
 from mtbert_ray.study.space.points_to_evaluate import Given, complete
 from mtbert_ray.trial import Sweep, Trial
 

@@ -17,7 +17,7 @@ from tensorboardX.summary import hparams, scalar
 
 from mtbert_ray.events import Scalar
 from mtbert_ray.metrics import MEAN_SCORES, METRICS, RESERVED_NAMES, Metrics
-from mtbert_ray.names import told_apart
+from mtbert_ray.schema import made_unique
 
 TENSORBOARD_NAME = "tensorboard"
 
@@ -100,7 +100,7 @@ def tag_of(name: str) -> str | None:
 
 def _as_tag(name: str) -> str:
     """Return a tag that the library takes as it is; it would make one of `topic.f1.a|b` and `topic.f1.a b`."""
-    return told_apart(re.sub(r"[^-/\w.]", "_", name), name)
+    return made_unique(re.sub(r"[^-/\w.]", "_", name), name)
 
 
 def _is_final(name: str) -> bool:

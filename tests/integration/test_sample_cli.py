@@ -120,12 +120,12 @@ def test_a_killed_run_goes_on_where_it_was_and_does_no_chunk_twice(topics, tmp_p
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (["method=nearest"], "--set: method has 'nearest'"),
+        (["method=nearest"], "--set method=nearest: method has 'nearest'"),
         (["topics.Travel.share=0.9"], "the shares of the topics must sum to 1, got 1.4 (Travel 0.9, "),
         (["method=zero_shot", "model=nobody/no-such-nli"], "--set method=embeddings"),
         (["encoder=nobody/no-such-encoder"], "nobody/no-such-encoder"),
         (["data.source=course"], "source 'course' needs directory"),
-        (["rows"], "--set rows: expected KEY=VALUE"),
+        (["rows"], "--set rows: must be KEY=VALUE"),
     ],
 )
 def test_bad_input_is_one_message_and_exit_2(topics, tmp_path, cache, options, expected):

@@ -114,7 +114,7 @@ def test_the_module_is_a_command(tmp_path):
     done = run("train", "--set", "epoch=3", "--out", tmp_path / "run")
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
-    assert line.startswith("--set: unknown key 'epoch'; did you mean 'epochs'? (experiment, encoder, ")
+    assert line.startswith("--set epoch=3: unknown key 'epoch'; did you mean 'epochs'? (experiment, encoder, ")
 
 
 # Bad input to train
@@ -124,9 +124,9 @@ def test_the_module_is_a_command(tmp_path):
     ("changes", "expected"),
     [
         ({"epoch": 3, "adapter.kind": "lroa"}, ["unknown key 'epoch'; did you mean 'epochs'?", "did you mean 'lora'?"]),
-        ({"epochs": "many"}, ["--set: epochs has 'many'; must be a whole number"]),
+        ({"epochs": "many"}, ["--set epochs=many: epochs has 'many'"]),
         ({"epochs": "["}, ["--set epochs=[: the '[' that opens here is not closed"]),
-        ({"adapter": 3}, ["--set: adapter has 3; must be a mapping"]),
+        ({"adapter": 3}, ["--set adapter=3: adapter has 3"]),
         ({"encoder": "no/such-encoder"}, ["no/such-encoder"]),
         ({"adapter.kind": "lora", "adapter.target_modules": "[qeury]"}, ["qeury"]),
         ({"data.source": "course"}, ["source 'course' needs directory; give --data DIR"]),
@@ -139,7 +139,7 @@ def test_a_wrong_option_is_refused(tmp_path, changes, expected):
 
 @pytest.mark.parametrize("option", ["epochs", "=3"])
 def test_an_option_without_a_value_is_refused(tmp_path, option):
-    refused(train(tmp_path / "run", "--set", option), f"--set {option}: expected KEY=VALUE")
+    refused(train(tmp_path / "run", "--set", option), f"--set {option}: must be KEY=VALUE")
     assert not (tmp_path / "run").exists()
 
 

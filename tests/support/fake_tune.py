@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 from pyarrow.fs import LocalFileSystem
 
-from mtbert_ray.objective import Objective
+from mtbert_ray.metrics import Objective
 from mtbert_ray.ray_backend.scheduler import ParetoScheduler
 from mtbert_ray.study.pruning.rungs import HalvingConfig
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from mtbert_ray.errors import DivergedError
 from mtbert_ray.events import EpochFinished, Event, ProbeFinished, SweepFinished, SweepResumed, SweepStarted
-from mtbert_ray.objective import Objective
+from mtbert_ray.metrics import Objective
 from mtbert_ray.ray_backend.tune import StudyOnTune
 from mtbert_ray.ray_backend.worker import out_of_memory_report
 from mtbert_ray.study.pruning.decision import Decision

@@ -11,7 +11,7 @@ from rich.console import Console
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.events import SweepStarted
 from mtbert_ray.journal import Journal, read_journal
-from mtbert_ray.objective import Objective
+from mtbert_ray.metrics import Objective
 from mtbert_ray.reporting.progress import SweepProgress
 
 OBJECTIVES = {"dev_score": Objective(direction="maximize", reference=0.0)}

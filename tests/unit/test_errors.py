@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from mtbert_ray import errors
-from mtbert_ray.errors import ConfigError, DivergedError, UserError, did_you_mean
+from mtbert_ray.errors import ConfigError, DivergedError, Mistake, UserError, did_you_mean
 
 PROBLEMS = ["a.yaml: epochs has 'x'", "a.yaml: unknown key 'epoch'"]
 
@@ -14,6 +14,13 @@ def test_a_config_error_keeps_its_problems_through_a_pickle():
     error = pickle.loads(pickle.dumps(ConfigError(PROBLEMS)))
     assert error.problems == tuple(PROBLEMS)
     assert str(error) == "\n".join(PROBLEMS)
+
+
+def test_a_mistake_keeps_its_fields_through_a_pickle():
+    mistake = Mistake("a.yaml:3: trials has 0", code="out_of_bounds", place="a.yaml:3", line=3, key="trials")
+    [copy] = pickle.loads(pickle.dumps(ConfigError([mistake]))).problems
+    assert (copy, copy.code, copy.place, copy.line, copy.key) == (mistake, "out_of_bounds", "a.yaml:3", 3, "trials")
+    assert Mistake("a.yaml: is empty").line is None
 
 
 @pytest.mark.parametrize("kind", sorted(UserError.__subclasses__(), key=str), ids=lambda kind: kind.__name__)

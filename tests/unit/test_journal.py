@@ -21,7 +21,7 @@ from mtbert_ray.events import (
     as_scalar,
 )
 from mtbert_ray.journal import JOURNAL_NAME, Journal, read_journal
-from mtbert_ray.objective import Objective
+from mtbert_ray.metrics import Objective
 from mtbert_ray.trial import final_metrics
 
 CONFIG = TrialConfig(adapter={"kind": "lora"}).model_dump(mode="json")

@@ -5,8 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from mtbert_ray.metrics import METRICS, RESERVED_NAMES, completed_with, known_metrics, metric_of_task, task_scores
-from mtbert_ray.objective import Objective
+from mtbert_ray.metrics import (
+    METRICS,
+    RESERVED_NAMES,
+    Objective,
+    completed_with,
+    known_metrics,
+    metric_of_task,
+    task_scores,
+)
 from mtbert_ray.tasks import QUORA, SST, STS
 
 TASKS = (SST, QUORA, STS)

@@ -2,8 +2,7 @@
 
 import pytest
 
-from mtbert_ray.metrics import METRICS, known_metrics, project
-from mtbert_ray.objective import Objective
+from mtbert_ray.metrics import METRICS, Objective, known_metrics, project
 from mtbert_ray.tasks import SST
 from mtbert_ray.trial import final_metrics, projection
 

@@ -19,7 +19,7 @@ from mtbert_ray.events import (
     TrialStopped,
 )
 from mtbert_ray.journal import Journal, read_journal, writing_alone
-from mtbert_ray.objective import Objective
+from mtbert_ray.metrics import Objective
 
 CONFIG = {"tasks": [{"name": "sst"}], "epochs": 2}
 

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbert_ray.errors import ConfigError
-from mtbert_ray.metrics import Metrics
-from mtbert_ray.objective import Objective
+from mtbert_ray.metrics import Metrics, Objective
 from mtbert_ray.pareto.objectives import constraint_violation, to_losses
 from mtbert_ray.task_metrics import Direction
 

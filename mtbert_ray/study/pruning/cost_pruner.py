@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mtbert_ray.metrics import METRICS, Metric, Metrics
-from mtbert_ray.objective import Objectives
+from mtbert_ray.metrics import METRICS, Metric, Metrics, Objectives
 from mtbert_ray.pareto.front import dominates
 from mtbert_ray.pareto.objectives import constraint_violation, known_violation, loss_of, to_losses
 from mtbert_ray.study.pruning.decision import MAX_DOMINATING, Decision, Reason, some_of

@@ -10,47 +10,18 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
 
-from mtbert_ray.deprecated import HALVING_KEYS, renaming
-from mtbert_ray.pareto.front import Order, dominates, priorities
-from mtbert_ray.schema import MAX_FACTOR, MAX_STEPS, Schema
+from mtbert_ray.config.sections import HalvingConfig as HalvingConfig  # Also found here by scripts.
+from mtbert_ray.pareto.front import dominates, priorities
 from mtbert_ray.study.pruning.decision import MAX_DOMINATING, Decision, Reason
 
 # M objectives, N trials at a rung
 
 _DEFAULT_GRACE = 1 / 17
-
-
-class HalvingConfig(Schema):
-    """How trials are stopped; the defaults are what `benchmarks/scheduling.py` found best, see docs/scheduling.md."""
-
-    _old_keys = model_validator(mode="before")(renaming(HALVING_KEYS))
-
-    grace_period: Annotated[int, Field(ge=1, le=MAX_STEPS)] | None = None
-    """The first rung: no trial stops before it. If not given, a seventeenth of a full run and at least 1: earlier
-    results mislead."""
-    reduction_factor: Annotated[float, Field(gt=1, le=MAX_FACTOR)] = 3.0
-    """The next rung is this many times as far."""
-    keep_quantile: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """The quantile of the rung's priorities up to which a trial continues; ASHA's is 1 / reduction_factor."""
-    order: Order = "rank"
-    """How results with several objectives are ordered; with one it makes no difference."""
-    spare_front: bool = True
-    """Never stop a trial that nobody at the rung dominates. `rank` does not either way."""
-    min_results: Annotated[int, Field(ge=1, le=MAX_STEPS)] = 1
-    """Results a rung must have had before one that reaches it can be stopped."""
-    share_to_end: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Share of the trials that are never stopped for their losses, drawn by trial; with 1 nothing is."""
-    brackets: Annotated[int, Field(ge=1, le=MAX_STEPS)] = 1
-    """Each trial is in one of so many brackets, drawn by trial; bracket 0 can stop it at every rung, bracket 1 from the
-    second on, and so on. All compare with all."""
-    seed: int = 0
-    """Of the draws."""
 
 
 @dataclass(frozen=True, kw_only=True)

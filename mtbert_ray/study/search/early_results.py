@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from mtbert_ray.objective import Objectives
+from mtbert_ray.metrics import Objectives
 from mtbert_ray.pareto.objectives import violation_of_losses
 
 # M objectives, N trials

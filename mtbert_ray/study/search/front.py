@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mtbert_ray.config.keys import YamlValue
 from mtbert_ray.pareto.front import priorities
 from mtbert_ray.study.search.base import MAX_REDRAWS, Unseen, coordinates
 from mtbert_ray.study.search.early_results import FULL, EarlyResults
 from mtbert_ray.study.search.front_model import FrontModel
 from mtbert_ray.study.space.model import SearchSpace
-from mtbert_ray.study.space.parameters import RandomSuggest, YamlValue
+from mtbert_ray.study.space.parameters import RandomSuggest
 
 
 class OffspringSuggest:

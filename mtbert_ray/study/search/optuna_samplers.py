@@ -15,11 +15,12 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 
+from mtbert_ray.config.keys import YamlValue
 from mtbert_ray.pareto.objectives import reference_losses
 from mtbert_ray.study.search.base import MAX_REDRAWS, Unseen
 from mtbert_ray.study.search.early_results import FULL, EarlyResults
 from mtbert_ray.study.space.model import SearchSpace
-from mtbert_ray.study.space.parameters import Choice, RandomSuggest, YamlValue
+from mtbert_ray.study.space.parameters import Choice, RandomSuggest
 
 # M objectives
 

@@ -1,4 +1,4 @@
-"""The search space: read from YAML with every mistake placed, checked, and walked by whoever chooses settings."""
+"""The search space: read from YAML, checked, sampled, and listed as a grid."""
 
 from mtbert_ray.study.space.load import load_search_space
 from mtbert_ray.study.space.model import SearchSpace

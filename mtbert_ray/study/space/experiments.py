@@ -1,17 +1,16 @@
-"""Reads the `experiments` section: named settings, among which `experiment` chooses like any searched parameter.
+"""What trials have without its being searched: the `fixed` keys, and the named configs under `experiments`.
 
-Knows what an experiment may set; what its keys do together is for others.
+`experiment` chooses among the names like any searched parameter.
 """
 
 from collections.abc import Mapping, Sequence
 
 from mtbert_ray.config import TrialConfig
-from mtbert_ray.config.places import KeyPath, Problems
-from mtbert_ray.errors import did_you_mean
-from mtbert_ray.mistakes import shown_briefly
-from mtbert_ray.names import problem_with_name
-from mtbert_ray.study.space.fields import add_problems, field_of, is_section, normalized, unknown_key
-from mtbert_ray.study.space.parameters import Choice, Parameter, YamlValue
+from mtbert_ray.config.keys import YamlValue, add_problems, field_of, is_section, normalized, unknown_key
+from mtbert_ray.errors import KeyPath, Problems, did_you_mean, shown_briefly
+from mtbert_ray.schema import problem_with_name
+from mtbert_ray.study.space.parameters import Choice, Parameter
+from mtbert_ray.tasks import TaskSpec
 
 EXPERIMENT = "experiment"
 """The TrialConfig key that holds the name."""
@@ -21,6 +20,44 @@ Experiments = dict[str, dict[str, YamlValue]]
 
 SettledKeys = Sequence[Mapping[str, YamlValue]]
 """What is settled before a value is searched, dotted key -> value: one mapping an experiment, or the fixed ones."""
+
+
+def check_fixed(
+    raw: Mapping[str, YamlValue], searched: Mapping[str, YamlValue], problems: Problems
+) -> dict[str, YamlValue]:
+    """Return the fixed values that are right; the mistakes go to `problems`."""
+    for key in searched:
+        if key in raw:
+            text = f"'{key}' is both searched and fixed (at {problems.place_of(('fixed', key))}); keep one"
+            problems.add(("search", key), text, "conflict")
+    return _right_keys(raw, ("fixed",), problems)
+
+
+def _right_keys(section: Mapping[str, YamlValue], above: KeyPath, problems: Problems) -> dict[str, YamlValue]:
+    """Return the keys of `fixed` or of one experiment that are right; the mistakes go to `problems`."""
+    right = {}
+    for key, value in section.items():
+        path = (*above, key)
+        if key.split(".")[0] == "resources" or (key == "tasks" and above != ("fixed",)):
+            where = "fixed" if key == "tasks" else "the top-level key 'resources'"
+            problems.about(path, f" is the same for a whole sweep; set it under {where}", "misplaced")
+        elif key == EXPERIMENT and above != ("fixed",):
+            problems.about(path, f" has no use: the experiment is called '{above[-1]}'")
+        elif field_of(TrialConfig, key) is None:
+            problems.add(path, unknown_key(TrialConfig, key, f"{'.'.join(above)}."), "unknown_key")
+        elif is_section(TrialConfig, key):
+            problems.wrong_type(path, value, "a mapping")
+        elif not add_problems(TrialConfig, key, value, path, problems):
+            right[key] = value if key == "tasks" else normalized(TrialConfig, key, value)
+    return right
+
+
+def tasks_of(fixed: Mapping[str, YamlValue]) -> tuple[TaskSpec, ...]:
+    """Return the tasks of every trial."""
+    if "tasks" not in fixed:
+        return TrialConfig().tasks
+    tasks: tuple[TaskSpec, ...] = normalized(TrialConfig, "tasks", fixed["tasks"])
+    return tasks
 
 
 def add_choice(content: dict[str, YamlValue]) -> None:
@@ -38,34 +75,13 @@ def check_experiments(
     for name, section in raw.items():
         if problem := problem_with_name(name):
             problems.add(("experiments", name), f"experiments has the name {shown_briefly(name)}; {problem}")
-        experiments[name] = _check_one(name, section, problems)
+        experiments[name] = _right_keys(section, ("experiments", name), problems)
     for key in searched:
         places = [f"'{name}' ({problems.place_of(('experiments', name, key))})" for name in raw if key in raw[name]]
         if places:
             others = f"experiment{'s' if len(places) > 1 else ''} {', '.join(places)}"
-            problems.add(("search", key), f"'{key}' is both searched and set by {others}; keep one of the two")
+            problems.add(("search", key), f"'{key}' is both searched and set by {others}; keep one", "conflict")
     return experiments
-
-
-def _check_one(name: str, section: Mapping[str, YamlValue], problems: Problems) -> dict[str, YamlValue]:
-    right = {}
-    for key, value in section.items():
-        path, place = ("experiments", name, key), f"experiments.{name}"
-        if key.split(".")[0] == "resources":
-            problems.add(
-                path, f"{place}.{key} is the same for a whole sweep; set it under the top-level key 'resources'"
-            )
-        elif key == "tasks":
-            problems.add(path, f"{place}.tasks is the same for a whole sweep; set it under fixed")
-        elif key == EXPERIMENT:
-            problems.add(path, f"{place}.experiment has no use: the experiment is called '{name}'")
-        elif field_of(TrialConfig, key) is None:
-            problems.add(path, f"{place}: {unknown_key(TrialConfig, key)}")
-        elif is_section(TrialConfig, key):
-            problems.add(path, f"{place}.{key} has {shown_briefly(value)}; must be a mapping")
-        elif not add_problems(TrialConfig, key, value, path, problems):
-            right[key] = normalized(TrialConfig, key, value)
-    return right
 
 
 def check_chosen(
@@ -76,25 +92,19 @@ def check_chosen(
 ) -> None:
     """Report what `search.experiment` or `fixed.experiment` names that is no experiment."""
     parameter = parameters.get(EXPERIMENT)
-    chosen: list[tuple[KeyPath, str, YamlValue]] = []
+    chosen: list[tuple[KeyPath, YamlValue]] = []
     if isinstance(parameter, Choice):
-        chosen += [(("search", EXPERIMENT), f"search.{EXPERIMENT}", value) for value in parameter.values]
+        chosen += [(("search", EXPERIMENT), value) for value in parameter.values]
         if parameter.when:
-            problems.add(
-                ("search", EXPERIMENT, "when"), f"search.{EXPERIMENT} is drawn first, so it takes no condition"
-            )
+            text = f"search.{EXPERIMENT} is drawn first, so it takes no condition"
+            problems.add(("search", EXPERIMENT, "when"), text)
     if EXPERIMENT in fixed:
-        chosen.append((("fixed", EXPERIMENT), f"fixed.{EXPERIMENT}", fixed[EXPERIMENT]))
-    for path, place, value in chosen:
+        chosen.append((("fixed", EXPERIMENT), fixed[EXPERIMENT]))
+    for path, value in chosen:
         if value not in experiments:
             names = ", ".join(experiments) or "there is no top-level key 'experiments'"
-            problems.add(path, f"{place} has {shown_briefly(value)}{did_you_mean(value, experiments)} ({names})")
-
-
-def with_experiment_first(parameters: Mapping[str, Parameter]) -> dict[str, Parameter]:
-    """Return the parameters with the experiment in front: conditions on a key that it sets come after it."""
-    first = {EXPERIMENT: parameters[EXPERIMENT]} if EXPERIMENT in parameters else {}
-    return {**first, **parameters}
+            text = f" has {shown_briefly(value)}{did_you_mean(value, experiments)} ({names})"
+            problems.about(path, text, "not_allowed")
 
 
 def chosen_names(search: Mapping[str, Parameter], fixed: Mapping[str, YamlValue]) -> tuple[str, ...]:

@@ -1,7 +1,4 @@
-"""The search space: what is fixed, what is searched and for what, and every setting it allows.
-
-Decides nothing about which settings are tried when (searchers/), and knows nothing of Ray or of any algorithm.
-"""
+"""The search space: what is fixed, what is searched and for what, and every config it allows."""
 
 import json
 import math
@@ -9,19 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Annotated, Any, Literal, Self
 
-import numpy as np
 from pydantic import Field, ValidationError
 
 from mtbert_ray.config import ProbeConfig, ResourceConfig, TrialConfig, nest
+from mtbert_ray.config.sections import HalvingConfig
+from mtbert_ray.config.trial import absolute_paths_of
 from mtbert_ray.errors import ConfigError
+from mtbert_ray.metrics import Objective
 from mtbert_ray.mistakes import problems_of
-from mtbert_ray.names import PlainName
-from mtbert_ray.objective import Objective
-from mtbert_ray.schema import MAX_PROCESSES, MAX_STEPS, Schema
-from mtbert_ray.study.pruning.rungs import HalvingConfig, default_grace
-from mtbert_ray.study.space.checks import tasks_of
+from mtbert_ray.schema import MAX_PROCESSES, MAX_STEPS, PlainName, Schema
 from mtbert_ray.study.space.conditions import applies, in_dependency_order
-from mtbert_ray.study.space.experiments import EXPERIMENT, chosen_names
+from mtbert_ray.study.space.experiments import EXPERIMENT, chosen_names, tasks_of
 from mtbert_ray.study.space.parameters import Choice, FloatRange, IntRange, Parameter, RandomSuggest, Suggest
 from mtbert_ray.tasks import TaskSpec
 
@@ -46,18 +41,18 @@ class SearchSpace(Schema):
     question: str | None = None
     """What the sweep is to answer, in one line; shown in the report."""
     paper_table: int | None = Field(default=None, ge=1, le=9)
-    """Table of the paper whose settings these are; the report shows its figures beside ours, by experiment."""
+    """Table of the paper whose configs these are; the report shows its figures beside ours, by experiment."""
     objectives: dict[str, Objective]
     """Metric name -> objective, in the order of the axes."""
     fixed: dict[str, Any] = Field(default={})
     """Dotted TrialConfig key -> the value of every trial."""
     experiments: dict[str, dict[str, Any]] = Field(default={})
-    """Named settings: name -> dotted TrialConfig key -> its value, in place of a fixed one. `search` has their choice
+    """Named configs: name -> dotted TrialConfig key -> its value, in place of a fixed one. `search` has their choice
     as the key `experiment`, or `fixed` one of them."""
     search: dict[str, Parameter] = Field(default={})
     """Dotted TrialConfig key -> what it can be."""
     algorithm: Literal["random", "grid", "tpe", "nsga2", "gp", "front"] = "front"
-    """How the next setting is chosen."""
+    """How the next config is chosen."""
     scheduler: Literal["fifo", "pareto"] = "pareto"
     """How trials are stopped early: `pareto` by their rank among those that got as far, and by what they would cost;
     `fifo` lets each run to its end."""
@@ -65,13 +60,13 @@ class SearchSpace(Schema):
     """How `pareto` ranks. Its `seed` is added to the sweep's; without `grace_period` no trial is stopped at
     a rung while its learning rate warms up."""
     probe: ProbeConfig = ProbeConfig()
-    """When `pareto` hears what a trial would cost."""
+    """When the cost of a whole trial is projected, for `pareto`."""
     points_to_evaluate: tuple[dict[str, Any], ...] = ()
-    """Settings to try first: dotted searched key -> value; keys that are left out are drawn."""
+    """Configs to try first: dotted searched key -> value; keys that are left out are drawn."""
     warm_start_from: tuple[str, ...] = ()
     """Folders of earlier sweeps whose trials the algorithm learns from before it suggests anything."""
     trials: int | None = Field(default=None, ge=1, le=MAX_STEPS)
-    """How many settings to try; none for a time budget alone, or for the whole grid."""
+    """How many configs to try; none for a time budget alone, or for the whole grid."""
     time_budget_minutes: float | None = Field(default=None, gt=0, le=MAX_MINUTES)
     """The sweep ends after this; trials that still run are stopped, and count as such."""
     seed: int = Field(default=0, ge=0, lt=2**32)
@@ -115,17 +110,14 @@ class SearchSpace(Schema):
 
     @property
     def is_finite(self) -> bool:
-        """Whether there are only so many different settings."""
+        """Whether the number of different configs is finite."""
         return not any(isinstance(parameter, FloatRange) for parameter in self.search.values())
 
     @property
     def num_trials(self) -> int | None:
-        """Trials planned: `trials`, but never more than there are different settings; none if time alone decides."""
-        if self.algorithm == "grid":
-            return sum(1 for _ in islice(self.grid(), self.trials))
-        if self.trials is None or not self.is_finite:
-            return self.trials
-        return sum(1 for _ in islice(self.grid(), self.trials))
+        """Trials planned: `trials`, but never more than there are different configs; none if time alone decides."""
+        is_counted = self.algorithm == "grid" or (self.trials is not None and self.is_finite)
+        return sum(1 for _ in islice(self.grid(), self.trials)) if is_counted else self.trials
 
     @property
     def time_budget_seconds(self) -> float | None:
@@ -156,11 +148,12 @@ class SearchSpace(Schema):
 
     @property
     def halving_in_use(self) -> HalvingConfig:
-        """`halving` with the sweep's seed, and a first rung behind the warm-up unless `grace_period` says where it is.
+        """`halving` with the sweep's seed, and a first rung behind the warm-up unless `grace_period` is given.
 
-        While the learning rate still rises, what trials reach says little of what they will (docs/scheduling.md). Of
-        several warm-ups the longest counts.
+        While the learning rate still rises, scores predict little (docs/scheduling.md); the longest warm-up counts.
         """
+        from mtbert_ray.study.pruning.rungs import default_grace  # It needs numpy, which reading a space does not.
+
         grace_period = self.halving.grace_period
         if grace_period is None:
             fraction = max(config.warmup_fraction for config in self.example_configs())
@@ -168,18 +161,34 @@ class SearchSpace(Schema):
             grace_period = min(max(default_grace(self.max_epochs), 1 + warm_up), max(1, self.max_epochs - 1))
         return self.halving.model_copy(update={"grace_period": grace_period, "seed": self.seed + self.halving.seed})
 
+    def with_absolute_paths(self) -> Self:
+        """Return the same with absolute paths of local files and folders, so that it can be read back elsewhere."""
+        search: dict[str, Parameter] = {}
+        for key, parameter in self.search.items():
+            when = {other: _absolute(other, allowed) for other, allowed in parameter.when.items()}
+            values = {"values": _absolute(key, parameter.values)} if isinstance(parameter, Choice) else {}
+            search[key] = parameter.model_copy(update={"when": when, **values})
+        return self.model_copy(
+            update={
+                "fixed": absolute_paths_of(self.fixed),
+                "experiments": {name: absolute_paths_of(keys) for name, keys in self.experiments.items()},
+                "search": search,
+                "points_to_evaluate": tuple(map(absolute_paths_of, self.points_to_evaluate)),
+            }
+        )
+
     def with_resources(self, resources: ResourceConfig) -> Self:
         """Return the same space with other resources of a trial, as resolved for a cluster."""
         concurrent = {"concurrent_trials": self.concurrent_trials}
         return self.model_copy(update={"resources": SweepResources(**{**dict(resources), **concurrent})})
 
     def examples(self) -> list[dict[str, Any]]:
-        """Return every setting of a small space, or a seeded random sample of a large one, with every experiment."""
+        """Return every config of a small space, or a seeded random sample of a large one, with every experiment."""
         if self.is_finite:
-            settings = list(islice(self.grid(), _MAX_EXAMPLES + 1))
-            if len(settings) <= _MAX_EXAMPLES:
-                return settings
-        suggest = RandomSuggest(np.random.default_rng(self.seed))
+            configs = list(islice(self.grid(), _MAX_EXAMPLES + 1))
+            if len(configs) <= _MAX_EXAMPLES:
+                return configs
+        suggest = RandomSuggest.seeded(self.seed)
         drawn = [self.sample(suggest) for _ in range(_NUM_DRAWN_EXAMPLES)]
         return drawn + [self.sample(suggest, experiment=name) for name in self._searched_experiments]
 
@@ -189,7 +198,7 @@ class SearchSpace(Schema):
 
     def one_config_each(self) -> dict[str | None, TrialConfig]:
         """Return a configuration of each experiment, for what all trials of it share; one under None without any."""
-        suggest = RandomSuggest(np.random.default_rng(self.seed))
+        suggest = RandomSuggest.seeded(self.seed)
         if not self._searched_experiments:
             return {self.fixed.get(EXPERIMENT): self.trial_config(self.sample(suggest))}
         names = self._searched_experiments
@@ -204,7 +213,7 @@ class SearchSpace(Schema):
         return self.experiment_names if EXPERIMENT in self.search else ()
 
     def sample(self, suggest: Suggest, *, experiment: str | None = None) -> dict[str, Any]:
-        """Return one setting: dotted key -> value, for the searched keys whose conditions hold.
+        """Return one config: dotted key -> value, for the searched keys whose conditions hold.
 
         Keys are asked for in dependency order, so that a condition sees the value it depends on.
 
@@ -219,7 +228,7 @@ class SearchSpace(Schema):
         return self._in_yaml_order(values)
 
     def grid(self) -> Iterator[dict[str, Any]]:
-        """Yield every setting once, the last searched key changing fastest.
+        """Yield every config once, the last searched key changing fastest.
 
         Raises:
             ValueError: a parameter is drawn from a continuous range.
@@ -247,5 +256,9 @@ class SearchSpace(Schema):
 
 
 def config_key(values: Mapping[str, Any]) -> str:
-    """Return a text that two settings share only when they are the same."""
+    """Return a text that two configs share only when they are the same."""
     return json.dumps(values, sort_keys=True, default=str)
+
+
+def _absolute(key: str, values: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple(absolute_paths_of({key: value})[key] for value in values)

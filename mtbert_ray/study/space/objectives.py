@@ -5,14 +5,9 @@ The checks belong to reading a space: an `Objective` of an old journal stays wha
 
 from collections.abc import Iterable, Mapping
 
-from mtbert_ray.config.places import Problems
-from mtbert_ray.errors import did_you_mean
-from mtbert_ray.metrics import Metric, completed_with, known_metrics, metric_of_task
-from mtbert_ray.mistakes import shown, shown_briefly
-from mtbert_ray.objective import Objective
-from mtbert_ray.schema import key_text
-from mtbert_ray.study.space.checks import check_section
-from mtbert_ray.study.space.parameters import YamlValue
+from mtbert_ray.config.keys import YamlValue, check_section
+from mtbert_ray.errors import Problems, did_you_mean, key_text, shown
+from mtbert_ray.metrics import Metric, Objective, completed_with, known_metrics, metric_of_task
 from mtbert_ray.task_metrics import CLASSIFICATION_METRICS, F1_OF_CLASS, REGRESSION_METRICS, Direction
 from mtbert_ray.tasks import TaskSpec
 
@@ -24,14 +19,11 @@ def check_objectives(
 ) -> dict[str, Objective]:
     """Return the objectives that are right; the mistakes of the others go to `problems`.
 
-    Args:
-        raw: as read from YAML.
-        tasks: completed with the metrics that the objectives name.
-        problems: where mistakes go.
-        tasks_are_right: whether the file's own tasks could be read; else a metric of theirs is no mistake by itself.
+    The tasks are completed with the metrics that the objectives name. Where the file's own could not be read, a metric
+    of theirs is no mistake by itself.
     """
     if not isinstance(raw, dict) or not raw:
-        problems.add(("objectives",), f"objectives has {shown_briefly(raw)}; must be a mapping of at least one metric")
+        problems.wrong_type(("objectives",), raw, "a mapping of at least one metric")
         return {}
     metrics = known_metrics(tasks)
     objectives = {}
@@ -41,12 +33,11 @@ def check_objectives(
             if not tasks_are_right:
                 continue
             text = f"objectives has the unknown metric '{key_text(name)}'{_nearest(key_text(name), tasks)}"
-            problems.add(path, text)
+            problems.add(path, text, "unknown_metric")
             continue
         entry = _in_right_direction(name, entry, metrics[name], problems)
         objective = check_section(entry, Objective, path, problems)
         if objective is not None:
-            assert isinstance(objective, Objective)
             _check_bounds(name, objective, metrics[name], problems)
             _check_fallback(name, objective, metrics, problems)
             _check_unique(name, objective.fallback, raw, problems)
@@ -103,8 +94,8 @@ def _in_right_direction(name: str, entry: YamlValue, metric: Metric, problems: P
     if not _contradicts(given, metric):
         return entry
     better = "more" if metric.direction == "maximize" else "less"
-    text = f"objectives.{name}.direction has '{given}', but of {name} {better} is better"
-    problems.add(("objectives", name, "direction"), f"{text}; write direction: {metric.direction}")
+    text = f" has '{given}', but of {name} {better} is better; write direction: {metric.direction}"
+    problems.about(("objectives", name, "direction"), text, "conflict")
     return {**entry, "direction": metric.direction}
 
 
@@ -122,7 +113,7 @@ def _check_bounds(name: str, objective: Objective, metric: Metric, problems: Pro
 
     def add(key: str, value: float, text: str) -> None:
         hint = f"; {shown(value)}% is {value / 100:g}" if best == 1 and 2 <= value <= 100 else ""
-        problems.add(("objectives", name, key), f"objectives.{name}.{key} has {shown(value)}; {text}{hint}")
+        problems.about(("objectives", name, key), f" has {shown(value)}; {text}{hint}", "out_of_bounds")
 
     never_better = f"{name} is never {'above' if sign > 0 else 'below'} {_number(best)}"
     never_worse = f"{name} is never {'below' if sign > 0 else 'above'} {_number(worst)}"
@@ -147,31 +138,29 @@ def _number(value: float | None) -> str:
 
 
 def _check_fallback(name: str, objective: Objective, metrics: Mapping[str, Metric], problems: Problems) -> None:
-    fallback = objective.fallback
+    path, fallback = ("objectives", name, "fallback"), objective.fallback
     if fallback is None:
         return
-    path, place = ("objectives", name, "fallback"), f"objectives.{name}.fallback"
     if fallback not in metrics:
-        plain = [known for known in metrics if "." not in known]
-        near = did_you_mean(fallback, metrics)
-        problems.add(path, f"{place} has the unknown metric '{fallback}'{near} ({', '.join(plain)})")
+        plain = ", ".join(known for known in metrics if "." not in known)
+        text = f" has the unknown metric '{fallback}'{did_you_mean(fallback, metrics)} ({plain})"
+        problems.about(path, text, "unknown_metric")
     elif not metrics[name].needs_gpu:
-        problems.add(path, f"{place}: {name} needs no GPU, so nothing stands in for it")
+        problems.about(path, f": {name} needs no GPU, so it needs no fallback")
     elif metrics[fallback].needs_gpu:
-        problems.add(path, f"{place}: {fallback} needs a GPU itself")
+        problems.about(path, f": {fallback} needs a GPU itself")
     elif metrics[fallback].unit != metrics[name].unit:
         units = f"{name} is in {metrics[name].unit or 'no unit'}, {fallback} in {metrics[fallback].unit or 'no unit'}"
-        problems.add(path, f"{place}: {units}; a stand-in needs the same unit")
+        problems.about(path, f": {units}; a fallback needs the same unit")
     elif _contradicts(objective.direction, metrics[fallback]):
         better = "more" if metrics[fallback].direction == "maximize" else "less"
-        text = f"{place}: of {fallback} {better} is better, and of {name} here the contrary"
-        problems.add(path, f"{text}; a stand-in needs the same direction")
+        text = f": of {fallback} {better} is better, and of {name} here the contrary"
+        problems.about(path, f"{text}; a fallback needs the same direction")
 
 
 def _check_unique(name: str, fallback: str | None, raw: Mapping[str, YamlValue], problems: Problems) -> None:
     others = {other: entry for other, entry in raw.items() if other != name}
     taken = {entry.get("fallback") for entry in others.values() if isinstance(entry, dict)} | set(others)
     if fallback is not None and fallback in taken:
-        place = f"objectives.{name}.fallback"
-        text = f"{place}: {fallback} is another objective already; without a GPU there would be one axis fewer"
-        problems.add(("objectives", name, "fallback"), text)
+        text = f": {fallback} is another objective already; without a GPU there would be one axis fewer"
+        problems.about(("objectives", name, "fallback"), text)

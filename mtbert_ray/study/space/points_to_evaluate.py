@@ -1,34 +1,30 @@
-"""Completes a setting of which only some values are given. Knows nothing of files or of searchers."""
+"""What a sweep begins with: `points_to_evaluate`, the first configs, and `warm_start_from`, earlier sweeps."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-import numpy as np
 from pydantic import ValidationError
 
 from mtbert_ray.config import TrialConfig
-from mtbert_ray.config.places import Problems
-from mtbert_ray.errors import did_you_mean
-from mtbert_ray.mistakes import mistakes_in, shown, shown_briefly
+from mtbert_ray.config.keys import YamlValue, add_problems, field_of, normalized
+from mtbert_ray.errors import JournalError, Problems, did_you_mean, shown, shown_briefly
+from mtbert_ray.mistakes import violations_in
 from mtbert_ray.study.space.experiments import EXPERIMENT, Experiments
-from mtbert_ray.study.space.fields import add_problems, field_of, normalized
 from mtbert_ray.study.space.model import SearchSpace, config_key
-from mtbert_ray.study.space.parameters import Choice, FloatRange, IntRange, Parameter, RandomSuggest, Suggest, YamlValue
+from mtbert_ray.study.space.parameters import Choice, FloatRange, IntRange, Parameter, RandomSuggest, Suggest
+from mtbert_ray.tasks import absolute
 
 Given = Mapping[str, YamlValue]
 """Dotted searched key -> the value that is wanted."""
 
 
 def complete(space: SearchSpace, given: Given, suggest: Suggest) -> tuple[dict[str, YamlValue], bool]:
-    """Return a whole setting with these values, and whether it is the only one.
+    """Return a whole config with these values, and whether it is the only one.
 
     The other values are drawn, those that a given key's conditions name among what lets it apply. A given key that
-    cannot apply all the same, since another one forbids it, is not in the setting.
-
-    Args:
-        space: that searches all these keys.
-        given: values that it takes.
-        suggest: where the other values come from.
+    cannot apply all the same, since another one forbids it, is left out.
     """
     preferring = _PreferringSuggest(given, _needed(space, given), suggest)
     values = space.sample(preferring)
@@ -92,7 +88,7 @@ class _PreferringSuggest:
 
 @dataclass(frozen=True, kw_only=True)
 class KeysOfSpace:
-    """What a search space says of TrialConfig's keys, before it is known to be right."""
+    """The keys of a search space that is not fully checked yet."""
 
     parameters: Mapping[str, Parameter]
     """The searched keys that could be read."""
@@ -105,20 +101,15 @@ class KeysOfSpace:
 def check_points_to_evaluate(raw: YamlValue, keys: KeysOfSpace, problems: Problems) -> dict[int, Given]:
     """Return place in the list -> an entry, flattened before; the mistakes go to `problems`."""
     if not isinstance(raw, list):
-        problems.add(
-            ("points_to_evaluate",),
-            f"points_to_evaluate has {shown_briefly(raw)}; must be a list of settings, as [{{dropout: 0.1}}]",
-        )
+        problems.wrong_type(("points_to_evaluate",), raw, "a list of configs, as [{dropout: 0.1}]")
         return {}
     entries: dict[int, Given] = {}
     for index, entry in enumerate(raw):
-        path, name = ("points_to_evaluate", str(index)), f"points_to_evaluate.{index}"
+        path = ("points_to_evaluate", str(index))
         if not isinstance(entry, dict):
-            problems.add(
-                path, f"{name} has {shown_briefly(entry)}; must be a mapping of searched keys, as {{dropout: 0.1}}"
-            )
+            problems.wrong_type(path, entry, "a mapping of searched keys, as {dropout: 0.1}")
         elif not entry:
-            problems.add(path, f"{name} is empty; give at least one searched key")
+            problems.about(path, " is empty; give at least one searched key", "out_of_bounds")
         else:
             right = {key: value for key, value in entry.items() if _is_right(path, key, value, keys, problems)}
             _check_conditions(path, right, keys, problems)
@@ -143,19 +134,18 @@ def without_lost_keys(entries: Mapping[int, Given], search: Mapping[str, Paramet
 
 def _is_right(path: tuple[str, str], key: str, value: YamlValue, keys: KeysOfSpace, problems: Problems) -> bool:
     if problems.is_from_command_line(("fixed", key)) or (key in keys.searched and key not in keys.parameters):
-        return False  # It leaves the entries; or what is wrong with its parameter is said there.
-    name = f"{'.'.join(path)}.{key}"
+        return False  # It leaves the entries; or its parameter is wrong, which is reported there.
+    below = (*path, key)
     if key not in keys.searched:
-        text: str | None = _not_searched(name, key, keys, problems)
-    elif add_problems(TrialConfig, key, value, (*path, key), problems, name=name):
+        problems.add(below, _not_searched(".".join(below), key, keys, problems), "not_searched")
         return False
-    elif not keys.parameters[key].takes(normalized(TrialConfig, key, value)):
-        text = f"{name} has {shown_briefly(value)}, which is not searched{_allowed(keys.parameters[key], value)}"
-    else:
-        text = None
-    if text is not None:
-        problems.add((*path, key), text)
-    return text is None
+    if add_problems(TrialConfig, key, value, below, problems):
+        return False
+    is_taken = keys.parameters[key].takes(normalized(TrialConfig, key, value))
+    if not is_taken:
+        text = f" has {shown_briefly(value)}, which is not searched{_allowed(keys.parameters[key], value)}"
+        problems.about(below, text, "not_searched")
+    return is_taken
 
 
 def _not_searched(name: str, key: str, keys: KeysOfSpace, problems: Problems) -> str:
@@ -164,7 +154,7 @@ def _not_searched(name: str, key: str, keys: KeysOfSpace, problems: Problems) ->
         return f"{name} is not searched but fixed at {shown(keys.fixed[key])} ({where}); take it out of one of the two"
     for experiment, section in keys.experiments.items():
         if key in section:
-            return f"{name} is not searched but set by experiment '{experiment}'; start with an experiment instead"
+            return f"{name} is not searched but set by experiment '{experiment}'; give an experiment instead"
     searched = ", ".join(keys.searched)
     if field_of(TrialConfig, key) is None:
         near = did_you_mean(key, keys.searched, prefix=name.removesuffix(key))
@@ -184,7 +174,7 @@ def _allowed(parameter: Parameter, value: YamlValue) -> str:
 
 
 def _check_conditions(path: tuple[str, str], given: Given, keys: KeysOfSpace, problems: Problems) -> None:
-    """Report keys whose condition does not hold with what is known of the same setting."""
+    """Report keys whose condition does not hold with what is known of the same config."""
     experiment = given.get(EXPERIMENT, keys.fixed.get(EXPERIMENT))
     if experiment in keys.experiments:
         settled = {**keys.fixed, **keys.experiments[experiment]}
@@ -197,39 +187,67 @@ def _check_conditions(path: tuple[str, str], given: Given, keys: KeysOfSpace, pr
             overridden = problems.is_from_command_line(("fixed", other))
             if other in known and known[other] not in allowed and not overridden:
                 needed = " or ".join(shown(value) for value in allowed)
-                text = f"{'.'.join(path)}.{key} applies only where {other} is {needed}; here it is"
-                problems.add((*path, key), f"{text} {shown(known[other])}")
+                text = f" applies only where {other} is {needed}; here it is {shown(known[other])}"
+                problems.about((*path, key), text, "never_applies")
 
 
-def check_start_points(space: SearchSpace, indices: Sequence[int], problems: Problems) -> None:
-    """Report settings to begin with that cannot be, that come twice, and more of them than trials.
+def check_first_configs(space: SearchSpace, indices: Sequence[int], problems: Problems) -> None:
+    """Report configs to begin with that cannot be, that come twice, and more of them than trials.
 
-    Args:
-        space: with `points_to_evaluate`.
-        indices: the place of each in the file's list.
-        problems: where mistakes go.
+    `indices` are their places in the file's list.
     """
     first_at: dict[str, int] = {}
-    suggest = RandomSuggest(np.random.default_rng(space.seed))
+    suggest = RandomSuggest.seeded(space.seed)
     for index, given in zip(indices, space.points_to_evaluate, strict=True):
-        path, name = ("points_to_evaluate", str(index)), f"points_to_evaluate.{index}"
+        path = ("points_to_evaluate", str(index))
         values, is_only_one = complete(space, given, suggest)
-        without_effect = [key for key in given if key not in values]
-        if without_effect:
-            problems.add(path, f"{name}: {', '.join(without_effect)} cannot apply beside its other keys")
+        if without_effect := [key for key in given if key not in values]:
+            problems.about(path, f": {', '.join(without_effect)} cannot apply beside its other keys", "never_applies")
             continue
         try:
             space.build(values)
         except ValidationError as error:
-            problems.add(path, f"{name}: {mistakes_in(error, TrialConfig, values)[0].said()}")
+            problems.about(path, f": {violations_in(error, TrialConfig, values)[0].message()}", "combination")
         first = first_at.setdefault(config_key(values), index) if is_only_one else index
         if first != index:
             where = problems.place_of(("points_to_evaluate", str(first)))
-            problems.add(
-                path, f"{name} is the same setting as points_to_evaluate.{first} ({where}); keep one of the two"
-            )
+            text = f" is the same config as points_to_evaluate.{first} ({where}); keep one of the two"
+            problems.about(path, text, "duplicate_value")
     count = len(space.points_to_evaluate)
     if space.num_trials is not None and count > space.num_trials:
         is_planned = space.num_trials == space.trials
-        have = f"there are {space.num_trials} trials" if is_planned else f"there are only {space.num_trials} settings"
-        problems.add(("points_to_evaluate",), f"points_to_evaluate has {count} settings, but {have}; leave some out")
+        have = f"{space.num_trials} trials" if is_planned else f"only {space.num_trials} configs"
+        problems.about(
+            ("points_to_evaluate",), f" has {count} configs, but there are {have}; leave some out", "out_of_bounds"
+        )
+
+
+def check_warm_start_from(raw: YamlValue, problems: Problems) -> tuple[str, ...]:
+    """Return the folders by their absolute paths; the mistakes go to `problems`."""
+    if not isinstance(raw, list):
+        problems.wrong_type(("warm_start_from",), raw, "a list of the folders of earlier sweeps, as [reports/first]")
+        return ()
+    from mtbert_ray.journal import read_journal  # Few spaces need it.
+
+    folders: dict[str, int] = {}
+    for index, name in enumerate(raw):
+        path = ("warm_start_from", str(index))
+        if not isinstance(name, str) or not name.strip() or "\0" in name:
+            problems.wrong_type(path, name, "a text, the folder of an earlier sweep")
+            continue
+        folder = absolute(name)
+        if folder in folders:
+            text = f" is the same folder as warm_start_from.{folders[folder]}; keep one of the two"
+            problems.about(path, text, "duplicate_value")
+            continue
+        folders[folder] = index
+        try:
+            if os.path.isdir(folder):  # noqa: PTH112  # Path.is_dir raises for a name that is too long.
+                read_journal(Path(folder))
+            elif os.path.isfile(folder):  # noqa: PTH113
+                problems.about(path, f": {folder}: is a file; give a folder", "file")
+            else:
+                problems.about(path, f": {folder}: no such folder. Give the folder of a sweep (its --out)", "file")
+        except JournalError as error:
+            problems.about(path, f": {error}", "file")
+    return tuple(folders)

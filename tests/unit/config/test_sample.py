@@ -11,7 +11,7 @@ from mtbert_ray.errors import ConfigError
 PAPER = Path(__file__).parents[3] / "search_spaces" / "paper" / "topics.yaml"
 
 
-def problems_of(path: Path, text: str, **overrides) -> list[str]:
+def problems_of(path: Path, text: str, *overrides: str) -> list[str]:
     path.write_text(text)
     with pytest.raises(ConfigError) as caught:
         load_sample_config(path, overrides)
@@ -49,14 +49,14 @@ def test_a_topic_is_a_share_or_a_share_and_a_description(tmp_path):
 
 
 def test_a_key_on_the_command_line_takes_the_files_place(tmp_path):
-    config = load_sample_config(PAPER, {"method": "embeddings", "rows": 50, "data.max_train_rows": 100})
+    config = load_sample_config(PAPER, ["method=embeddings", "rows=50", "data.max_train_rows=100"])
     assert (config.method, config.rows, config.data.max_train_rows) == ("embeddings", 50, 100)
 
 
 def test_files_are_taken_from_the_root(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "nli").mkdir()
-    config = load_sample_config(PAPER, {"data.source": "course", "data.directory": "here", "model": "nli"})
+    config = load_sample_config(PAPER, ["data.source=course", "data.directory=here", "model=nli"])
     assert (config.data.directory, config.model) == (str(tmp_path / "here"), str(tmp_path / "nli"))
 
 
@@ -84,8 +84,8 @@ def test_an_unknown_or_missing_method_is_refused(tmp_path):
     text = "topics: {A: 0.5, B: 0.5}\n"
     path = tmp_path / "topics.yaml"
     assert problems_of(path, text) == [f"{path}: missing key 'method'"]
-    assert problems_of(path, text, method="embedings") == [
-        "--set: method has 'embedings'; did you mean 'embeddings'? (zero_shot, embeddings)"
+    assert problems_of(path, text, "method=embedings") == [
+        "--set method=embedings: method has 'embedings'; did you mean 'embeddings'? (zero_shot, embeddings)"
     ]
 
 
@@ -99,11 +99,11 @@ def test_shares_may_be_off_by_rounding():
 @pytest.mark.parametrize(
     ("text", "options"),
     [
-        ("topics:\n  Web 2.0: 0.25\n  Node.js: {share: 0.75, description: a run time}\n", {}),
-        ("topics.Web 2.0: 0.25\ntopics:\n  Node.js: {share: 0.75, description: a run time}\n", {}),
+        ("topics:\n  Web 2.0: 0.25\n  Node.js: {share: 0.75, description: a run time}\n", []),
+        ("topics.Web 2.0: 0.25\ntopics:\n  Node.js: {share: 0.75, description: a run time}\n", []),
         (
             "topics: {A: 1, B: 0}\n",
-            {"topics": {"Web 2.0": 0.25, "Node.js": {"share": 0.75, "description": "a run time"}}},
+            ["topics={Web 2.0: 0.25, Node.js: {share: 0.75, description: a run time}}"],
         ),
     ],
 )
@@ -118,5 +118,5 @@ def test_a_dot_in_a_topic_s_name_belongs_to_it(tmp_path, text, options):
 def test_an_option_reaches_a_topic_s_key_by_its_dots(tmp_path):
     path = tmp_path / "topics.yaml"
     path.write_text("method: embeddings\ntopics:\n  A: {share: 0.25}\n  B: {share: 0.75}\n")
-    config = load_sample_config(path, {"topics.A.share": 0.5, "topics.B.share": 0.5})
+    config = load_sample_config(path, ["topics.A.share=0.5", "topics.B.share=0.5"])
     assert dict(config.shares) == {"A": 0.5, "B": 0.5}

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from mtbert_ray.objective import Objective
+from mtbert_ray.metrics import Objective
 from mtbert_ray.pareto.front import front_mask, knee, pareto_ranks, trade_offs
 from mtbert_ray.pareto.objectives import to_losses
 

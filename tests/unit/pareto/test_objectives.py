@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from mtbert_ray.objective import Objective
+from mtbert_ray.metrics import Objective
 from mtbert_ray.pareto.objectives import (
     constraint_violation,
     is_feasible,

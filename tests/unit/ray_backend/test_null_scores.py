@@ -12,7 +12,7 @@ from told_sweep import Sweep
 
 from mtbert_ray.errors import DivergedError
 from mtbert_ray.journal import read_journal
-from mtbert_ray.objective import Objective
+from mtbert_ray.metrics import Objective
 from mtbert_ray.ray_backend.failure import failure_kind_of, reason_of
 from mtbert_ray.study.feedback import Telling
 from mtbert_ray.study.search import SEARCHERS

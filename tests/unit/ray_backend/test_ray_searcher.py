@@ -7,7 +7,7 @@ import pytest
 from mtbert_ray.ray_backend.for_ray import FirstTrial, SpaceSearcher
 
 from mtbert_ray.config import TrialConfig
-from mtbert_ray.objective import Objective
+from mtbert_ray.metrics import Objective
 from mtbert_ray.study.pruning.decision import Decision
 from mtbert_ray.study.search import SEARCHERS
 from mtbert_ray.study.space.load import SearchSpace

@@ -7,11 +7,12 @@ import warnings
 import pytest
 from begun_sweep import GRID, asked_of, begun, finish, plan_of
 from command_line import TINY_SPACE
-from mtbert_ray.ray_backend.sweep import _Interrupts
 from rich.console import Console
 
 from mtbert_ray.errors import JournalError
-from mtbert_ray.study.request import SweepRequest, dry_run, launch
+from mtbert_ray.ray_backend.launch import dry_run, launch
+from mtbert_ray.ray_backend.run import _Interrupts
+from mtbert_ray.study.request import SweepRequest
 
 
 def told(tmp_path, *overrides: str) -> list[str]:

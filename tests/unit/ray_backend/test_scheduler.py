@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtbert_ray.errors import ConfigError
-from mtbert_ray.objective import Objective
+from mtbert_ray.metrics import Objective
 from mtbert_ray.ray_backend.scheduler import ParetoScheduler
 from mtbert_ray.study.pruning.rungs import HalvingConfig
 

@@ -4,8 +4,7 @@ import math
 
 from fake_tune import run
 
-from mtbert_ray.metrics import METRICS, Metric
-from mtbert_ray.objective import Objective
+from mtbert_ray.metrics import METRICS, Metric, Objective
 
 
 class TestConstraintsAtRungs:

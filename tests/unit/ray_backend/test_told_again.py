@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from mtbert_ray.ray_backend.for_ray import SpaceSearcher
 
 from mtbert_ray.events import ProbeFinished, SweepStarted
-from mtbert_ray.metrics import known_metrics
-from mtbert_ray.objective import Objective
+from mtbert_ray.metrics import Objective, known_metrics
 from mtbert_ray.ray_backend.scheduler import ParetoScheduler
 from mtbert_ray.study.pruning.rungs import HalvingConfig
 from mtbert_ray.study.space.model import SearchSpace

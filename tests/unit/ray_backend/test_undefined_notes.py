@@ -8,9 +8,10 @@ from space_text import space_text
 
 from mtbert_ray.config import DataConfig
 from mtbert_ray.data.sources import load_examples
+from mtbert_ray.ray_backend.launch import dry_run, launch
 from mtbert_ray.ray_backend.preflight import undefined_notes
 from mtbert_ray.study import request as request
-from mtbert_ray.study.request import SweepRequest, dry_run, launch
+from mtbert_ray.study.request import SweepRequest
 from mtbert_ray.study.space.load import load_search_space
 
 TASKS = """\

@@ -15,8 +15,7 @@ from mtbert_ray.events import (
     TrialStopped,
 )
 from mtbert_ray.journal import Journal
-from mtbert_ray.metrics import task_scores
-from mtbert_ray.objective import Objective
+from mtbert_ray.metrics import Objective, task_scores
 from mtbert_ray.study.space import load_search_space
 
 PAPER = Path(__file__).parents[3] / "search_spaces" / "paper"

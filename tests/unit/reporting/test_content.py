@@ -1,7 +1,7 @@
 """The trade-offs of the trials on the front."""
 
 from mtbert_ray.journal import read_journal
-from mtbert_ray.objective import Objective
+from mtbert_ray.metrics import Objective
 from mtbert_ray.reporting.content import front_points
 from mtbert_ray.reporting.outcome import outcome_of
 

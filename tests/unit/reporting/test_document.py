@@ -9,7 +9,7 @@ from matplotlib.image import imread
 from mtbert_ray.errors import JournalError, UserError
 from mtbert_ray.events import EpochFinished
 from mtbert_ray.journal import read_journal
-from mtbert_ray.objective import Objective
+from mtbert_ray.metrics import Objective
 from mtbert_ray.reporting.document import DPI, markdown_text, write_report
 from mtbert_ray.reporting.tables import trial_table
 

@@ -3,7 +3,7 @@ import pytest
 
 from mtbert_ray.events import EpochFinished
 from mtbert_ray.journal import read_journal
-from mtbert_ray.objective import Objective
+from mtbert_ray.metrics import Objective
 from mtbert_ray.reporting.document import front_drawings, progress_drawings
 from mtbert_ray.reporting.front_figure import short_id, staircase
 from mtbert_ray.reporting.outcome import outcome_of

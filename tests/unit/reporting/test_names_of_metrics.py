@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from mtbert_ray.journal import read_journal
-from mtbert_ray.objective import Objective
+from mtbert_ray.metrics import Objective
 from mtbert_ray.reporting import document
 from mtbert_ray.reporting.document import front_drawings, markdown_text, progress_drawings, write_report
 from mtbert_ray.reporting.outcome import outcome_of

@@ -1,7 +1,7 @@
 """The note of a hypervolume of 0: the objectives in which no trial is better than the reference."""
 
 from mtbert_ray.journal import read_journal
-from mtbert_ray.objective import Objective
+from mtbert_ray.metrics import Objective
 from mtbert_ray.reporting.facts import notes_of
 from mtbert_ray.reporting.outcome import outcome_of
 

@@ -17,7 +17,7 @@ from mtbert_ray.events import (
     TrialStarted,
     TrialStopped,
 )
-from mtbert_ray.objective import Objective
+from mtbert_ray.metrics import Objective
 from mtbert_ray.reporting.progress import SweepProgress, config_text
 from mtbert_ray.trial import Trial
 

@@ -8,7 +8,7 @@ from mtbert_ray.ray_backend.beginning import scheduler_of
 from recorded_sweep import RecordedSweep
 
 from mtbert_ray.journal import read_journal
-from mtbert_ray.objective import Objective
+from mtbert_ray.metrics import Objective
 from mtbert_ray.simulation.clock import simulate
 from mtbert_ray.simulation.request import ReplayRequest, prepare
 from mtbert_ray.study.space import SearchSpace

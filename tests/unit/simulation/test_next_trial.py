@@ -1,12 +1,13 @@
 """Which recorded trial comes next: in order, shuffled, or the nearest to a suggestion."""
 
 import pytest
-from mtbert_ray.simulation.next_trial import SUGGESTING, _nearest, recorded_problem
 from recorded_sweep import RecordedSweep
 
 from mtbert_ray.simulation.clock import simulate
 from mtbert_ray.simulation.recorded import read_recorded
+from mtbert_ray.simulation.recorded_search import SUGGESTING, recorded_problem
 from mtbert_ray.study.space import SearchSpace
+from mtbert_ray.study.space.objectives import _nearest
 
 
 def names(problem, searcher: str, seed: int) -> list[str]:

@@ -5,7 +5,7 @@ import pytest
 from recorded_sweep import OBJECTIVES, SEARCH, RecordedSweep
 
 from mtbert_ray.errors import JournalError
-from mtbert_ray.objective import Objective
+from mtbert_ray.metrics import Objective
 from mtbert_ray.simulation.recorded import in_words, read_recorded
 from mtbert_ray.study.space import SearchSpace
 from mtbert_ray.study.space.parameters import Choice

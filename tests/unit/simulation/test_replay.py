@@ -9,7 +9,7 @@ import pytest
 from recorded_sweep import OBJECTIVES, RecordedSweep
 from typer.testing import CliRunner
 
-from mtbert_ray.objective import Objective
+from mtbert_ray.metrics import Objective
 from mtbert_ray.replay import app
 
 BLOCKED = ("torch", "transformers", "peft", "ray", "tokenizers", "datasets", "onnxruntime")
@@ -158,11 +158,10 @@ class TestBadInput:
         ]
 
     def test_options_of_the_rule(self, graded):
-        told = self.refused(
-            graded, "--set", "graze=2", "--set", "keep_quantile=2", "--set", "reduction_factor", "--set", "brackets={["
-        )
-        assert "--set: unknown key 'graze'; did you mean 'grace_period'?" in told
-        assert "--set: keep has 2; must be less than" in told
+        options = ("grace_perid=2", "keep_quantile=2", "reduction_factor", "brackets={[")
+        told = self.refused(graded, *(part for option in options for part in ("--set", option)))
+        assert "--set grace_perid=2: unknown key 'grace_perid'; did you mean 'grace_period'?" in told
+        assert "--set keep_quantile=2: keep_quantile has 2; must be less than" in told
         assert "--set reduction_factor: must be KEY=VALUE" in told
         assert "--set brackets={[: the '" in told
 

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from mtbert_ray.simulation.rules import ASHA, EPSILON_NET, Costs, rules_of
+from mtbert_ray.simulation.rules import rules_of
 
-from mtbert_ray.metrics import METRICS
-from mtbert_ray.objective import Objective
+from mtbert_ray.metrics import METRICS, Objective
 from mtbert_ray.pareto.objectives import to_losses
 from mtbert_ray.simulation.clock import Report
+from mtbert_ray.simulation.pruners import ASHA, EPSILON_NET, Costs
 from mtbert_ray.study.pruning.rungs import HalvingConfig, Rungs
 
 OBJECTIVES = {

@@ -7,10 +7,10 @@ from command_line import TINY_SPACE
 from course_files import write_course
 
 from mtbert_ray.config import TrialConfig
-from mtbert_ray.config.nesting import dotted
+from mtbert_ray.config.keys import dotted
+from mtbert_ray.config.trial import PATHS
 from mtbert_ray.study.request import SweepRequest, _asked
 from mtbert_ray.study.space import SearchSpace, load_search_space
-from mtbert_ray.study.space.paths import _PATHS, with_absolute_paths
 
 SPACE = """\
 name: here
@@ -51,21 +51,21 @@ def here(tmp_path, monkeypatch) -> Path:
 
 
 def test_a_space_read_back_elsewhere_gives_the_same_trials(here, monkeypatch):
-    space = with_absolute_paths(load_search_space(Path("space.yaml")))
+    space = load_search_space(Path("space.yaml")).with_absolute_paths()
     before = space.example_configs()
     dumped = space.model_dump(mode="json")
     monkeypatch.chdir(here / "elsewhere")
     back = SearchSpace.model_validate(dumped)
     assert list(back.grid()) == list(space.grid()) and len(before) > 4
     assert back.example_configs() == before
-    assert with_absolute_paths(back) == back
+    assert back.with_absolute_paths() == back
     assert [task.name for task in back.tasks] == ["quora", "mine", "copied"]
 
 
 def test_its_trials_are_those_of_the_space_as_written(here):
     written = load_search_space(Path("space.yaml"))
-    assert with_absolute_paths(written).example_configs() == written.example_configs()
-    text = str(with_absolute_paths(written).model_dump(mode="json"))
+    assert written.with_absolute_paths().example_configs() == written.example_configs()
+    text = str(written.with_absolute_paths().model_dump(mode="json"))
     for path in ("rows", "rows/some.csv", "mine/train.csv", "mine/dev.csv", "copies/set", "other", "encoders/mine"):
         assert f"'{here / path}'" in text and f"'{path}'" not in text
     assert "'tiny'" in text
@@ -81,7 +81,7 @@ def test_every_path_of_a_trial_is_among_them(here):
     )
     written, absolute = dotted(config.model_dump()), dotted(config.with_absolute_paths().model_dump())
     changed = {key for key in written if written[key] != absolute[key]}
-    assert changed == {key if key != "data.train_files" else "data.train_files.mine" for key in _PATHS}
+    assert changed == {key if key != "data.train_files" else "data.train_files.mine" for key in PATHS}
 
 
 def test_a_sweep_s_own_space_has_them_and_the_files_of_data_too(tmp_path, monkeypatch):

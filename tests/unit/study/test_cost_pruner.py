@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtbert_ray.metrics import METRICS, Metric
-from mtbert_ray.objective import Objective
+from mtbert_ray.metrics import METRICS, Metric, Objective
 from mtbert_ray.pareto.front import hypervolume
 from mtbert_ray.pareto.objectives import reference_losses, to_losses
 from mtbert_ray.study.pruning.cost_pruner import CostPruner

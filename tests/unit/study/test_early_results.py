@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from mtbert_ray.objective import Objective
+from mtbert_ray.metrics import Objective
 from mtbert_ray.pareto.objectives import constraint_violation, to_losses
 from mtbert_ray.study.search.early_results import FULL, EarlyResults
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtbert_ray.objective import Objective
+from mtbert_ray.metrics import Objective
 from mtbert_ray.pareto.front import hypervolume
 from mtbert_ray.study.search.front import FrontSearcher, OffspringSuggest
 from mtbert_ray.study.space.model import SearchSpace

@@ -1,35 +1,17 @@
-"""`points_to_evaluate`: settings to try first, as written, as drawn, and every mistake that can be made in it.
-
-Over 300 lines: the mistakes are a table, and drawing and refusing share the spaces above it.
-"""
+"""`points_to_evaluate`: configs to try first, as written, as drawn, and every mistake that can be made in it."""
 
 import warnings
 from pathlib import Path
 
 import pytest
-from mtbert_ray.study.search.points_to_evaluate import points_to_evaluate
+from mistake_cases import POINTS_MISTAKES, fields
+from mistake_cases import POINTS_SPACE as SPACE
 
 from mtbert_ray.errors import ConfigError
 from mtbert_ray.study.space.load import SearchSpace, load_search_space
 from mtbert_ray.study.space.model import config_key
+from mtbert_ray.study.warm_start import points_to_evaluate
 
-SPACE = """\
-name: tiny
-objectives:
-  dev_score: {direction: maximize, reference: 0.2}
-fixed:
-  encoder: tiny
-  epochs: 3
-search:
-  adapter.kind: {choice: [none, lora, dora]}
-  adapter.rank: {int: [2, 9], step: 2, when: {adapter.kind: [lora, dora]}}
-  adapter.alpha: {choice: [8, 16], when: {adapter.rank: 8}}
-  finetune: {choice: [full, heads_only], when: {adapter.kind: none}}
-  learning_rate: {loguniform: [1e-5, 1e-3]}
-  hidden_layers: {choice: [1, {sst: 1, quora: 2, sts: 2}]}
-trials: 4
-"""
-SEARCHED = "adapter.kind, adapter.rank, adapter.alpha, finetune, learning_rate, hidden_layers"
 GRID = SPACE.replace("{loguniform: [1e-5, 1e-3]}", "{grid: [1e-5, 1e-4]}")
 WITH_EXPERIMENTS = """\
 name: tiny
@@ -54,19 +36,15 @@ def load(text: str, folder: Path, *entries: str, **options) -> SearchSpace:
     return load_search_space(path, **options)
 
 
-def mistakes(text: str, folder: Path, *entries: str, **options) -> list[str]:
-    """Return the mistakes, without the file's name and the lines above `points_to_evaluate`."""
+def mistakes(text: str, folder: Path, *entries: str, **options) -> list[tuple[int, str, str]]:
+    """Return line from `points_to_evaluate`, key and code of the mistakes."""
     with pytest.raises(ConfigError) as caught:
         load(text, folder, *entries, **options)
-    above = text.count("\n") + 1
-    place = str(folder / "space.yaml")
-    problems = []
-    for problem in caught.value.problems:
-        if problem.startswith(place):
-            line, _, words = problem.removeprefix(f"{place}:").partition(": ")
-            problem = f"{int(line) - above}: {words}"
-        problems.append(problem.replace(place, "F"))
-    return problems
+    first = text.count("\n") + 1
+    return [
+        (line - first, key.removeprefix("points_to_evaluate."), code)
+        for line, key, code in fields(caught.value.problems)
+    ]
 
 
 def test_values_that_are_given_stand_and_the_others_are_drawn(tmp_path: Path):
@@ -126,102 +104,27 @@ def test_a_grid_begins_with_what_is_on_it(tmp_path: Path):
     assert values in list(space.grid())
 
 
-@pytest.mark.parametrize(
-    ("entries", "expected"),
-    [
-        (["lora"], ["1: points_to_evaluate.0 has 'lora'; must be a mapping of searched keys, as {dropout: 0.1}"]),
-        (["{}"], ["1: points_to_evaluate.0 is empty; give at least one searched key"]),
-        (
-            ["adapter.rnk: 8"],
-            [
-                "1: unknown key 'points_to_evaluate.0.adapter.rnk'; did you mean "
-                f"'points_to_evaluate.0.adapter.rank'? ({SEARCHED})"
-            ],
-        ),
-        (
-            ["{adapter.kind: lora, epochs: 4}"],
-            ["1: points_to_evaluate.0.epochs is not searched but fixed at 3 (F:6); take it out of one of the two"],
-        ),
-        (
-            ["batch_size: 16"],
-            [f"1: points_to_evaluate.0.batch_size is not searched ({SEARCHED}); search it, or set it under fixed"],
-        ),
-        (["adapter.rank: '8'"], ["1: points_to_evaluate.0.adapter.rank has '8'; must be a whole number"]),
-        (["adapter.rank: true"], ["1: points_to_evaluate.0.adapter.rank has true; must be a whole number"]),
-        (
-            ["adapter.rank: 3"],
-            ["1: points_to_evaluate.0.adapter.rank has 3, which is not searched (2 to 8 in steps of 2)"],
-        ),
-        (
-            ["learning_rate: 0.1"],
-            ["1: points_to_evaluate.0.learning_rate has 0.1, which is not searched (1e-05 to 0.001)"],
-        ),
-        (["learning_rate: .inf"], ["1: points_to_evaluate.0.learning_rate has inf; must be a finite number"]),
-        (
-            ["adapter.kind: lroa"],
-            ["1: points_to_evaluate.0.adapter.kind has 'lroa'; did you mean 'lora'? (none, lora, dora, vera)"],
-        ),
-        (
-            ["adapter.kind: vera"],
-            ["1: points_to_evaluate.0.adapter.kind has 'vera', which is not searched ('none', 'lora', 'dora')"],
-        ),
-        (
-            ["{adapter.kind: none, adapter.rank: 8}"],
-            [
-                "1: points_to_evaluate.0.adapter.rank applies only where adapter.kind is 'lora' or 'dora'; "
-                "here it is 'none'",
-            ],
-        ),
-        (
-            ["{finetune: full, adapter.alpha: 8}"],
-            ["1: points_to_evaluate.0: finetune cannot apply beside its other keys"],
-        ),
-        (
-            ["{adapter: {kind: lora, rank: 2}, adapter.rank: 4}"],
-            ["1: duplicate key 'points_to_evaluate.0.adapter.rank', once dotted and once nested"],
-        ),
-        (
-            [
-                "{adapter.kind: lora, adapter.rank: 2, learning_rate: 1e-4, hidden_layers: 1}",
-                "adapter.kind: dora",
-                "{hidden_layers: 1, learning_rate: 1e-4, adapter: {rank: 2, kind: lora}}",
-            ],
-            ["3: points_to_evaluate.2 is the same setting as points_to_evaluate.0 (F:16); keep one of the two"],
-        ),
-        (
-            ["adapter.kind: lora"] * 5,
-            ["0: points_to_evaluate has 5 settings, but there are 4 trials; leave some out"],
-        ),
-        (
-            ["learning_rate: 1", "hidden_layers: 3", "adapter.kind: 5"],
-            [
-                "1: points_to_evaluate.0.learning_rate has 1, which is not searched (1e-05 to 0.001)",
-                "2: points_to_evaluate.1.hidden_layers has 3, which is not searched (1, {sst: 1, quora: 2, sts: 2})",
-                "3: points_to_evaluate.2.adapter.kind has 5; must be 'none', 'lora', 'dora' or 'vera'",
-            ],
-        ),
-    ],
-)
-def test_a_mistake_is_named(tmp_path: Path, entries: list[str], expected: list[str]):
+@pytest.mark.parametrize(("entries", "expected"), POINTS_MISTAKES)
+def test_a_mistake_is_named(tmp_path: Path, entries: list[str], expected: list):
+    expected = [(line, key.removeprefix("points_to_evaluate."), code) for line, key, code in expected]
     assert mistakes(SPACE, tmp_path, *entries) == expected
 
 
 def test_mistakes_come_with_those_of_the_rest_of_the_file(tmp_path: Path):
     text = SPACE.replace("epochs: 3", "epochs: 0").replace("{int: [2, 9], step: 2", "{int: [9, 2], step: 2")
-    found = mistakes(text, tmp_path, "adapter.rank: 100", "learning_rate: 2")
-    # The rank's own parameter is wrong, so nothing is said of values of it.
-    assert [problem.partition(": ")[2].partition(" has")[0] for problem in found] == [
+    # The rank's own parameter is wrong, so values of it are not held against it.
+    assert [key for _, key, _ in mistakes(text, tmp_path, "adapter.rank: 100", "learning_rate: 2")] == [
         "fixed.epochs",
         "search.adapter.rank.int",
-        "points_to_evaluate.1.learning_rate",
+        "1.learning_rate",
     ]
 
 
 def test_a_finite_space_may_have_fewer_settings(tmp_path: Path):
     text = SPACE[: SPACE.index("search:")] + "search:\n  adapter.rank: {choice: [2, 8]}\ntrials: 9\n"
     assert mistakes(text, tmp_path, *(["adapter.rank: 2", "adapter.rank: 8", "{adapter.rank: 2}"])) == [
-        "0: points_to_evaluate has 3 settings, but there are only 2 settings; leave some out",
-        "3: points_to_evaluate.2 is the same setting as points_to_evaluate.0 (F:11); keep one of the two",
+        (0, "points_to_evaluate", "out_of_bounds"),
+        (3, "2", "duplicate_value"),
     ]
 
 
@@ -229,33 +132,26 @@ def test_a_finite_space_may_have_fewer_settings(tmp_path: Path):
 def test_it_must_be_a_list(tmp_path: Path, value: str):
     path = tmp_path / "space.yaml"
     path.write_text(f"{SPACE}points_to_evaluate: {value}\n")
-    with pytest.raises(ConfigError, match=r":15: points_to_evaluate has .*; must be a list of settings"):
+    with pytest.raises(ConfigError, match=r":15: points_to_evaluate has .*; must be a list"):
         load_search_space(path)
 
 
 def test_settings_that_no_trial_can_have(tmp_path: Path):
     text = SPACE.replace("  learning_rate", "  batch_size: {choice: [1, 8]}\n  learning_rate")
     text += "resources: {num_workers: 4}\n"
-    assert any(
-        problem.startswith("1: points_to_evaluate.0: batch_size 1")
-        for problem in mistakes(text, tmp_path, "batch_size: 1")
-    )
+    assert (1, "0", "combination") in mistakes(text, tmp_path, "batch_size: 1")
 
 
 class TestBesideExperiments:
     def test_what_an_experiment_sets_is_not_given_besides(self, tmp_path: Path):
         assert mistakes(WITH_EXPERIMENTS, tmp_path, "adapter.kind: lora", "{experiment: full, adapter.rank: 2}") == [
-            "1: points_to_evaluate.0.adapter.kind is not searched but set by experiment 'full'; start with an "
-            "experiment instead",
-            "2: points_to_evaluate.1.adapter.rank applies only where adapter.kind is 'lora' or 'dora'; "
-            "here it is 'none'",
+            (1, "0.adapter.kind", "not_searched"),
+            (2, "1.adapter.rank", "never_applies"),
         ]
 
     def test_an_unknown_experiment(self, tmp_path: Path):
-        assert mistakes(WITH_EXPERIMENTS, tmp_path, "experiment: dorra") == [
-            "1: points_to_evaluate.0.experiment has 'dorra', which is not searched; did you mean 'dora'? "
-            "('full', 'lora', 'dora')"
-        ]
+        found = mistakes(WITH_EXPERIMENTS, tmp_path, "experiment: dorra")
+        assert found == [(1, "0.experiment", "not_searched")]
 
 
 class TestOptions:
@@ -283,7 +179,7 @@ class TestOptions:
 
     def test_too_few_trials(self, tmp_path: Path):
         found = mistakes(SPACE, tmp_path, "hidden_layers: 1", "adapter.kind: none", num_trials=1)
-        assert found == ["0: points_to_evaluate has 2 settings, but there are 1 trials; leave some out"]
+        assert found == [(0, "points_to_evaluate", "out_of_bounds")]
 
 
 class TestOtherKeysOfTheScheduler:
@@ -299,12 +195,11 @@ class TestOtherKeysOfTheScheduler:
         path.write_text(SPACE + "halving: {grace_period: 0, oder: rank}\nprobe: {steps: -1}\nscheduler: paretto\n")
         with pytest.raises(ConfigError) as caught:
             load_search_space(path)
-        assert [problem.removeprefix(f"{path}:") for problem in caught.value.problems] == [
-            "15: halving.grace_period has 0; must be greater than or equal to 1",
-            "15: unknown key 'halving.oder'; did you mean 'halving.order'? "
-            "(grace, eta, keep, order, spare_front, min_results, share_to_end, brackets, seed)",
-            "16: probe.steps has -1; must be greater than or equal to 0",
-            "17: scheduler has 'paretto'; did you mean 'pareto'? (fifo, pareto)",
+        assert fields(caught.value.problems) == [
+            (15, "halving.grace_period", "out_of_bounds"),
+            (15, "halving.oder", "unknown_key"),
+            (16, "probe.steps", "out_of_bounds"),
+            (17, "scheduler", "not_allowed"),
         ]
 
     def test_a_rule_that_stops_nothing_is_warned_of(self, tmp_path: Path):

@@ -1,5 +1,7 @@
 """Search spaces as read: conditions, grids, options of the command line, and the files that come with the project."""
 
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -270,6 +272,19 @@ def test_shipped_spaces_are_right_and_say_what_they_are_for(path: Path):
     assert path.stem in space.name
     for config in space.example_configs():
         assert config.data.source == "course"
+
+
+def test_a_mistake_is_found_before_anything_slow_is_imported(tmp_path: Path):
+    (tmp_path / "space.yaml").write_text(CONDITIONAL.replace("trials:", "trails:"))
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom mtbert_ray.study.space import load_search_space\n"
+        "try:\n    load_search_space(Path('space.yaml'))\nexcept Exception as error:\n    print(error)\n"
+        "slow = {'numpy', 'scipy', 'pandas', 'torch', 'ray', 'optuna', 'transformers', 'moocore'}\n"
+        "print(sorted(slow & sys.modules.keys()))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "did you mean 'trials'?" in done.stdout
+    assert done.stdout.endswith("[]\n")
 
 
 def test_quickstart_needs_nothing_from_outside():

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 
-from mtbert_ray.objective import Objective
+from mtbert_ray.metrics import Objective
 from mtbert_ray.study.search import SEARCHERS, Searcher
 from mtbert_ray.study.space.model import SearchSpace, config_key
 from mtbert_ray.study.space.parameters import Choice, FloatRange, IntRange

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from mtbert_ray.objective import Objective
+from mtbert_ray.metrics import Objective
 from mtbert_ray.pareto.front import hypervolume
 from mtbert_ray.study.search import SEARCHERS, Searcher
 from mtbert_ray.study.search.early_results import FULL, EarlyResults

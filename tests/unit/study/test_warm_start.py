@@ -13,7 +13,7 @@ from mtbert_ray.config import TrialConfig, nest
 from mtbert_ray.errors import ConfigError
 from mtbert_ray.events import ProbeFinished, SweepStarted
 from mtbert_ray.journal import Journal
-from mtbert_ray.objective import Objective
+from mtbert_ray.metrics import Objective
 from mtbert_ray.study.search import SEARCHERS
 from mtbert_ray.study.space.load import SearchSpace, load_search_space
 from mtbert_ray.study.space.model import config_key
