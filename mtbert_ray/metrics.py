@@ -201,6 +201,7 @@ class Objective(Schema):
     """One axis of the Pareto front."""
 
     direction: Direction
+    """Which way is better."""
     reference: float
     """Coordinate of the hypervolume's reference point, in the metric's unit: the worst value still worth anything."""
     constraint: float | None = None
@@ -209,7 +210,7 @@ class Objective(Schema):
     """The best value that any trial can reach, in the metric's unit; none takes the metric's own bound, as 1 for a
     score. A trial whose costs rule out the front even with this ends at its probe."""
     fallback: str | None = None
-    """The metric that stands in when trials have no GPU, in the same unit and direction; none if there is no such."""
+    """The metric taken in its place when trials have no GPU, in the same unit and direction."""
 
     _old_keys = model_validator(mode="before")(renaming(KEYS))
 
