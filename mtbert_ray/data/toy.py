@@ -7,6 +7,7 @@ belongs to one split by a hash of its text, so no sentence of a training split i
 
 import zlib
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import TypeVar
 
 import numpy as np
@@ -38,8 +39,12 @@ Row = tuple[tuple[str, ...], float]
 """The sentence or sentences, and the label."""
 
 
+@cache
 def toy_examples(task_name: str, split: Split) -> Examples:
-    """Return the toy rows of sst, quora or sts: always the same ones; 640, 160 and 80 rows, test without labels."""
+    """Return the toy rows of sst, quora or sts: always the same ones; 640, 160 and 80 rows, test without labels.
+
+    They are made once a process. Nobody may change them.
+    """
     draw = _DRAW[task_name]
     rng = np.random.default_rng(zlib.crc32(f"{task_name} {split}".encode()))
     rows: dict[tuple[str, ...], float] = {}
