@@ -34,7 +34,7 @@ COLUMNS = [
     "trainable_percent",
     "on_front",
 ]
-OVER_THE_LIMIT = "trainable_percent: {direction: minimize, reference: 200, constraint: 50}"
+OVER_THE_LIMIT = "trainable_percent: {direction: minimize, reference: 100, constraint: 50}"
 """An objective whose constraint no trial without an adapter meets."""
 
 
