@@ -8,6 +8,8 @@ from hypothesis import settings
 from message_snapshot import message_snapshot, pytest_addoption  # noqa: F401  # Pytest finds them here.
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Of the processes that tests start, too: two of them on two cores would only get into each other's way.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 # Nothing is timed in a test: a busy machine would fail it.
@@ -15,6 +17,21 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 ROOT = Path(__file__).parent.parent
+SLOW_FOLDERS = ("tests/integration", "tests/unit/training")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with what takes longest. Under xdist, a file stays in one process, and so does what uses Ray."""
+
+    def place(item: pytest.Item) -> int:
+        folders = [folder for folder in SLOW_FOLDERS if item.path.is_relative_to(ROOT / folder)]
+        return 0 if item.get_closest_marker("ray") else 1 if folders else 2
+
+    items.sort(key=place)
+    for item in items:
+        group = "ray" if item.get_closest_marker("ray") else item.path.relative_to(ROOT).as_posix()
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,7 +1,20 @@
+"""One Ray for all tests whose point is not how Ray starts, and a space for it."""
+
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from command_line import TINY_SPACE
+
+
+@pytest.fixture(scope="session")
+def ray_address() -> Iterator[str]:
+    """The address of a Ray of one node on this machine, with room for the driver of a trial under Ray Train."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 3, "include_dashboard": True})
+    yield cluster.address
+    cluster.shutdown()
 
 
 @pytest.fixture

@@ -1,25 +1,34 @@
 """The benchmarks of speed run from start to table: with a tiny encoder, whose numbers say nothing."""
 
-import subprocess
-import sys
+from collections.abc import Callable
+from importlib import import_module
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import typer
 from command_line import ROOT
 from torch import nn
+from typer.testing import CliRunner, Result
 
 
-def benchmark(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, ROOT / "benchmarks" / name, *map(str, arguments)], capture_output=True, text=True, timeout=300
-    )
+@pytest.fixture
+def benchmark(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Run a benchmark by its name, in this process."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+
+    def run(name: str, *arguments: object) -> Result:
+        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        app.command()(import_module("mistakes").told_to_the_user()(import_module(name).main))
+        return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+    return run
 
 
-def test_throughput_lets_every_trainer_train_and_prints_its_ratio():
+def test_throughput_lets_every_trainer_train_and_prints_its_ratio(benchmark):
     small = ("--encoder", "tiny", "--batch-size", 4, "--steps", 3, "--warm-up-steps", 1, "--dev-rows", 8)
-    done = benchmark("throughput.py", *small, "--repeats", 2, "--run", "sst", "--run", "quora-lora")
-    assert done.returncode == 0, done.stderr
+    done = benchmark("throughput", *small, "--repeats", 2, "--run", "sst", "--run", "quora-lora")
+    assert done.exit_code == 0, (done.output, done.exception)
     tables = done.stdout.strip().split("\n\n")
     assert [table.splitlines()[0].split(":")[0] for table in tables] == ["sst", "quora-lora"]
     for table in tables:
@@ -39,8 +48,8 @@ def test_throughput_lets_every_trainer_train_and_prints_its_ratio():
         assert "arithmetic of a row: " in table
 
 
-def test_throughput_takes_our_compiled_encoder_as_one_more_trainer():
-    done = benchmark("throughput.py", "--help")
+def test_throughput_takes_our_compiled_encoder_as_one_more_trainer(benchmark):
+    done = benchmark("throughput", "--help")
     assert "mtbert_ray, compiled" in " ".join(done.stdout.replace("│", " ").split())
 
 
@@ -58,9 +67,9 @@ def test_a_frozen_layer_needs_two_thirds_of_a_trained_one_s_arithmetic(adapter, 
     assert flops_of_row(encoder, SimpleNamespace(lengths=np.array([10, 20]))) == 15 * flops_a_token
 
 
-def test_heads_only_compares_both_ways_over_the_same_scores():
-    done = benchmark("heads_only.py", "--encoder", "tiny", "--rows", 40, "--dev-rows", 20, "--rounds", 2)
-    assert done.returncode == 0, done.stderr
+def test_heads_only_compares_both_ways_over_the_same_scores(benchmark):
+    done = benchmark("heads_only", "--encoder", "tiny", "--rows", 40, "--dev-rows", 20, "--rounds", 2)
+    assert done.exit_code == 0, (done.output, done.exception)
     kept, anew, _, ratio, scores = done.stdout.strip().splitlines()
     assert kept.startswith("outputs kept") and anew.startswith("computed anew")
     assert float(ratio.split()[0]) > 1
@@ -68,9 +77,9 @@ def test_heads_only_compares_both_ways_over_the_same_scores():
 
 
 @pytest.mark.ray
-def test_overhead_prints_seconds_and_memory():
-    done = benchmark("overhead.py", "--encoder", "tiny", "--trials", 3)
-    assert done.returncode == 0, done.stderr
+def test_overhead_prints_seconds_and_memory(benchmark):
+    done = benchmark("overhead", "--encoder", "tiny", "--trials", 3)
+    assert done.exit_code == 0, (done.output, done.exception)
     one, gap, two = done.stdout.strip().splitlines()
     assert one.startswith("1 at a time: ") and two.startswith("2 at a time: ")
     assert float(gap.split("median ")[1].split(",")[0]) > 0 and gap.endswith("(2 trials)")
@@ -89,12 +98,12 @@ def test_overhead_prints_seconds_and_memory():
         (("--encoder", "tiny", "--data", "nowhere"), "must be the folder of the course's files"),
     ],
 )
-def test_throughput_refuses_what_it_cannot_measure(arguments, message):
-    done = benchmark("throughput.py", *arguments)
-    assert done.returncode == 2 and message in " ".join(done.stderr.replace("│", " ").split())
+def test_throughput_refuses_what_it_cannot_measure(benchmark, arguments, message):
+    done = benchmark("throughput", *arguments)
+    assert done.exit_code == 2 and message in " ".join(done.stderr.replace("│", " ").split())
     assert "Traceback" not in done.stderr
 
 
-def test_overhead_tells_why_its_sweep_ended():
-    done = benchmark("overhead.py", "--encoder", "tiny", "--data", "nowhere")
-    assert done.returncode == 2 and "must be the folder of the course's files" in done.stderr
+def test_overhead_tells_why_its_sweep_ended(benchmark):
+    done = benchmark("overhead", "--encoder", "tiny", "--data", "nowhere")
+    assert done.exit_code == 2 and "must be the folder of the course's files" in done.stderr

@@ -6,7 +6,7 @@ from contextlib import chdir
 from pathlib import Path
 
 import pytest
-from command_line import ROOT, run
+from command_line import ROOT, invoke
 from rich.console import Console
 
 from mtbert_ray.journal import read_journal
@@ -49,24 +49,26 @@ EXPERIMENTS = {
 }
 
 
-def sweep_of(table: int, *options: str, out: str) -> Sweep:
+def sweep_of(table: int, address: str, *options: str, out: str) -> Sweep:
     """Run a table in this process and in the folder that it is in, which saves its imports."""
-    request = SweepRequest(space_file=PAPER / f"table{table}.yaml", out=Path(out), overrides=(*OPTIONS, *options))
+    request = SweepRequest(
+        space_file=PAPER / f"table{table}.yaml", out=Path(out), overrides=(*OPTIONS, *options), address=address
+    )
     outcome = launch(request, console=Console(quiet=True))
     assert outcome.exit_code == 0
     return read_journal(Path(out))
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with what the headers of tables 4, 5 and 9 need: the sample and both first stages."""
+def workspace(ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with what the headers of tables 4, 5 and 9 make first: the sample and both first stages."""
     folder = tmp_path_factory.mktemp("paper")
     sample = ["--set", "method=embeddings", "--set", "data.source=toy", "--set", "rows=40"]
-    drawn = run("sample", PAPER / "topics.yaml", *sample, "--out", "samples/quora-topics.csv", folder=folder)
-    assert drawn.returncode == 0, drawn.stderr
     with chdir(folder):
-        sweep_of(1, "experiment=v2", out="reports/paper-v2")
-        sweep_of(3, out="reports/paper-table3")
+        drawn = invoke("sample", PAPER / "topics.yaml", *sample, "--out", "samples/quora-topics.csv")
+        assert drawn.exit_code == 0, (drawn.output, drawn.exception)
+        sweep_of(1, ray_address, "experiment=v2", out="reports/paper-v2")
+        sweep_of(3, ray_address, out="reports/paper-table3")
         yield folder
 
 
@@ -84,9 +86,9 @@ def assert_is_compared_with_the_paper(report: str, table: int) -> None:
 
 
 @pytest.mark.parametrize("table", EXPERIMENTS)
-def test_every_experiment_of_a_table_finishes_and_is_reported(table: int, workspace: Path):
+def test_every_experiment_of_a_table_finishes_and_is_reported(table: int, workspace: Path, ray_address: str):
     out = f"reports/paper-table{table}"
-    sweep = read_journal(workspace / out) if table == 3 else sweep_of(table, out=out)
+    sweep = read_journal(workspace / out) if table == 3 else sweep_of(table, ray_address, out=out)
     assert [trial.hyperparameters["experiment"] for trial in sweep.trials] == EXPERIMENTS[table]
     assert [trial.config["experiment"] for trial in sweep.trials] == EXPERIMENTS[table]
     assert {trial.status for trial in sweep.trials} == {"finished"}

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from command_line import ROOT, command, run
+from command_line import ROOT, command, invoke, run
 
 from mtbert_ray.journal import read_journal
 from mtbert_ray.trial import Trial
@@ -44,7 +44,7 @@ def outcome(trial: Trial) -> tuple:
     return trial.trial_id, trial.hyperparameters, trial.epochs, trial.status, trial.reason
 
 
-def test_a_killed_sweep_goes_on_and_a_complete_one_takes_more_trials(tmp_path):
+def test_a_killed_sweep_goes_on_and_a_complete_one_takes_more_trials(ray_address, tmp_path):
     space, out = tmp_path / "space.yaml", tmp_path / "out"
     space.write_text(SPACE)
     # A session of its own, as a terminal that is closed would leave none of its processes behind.
@@ -52,8 +52,8 @@ def test_a_killed_sweep_goes_on_and_a_complete_one_takes_more_trials(tmp_path):
     try:
         wait_for(process, out / "journal.jsonl", {"trial_finished": 1, "trial_started": 4})
         os.killpg(process.pid, signal.SIGSTOP)  # It must not end before the next command has come so far.
-        busy = run("sweep", "--resume", out)
-        assert busy.returncode == 2 and "another process is running this sweep" in busy.stderr
+        busy = invoke("sweep", "--resume", out)
+        assert busy.exit_code == 2 and "another process is running this sweep" in busy.stderr
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -79,15 +79,15 @@ def test_a_killed_sweep_goes_on_and_a_complete_one_takes_more_trials(tmp_path):
     assert all(trial.probe is not None and trial.probe.projection["train_seconds"] > 0 for trial in sweep.trials)
     assert (out / "index.html").exists() and not (out / "ray").exists()
 
-    nothing_left = run("sweep", "--resume", out)
-    assert nothing_left.returncode == 2
+    nothing_left = invoke("sweep", "--resume", out)
+    assert nothing_left.exit_code == 2
     assert "all 6 trials of this sweep have ended; --trials N, the number in all, must be more" in nothing_left.stderr
-    more = run("sweep", "--resume", out, "--trials", 7)
-    assert more.returncode == 0, more.stderr
+    more = invoke("sweep", "--resume", out, "--trials", 7, "--address", ray_address)
+    assert more.exit_code == 0, (more.output, more.exception)
     assert "7 of 7 trials done" in more.stderr and len(read_journal(out).trials) == 7
 
 
 def test_resume_takes_no_new_settings(tmp_path):
-    refused = run("sweep", "space.yaml", "--resume", tmp_path, "--set", "epochs=3")
-    assert refused.returncode == 2
+    refused = invoke("sweep", "space.yaml", "--resume", tmp_path, "--set", "epochs=3")
+    assert refused.exit_code == 2
     assert "--resume goes on with the settings of its sweep; leave out SPACE, --set" in refused.stderr

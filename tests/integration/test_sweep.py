@@ -5,7 +5,7 @@ import time
 
 import pandas as pd
 import pytest
-from command_line import ROOT, command, run
+from command_line import ROOT, TINY_SPACE, command, invoke, options, run
 
 from mtbert_ray.config.file import load_config
 from mtbert_ray.journal import read_journal
@@ -34,17 +34,21 @@ COLUMNS = [
     "trainable_percent",
     "on_front",
 ]
+OVER_THE_LIMIT = "trainable_percent: {direction: minimize, reference: 100, constraint: 50}"
+"""An objective whose constraint no trial without an adapter meets."""
 
 
-def test_a_grid_runs_from_yaml_to_report(space_file, tmp_path):
-    out = tmp_path / "out"
+def test_a_grid_runs_from_yaml_to_report(tmp_path):
+    space_file, out = tmp_path / "space.yaml", tmp_path / "out"
+    space_file.write_text(TINY_SPACE.replace("fixed:", f"  {OVER_THE_LIMIT}\nfixed:"))
     done = run("sweep", space_file, "--out", out)
     assert done.returncode == 0, done.stderr
     assert f"Report: {out / 'index.html'}" in done.stdout
     assert "4 of 4 trials done" in done.stderr
 
     sweep = read_journal(out)
-    assert [trial.status for trial in sweep.trials] == ["finished"] * 4
+    # The scheduler is `fifo`: those that break a constraint run to their end, too, and none is probed.
+    assert [(trial.status, trial.probe) for trial in sweep.trials] == [("finished", None)] * 4
     assert sweep.finished is not None and sweep.finished.reason == "completed"
     settings = {(trial.config["learning_rate"], trial.config["adapter"]["kind"]) for trial in sweep.trials}
     assert settings == {(1e-3, "none"), (1e-3, "lora"), (3e-3, "none"), (3e-3, "lora")}
@@ -68,60 +72,21 @@ def test_a_grid_runs_from_yaml_to_report(space_file, tmp_path):
     assert config.learning_rate == trial.config["learning_rate"]
 
     # The command that the report gives for a front point trains the same model again.
-    again = run("train", "--config", out / "trials" / trial.trial_id / "config.yaml", "--out", tmp_path / "again")
-    assert again.returncode == 0, again.stderr
+    again = invoke("train", "--config", out / "trials" / trial.trial_id / "config.yaml", "--out", tmp_path / "again")
+    assert again.exit_code == 0, (again.output, again.exception)
     epochs = [json.loads(line) for line in (tmp_path / "again" / "metrics.jsonl").read_text().splitlines()]
     assert [epoch["train_loss"] for epoch in epochs] == pytest.approx(
         [epoch["train_loss"] for epoch in trial.epochs], rel=1e-4
     )
-    refused = run("sweep", space_file, "--out", out)
-    assert refused.returncode == 2 and "already holds the journal of a sweep" in refused.stderr
-
-
-def test_both_launchers_give_the_same_losses_and_the_same_metrics(space_file, tmp_path):
-    calm = ["--set", "dropout=0", "--set", "encoder_dropout=0", "--set", "adapter.kind=none"]
-    calm += ["--set", "learning_rate=1e-3", "--set", "search.seed={grid: [3]}"]
-    sweeps = {}
-    for name, resources in {"inline": "launcher=inline", "ranks": "num_workers=2"}.items():
-        done = run("sweep", space_file, "--out", tmp_path / name, *calm, "--set", f"resources.{resources}")
-        assert done.returncode == 0, done.stderr
-        sweeps[name] = read_journal(tmp_path / name).trials[0]
-    inline, ranks = sweeps["inline"], sweeps["ranks"]
-    assert [sorted(epoch) for epoch in inline.epochs] == [sorted(epoch) for epoch in ranks.epochs]
-    assert [e["train_loss"] for e in ranks.epochs] == pytest.approx([e["train_loss"] for e in inline.epochs], rel=1e-3)
-    assert load_checkpoint(tmp_path / "ranks" / ranks.checkpoint)[1].resources.num_workers == 2
-
-
-def test_a_trial_that_fails_says_why_and_the_others_go_on(space_file, tmp_path):
-    diverging = ["--set", "search.learning_rate={grid: [1e30, 1e-3]}", "--set", "adapter.kind=none"]
-    diverging += ["--set", "max_grad_norm=null", "--set", "warmup_fraction=0", "--set", "schedule=constant"]
-    done = run("sweep", space_file, "--out", tmp_path / "some", *diverging)
-    assert done.returncode == 0, done.stderr
-    by_status = {trial.status: trial for trial in read_journal(tmp_path / "some").trials}
-    assert set(by_status) == {"failed", "finished"}
-    assert by_status["failed"].reason.startswith("the training loss of")
-    assert by_status["failed"].failure_kind == "diverged"
-    assert "failed (diverged)" in (tmp_path / "some" / "report.md").read_text()
-
-    all_fail = run(
-        "sweep",
-        space_file,
-        "--out",
-        tmp_path / "all",
-        *diverging,
-        "--set",
-        "learning_rate=1e30",
-        "--set",
-        "search.seed={grid: [1]}",
-    )
-    assert all_fail.returncode == 1, all_fail.stderr
+    refused = invoke("sweep", space_file, "--out", out)
+    assert refused.exit_code == 2 and "already holds the journal of a sweep" in refused.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_the_trials_and_still_reports(space_file, tmp_path, number):
     out = tmp_path / "out"
     process = subprocess.Popen(
-        command("sweep", space_file, "--out", out, "--set", "epochs=400"),
+        command("sweep", space_file, "--out", out, *options(epochs=400, resources__concurrent_trials=1)),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -142,18 +107,19 @@ def test_an_interrupt_ends_the_trials_and_still_reports(space_file, tmp_path, nu
     assert (out / "index.html").exists()
 
 
-def test_a_time_budget_ends_the_sweep(space_file, tmp_path):
+def test_a_time_budget_ends_the_sweep(space_file, ray_address, tmp_path):
     out = tmp_path / "out"
-    done = run("sweep", space_file, "--out", out, "--set", "epochs=4000", "--set", "time_budget_minutes=0.4")
-    assert done.returncode == 1, done.stderr  # No trial finished.
+    long = options(epochs=4000, time_budget_minutes=0.3, resources__concurrent_trials=1)
+    done = invoke("sweep", space_file, "--out", out, "--address", ray_address, *long)
+    assert done.exit_code == 1, (done.output, done.exception)  # No trial finished.
     sweep = read_journal(out)
     assert sweep.finished is not None and sweep.finished.reason == "time_budget"
     assert all(trial.reason == "the time budget was spent" for trial in sweep.trials)
 
 
 def test_a_dry_run_says_what_would_happen_and_starts_nothing(space_file, tmp_path):
-    done = run("sweep", space_file, "--out", tmp_path / "out", "--dry-run")
-    assert done.returncode == 0, done.stderr
+    done = invoke("sweep", space_file, "--out", tmp_path / "out", "--dry-run")
+    assert done.exit_code == 0, (done.output, done.exception)
     assert "trials: 4, " in done.stdout
     assert "a trial needs: 1 x (1 CPU, 0 GPUs)" in done.stdout
     assert "the cluster has: 1 node: " in done.stdout
@@ -162,18 +128,18 @@ def test_a_dry_run_says_what_would_happen_and_starts_nothing(space_file, tmp_pat
 
 
 @pytest.mark.real_data
-def test_the_peft_space_runs_on_the_course_s_files(real_data_dir, tmp_path):
+def test_the_peft_space_runs_on_the_course_s_files(real_data_dir, ray_address, tmp_path):
     out = tmp_path / "out"
     small = {"encoder": "tiny", "data.max_train_rows": 64, "data.max_dev_rows": 100, "epochs": 1}
-    overrides = [text for key, value in small.items() for text in ("--set", f"{key}={value}")]
-    done = run("sweep", "search_spaces/peft.yaml", "--data", real_data_dir, "--out", out, "--trials", 3, *overrides)
-    assert done.returncode == 0, done.stderr
+    more = ("--trials", 3, "--address", ray_address, *options(**small, resources__concurrent_trials=1))
+    done = invoke("sweep", ROOT / "search_spaces" / "peft.yaml", "--data", real_data_dir, "--out", out, *more)
+    assert done.exit_code == 0, (done.output, done.exception)
     sweep = read_journal(out)
     assert [trial.status for trial in sweep.trials] == ["finished"] * 3
     assert any("at most 100 rows a task" in note for note in sweep.started.notes)
 
 
-def test_tasks_of_the_user_s_own_run_from_relative_files(tmp_path):
+def test_tasks_of_the_user_s_own_run_from_relative_files(ray_address, tmp_path, monkeypatch):
     """One's classes and dev rows are found in its one file, once for all trials, and said in journal and report; a
     regression beside it has dev rows of its own. A metric that is an objective is computed by every trial."""
     moods = ["dull", "fair", "fine"]
@@ -198,17 +164,19 @@ def test_tasks_of_the_user_s_own_run_from_relative_files(tmp_path):
         "                columns: {sentence1: text, label: grade}}}\n"
         "search: {learning_rate: {grid: [1e-3, 3e-3]}}\n"
         "algorithm: grid\n"
+        "resources: {concurrent_trials: 1}\n"
     )
     said = [
         "mood: 3 classes from rows.csv: dull, fair, fine",
         "mood train: 120 of 121 rows; 1 left out (no label: row 121); 24 are dev rows",
         "mood dev: 24 of 120 training rows, drawn with seed 0",
     ]
-    planned = run("sweep", "own.yaml", "--dry-run", folder=tmp_path)
-    assert planned.returncode == 0, planned.stderr
+    monkeypatch.chdir(tmp_path)
+    planned = invoke("sweep", "own.yaml", "--dry-run")
+    assert planned.exit_code == 0, (planned.output, planned.exception)
     assert all(line in planned.stdout for line in said), planned.stdout
-    done = run("sweep", "own.yaml", "--out", "out", folder=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = invoke("sweep", "own.yaml", "--out", "out", "--address", ray_address)
+    assert done.exit_code == 0, (done.output, done.exception)
     sweep = read_journal(tmp_path / "out")
     assert len(sweep.trials) == 2
     table = pd.read_csv(tmp_path / "out" / "trials.csv").set_index("trial_id")

@@ -1,9 +1,12 @@
-"""Runs the command line as a user does: in a process of its own, with a real Ray where a sweep is run."""
+"""Runs the commands: in this process, or as a user does, in one of their own that takes seconds to import torch."""
 
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
+
+from typer.testing import CliRunner, Result
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,6 +26,18 @@ search:
 algorithm: grid
 scheduler: fifo
 """
+
+
+def invoke(module: str, *arguments: object) -> Result:
+    """Run a command in this process. A sweep that comes to its trials needs `--address` of a Ray that runs."""
+    app = import_module(f"mtbert_ray.{module}").app
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def options(**values: object) -> list[str]:
+    """Return `--set` for each value; two underscores in a name stand for a dot."""
+    pairs = [f"{name.replace('__', '.')}={value}" for name, value in values.items()]
+    return [text for pair in pairs for text in ("--set", pair)]
 
 
 def command(module: str, *arguments: object) -> list[str]:

@@ -88,7 +88,7 @@ def configs(draw):
     )
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @example(config=TrialConfig())
 @example(config=TrialConfig(encoder="1e5", learning_rate=1e-5, tasks=("sst",), hidden_layers={"sst": 0}))
 @example(config=TrialConfig(encoder="null", data={"source": "course", "directory": "yes: no # 0x10"}))

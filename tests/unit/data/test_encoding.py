@@ -104,15 +104,15 @@ class TestOtherFamilies:
     """Each tokenizer has its own frame; token types too, which only some tokenizers give unasked."""
 
     @pytest.mark.parametrize("family", FAMILIES)
-    @pytest.mark.parametrize("max_length", [9, 10, 33, 512])
-    def test_all_encodings_equal_the_tokenizers(self, examples, tmp_path, family, max_length):
+    def test_all_encodings_equal_the_tokenizers(self, examples, tmp_path, family):
         tokenizer = FAMILIES[family].tokenizer()
-        rows = np.arange(0, 400, 5)
+        rows = np.arange(0, 400, 13)
         first, second = ([column[row] for row in rows] for column in (examples.sentence1, examples.sentence2))
         for pair_encoding, texts in (("joint", [(first, second)]), ("separate", [(first,), (second,)])):
-            split = encoded(examples, tokenizer, tmp_path, pair_encoding=pair_encoding, max_length=max_length)
-            for tokens, given in zip(split.sentences(rows), texts, strict=True):
-                assert_same(tokens, expected(tokenizer, *given, max_length=max_length))
+            for max_length in (9, 10, 33, 512):
+                split = encoded(examples, tokenizer, tmp_path, pair_encoding=pair_encoding, max_length=max_length)
+                for tokens, given in zip(split.sentences(rows), texts, strict=True):
+                    assert_same(tokens, expected(tokenizer, *given, max_length=max_length))
 
     def test_a_tokenizer_that_marks_the_start_alone(self, examples, tmp_path):
         tokenizer = framed_by(single="<s> $A", pair="<s> $A <s>:1 $B:1")

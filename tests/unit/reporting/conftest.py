@@ -16,10 +16,12 @@ from mtbert_ray.events import (
 )
 from mtbert_ray.journal import Journal
 from mtbert_ray.metrics import Objective, task_scores
+from mtbert_ray.reporting import document
 from mtbert_ray.study.space import load_search_space
 
 PAPER = Path(__file__).parents[3] / "search_spaces" / "paper"
 START = 1_800_000_000.0
+DRAW = document._png
 NASTY = "RuntimeError: <script>alert('x')</script> | `rm` & 2 GiB too much"
 OBJECTIVES = {
     "dev_score": Objective(direction="maximize", reference=0.4),
@@ -93,6 +95,17 @@ class Sweep:
     def finish(self, reason="completed"):
         self.journal.append(SweepFinished(time=self.clock + 5, reason=reason))
         return self.folder
+
+
+@pytest.fixture(autouse=True)
+def _empty_pictures(monkeypatch):
+    monkeypatch.setattr(document, "_png", lambda drawing: b"")
+
+
+@pytest.fixture
+def pictures(_empty_pictures, monkeypatch):
+    """Whoever asks for it gets reports with their pictures, which take a second to draw."""
+    monkeypatch.setattr(document, "_png", DRAW)
 
 
 @pytest.fixture

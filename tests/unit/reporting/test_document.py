@@ -20,14 +20,14 @@ def text_of(page):
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
 
 
-def test_all_files_are_there_and_the_pages_point_to_them(eight_trials):
+def test_all_files_are_there_and_the_pages_point_to_them(eight_trials, pictures):
     index = write_report(eight_trials)
     assert index == eight_trials / "index.html"
     page, markdown = index.read_text(), (eight_trials / "report.md").read_text()
-    pictures = re.findall(r'src="([^"]+)"', page)
-    assert len(pictures) == 5
-    assert re.findall(r"!\[[^\]]*\]\(([^)]+)\)", markdown) == pictures
-    for picture in pictures:
+    linked = re.findall(r'src="([^"]+)"', page)
+    assert len(linked) == 5
+    assert re.findall(r"!\[[^\]]*\]\(([^)]+)\)", markdown) == linked
+    for picture in linked:
         assert (eight_trials / picture).read_bytes().startswith(b"\x89PNG")
     assert not list(eight_trials.rglob("*.tmp"))
     assert "http" not in page  # self-contained: works from disk, asks nobody for anything
@@ -42,7 +42,7 @@ def test_the_result_names_the_knee_and_its_trade_offs(eight_trials):
     assert "0.40 GiB more peak memory than t3, for 0.080 more dev score" in page
 
 
-def test_the_page_shows_all_figures_at_the_same_size_an_inch(eight_trials):
+def test_the_page_shows_all_figures_at_the_same_size_an_inch(eight_trials, pictures):
     page = write_report(eight_trials).read_text()
     shown = {name: float(rem) for name, rem in re.findall(r'figures/(\S+)\.png".*max-width: ([\d.]+)rem', page)}
     inches = {name: imread(eight_trials / f"figures/{name}.png").shape[1] / DPI for name in shown}

@@ -1,10 +1,9 @@
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from ranks import train_in_ranks
 from safetensors.torch import load_file
 
 from mtbert_ray.config import TrialConfig, nest
@@ -59,24 +58,6 @@ def run_alone(config: TrialConfig, folder: Path | None = None) -> list[dict]:
     return [epoch.metrics for epoch in metered_epochs(run)]
 
 
-def run_with_ranks(config: TrialConfig, folder: Path, world_size: int) -> list[list[dict]]:
-    """Run real processes that talk over gloo; return each rank's epochs."""
-    config_file = folder / "config.json"
-    config_file.write_text(config.model_dump_json())
-    script = Path(__file__).parent / "ddp_rank.py"
-    processes = [
-        subprocess.Popen(
-            [sys.executable, script, config_file, str(rank), str(world_size), folder / "rendezvous", folder / "ranks"],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(world_size)
-    ]
-    outputs = [process.communicate(timeout=180)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0] * world_size
-    return [[json.loads(line) for line in output.splitlines()] for output in outputs]
-
-
 LORA = {"adapter.kind": "lora"}
 
 
@@ -99,7 +80,7 @@ def test_two_gloo_workers_give_the_loss_curve_of_one(tmp_path, setting, toleranc
     run = TrainingRun(config.model_copy(update={"accumulation_steps": 1}), process=Process())
     start = {name: tensor.clone() for name, tensor in trainable_state(run.model).items()}
     alone = [epoch.metrics for epoch in metered_epochs(run)]
-    first, second = run_with_ranks(config, tmp_path, 2)
+    first, second = train_in_ranks(config, tmp_path)
 
     assert losses_and_scores(first) == losses_and_scores(second)
     # The losses only: the correlation of a tiny random encoder's almost constant predictions is all rounding.
@@ -114,7 +95,7 @@ def _distance(state: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) ->
 
 def test_the_costs_of_two_ranks_are_reduced_before_they_are_reported(tmp_path):
     config = tiny_config(**NO_DROPOUT, epochs=1)
-    first, second = run_with_ranks(config, tmp_path, 2)
+    first, second = train_in_ranks(config, tmp_path)
     for name in ("peak_rss_gib", "cpu_seconds"):
         assert first[0][name] == second[0][name] > 0
     assert first[0]["peak_memory_gib"] is None

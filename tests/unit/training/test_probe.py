@@ -1,15 +1,12 @@
 """What a run's first steps tell of the whole: runs whose clock is known, and a run that is no other."""
 
-import json
-import subprocess
-import sys
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 import torch
 from clock import Clock
 from fake_gpu import FakeGpuReader
+from ranks import probe_in_ranks
 
 from mtbert_ray.config import ProbeConfig, TrialConfig, nest
 from mtbert_ray.data.batching import epoch_batches
@@ -234,20 +231,7 @@ def test_an_epoch_tells_its_outlook():
 
 def test_two_ranks_agree_on_the_slower_one_s_outlook(tmp_path):
     """Real processes that talk over gloo; by its own clock the second one takes three times as long a step."""
-    config_file = tmp_path / "config.json"
-    config_file.write_text(tiny_config(epochs=1).model_dump_json())
-    script = Path(__file__).parent / "probe_rank.py"
-    processes = [
-        subprocess.Popen(
-            [sys.executable, script, config_file, str(rank), "2", tmp_path / "rendezvous"],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    outputs = [process.communicate(timeout=180)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0]
-    ranks = [[json.loads(line) for line in output.splitlines()] for output in outputs]
+    ranks = probe_in_ranks(tiny_config(epochs=1), tmp_path, seconds_a_step=[1.0, 3.0])
     assert ranks[0] == ranks[1]
     probe, epoch = ranks[0]
     assert probe["steps"] == 7
