@@ -35,7 +35,7 @@ __all__ = [
 _HOMES = {
     "HalvingConfig": "mtbert_ray.study.pruning.rungs",
     "LoadedModel": "mtbert_ray.training.loaded_model",
-    "Objective": "mtbert_ray.objective",
+    "Objective": "mtbert_ray.metrics",
     "ParetoScheduler": "mtbert_ray.ray_backend.scheduler",
     "SearchSpace": "mtbert_ray.study.space",
     "TrialConfig": "mtbert_ray.config",
