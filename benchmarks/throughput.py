@@ -31,10 +31,9 @@ from transformers import BertConfig, BertModel
 
 from mtbert_ray.config import TrialConfig, nest
 from mtbert_ray.models.encoder import load_tokenizer
-from mtbert_ray.training.initial_weights import initial_model
+from mtbert_ray.training.checkpoint import initial_model
 from mtbert_ray.training.inputs import load_inputs
-from mtbert_ray.training.loop import uses_bf16
-from mtbert_ray.training.process import Process, local_process
+from mtbert_ray.training.process import Process, local_process, uses_bf16
 
 _PEFT = {"adapter.rank": 8, "adapter.alpha": 16}
 RUNS: dict[str, dict[str, Any]] = {

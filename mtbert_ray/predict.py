@@ -44,13 +44,13 @@ def predict(
     gets no test file. With --file, only the given files are predicted.
     """
     # Imported here: torch takes seconds, which --help need not wait for.
-    from mtbert_ray.training.predictions import PredictionRequest, answer
+    from mtbert_ray.training.predictions import PredictionRequest, predict_checkpoint
 
     request = PredictionRequest(
         checkpoint=checkpoint, data=data, files=tuple(file or ()), out=out, with_text=with_text, quoting=quoting
     )
     try:
-        lines = answer(request, announce=lambda text: typer.echo(text, err=True))
+        lines = predict_checkpoint(request, announce=lambda text: typer.echo(text, err=True))
     except UserError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(error.exit_code) from error

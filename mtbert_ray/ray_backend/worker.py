@@ -80,7 +80,6 @@ def report_of(told: MeteredProbe | MeteredEpoch) -> dict[str, Any]:
         }
     return {
         "metrics": told.metrics,
-        "projection": told.projection,
         "epoch": told.metrics["epoch"],
         "undefined": told.undefined,
         "gpu_problem": told.gpu_problem,

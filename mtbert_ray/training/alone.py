@@ -53,7 +53,7 @@ def run_alone(
         announce(line)
     process = local_process(config.resources)
     run = TrainingRun(config, process=process, folder=folder, on_step=on_step, write_behind=True)
-    for line in run.said_of_rows:
+    for line in run.row_notes:
         announce(line)
     warn_once = _once(warn)
     warn_once(undefined_before_training(config.tasks, labels_of(run.dev_splits)))

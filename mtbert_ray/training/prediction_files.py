@@ -13,7 +13,8 @@ import pandas as pd
 from mtbert_ray.data.examples import Examples
 from mtbert_ray.data.sources import columns_of
 from mtbert_ray.tasks import KNOWN_TASK_NAMES, TaskSpec
-from mtbert_ray.training.evaluate import FloatArray, Predicted
+from mtbert_ray.training.evaluate import Predicted
+from mtbert_ray.training.scoring import FloatArray
 
 PREDICTION = "prediction"
 PROBABILITY = "probability_"

@@ -30,8 +30,8 @@ run = TrainingRun(
     on_step=on_step,
     clock=lambda: at,
 )
-for told in metered_epochs(run, probe=ProbeConfig(steps=5, warmup_steps=2)):
-    print(json.dumps(asdict(told)), flush=True)
+for result in metered_epochs(run, probe=ProbeConfig(steps=5, warmup_steps=2)):
+    print(json.dumps(asdict(result)), flush=True)
 # DDP's reducer holds the process group: it goes first, and nobody leaves while a peer still talks.
 del run
 dist.barrier()

@@ -10,8 +10,7 @@ from mtbert_ray.config import TrialConfig, nest
 from mtbert_ray.errors import CheckpointError, ConfigError
 from mtbert_ray.models.build import build_model
 from mtbert_ray.models.encoder import load_tokenizer
-from mtbert_ray.training.checkpoint import load_checkpoint, read_metrics, write_metrics
-from mtbert_ray.training.initial_weights import initial_model
+from mtbert_ray.training.checkpoint import initial_model, load_checkpoint, read_metrics, write_metrics
 
 TASKS = ("sst", "quora", "sts")
 ADAPTERS = [

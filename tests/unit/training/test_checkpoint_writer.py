@@ -11,8 +11,13 @@ from mtbert_ray.config import TrialConfig
 from mtbert_ray.errors import CheckpointError
 from mtbert_ray.models.build import build_model
 from mtbert_ray.training import checkpoint
-from mtbert_ray.training.checkpoint import WEIGHTS_NAME, load_checkpoint, read_metrics, write_checkpoint
-from mtbert_ray.training.checkpoint_writer import CheckpointWriter
+from mtbert_ray.training.checkpoint import (
+    WEIGHTS_NAME,
+    CheckpointWriter,
+    load_checkpoint,
+    read_metrics,
+    write_checkpoint,
+)
 
 CONFIG = TrialConfig.model_validate({"encoder": "tiny", "tasks": ["sst"]})
 NAME = "heads.sst.scorer.output.bias"

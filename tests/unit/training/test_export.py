@@ -18,9 +18,8 @@ from mtbert_ray.errors import CheckpointError, UserError
 from mtbert_ray.models.encoder import load_encoder, load_tokenizer
 from mtbert_ray.models.pretrained import packaged_folder
 from mtbert_ray.training import onnx_graph
-from mtbert_ray.training.checkpoint import write_metrics
+from mtbert_ray.training.checkpoint import initial_model, write_metrics
 from mtbert_ray.training.export import export_checkpoint
-from mtbert_ray.training.initial_weights import initial_model
 from mtbert_ray.training.onnx_export import export_onnx
 
 ADAPTERS = {

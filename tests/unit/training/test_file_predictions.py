@@ -8,8 +8,14 @@ from saved import save_checkpoint
 from mtbert_ray.config import TrialConfig, nest
 from mtbert_ray.errors import ConfigError, DataError, UserError
 from mtbert_ray.models.build import build_model
-from mtbert_ray.training.given_rows import predict_files
-from mtbert_ray.training.predictions import PredictionRequest, answer, lines_of, parse_files, predict_all
+from mtbert_ray.training.predictions import (
+    PredictionRequest,
+    lines_of,
+    parse_files,
+    predict_all,
+    predict_checkpoint,
+    predict_files,
+)
 from mtbert_ray.training.process import Process
 
 
@@ -132,7 +138,9 @@ def test_a_file_called_dev_and_the_dev_rows_keep_their_predictions_apart(tmp_pat
     asked = [(f"sst={mine}",), ()]
     written: dict[str, bytes] = {}
     for files in asked if file_first else reversed(asked):
-        answer(PredictionRequest(checkpoint=tmp_path / "checkpoint", files=files), announce=lambda text: None)
+        predict_checkpoint(
+            PredictionRequest(checkpoint=tmp_path / "checkpoint", files=files), announce=lambda text: None
+        )
         now = {path.name: path.read_bytes() for path in (tmp_path / "predictions").iterdir()}
         assert written.items() <= now.items()
         written = now
@@ -163,7 +171,7 @@ def test_a_data_folder_without_effect_is_told(tmp_path, files, why):
         checkpoint=tmp_path / "checkpoint", data=tmp_path, files=(f"mood={tmp_path}/rows.csv",) if files else ()
     )
     with pytest.warns(UserWarning, match=f"^--data has no effect: {why}"):
-        answer(request, announce=lambda text: None)
+        predict_checkpoint(request, announce=lambda text: None)
 
 
 @pytest.fixture
@@ -205,7 +213,9 @@ def test_texts_without_effect_are_told(tmp_path, mood):
     config = config_of(tasks=["sst"])
     save_checkpoint(tmp_path / "checkpoint", build_model(config), config, {})
     with pytest.warns(UserWarning, match="^--with-text has no effect: the course's format has no place"):
-        answer(PredictionRequest(checkpoint=tmp_path / "checkpoint", with_text=True), announce=lambda text: None)
+        predict_checkpoint(
+            PredictionRequest(checkpoint=tmp_path / "checkpoint", with_text=True), announce=lambda text: None
+        )
 
 
 def test_a_class_that_is_new_leaves_its_row_unscored_unless_most_labels_are(tmp_path):
@@ -213,7 +223,7 @@ def test_a_class_that_is_new_leaves_its_row_unscored_unless_most_labels_are(tmp_
     config = config_of(tasks=[messy_task(tmp_path)])
     (one,) = of_files(config, tmp_path / "out", f"mood={tmp_path / 'mine.csv'}")
     assert (one.num_rows, one.num_scored) == (3, 2)
-    assert one.said == "3 rows; 1 not scored (no label of the task's: row 2 has 'grim')"
+    assert one.note == "3 rows; 1 not scored (no label of the task's: row 2 has 'grim')"
     assert pd.read_csv(one.written, keep_default_na=False)["label"].tolist() == ["dull", "", "fine"]
     for rows in ("a,grim\nb,gray\nc,fine\n", "a,1\nb,2\nc,1\n"):
         (tmp_path / "mine.csv").write_text(f"text,mood\n{rows}")

@@ -15,8 +15,7 @@ from mtbert_ray.config import TrialConfig, nest
 from mtbert_ray.errors import CheckpointError, DataError, UserError
 from mtbert_ray.models.build import build_model
 from mtbert_ray.tasks import TaskKind
-from mtbert_ray.training.given_rows import predict_files
-from mtbert_ray.training.predictions import parse_files
+from mtbert_ray.training.predictions import parse_files, predict_files
 from mtbert_ray.training.process import Process
 
 TEXTS = ["rain", "a long day of sun and of wind", "", "snow", "hail again, and again"]
