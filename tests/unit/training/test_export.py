@@ -17,7 +17,7 @@ from mtbert_ray.config.file import load_config
 from mtbert_ray.errors import CheckpointError, UserError
 from mtbert_ray.models.encoder import load_encoder, load_tokenizer
 from mtbert_ray.models.pretrained import packaged_folder
-from mtbert_ray.training import onnx_graph
+from mtbert_ray.training import onnx_export
 from mtbert_ray.training.checkpoint import initial_model, write_metrics
 from mtbert_ray.training.export import export_checkpoint
 from mtbert_ray.training.onnx_export import export_onnx
@@ -217,8 +217,8 @@ class TestCard:
         adapter = {} if form == "plain" else ADAPTERS["lora"]
         trained(tmp_path / "checkpoint", encoder=base, tasks=tasks, **data, **adapter)
         if form == "onnx":
-            tracing = {"torch.jit.trace": onnx_graph.EXPORTERS["torch.jit.trace"]}
-            monkeypatch.setattr(onnx_graph, "EXPORTERS", tracing)
+            tracing = {"torch.jit.trace": onnx_export.EXPORTERS["torch.jit.trace"]}
+            monkeypatch.setattr(onnx_export, "EXPORTERS", tracing)
             out = export_onnx(tmp_path / "checkpoint", tmp_path / "out")
         else:
             out = export_checkpoint(tmp_path / "checkpoint", tmp_path / "out", merge=form == "merged")
@@ -286,7 +286,7 @@ class TestCard:
         out = export_checkpoint(tmp_path / "checkpoint", tmp_path / "out")
         _, front, text = (out / "README.md").read_text().split("---\n", 2)
         assert YAML(typ="safe").load(front)["library_name"] == "transformers"
-        assert "embedded one by one" in text and "None were measured" in text
+        assert "embedded one by one" in text and "None was measured" in text
         assert "what the encoder reads" not in text and "template" not in text
 
 

@@ -13,10 +13,10 @@ from saved import save_shifted_checkpoint
 import mtbert_ray
 from mtbert_ray.config import TrialConfig, nest
 from mtbert_ray.errors import EncoderError, UserError
-from mtbert_ray.training import onnx_export, onnx_graph
+from mtbert_ray.training import onnx_export
 from mtbert_ray.training.onnx_export import export_onnx
 
-BY_TRACING = {"torch.jit.trace": onnx_graph.EXPORTERS["torch.jit.trace"]}
+BY_TRACING = {"torch.jit.trace": onnx_export.EXPORTERS["torch.jit.trace"]}
 """The quicker exporter, for what does not depend on which one it is."""
 
 
@@ -90,7 +90,7 @@ def test_by_the_exporter_of_today(pair_encoding, task, tmp_path, capfd, recwarn)
 
 @pytest.mark.parametrize("pair_encoding", ["joint", "separate"])
 def test_every_kind_of_task(pair_encoding, tmp_path, monkeypatch):
-    monkeypatch.setattr(onnx_graph, "EXPORTERS", BY_TRACING)
+    monkeypatch.setattr(onnx_export, "EXPORTERS", BY_TRACING)
     checkpoint = checkpoint_of(tmp_path / "checkpoint", pair_encoding=pair_encoding)
     out = export_onnx(checkpoint, tmp_path / "out")
     assert_answers(out, checkpoint, joint=pair_encoding == "joint")
@@ -102,14 +102,14 @@ def test_every_kind_of_task(pair_encoding, tmp_path, monkeypatch):
 @pytest.mark.parametrize("pooling", ["cls", "pooler"])
 @pytest.mark.parametrize("adapter", [{"adapter.kind": "dora"}, {"adapter.kind": "vera"}, {"finetune": "heads_only"}])
 def test_an_adapter_is_merged(adapter, pooling, tmp_path, monkeypatch):
-    monkeypatch.setattr(onnx_graph, "EXPORTERS", BY_TRACING)
+    monkeypatch.setattr(onnx_export, "EXPORTERS", BY_TRACING)
     checkpoint = checkpoint_of(tmp_path / "checkpoint", pooling=pooling, tasks=[TASKS[0]], **adapter)
     assert_answers(export_onnx(checkpoint, tmp_path / "out"), checkpoint, joint=True)
 
 
 @pytest.mark.parametrize("pair_encoding", ["joint", "separate"])
 def test_the_card_s_own_code_predicts(pair_encoding, tmp_path, monkeypatch):
-    monkeypatch.setattr(onnx_graph, "EXPORTERS", BY_TRACING)
+    monkeypatch.setattr(onnx_export, "EXPORTERS", BY_TRACING)
     checkpoint = checkpoint_of(tmp_path / "checkpoint", pair_encoding=pair_encoding)
     out = export_onnx(checkpoint, tmp_path / "out")
     model = mtbert_ray.load(checkpoint, device="cpu")
@@ -154,7 +154,7 @@ def test_what_differs_from_the_model_is_not_left_behind(tmp_path, monkeypatch):
         graph.axes = [{0: "batch"} for _ in graph.axes]
         BY_TRACING["torch.jit.trace"](graph, example, path)
 
-    monkeypatch.setattr(onnx_graph, "EXPORTERS", {"wrong": wrong, "of one length": of_one_length})
+    monkeypatch.setattr(onnx_export, "EXPORTERS", {"wrong": wrong, "of one length": of_one_length})
     checkpoint = checkpoint_of(tmp_path / "checkpoint", tasks=[STARS])
     with pytest.raises(EncoderError) as raised:
         export_onnx(checkpoint, tmp_path / "out")
@@ -172,7 +172,7 @@ def test_the_second_exporter_takes_what_the_first_cannot(tmp_path, monkeypatch):
         path.write_text("half of it")
         raise RuntimeError("no such operator\nand a long trace")
 
-    monkeypatch.setattr(onnx_graph, "EXPORTERS", {"first": fails, **BY_TRACING})
+    monkeypatch.setattr(onnx_export, "EXPORTERS", {"first": fails, **BY_TRACING})
     out = export_onnx(checkpoint_of(tmp_path / "checkpoint", tasks=[STARS]), tmp_path / "out")
     assert (out / "stars.onnx").stat().st_size > 10_000
 

@@ -11,7 +11,7 @@ from mtbert_ray.models.build import build_model
 from mtbert_ray.training.loop import TrainingRun
 from mtbert_ray.training.loss import TrainingLoss
 from mtbert_ray.training.process import Process
-from mtbert_ray.training.smart import ascend, start_noise
+from mtbert_ray.training.smart import ascend, initial_noise
 
 
 @pytest.mark.parametrize("norm", ["inf", "l2"])
@@ -24,7 +24,7 @@ def test_the_noise_never_exceeds_epsilon_and_padding_has_none(norm, steps, pair_
     model = model_of(config)
     for task in EVERY_TASK:
         batch = batch_of(task, config)
-        start = start_noise(smart, model, batch, key="a key")
+        start = initial_noise(smart, model, batch, key="a key")
         plain = model(task, batch.sentences).detach()
         noise = ascend(smart, model, batch, start, plain=plain, dropout_seed=0).noise
         assert (length_of(noise, norm) <= 0.01 * (1 + 1e-12)).all()
@@ -85,7 +85,7 @@ def differ(mask, other):
 def test_the_ascent_leaves_no_gradient_on_the_parameters():
     config = small_config(**{"smart.steps": 3, "smart.epsilon": 0.05})
     model, batch = model_of(config), batch_of("quora", config)
-    start = start_noise(config.smart, model, batch, key="a key")
+    start = initial_noise(config.smart, model, batch, key="a key")
     plain = model("quora", batch.sentences).detach()
     noise = ascend(config.smart, model, batch, start, plain=plain, dropout_seed=0).noise
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -128,7 +128,7 @@ def test_the_ascent_of_a_row_ends_when_it_climbs_no_more():
     plain = model("sst", batch.sentences).detach()
 
     def climb(smart, batch=batch, plain=plain):
-        start = start_noise(smart, model, batch, key="a key")
+        start = initial_noise(smart, model, batch, key="a key")
         ascent = ascend(smart, model, batch, start, plain=plain, dropout_seed=0)
         return ascent, model.divergence("sst", model("sst", batch.sentences, ascent.noise), plain)
 
