@@ -47,15 +47,27 @@ def run_alone(
         UserError: the folder holds a run or cannot be made; or as for `TrainingRun`.
         DivergedError: losses, weights or outputs became infinite or NaN; the folder then holds no checkpoint.
     """
-    _refuse_used(folder)
+    if any((folder / name).exists() for name in (METRICS_LOG_NAME, CHECKPOINT_NAME, TENSORBOARD_NAME, PROFILE_NAME)):
+        # The files of two runs would be mixed.
+        raise UserError(f"--out {folder}: already holds a run; give another folder")
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--out {folder}: is a file; give a folder")
     config, found = find_classes(config)
     for line in found:
         announce(line)
-    process = local_process(config.resources)
-    run = TrainingRun(config, process=process, folder=folder, on_step=on_step, write_behind=True)
+    run = TrainingRun(
+        config, process=local_process(config.resources), folder=folder, on_step=on_step, write_behind=True
+    )
     for line in run.row_notes:
         announce(line)
-    warn_once = _once(warn)
+    warned: set[str] = set()
+
+    def warn_once(undefined: Undefined) -> None:
+        for text in in_words(undefined):
+            if text not in warned:
+                warned.add(text)
+                warn(text)
+
     warn_once(undefined_before_training(config.tasks, labels_of(run.dev_splits)))
     # Not before: a config that is refused leaves no folder behind.
     make_folder(folder, f"--out {folder}")
@@ -76,24 +88,3 @@ def run_alone(
         chosen = dotted(config.model_dump(mode="json", exclude_defaults=True))
         hyperparameters = {key: as_scalar(value) for key, value in chosen.items()}
         scalars.add_result(hyperparameters, final_metrics(epochs, [task.name for task in config.tasks]))
-
-
-def _refuse_used(folder: Path) -> None:
-    if any((folder / name).exists() for name in (METRICS_LOG_NAME, CHECKPOINT_NAME, TENSORBOARD_NAME, PROFILE_NAME)):
-        # The files of two runs would be mixed.
-        raise UserError(f"--out {folder}: already holds a run; give another folder")
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"--out {folder}: is a file; give a folder")
-
-
-def _once(warn: Callable[[str], None]) -> Callable[[Undefined], None]:
-    """Return a function that warns of undefined scores, each only once."""
-    warned: set[str] = set()
-
-    def warn_once(undefined: Undefined) -> None:
-        for text in in_words(undefined):
-            if text not in warned:
-                warned.add(text)
-                warn(text)
-
-    return warn_once

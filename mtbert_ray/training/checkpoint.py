@@ -35,7 +35,7 @@ METRICS_NAME = "metrics.json"
 
 
 class KeptWeights(NamedTuple):
-    """What a checkpoint holds of a model."""
+    """The weights of a model that a checkpoint holds."""
 
     tensors: dict[str, Tensor]
     """On the CPU, by name."""
@@ -46,13 +46,13 @@ class KeptWeights(NamedTuple):
 def kept_weights(
     model: MultitaskModel, config: TrialConfig, *, copy: bool = False, fingerprint: str | None = None
 ) -> KeptWeights:
-    """Return what a checkpoint holds of a model as it is now.
+    """Return the weights that a checkpoint of the model holds.
 
     Args:
         model: the bare model, not its DDP wrapper.
         config: what it was built from.
         copy: whether the tensors stay as they are while training continues.
-        fingerprint: of an earlier call for the same model. It takes a pass over all frozen weights, which stay.
+        fingerprint: of an earlier call for the same model, which saves a pass over all frozen weights.
     """
     changed = changed_parameters(model, config)
     state = trainable_state(model, changed=changed)
@@ -74,11 +74,11 @@ def write_checkpoint(folder: Path, weights: KeptWeights, config: TrialConfig, me
     put_file(folder / CHECKPOINT_CONFIG_NAME, lambda new: new.write_text(as_json, encoding="utf-8"))
     metadata = {"base_fingerprint": weights.base_fingerprint, "metrics": _as_json(metrics)}
     put_file(folder / WEIGHTS_NAME, lambda new: save_file(weights.tensors, new, metadata=metadata))
-    put_file(folder / METRICS_NAME, lambda new: new.write_text(_as_json(metrics), encoding="utf-8"))
+    write_metrics(folder, metrics)
 
 
 def write_metrics(folder: Path, metrics: Metrics) -> None:
-    """Write all that is known of the epoch that a checkpoint holds, its costs included, in place of its metrics.json.
+    """Write the metrics of the epoch that a checkpoint holds, costs included, in place of its metrics.json.
 
     Raises:
         CheckpointError: there is no checkpoint.

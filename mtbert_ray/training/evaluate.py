@@ -71,13 +71,7 @@ def predict(
 
 
 def score_all(task: TaskSpec, predicted: Predicted, labels: FloatArray) -> dict[str, Score]:
-    """Return the score by each of a task's `metric_names`, over the rows that have a label.
-
-    Args:
-        task: decides the metrics.
-        predicted: for N rows.
-        labels: (N,), NaN for a row without one.
-    """
+    """Return each of a task's `metric_names` over the N rows that have a label: labels (N,) are NaN without one."""
     labeled = ~np.isnan(labels)
     probabilities = None if predicted.probabilities is None else predicted.probabilities[labeled]
     return {
@@ -94,11 +88,7 @@ def evaluate(
     *,
     bf16: bool,
 ) -> Scores:
-    """Return each task's scores, `dev_score` and `leaderboard_score` on labeled splits (by task name).
-
-    Raises:
-        DivergedError: as for `predict`.
-    """
+    """Return each task's scores, `dev_score` and `leaderboard_score` on labeled splits; raises what `predict` does."""
     labels = labels_of(splits)
     return scores_of(
         tasks,

@@ -88,7 +88,7 @@ def _save_adapter(encoder: Encoder, config: TrialConfig, out: Path) -> None:
     # Only the weights that the adapter was put on matter here.
     base = load_encoder(config.encoder, pooling=encoder.pooling, dropout=None, seed=config.seed).model
     adapted = to_peft(encoder, base, config.adapter, seed=config.seed)
-    adapted.peft_config[ADAPTER_NAME].base_model_name_or_path = public_base(config).name
+    adapted.peft_config[ADAPTER_NAME].base_model_name_or_path, _ = public_base(config)
     # Else peft asks the Hub for the size of the vocabulary.
     adapted.save_pretrained(str(out), save_embedding_layers=False)
 

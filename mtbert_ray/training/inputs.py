@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 from transformers import PreTrainedTokenizerFast
 
@@ -19,7 +18,7 @@ LoadInputs = Callable[[TrialConfig, Split], Inputs]
 """Returns the encoded rows of a split, as `load_inputs` does."""
 
 
-def load_inputs(config: TrialConfig, split: Split, *, every_row: bool = False, cache: Path | None = None) -> Inputs:
+def load_inputs(config: TrialConfig, split: Split) -> Inputs:
     """Return the encoded rows of every task that has them.
 
     Only the test split may be missing for a task. Tokenizing is done once per node and cached.
@@ -27,8 +26,6 @@ def load_inputs(config: TrialConfig, split: Split, *, every_row: bool = False, c
     Args:
         config: names the tasks, the data, the encoder and how pairs are encoded.
         split: train, dev or test.
-        every_row: keep rows without a label (theirs is NaN) or a sentence however many they are, as for predictions.
-        cache: folder of the token cache; none takes the user's.
 
     Raises:
         DataError: a file cannot be read as its task needs it.
@@ -37,33 +34,24 @@ def load_inputs(config: TrialConfig, split: Split, *, every_row: bool = False, c
     tokenizer = load_tokenizer(config.encoder)
     inputs: Inputs = {}
     for task in config.tasks:
-        examples = load_examples(task, config.data, split, seed=config.seed, every_row=every_row)
-        if examples is None:
-            continue
-        inputs[task.name] = encode(examples, config, tokenizer, task=task, cache=cache)
+        if (examples := load_examples(task, config.data, split, seed=config.seed)) is not None:
+            inputs[task.name] = encode(examples, config, tokenizer, task=task)
     return inputs
 
 
 def row_notes(inputs: Inputs, split: Split) -> Iterator[str]:
     """Yield a line for each task of which rows were left out or lack a text, or whose dev rows were cut."""
     for name, encoded in inputs.items():
-        note = None if encoded.rows_read is None else encoded.rows_read.said()
-        if note is not None:
+        if encoded.rows_read is not None and (note := encoded.rows_read.said()) is not None:
             yield f"{name} {split}: {note}"
 
 
 def encode(
-    examples: Examples,
-    config: TrialConfig,
-    tokenizer: PreTrainedTokenizerFast,
-    *,
-    task: TaskSpec,
-    cache: Path | None = None,
-    keep: bool = True,
+    examples: Examples, config: TrialConfig, tokenizer: PreTrainedTokenizerFast, *, task: TaskSpec, keep: bool = True
 ) -> EncodedSplit:
-    """Return rows as the configuration encodes them; `cache` and `keep` are as for `tokenize`."""
+    """Return rows as the configuration encodes them; `keep` is as for `tokenize`."""
     return EncodedSplit(
-        tokenize(_in_templates(examples, task), tokenizer, cache=cache, keep=keep),
+        tokenize(_in_templates(examples, task), tokenizer, keep=keep),
         SpecialIds.of(tokenizer),
         pair_encoding=config.pair_encoding,
         max_length=config.data.max_length,

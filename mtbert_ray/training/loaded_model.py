@@ -18,9 +18,9 @@ from mtbert_ray.models.encoder import load_tokenizer
 from mtbert_ray.models.multitask import MultitaskModel
 from mtbert_ray.tasks import TaskSpec
 from mtbert_ray.training.checkpoint import load_checkpoint
-from mtbert_ray.training.evaluate import predict
+from mtbert_ray.training.evaluate import Predicted, predict
 from mtbert_ray.training.inputs import encode
-from mtbert_ray.training.prediction_files import empty_prediction_table, prediction_table
+from mtbert_ray.training.prediction_files import prediction_columns
 from mtbert_ray.training.process import Process, uses_bf16
 
 MAX_TOKENS = 8192
@@ -133,11 +133,13 @@ class LoadedModel:
         self, task: TaskSpec, examples: Examples, index: pd.Index, device: torch.device, max_tokens: int
     ) -> pd.DataFrame:
         if not len(examples):
-            return empty_prediction_table(task, index)
+            # The columns of a placeholder row have the right types.
+            nothing = Predicted(values=np.zeros(1), probabilities=np.zeros((1, task.num_classes or 0)))
+            return pd.DataFrame(prediction_columns(task, nothing)).iloc[:0].set_axis(index)
         split = encode(examples, self.config, self._tokenizer, task=task, keep=False)
         bf16 = uses_bf16(self.config, device)
         predicted = predict(self._model, task, split, Process(device=device), bf16=bf16, max_tokens=max_tokens)
-        return prediction_table(task, predicted, index)
+        return pd.DataFrame(prediction_columns(task, predicted), index=index)
 
 
 def _device(asked: str | torch.device | None) -> torch.device:

@@ -162,12 +162,24 @@ class TrainingRun:
     def probe(self, probe: ProbeConfig) -> ProbeResult:
         """Take the first steps of the epoch and project the run's training time from them; `train_epoch` continues."""
         started = self._now()
-        pace = Pace.of(self.config, self.train_splits, world_size=self.process.world_size)
+        pace = Pace(
+            {task: split.lengths for task, split in self.train_splits.items()},
+            batch_size=self.config.batch_size,
+            epochs=self.config.epochs,
+            world_size=self.process.world_size,
+            regularized=self.config.smart.tasks,
+        )
         self._take_steps(pace.counted(islice(self.batches, probe.warmup_steps)))
         self._take_steps(pace.timed(islice(self.batches, probe.steps), self._now))
         self._sums.check()
         self._train_seconds += self._now() - started
-        return pace.result(step=self._step, train_seconds=self._train_seconds, parameters=self.parameters)
+        left = pace.seconds_left()
+        return ProbeResult(
+            step=self._step,
+            train_seconds=self._train_seconds,
+            projected_train_seconds=None if left is None else self._train_seconds + left,
+            parameters=self.parameters,
+        )
 
     def train_epoch(self) -> EpochLosses:
         """Take the epoch's remaining steps; return the mean losses of all its steps, over all ranks."""
@@ -273,10 +285,6 @@ def is_best(dev_score: float | None, best_score: float | None) -> bool:
     """Return whether an epoch is the best so far: the first of those with the highest score.
 
     While no epoch has a score the latest one counts as best, as in `trial.best_place`.
-
-    Args:
-        dev_score: of the epoch; none where it is undefined.
-        best_score: the highest one before it; none while there is none.
     """
     return best_score is None or (dev_score is not None and dev_score > best_score)
 

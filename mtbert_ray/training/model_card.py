@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,15 +22,6 @@ _CONFIG_NAME = "config.yaml"
 """Of the trial's config, beside the card; config.json belongs to transformers."""
 _ALWAYS_SHOWN = ("pair_encoding", "finetune", "adapter.kind", "learning_rate", "batch_size", "epochs", "seed")
 _SHOWN_ELSEWHERE = ("encoder", "tasks", "pooling", "experiment")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Base:
-    """The encoder that training started from."""
-
-    name: str
-    """On the Hub, or of its folder without the path."""
-    is_on_hub: bool
 
 
 def write_model_card(
@@ -104,11 +94,11 @@ def _write(template: str, folder: Path, config: TrialConfig, metrics: Metrics, *
     )
     # As Python writes it too; jinja's own filter escapes what HTML would read.
     environment.filters["tojson"] = partial(json.dumps, ensure_ascii=False)
-    base, public = public_base(config), _without_local_paths(config)
+    (base, base_on_hub), public = public_base(config), _without_local_paths(config)
     card = environment.get_template(template).render(
         config=public,
-        base=base.name,
-        base_on_hub=base.is_on_hub,
+        base=base,
+        base_on_hub=base_on_hub,
         task_rows=_tasks(public),
         has_templates=any(task.template is not None for task in public.tasks),
         scores=_scores(public, metrics),
@@ -122,12 +112,12 @@ def _write(template: str, folder: Path, config: TrialConfig, metrics: Metrics, *
         YAML().dump(public.model_dump(mode="json"), file)
 
 
-def public_base(config: TrialConfig) -> Base:
-    """Return the encoder that training started from, by its name on the Hub, or a folder by its last name."""
+def public_base(config: TrialConfig) -> tuple[str, bool]:
+    """Return the name of the encoder that training started from, a folder by its last name; whether the Hub has it."""
     name = PUBLISHED.get(config.encoder, config.encoder)
     is_folder = Path(name).expanduser().is_dir()
     # The Hub cannot link to a folder or to random weights.
-    return Base(name=Path(name).name if is_folder else name, is_on_hub=config.encoder != TINY and not is_folder)
+    return Path(name).name if is_folder else name, config.encoder != TINY and not is_folder
 
 
 def _without_local_paths(config: TrialConfig) -> TrialConfig:

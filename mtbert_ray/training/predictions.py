@@ -34,10 +34,6 @@ Announce = Callable[[str], None]
 """Called with each part of the work before it is done, which can take minutes."""
 
 
-def _silent(text: str) -> None:
-    pass
-
-
 @dataclass(frozen=True, kw_only=True)
 class PredictionRequest:
     """The arguments of `python -m mtbert_ray.predict`."""
@@ -108,7 +104,7 @@ def predict_all(
     *,
     process: Process,
     with_text: bool = False,
-    announce: Announce = _silent,
+    announce: Announce = lambda text: None,
 ) -> Predictions:
     """Predict every task's dev and test rows and write one file each, and the confusion tables.
 
@@ -190,7 +186,7 @@ def predict_files(
     process: Process,
     with_text: bool = False,
     quoting: Quoting | None = None,
-    announce: Announce = _silent,
+    announce: Announce = lambda text: None,
 ) -> list[FilePredictions]:
     """Predict a user's files, each with its task's own columns, and score those that have labels.
 

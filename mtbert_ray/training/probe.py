@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Self, TypeGuard
+from typing import TypeGuard
 
 import numpy as np
 from scipy.optimize import nnls
 
-from mtbert_ray.config import ProbeConfig, TrialConfig
+from mtbert_ray.config import ProbeConfig
 from mtbert_ray.data.batching import Batch, Split, num_steps
 from mtbert_ray.metrics import MetricValue
 from mtbert_ray.models.adapters import ParameterCounts
@@ -80,17 +80,6 @@ class Pace:
         self._timed: dict[str, list[tuple[float, float]]] = {task: [] for task in lengths}
         """Task -> (tokens, seconds) of each timed step."""
 
-    @classmethod
-    def of(cls, config: TrialConfig, splits: Mapping[str, Split], *, world_size: int) -> Self:
-        """Return the pace of a run on these training rows, with no step timed yet."""
-        return cls(
-            {task: split.lengths for task, split in splits.items()},
-            batch_size=config.batch_size,
-            epochs=config.epochs,
-            world_size=world_size,
-            regularized=config.smart.tasks,
-        )
-
     def counted(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """Pass on batches whose steps are not timed: warm-up."""
         for batch in batches:
@@ -123,14 +112,6 @@ class Pace:
                 np.maximum(left, 0) @ (_seconds_by_step_and_token(self._timed[task]) if self._timed[task] else every)
                 for task, left in self._left.items()
             )
-        )
-
-    def result(self, *, step: int, train_seconds: float, parameters: ParameterCounts) -> ProbeResult:
-        """Return the result of a probe that ends after so many steps and seconds."""
-        left = self.seconds_left()
-        projected = None if left is None else train_seconds + left
-        return ProbeResult(
-            step=step, train_seconds=train_seconds, projected_train_seconds=projected, parameters=parameters
         )
 
     def _take(self, batch: Batch) -> float:

@@ -67,7 +67,8 @@ def _trace_writer(config: ProfileConfig, traces: Path) -> Callable[[profile], No
 
     def write(profiler: profile) -> None:
         last = profiler.step_num
-        steps = _recorded_steps(config, last)
+        in_cycle = (last - 1) % (config.wait + config.warmup + config.steps) + 1
+        steps = in_cycle - config.wait - config.warmup if last else 0
         # A recording that began with the step after the run's last one holds nothing.
         if steps > 0 and last not in written:
             traces.mkdir(parents=True, exist_ok=True)
@@ -75,10 +76,3 @@ def _trace_writer(config: ProfileConfig, traces: Path) -> Callable[[profile], No
             written.add(last)
 
     return write
-
-
-def _recorded_steps(config: ProfileConfig, taken: int) -> int:
-    """Return how many of the last steps belong to the recording that ends after so many steps taken."""
-    cycle = config.wait + config.warmup + config.steps
-    into = (taken - 1) % cycle + 1 if taken else 0
-    return max(0, into - config.wait - config.warmup)
