@@ -68,7 +68,7 @@ def main(
     ] = None,
     trainers: Annotated[
         list[str] | None,
-        typer.Option("--trainer", help=f"Beside ours, of: {'; '.join(TRAINERS)}. All but the compiled if not given."),
+        typer.Option("--trainer", help=f"Besides ours, of: {'; '.join(TRAINERS)}. All but the compiled if not given."),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
     steps: Annotated[int, typer.Option(min=1, help="Of a run of one epoch.")] = 60,
@@ -152,7 +152,7 @@ def _compare(
 
 
 def measure(trainer: str, config: TrialConfig, process: Process, *, warm_up_steps: int) -> Measured:
-    """Let one trainer train one setting."""
+    """Let one trainer train one config."""
     on_gpu = process.device.type == "cuda"
     gc.collect()  # The Trainer's model is in reference cycles, and would count to the next one's peak.
     if on_gpu:

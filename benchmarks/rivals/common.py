@@ -1,4 +1,4 @@
-"""What all trainers beside ours do alike: the loss of a batch, and the score."""
+"""What all trainers besides ours share: the loss of a batch, and the score."""
 
 from torch import Tensor
 

@@ -27,7 +27,7 @@ def trainer(
     """Train with Hugging Face's Trainer at its defaults: tokenized beforehand, padded to the longest of each batch.
 
     Args:
-        config: the setting, of one task.
+        config: of one task.
         process: this process alone.
         watch: times the steps.
         sampling: the Trainer's `train_sampling_strategy`.

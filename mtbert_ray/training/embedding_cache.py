@@ -44,8 +44,8 @@ def can_cache_embeddings(
     free = psutil.virtual_memory().available if free_bytes is None else free_bytes
     if needed > _MAX_SHARE * free:
         _log.warning(
-            "the frozen encoder's outputs would take %.1f GiB of the %.1f GiB that are free, so they are computed anew "
-            "in every epoch, which is many times slower; set data.max_train_rows to train on fewer rows",
+            "the embedding cache would take %.1f of %.1f GiB of free memory, so the frozen encoder runs in every "
+            "epoch, which is many times slower; set data.max_train_rows to train on fewer rows",
             needed / 2**30,
             free / 2**30,
         )

@@ -69,7 +69,7 @@ def _trace_writer(config: ProfileConfig, traces: Path) -> Callable[[profile], No
         last = profiler.step_num
         in_cycle = (last - 1) % (config.wait + config.warmup + config.steps) + 1
         steps = in_cycle - config.wait - config.warmup if last else 0
-        # A recording that began with the step after the run's last one holds nothing.
+        # A recording that would start after the run's last step is empty.
         if steps > 0 and last not in written:
             traces.mkdir(parents=True, exist_ok=True)
             profiler.export_chrome_trace(str(traces / f"rank0.{last - steps + 1}.pt.trace.json.gz"))

@@ -25,7 +25,7 @@ run = TrainingRun(
 for epoch in metered_epochs(run):
     print(json.dumps(epoch.metrics), flush=True)
 if run.process.is_main:
-    # The weights of the last epoch: which one is best hangs on rounding, as a tiny encoder's scores do.
+    # The weights of the last epoch: which one is best depends on rounding, as a tiny encoder's scores do.
     save_file(trainable_state(run.model), Path(folder) / "last.safetensors")
 # DDP's reducer holds the process group: it goes first, and nobody leaves while a peer still talks.
 del run

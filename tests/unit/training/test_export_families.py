@@ -1,4 +1,4 @@
-"""Exports of every encoder family: onnxruntime answers as the model does, peft and transformers embed as it does."""
+"""Exports of every encoder family: onnxruntime predicts as the model does, peft and transformers embed as it does."""
 
 import json
 import re
@@ -35,15 +35,15 @@ def base(family, tmp_path_factory):
     return save_tiny_encoder(family, tmp_path_factory.mktemp(family) / "base")
 
 
-def checkpoint_of(folder: Path, base: Path, **settings) -> Path:
+def checkpoint_of(folder: Path, base: Path, **hyperparameters) -> Path:
     config = TrialConfig.model_validate(
-        nest({"encoder": str(base), "tasks": [TASK], "data.max_length": 64, "pooling": "mean", **settings})
+        nest({"encoder": str(base), "tasks": [TASK], "data.max_length": 64, "pooling": "mean", **hyperparameters})
     )
     return save_shifted_checkpoint(folder, config, {"epoch": 1, "same": 0.25, "dev_score": 0.25})
 
 
 @pytest.mark.parametrize("pair_encoding", ["joint", "separate"])
-def test_onnxruntime_answers_as_the_model_does(base, family, pair_encoding, tmp_path, monkeypatch):
+def test_onnxruntime_predicts_as_the_model_does(base, family, pair_encoding, tmp_path, monkeypatch):
     # The quicker exporter; docs/export.md has what was tried with the other one.
     tracing = {"torch.jit.trace": onnx_export.EXPORTERS["torch.jit.trace"]}
     monkeypatch.setattr(onnx_export, "EXPORTERS", tracing)

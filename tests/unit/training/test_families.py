@@ -43,7 +43,7 @@ def config_of(folder, **dotted):
 
 @pytest.fixture(scope="module")
 def load():
-    """Give a setting's rows; the toy corpus, which takes longest, is made once."""
+    """Return a config's rows; the toy corpus, which takes longest, is made once."""
     config = config_of("tiny")
     rows = {
         (task.name, split): load_examples(task, config.data, split, seed=config.seed)

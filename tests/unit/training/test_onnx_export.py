@@ -1,4 +1,4 @@
-"""Exported files run under onnxruntime alone, by the code of their own card, and answer as the model does."""
+"""Exported files run under onnxruntime alone, by the code of their own card, and predict as the model does."""
 
 import json
 import re
@@ -33,8 +33,10 @@ THREE = {"name": "three", "kind": "pair_classification", "num_classes": 3}
 TASKS = [TOPIC, STARS, *({**task, "source": source(sentence1="a", sentence2="b")} for task in (DUP, NEAR, THREE))]
 
 
-def checkpoint_of(folder: Path, **settings) -> Path:
-    config = TrialConfig.model_validate(nest({"encoder": "tiny", "tasks": TASKS, "data.max_length": 48, **settings}))
+def checkpoint_of(folder: Path, **hyperparameters) -> Path:
+    config = TrialConfig.model_validate(
+        nest({"encoder": "tiny", "tasks": TASKS, "data.max_length": 48, **hyperparameters})
+    )
     return save_shifted_checkpoint(folder, config, {"epoch": 1, "topic": 0.25, "dev_score": 0.5})
 
 
@@ -42,9 +44,14 @@ def run_file(out: Path, name: str, *texts: list[str], joint: bool) -> list[np.nd
     """Tokenize with the folder's own tokenizer, run its file, and return all outputs."""
     from transformers import AutoTokenizer
 
-    told = json.loads((out / "tasks.json").read_text())
-    about, tokenizer = told["tasks"][name], AutoTokenizer.from_pretrained(out)
-    options = {"padding": True, "truncation": True, "max_length": told["max_length"], "return_token_type_ids": True}
+    tasks_file = json.loads((out / "tasks.json").read_text())
+    about, tokenizer = tasks_file["tasks"][name], AutoTokenizer.from_pretrained(out)
+    options = {
+        "padding": True,
+        "truncation": True,
+        "max_length": tasks_file["max_length"],
+        "return_token_type_ids": True,
+    }
     texts = [
         [template.replace("{sentence}", text) for text in column]
         for template, column in zip(about["templates"], texts, strict=True)
@@ -84,7 +91,7 @@ def assert_answers(out: Path, checkpoint: Path, *, joint: bool, tolerance: float
 def test_by_the_exporter_of_today(pair_encoding, task, tmp_path, capfd, recwarn):
     checkpoint = checkpoint_of(tmp_path / "checkpoint", pair_encoding=pair_encoding, tasks=[task])
     out = export_onnx(checkpoint, tmp_path / "out")
-    assert capfd.readouterr() == ("", "") and not recwarn.list, "nothing is said on the way"
+    assert capfd.readouterr() == ("", "") and not recwarn.list, "nothing is printed on the way"
     assert_answers(out, checkpoint, joint=pair_encoding == "joint")
 
 

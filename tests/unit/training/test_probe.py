@@ -167,7 +167,7 @@ def test_a_probe_has_the_costs_so_far_and_those_of_the_whole_run():
     assert (spent["peak_memory_gib"], spent["eval_seconds"]) == (2.0, 0)
     for name in ("trainable_parameters", "trainable_percent"):
         assert spent[name] == last.metrics[name]
-    # This process holds no GPU, whatever the reader says.
+    # This process holds no GPU, whatever the reader returns.
     assert projected["gpu_seconds"] is None
     assert probe.gpu_problem is None
 
