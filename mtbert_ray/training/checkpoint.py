@@ -182,10 +182,10 @@ def initial_model(config: TrialConfig) -> MultitaskModel:
         EncoderError: the encoder, or the one that the checkpoint was made from, cannot be found.
         ConfigError: the parts do not fit each other or the checkpoint; all of them at once.
     """
-    return build_model(config, start=None if config.init_from is None else _read_start(config.init_from))
+    return build_model(config, start=None if config.init_from is None else _init_from(config.init_from))
 
 
-def _read_start(folder: str) -> Start:
+def _init_from(folder: str) -> Start:
     try:
         model, config = load_checkpoint(Path(folder))
     except (CheckpointError, EncoderError) as error:
