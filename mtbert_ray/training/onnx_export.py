@@ -32,9 +32,8 @@ from mtbert_ray.models.heads import Head
 from mtbert_ray.models.multitask import MultitaskModel, TokenBatch
 from mtbert_ray.tasks import TaskSpec
 from mtbert_ray.training.checkpoint import load_checkpoint, read_metrics
-from mtbert_ray.training.export import refuse_used
+from mtbert_ray.training.export import refuse_used, write_onnx_card
 from mtbert_ray.training.inputs import encode
-from mtbert_ray.training.model_card import write_onnx_card
 
 TASKS_NAME = "tasks.json"
 _PACKAGES = ("onnx", "onnxscript", "onnxruntime")
