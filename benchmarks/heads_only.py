@@ -1,10 +1,10 @@
-"""What an epoch of the heads alone costs once the frozen encoder's outputs are there, against computing them anew.
+"""The time of an epoch of the heads alone, with the embedding cache and without.
 
 Run: python benchmarks/heads_only.py --data DIR
      (DIR: the course's files; without it, the toy corpus)
 
 Both ways take turns, round after round, over the same batches; an epoch is its steps and the scoring of the dev rows.
-CPU time of one thread, or wall time on a GPU; the first epoch, in which the outputs are computed, is told apart.
+CPU time of one thread, or wall time on a GPU; the first epoch, which fills the cache, is reported separately.
 """
 
 import statistics
@@ -50,32 +50,32 @@ def main(
         config = TrialConfig.model_validate(nest({**fixed, "seed": round_}))
         process = local_process(config.resources)
         torch.set_num_threads(1)
-        for once in (True, False):
-            seconds, score = _epochs(config, process, once=once)
-            later[once].append(statistics.mean(seconds[1:]))
-            scores[once].append(score)
-            if once:
+        for cached in (True, False):
+            seconds, score = _epochs(config, process, cached=cached)
+            later[cached].append(statistics.mean(seconds[1:]))
+            scores[cached].append(score)
+            if cached:
                 first.append(seconds[0])
-    ratios = [anew / kept for kept, anew in zip(later[True], later[False], strict=True)]
-    for once, name in ((True, "outputs kept"), (False, "computed anew")):
+    ratios = [uncached / cached for cached, uncached in zip(later[True], later[False], strict=True)]
+    for cached, name in ((True, "with cache"), (False, "without")):
         typer.echo(
-            f"{name:14} {1000 * statistics.median(later[once]):9.1f} ms an epoch, dev score {scores[once][-1]:.5f}"
+            f"{name:14} {1000 * statistics.median(later[cached]):9.1f} ms an epoch, dev score {scores[cached][-1]:.5f}"
         )
     typer.echo(f"first epoch    {1000 * statistics.median(first):9.1f} ms")
     typer.echo(f"{statistics.median(ratios):.0f} times, {min(ratios):.0f} to {max(ratios):.0f} over {rounds} rounds")
-    differences = [abs(kept - anew) for kept, anew in zip(scores[True], scores[False], strict=True)]
+    differences = [abs(cached - uncached) for cached, uncached in zip(scores[True], scores[False], strict=True)]
     typer.echo(f"dev scores differ by {max(differences):.5f} at most")
 
 
-def _epochs(config: TrialConfig, process: Process, *, once: bool) -> tuple[list[float], float]:
+def _epochs(config: TrialConfig, process: Process, *, cached: bool) -> tuple[list[float], float]:
     """Return the seconds of each epoch and the last one's dev score."""
     run = TrainingRun(config, process=process)
-    if not run.embeds_once:
-        raise typer.BadParameter("there is no memory for the outputs of so many rows; lower --rows or --dev-rows")
-    run.embeds_once = once
+    if not run.caches_embeddings:
+        raise typer.BadParameter("the embeddings of so many rows do not fit into memory; lower --rows or --dev-rows")
+    run.caches_embeddings = cached
     seconds, before = [], _now(process)
     for result in run.epochs():
-        assert isinstance(result, EpochResult), "no probe was asked for"
+        assert isinstance(result, EpochResult), "without a probe"
         after = _now(process)
         seconds.append(after - before)
         before = after

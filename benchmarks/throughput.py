@@ -31,10 +31,9 @@ from transformers import BertConfig, BertModel
 
 from mtbert_ray.config import TrialConfig, nest
 from mtbert_ray.models.encoder import load_tokenizer
-from mtbert_ray.training.initial_weights import initial_model
+from mtbert_ray.training.checkpoint import initial_model
 from mtbert_ray.training.inputs import load_inputs
-from mtbert_ray.training.loop import uses_bf16
-from mtbert_ray.training.process import Process, local_process
+from mtbert_ray.training.process import Process, local_process, uses_bf16
 
 _PEFT = {"adapter.rank": 8, "adapter.alpha": 16}
 RUNS: dict[str, dict[str, Any]] = {
@@ -69,7 +68,7 @@ def main(
     ] = None,
     trainers: Annotated[
         list[str] | None,
-        typer.Option("--trainer", help=f"Beside ours, of: {'; '.join(TRAINERS)}. All but the compiled if not given."),
+        typer.Option("--trainer", help=f"Besides ours, of: {'; '.join(TRAINERS)}. All but the compiled if not given."),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
     steps: Annotated[int, typer.Option(min=1, help="Of a run of one epoch.")] = 60,
@@ -153,7 +152,7 @@ def _compare(
 
 
 def measure(trainer: str, config: TrialConfig, process: Process, *, warm_up_steps: int) -> Measured:
-    """Let one trainer train one setting."""
+    """Let one trainer train one config."""
     on_gpu = process.device.type == "cuda"
     gc.collect()  # The Trainer's model is in reference cycles, and would count to the next one's peak.
     if on_gpu:

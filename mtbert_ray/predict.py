@@ -48,12 +48,12 @@ def predict(
     try:
         _check(checkpoint, data, file or [])
         # Imported after the checks above: torch takes seconds.
-        from mtbert_ray.training.predictions import PredictionRequest, answer
+        from mtbert_ray.training.predictions import PredictionRequest, predict_checkpoint
 
         request = PredictionRequest(
             checkpoint=checkpoint, data=data, files=tuple(file or ()), out=out, with_text=with_text, quoting=quoting
         )
-        lines = answer(request, announce=lambda text: typer.echo(text, err=True))
+        lines = predict_checkpoint(request, announce=lambda text: typer.echo(text, err=True))
     except UserError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(error.exit_code) from error

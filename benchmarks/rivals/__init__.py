@@ -21,7 +21,7 @@ def ours(config: TrialConfig, process: Process, watch: Stopwatch, *, compiled: b
     """Train as a trial does; return the last epoch's dev score.
 
     Args:
-        config: the setting.
+        config: of the run.
         process: this process alone.
         watch: times the steps; with `compiled` it needs some to warm up.
         compiled: whether the encoder goes through torch.compile, which trials do not offer.
@@ -45,4 +45,4 @@ TRAINERS: dict[str, Callable[[TrialConfig, Process, Stopwatch], float]] = {
     "sentence-transformers style": sentence_transformers_style,
     "course code, padded to 128": course_code,
 }
-"""Each trains a setting, times its steps, and returns the dev score."""
+"""Each trains one config, times its steps, and returns the dev score."""

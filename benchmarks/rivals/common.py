@@ -1,4 +1,4 @@
-"""What all trainers beside ours do alike: the loss of a batch, and the score."""
+"""What all trainers besides ours share: the loss of a batch, and the score."""
 
 from torch import Tensor
 
@@ -6,8 +6,7 @@ from mtbert_ray.config import TrialConfig
 from mtbert_ray.models.multitask import MultitaskModel
 from mtbert_ray.training.evaluate import evaluate
 from mtbert_ray.training.inputs import load_inputs
-from mtbert_ray.training.loop import uses_bf16
-from mtbert_ray.training.process import Process
+from mtbert_ray.training.process import Process, uses_bf16
 from rivals.texts import Tokens
 
 

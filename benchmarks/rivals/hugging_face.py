@@ -10,9 +10,8 @@ from transformers import DataCollatorWithPadding, PrinterCallback, Trainer, Trai
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.models.encoder import load_tokenizer
 from mtbert_ray.models.multitask import MultitaskModel
-from mtbert_ray.training.initial_weights import initial_model
-from mtbert_ray.training.loop import uses_bf16
-from mtbert_ray.training.process import Process
+from mtbert_ray.training.checkpoint import initial_model
+from mtbert_ray.training.process import Process, uses_bf16
 from rivals.common import dev_score, mean_loss
 from rivals.stopwatch import Stopwatch
 from rivals.texts import Row, Tokens, tokenized_rows
@@ -28,7 +27,7 @@ def trainer(
     """Train with Hugging Face's Trainer at its defaults: tokenized beforehand, padded to the longest of each batch.
 
     Args:
-        config: the setting, of one task.
+        config: of one task.
         process: this process alone.
         watch: times the steps.
         sampling: the Trainer's `train_sampling_strategy`.

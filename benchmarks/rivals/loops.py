@@ -6,10 +6,9 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
 from mtbert_ray.config import TrialConfig
-from mtbert_ray.training.initial_weights import initial_model
-from mtbert_ray.training.loop import uses_bf16
+from mtbert_ray.training.checkpoint import initial_model
 from mtbert_ray.training.optimizer import learning_rate_factor
-from mtbert_ray.training.process import Process
+from mtbert_ray.training.process import Process, uses_bf16
 from rivals.common import dev_score, mean_loss
 from rivals.stopwatch import Stopwatch
 from rivals.texts import Row, text_rows, tokenizing

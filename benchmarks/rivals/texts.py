@@ -1,4 +1,4 @@
-"""The same training rows for the trainers beside ours: as texts, as tokens, or tokenized as they are asked for."""
+"""The same training rows for the trainers besides ours: as texts, as tokens, or tokenized as they are asked for."""
 
 from collections.abc import Callable
 from typing import Any

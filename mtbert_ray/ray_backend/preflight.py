@@ -14,9 +14,9 @@ from mtbert_ray.errors import ConfigError
 from mtbert_ray.models.peft_adapters import FROM_WEIGHTS
 from mtbert_ray.study.space import SearchSpace
 from mtbert_ray.task_metrics import in_words
+from mtbert_ray.training.checkpoint import initial_model
 from mtbert_ray.training.evaluate import labels_of
-from mtbert_ray.training.initial_weights import initial_model
-from mtbert_ray.training.inputs import load_inputs, said_of
+from mtbert_ray.training.inputs import load_inputs, row_notes
 from mtbert_ray.training.scoring import undefined_before_training
 
 RowCounts = Mapping[str, Mapping[str, int]]
@@ -80,7 +80,7 @@ def _count_rows(config: TrialConfig, said: dict[str, None]) -> RowCounts:
     names: tuple[Split, ...] = ("train", "dev")
     splits = {split: load_inputs(config, split) for split in names}
     for split, inputs in splits.items():
-        said |= dict.fromkeys(said_of(inputs, split))
+        said |= dict.fromkeys(row_notes(inputs, split))
     return {split: {task: len(encoded) for task, encoded in inputs.items()} for split, inputs in splits.items()}
 
 

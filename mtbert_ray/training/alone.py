@@ -1,6 +1,6 @@
-"""One run on this machine without Ray, kept in a folder of its own.
+"""One run on this machine without Ray, in a folder of its own.
 
-That holds metrics.jsonl, TensorBoard's event file, the best checkpoint, and the traces of profiled steps.
+The folder has metrics.jsonl, TensorBoard's event file, the best checkpoint, and the traces of profiled steps.
 """
 
 import json
@@ -34,60 +34,32 @@ def run_alone(
     announce: Callable[[str], None] = lambda text: None,
     warn: Callable[[str], None] = lambda text: None,
 ) -> Iterator[Metrics]:
-    """Train, score and meter one setting; give each epoch's metrics once they are in the folder.
+    """Train, evaluate and meter one config; yield each epoch's metrics once they are in the folder.
 
     Args:
-        config: the setting.
+        config: of the run.
         folder: must not hold a run; is made.
         on_step: called after each optimizer step with (steps taken, steps of the run).
-        announce: told of the classes that were found and of rows that were left out, before the first step.
-        warn: told of each score that has no value, and why, once; before the first step where it is known by then.
+        announce: called with the classes that were found and the rows that were left out, before the first step.
+        warn: called once for each undefined score, with the reason; before the first step if it is known by then.
 
     Raises:
         UserError: the folder holds a run or cannot be made; or as for `TrainingRun`.
         DivergedError: losses, weights or outputs became infinite or NaN; the folder then holds no checkpoint.
     """
-    _refuse_used(folder)
-    config, found = find_classes(config)
-    for line in found:
-        announce(line)
-    process = local_process(config.resources)
-    run = TrainingRun(config, process=process, folder=folder, on_step=on_step, write_behind=True)
-    for line in run.said_of_rows:
-        announce(line)
-    warn_once = _once(warn)
-    warn_once(undefined_before_training(config.tasks, labels_of(run.dev_splits)))
-    # Not before: a setting that is refused leaves no folder behind.
-    make_folder(folder, f"--out {folder}")
-    with (
-        (folder / METRICS_LOG_NAME).open("w", encoding="utf-8") as log,
-        ScalarLog(folder / TENSORBOARD_NAME) as scalars,
-    ):
-        epochs = []
-        for epoch in metered_epochs(run):
-            assert isinstance(epoch, MeteredEpoch), "no probe was asked for"
-            logged = {**epoch.metrics, "undefined": epoch.undefined} if epoch.undefined else epoch.metrics
-            log.write(json.dumps(logged, allow_nan=False) + "\n")
-            log.flush()
-            scalars.add_epoch(epoch.metrics)
-            warn_once(epoch.undefined)
-            epochs.append(epoch.metrics)
-            yield epoch.metrics
-        chosen = dotted(config.model_dump(mode="json", exclude_defaults=True))
-        setting = {key: as_scalar(value) for key, value in chosen.items()}
-        scalars.add_result(setting, final_metrics(epochs, [task.name for task in config.tasks]))
-
-
-def _refuse_used(folder: Path) -> None:
     if any((folder / name).exists() for name in (METRICS_LOG_NAME, CHECKPOINT_NAME, TENSORBOARD_NAME, PROFILE_NAME)):
-        # The files of two settings would be mixed.
+        # The files of two runs would be mixed.
         raise UserError(f"--out {folder}: already holds a run; give another folder")
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--out {folder}: is a file; give a folder")
-
-
-def _once(warn: Callable[[str], None]) -> Callable[[Undefined], None]:
-    """Return what warns of scores without a value, of each in the same words only once."""
+    config, found = find_classes(config)
+    for line in found:
+        announce(line)
+    run = TrainingRun(
+        config, process=local_process(config.resources), folder=folder, on_step=on_step, write_behind=True
+    )
+    for line in run.row_notes:
+        announce(line)
     warned: set[str] = set()
 
     def warn_once(undefined: Undefined) -> None:
@@ -96,4 +68,23 @@ def _once(warn: Callable[[str], None]) -> Callable[[Undefined], None]:
                 warned.add(text)
                 warn(text)
 
-    return warn_once
+    warn_once(undefined_before_training(config.tasks, labels_of(run.dev_splits)))
+    # Not before: a config that is refused leaves no folder behind.
+    make_folder(folder, f"--out {folder}")
+    with (
+        (folder / METRICS_LOG_NAME).open("w", encoding="utf-8") as log,
+        ScalarLog(folder / TENSORBOARD_NAME) as scalars,
+    ):
+        epochs = []
+        for epoch in metered_epochs(run):
+            assert isinstance(epoch, MeteredEpoch), "without a probe"
+            logged = {**epoch.metrics, "undefined": epoch.undefined} if epoch.undefined else epoch.metrics
+            log.write(json.dumps(logged, allow_nan=False) + "\n")
+            log.flush()
+            scalars.add_epoch(epoch.metrics)
+            warn_once(epoch.undefined)
+            epochs.append(epoch.metrics)
+            yield epoch.metrics
+        chosen = dotted(config.model_dump(mode="json", exclude_defaults=True))
+        hyperparameters = {key: as_scalar(value) for key, value in chosen.items()}
+        scalars.add_result(hyperparameters, final_metrics(epochs, [task.name for task in config.tasks]))

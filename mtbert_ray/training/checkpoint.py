@@ -1,10 +1,16 @@
-"""A checkpoint is a folder: what training changed (safetensors), the configuration, and the scores it had.
+"""Checkpoints: written, loaded, and the initial weights of a run that starts from one (`init_from`).
+
+A checkpoint is a folder: what training changed (safetensors), the configuration, and the scores it had.
 
 With a frozen encoder it holds the heads and adapters only, and the fingerprint of the encoder they belong to; where the
 frozen weights are not the encoder's own, as after `init_from`, it holds these as well.
 """
 
 import json
+import shutil
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,9 +20,10 @@ from torch import Tensor
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.config.checkpoint import CHECKPOINT_CONFIG_NAME, read_checkpoint_config
-from mtbert_ray.errors import CheckpointError
+from mtbert_ray.errors import CheckpointError, EncoderError
 from mtbert_ray.files import put_file
 from mtbert_ray.metrics import Metrics, MetricValue
+from mtbert_ray.models.adapters import merge_adapter
 from mtbert_ray.models.build import build_model, changed_parameters
 from mtbert_ray.models.multitask import MultitaskModel
 from mtbert_ray.models.state import base_fingerprint, load_trainable_state, trainable_state
@@ -26,7 +33,7 @@ METRICS_NAME = "metrics.json"
 
 
 class KeptWeights(NamedTuple):
-    """What a checkpoint holds of a model."""
+    """The weights of a model that a checkpoint holds."""
 
     tensors: dict[str, Tensor]
     """On the CPU, by name."""
@@ -37,13 +44,13 @@ class KeptWeights(NamedTuple):
 def kept_weights(
     model: MultitaskModel, config: TrialConfig, *, copy: bool = False, fingerprint: str | None = None
 ) -> KeptWeights:
-    """Return what a checkpoint holds of a model as it is now.
+    """Return the weights that a checkpoint of the model holds.
 
     Args:
         model: the bare model, not its DDP wrapper.
         config: what it was built from.
-        copy: whether the tensors stay as they are while training goes on.
-        fingerprint: of an earlier call for the same model. It takes a pass over all frozen weights, which stay.
+        copy: whether the tensors stay as they are while training continues.
+        fingerprint: of an earlier call for the same model, which saves a pass over all frozen weights.
     """
     changed = changed_parameters(model, config)
     state = trainable_state(model, changed=changed)
@@ -57,19 +64,19 @@ def write_checkpoint(folder: Path, weights: KeptWeights, config: TrialConfig, me
     """Write a checkpoint in place of an older one of the same run.
 
     The weights are one file, put in place in one step after they are on disk: a process that is killed at any moment
-    leaves the old checkpoint or the new one. The scores are told twice: beside the weights, where they cannot differ
+    leaves the old checkpoint or the new one. The scores are written twice: with the weights, where they cannot differ
     from them, and as JSON for people.
     """
     folder.mkdir(parents=True, exist_ok=True)
     as_json = config.model_dump_json(indent=2) + "\n"
     put_file(folder / CHECKPOINT_CONFIG_NAME, lambda new: new.write_text(as_json, encoding="utf-8"))
-    about = {"base_fingerprint": weights.base_fingerprint, "metrics": _as_json(metrics)}
-    put_file(folder / WEIGHTS_NAME, lambda new: save_file(weights.tensors, new, metadata=about))
-    put_file(folder / METRICS_NAME, lambda new: new.write_text(_as_json(metrics), encoding="utf-8"))
+    metadata = {"base_fingerprint": weights.base_fingerprint, "metrics": _as_json(metrics)}
+    put_file(folder / WEIGHTS_NAME, lambda new: save_file(weights.tensors, new, metadata=metadata))
+    write_metrics(folder, metrics)
 
 
 def write_metrics(folder: Path, metrics: Metrics) -> None:
-    """Write all that is known of the epoch that a checkpoint holds, its costs included, in place of its metrics.json.
+    """Write the metrics of the epoch that a checkpoint holds, costs included, in place of its metrics.json.
 
     Raises:
         CheckpointError: there is no checkpoint.
@@ -80,14 +87,14 @@ def write_metrics(folder: Path, metrics: Metrics) -> None:
 
 
 def read_metrics(folder: Path) -> dict[str, MetricValue]:
-    """Return the metrics of a checkpoint: metrics.json, or only the scores where that tells of another epoch.
+    """Return the metrics of a checkpoint: metrics.json, or only the scores where that is of another epoch.
 
     A process that was killed between the two leaves the weights of one epoch beside the metrics of an earlier one.
 
     Raises:
         CheckpointError: the weights are missing or damaged.
     """
-    with_weights: dict[str, MetricValue] = json.loads(_about(folder / WEIGHTS_NAME).get("metrics", "{}"))
+    with_weights: dict[str, MetricValue] = json.loads(_metadata(folder / WEIGHTS_NAME).get("metrics", "{}"))
     try:
         beside: dict[str, MetricValue] = json.loads((folder / METRICS_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -110,7 +117,7 @@ def load_checkpoint(folder: Path) -> tuple[MultitaskModel, TrialConfig]:
     weights = folder / WEIGHTS_NAME
     model = build_model(config)
     changed = changed_parameters(model, config)
-    fingerprint = _about(weights).get("base_fingerprint", "")
+    fingerprint = _metadata(weights).get("base_fingerprint", "")
     try:
         state = load_file(weights)
     except (OSError, SafetensorError) as error:
@@ -124,8 +131,8 @@ def load_checkpoint(folder: Path) -> tuple[MultitaskModel, TrialConfig]:
     return model, config
 
 
-def _about(weights: Path) -> dict[str, str]:
-    """Return what is written beside the tensors of a file."""
+def _metadata(weights: Path) -> dict[str, str]:
+    """Return the metadata of a safetensors file."""
     try:
         with safe_open(weights, framework="pt") as file:
             return dict(file.metadata() or {})
@@ -135,3 +142,119 @@ def _about(weights: Path) -> dict[str, str]:
 
 def _unreadable(weights: Path, error: Exception) -> CheckpointError:
     return CheckpointError(f"{weights}: cannot be read: {error}")
+
+
+def initial_model(config: TrialConfig) -> MultitaskModel:
+    """Return the model of a run before its first step, on the CPU, in float32 and eval mode.
+
+    With `init_from` it has the earlier run's encoder, its adapter merged, and its heads for the tasks that both have;
+    other tasks get new heads. Everything else (dropout, adapter, what is frozen) follows the configuration.
+
+    Raises:
+        CheckpointError: the checkpoint is missing or damaged.
+        EncoderError: the encoder, or the one that the checkpoint was made from, cannot be found.
+        ConfigError: the parts do not fit each other or the checkpoint; all of them at once.
+    """
+    return build_model(config, initial_weights=None if config.init_from is None else _init_from(config.init_from))
+
+
+def _init_from(folder: str) -> InitialWeights:
+    try:
+        model, config = load_checkpoint(Path(folder))
+    except (CheckpointError, EncoderError) as error:
+        raise type(error)(f"init_from: {error}") from error
+    merge_adapter(model.encoder)
+    return InitialWeights(
+        folder=folder,
+        encoder=config.encoder,
+        pooling=model.encoder.pooling,
+        tasks=tuple(model.heads),
+        tensors=model.state_dict(),
+    )
+
+
+class CheckpointWriter:
+    """Writes the checkpoints of one run, one after another.
+
+    Args:
+        folder: of the checkpoint.
+        model: the bare model, not its DDP wrapper.
+        config: of the trial.
+        behind: whether to write in a thread while the run continues. The weights are then copied first, one copy at a
+            time; an error is raised by a later call, at the latest by `close`.
+        write: writes one.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        model: MultitaskModel,
+        config: TrialConfig,
+        *,
+        behind: bool,
+        write: Callable[[Path, KeptWeights, TrialConfig, Metrics], None] = write_checkpoint,
+    ) -> None:
+        self._folder = folder
+        self._model = model
+        self._config = config
+        self._write = write
+        self._fingerprint: str | None = None
+        self._has_saved = False
+        self._thread = ThreadPoolExecutor(1, "checkpoint") if behind else None
+        self._pending: list[Future[None]] = []
+
+    def save(self, metrics: Metrics) -> None:
+        """Keep the model as it is now, in place of an earlier checkpoint of the run.
+
+        Raises:
+            OSError: the disk refused this or, behind, an earlier one.
+        """
+        self._has_saved = True
+        self.wait()  # Never two copies of the weights at once.
+        weights = kept_weights(self._model, self._config, copy=self._thread is not None, fingerprint=self._fingerprint)
+        self._fingerprint = weights.base_fingerprint
+        self._do(partial(self._write, self._folder, weights, self._config, metrics))
+
+    def write_metrics(self, metrics: Metrics) -> None:
+        """Update the metrics of the epoch that the checkpoint holds.
+
+        Raises:
+            OSError: as for `save`.
+            CheckpointError: there is no checkpoint.
+        """
+        self._do(partial(write_metrics, self._folder, metrics))
+
+    def wait(self) -> None:
+        """Return when all is on disk; raises the first error."""
+        pending, self._pending = self._pending, []
+        for job in pending:
+            job.result()
+
+    def discard(self) -> None:
+        """Remove the checkpoint that was saved, if any: the run diverged.
+
+        Raises:
+            OSError: it cannot be removed.
+        """
+        pending, self._pending = self._pending, []
+        wait(pending)  # Their errors do not matter: what was not written need not be removed.
+        if self._has_saved and self._folder.exists():
+            shutil.rmtree(self._folder)
+
+    def close(self) -> None:
+        """Return when all is on disk, and write no more; raises the first error."""
+        try:
+            self.wait()
+        finally:
+            if self._thread is not None:
+                self._thread.shutdown()
+
+    def _do(self, job: Callable[[], None]) -> None:
+        if self._thread is None:
+            job()
+            return
+        done = [earlier for earlier in self._pending if earlier.done()]
+        self._pending = [earlier for earlier in self._pending if earlier not in done]
+        for earlier in done:
+            earlier.result()
+        self._pending.append(self._thread.submit(job))

@@ -12,17 +12,14 @@ from mtbert_ray.metrics import MetricValue
 from mtbert_ray.models.adapters import ParameterCounts
 from mtbert_ray.models.multitask import MultitaskModel
 from mtbert_ray.tasks import TaskSpec
-from mtbert_ray.training.embedding_cache import OnceSeconds
 from mtbert_ray.training.loss import EpochLosses
 from mtbert_ray.training.process import Process
 from mtbert_ray.training.scoring import FloatArray, Score, Scores, score, scores_of
 
-__all__ = ["FloatArray", "Predicted", "evaluate", "labels_of", "predict", "score_all"]
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Predicted:
-    """A model's answers for the rows of a split, in their order."""
+    """A model's predictions for the rows of a split, in their order."""
 
     values: FloatArray
     """(N,) class indices, or numbers in label units."""
@@ -38,7 +35,7 @@ def predict(
 
     Args:
         model: the bare model, not its DDP wrapper; left in eval mode.
-        task: whose head answers.
+        task: whose head predicts.
         split: N encoded rows.
         process: the ranks share the rows.
         bf16: whether the forward pass is autocast to bfloat16.
@@ -48,11 +45,10 @@ def predict(
         DivergedError: logits or probabilities are not finite; on every rank, whichever has them.
     """
     model.eval()
-    # Each rank fills its own rows; the sum over ranks puts them together with one collective a split. Before the
-    # probabilities stand whether the outputs are finite, which a class does not tell (argmax makes NaN class 0), and
-    # the value.
+    # Each rank fills its own rows; the sum over ranks puts them together with one collective a split. The columns:
+    # whether the outputs are finite (a class does not show it: argmax makes NaN class 0), the value, probabilities.
     width = 2 if task.kind.is_regression else 2 + (task.num_classes or 0)
-    answers = torch.zeros(len(split), width, dtype=torch.float32, device=process.device)
+    outputs = torch.zeros(len(split), width, dtype=torch.float32, device=process.device)
     batches = eval_batches(
         split, task=task.name, max_tokens=max_tokens, rank=process.rank, world_size=process.world_size
     )
@@ -60,12 +56,12 @@ def predict(
         on_device = batch.to(process.device)
         with torch.autocast(process.device.type, dtype=torch.bfloat16, enabled=bf16):
             logits = model(task.name, on_device.sentences)
-        answers[on_device.rows, 0] = torch.isfinite(logits.reshape(len(logits), -1)).all(dim=1).float()
-        answers[on_device.rows, 1] = model.predict(task.name, logits).float()
+        outputs[on_device.rows, 0] = torch.isfinite(logits.reshape(len(logits), -1)).all(dim=1).float()
+        outputs[on_device.rows, 1] = model.predict(task.name, logits).float()
         probabilities_BC = model.probabilities(task.name, logits)
         if probabilities_BC is not None:
-            answers[on_device.rows, 2:] = probabilities_BC.float()
-    in_numpy = process.sum(answers).cpu().numpy().astype(np.float64)
+            outputs[on_device.rows, 2:] = probabilities_BC.float()
+    in_numpy = process.sum(outputs).cpu().numpy().astype(np.float64)
     finite_N = (in_numpy[:, 0] > 0) & np.isfinite(in_numpy).all(axis=1)
     if not finite_N.all():
         raise DivergedError(
@@ -75,13 +71,7 @@ def predict(
 
 
 def score_all(task: TaskSpec, predicted: Predicted, labels: FloatArray) -> dict[str, Score]:
-    """Return the score by each of a task's `metric_names`, over the rows that have a label.
-
-    Args:
-        task: decides the metrics.
-        predicted: for N rows.
-        labels: (N,), NaN for a row without one.
-    """
+    """Return each of a task's `metric_names` over the N rows that have a label: labels (N,) are NaN without one."""
     labeled = ~np.isnan(labels)
     probabilities = None if predicted.probabilities is None else predicted.probabilities[labeled]
     return {
@@ -98,11 +88,7 @@ def evaluate(
     *,
     bf16: bool,
 ) -> Scores:
-    """Return each task's scores, `dev_score` and `leaderboard_score` on labeled splits (by task name).
-
-    Raises:
-        DivergedError: as for `predict`.
-    """
+    """Return each task's scores, `dev_score` and `leaderboard_score` on labeled splits; raises what `predict` does."""
     labels = labels_of(splits)
     return scores_of(
         tasks,
@@ -124,7 +110,7 @@ def labels_of(splits: Mapping[str, Split]) -> dict[str, FloatArray]:
 
 @dataclass(frozen=True, kw_only=True)
 class EpochResult:
-    """What one epoch gave. Costs are totals since the run began."""
+    """One epoch's losses, scores and costs; costs are totals since the run started."""
 
     epoch: int
     """From 1."""
@@ -137,12 +123,12 @@ class EpochResult:
     """Those that are null -> why."""
     train_seconds: float
     eval_seconds: float
-    once: OnceSeconds
-    """What of both is not done again in other epochs."""
+    train_once_seconds: float
+    """Of the training time what no other epoch repeats: filling the embedding cache."""
+    eval_once_seconds: float
     parameters: ParameterCounts
     is_best: bool
-    """Whether dev_score is the highest so far, so that this epoch's checkpoint is the one kept; so is the latest
-    epoch's while none has a dev_score."""
+    """Whether this epoch's checkpoint is the one kept; see `loop.is_best`."""
 
     @property
     def dev_score(self) -> float | None:
@@ -161,8 +147,8 @@ class EpochResult:
             **self.scores,
             "train_seconds": self.train_seconds,
             "eval_seconds": self.eval_seconds,
-            "train_once_seconds": self.once.train,
-            "eval_once_seconds": self.once.eval,
+            "train_once_seconds": self.train_once_seconds,
+            "eval_once_seconds": self.eval_once_seconds,
             "trainable_parameters": self.parameters.trainable,
             "trainable_percent": self.parameters.trainable_percent,
             "adapter_percent": self.parameters.adapter_percent,

@@ -1,8 +1,7 @@
-"""From a TrialConfig to the encoded rows of its tasks: where the data floor meets the models' tokenizer."""
+"""The inputs of a run: the rows of its tasks, in their templates, encoded with the encoder's own tokenizer."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 from transformers import PreTrainedTokenizerFast
 
@@ -14,14 +13,12 @@ from mtbert_ray.models.encoder import load_tokenizer
 from mtbert_ray.tasks import TaskSpec
 
 Inputs = dict[str, EncodedSplit]
-"""Of each task that has them, by its name, in the order of the tasks."""
-
-
+"""Task name -> encoded rows, in the order of the tasks."""
 LoadInputs = Callable[[TrialConfig, Split], Inputs]
-"""Gives a setting's rows of a split, as `load_inputs` does."""
+"""Returns the encoded rows of a split, as `load_inputs` does."""
 
 
-def load_inputs(config: TrialConfig, split: Split, *, every_row: bool = False, cache: Path | None = None) -> Inputs:
+def load_inputs(config: TrialConfig, split: Split) -> Inputs:
     """Return the encoded rows of every task that has them.
 
     Only the test split may be missing for a task. Tokenizing is done once per node and cached.
@@ -29,8 +26,6 @@ def load_inputs(config: TrialConfig, split: Split, *, every_row: bool = False, c
     Args:
         config: names the tasks, the data, the encoder and how pairs are encoded.
         split: train, dev or test.
-        every_row: keep rows without a label (theirs is NaN) or a sentence however many they are, as for predictions.
-        cache: folder of the token cache; none takes the user's.
 
     Raises:
         DataError: a file cannot be read as its task needs it.
@@ -39,36 +34,24 @@ def load_inputs(config: TrialConfig, split: Split, *, every_row: bool = False, c
     tokenizer = load_tokenizer(config.encoder)
     inputs: Inputs = {}
     for task in config.tasks:
-        examples = load_examples(task, config.data, split, seed=config.seed, every_row=every_row)
-        if examples is None:
-            continue
-        inputs[task.name] = encode(examples, config, tokenizer, task=task, cache=cache)
+        if (examples := load_examples(task, config.data, split, seed=config.seed)) is not None:
+            inputs[task.name] = encode(examples, config, tokenizer, task=task)
     return inputs
 
 
-def said_of(inputs: Inputs, split: Split) -> Iterator[str]:
+def row_notes(inputs: Inputs, split: Split) -> Iterator[str]:
     """Yield a line for each task of which rows were left out or lack a text, or whose dev rows were cut."""
     for name, encoded in inputs.items():
-        said = None if encoded.rows_read is None else encoded.rows_read.note()
-        if said is not None:
-            yield f"{name} {split}: {said}"
+        if encoded.rows_read is not None and (note := encoded.rows_read.note()) is not None:
+            yield f"{name} {split}: {note}"
 
 
 def encode(
-    examples: Examples,
-    config: TrialConfig,
-    tokenizer: PreTrainedTokenizerFast,
-    *,
-    task: TaskSpec,
-    cache: Path | None = None,
-    keep: bool = True,
+    examples: Examples, config: TrialConfig, tokenizer: PreTrainedTokenizerFast, *, task: TaskSpec, keep: bool = True
 ) -> EncodedSplit:
-    """Return rows as the configuration encodes them, in their task's templates, with the encoder's own tokenizer.
-
-    `cache` and `keep_quantile` are as for `tokenize`.
-    """
+    """Return rows as the configuration encodes them; `keep` is as for `tokenize`."""
     return EncodedSplit(
-        tokenize(_in_templates(examples, task), tokenizer, cache=cache, keep=keep),
+        tokenize(_in_templates(examples, task), tokenizer, keep=keep),
         SpecialIds.of(tokenizer),
         pair_encoding=config.pair_encoding,
         max_length=config.data.max_length,
@@ -76,7 +59,7 @@ def encode(
 
 
 def _in_templates(examples: Examples, task: TaskSpec) -> Examples:
-    """Return the texts as the encoder reads them; an empty one stands empty in its template."""
+    """Return the texts in their task's template, empty ones too."""
     if task.template is None:
         return examples
     first, second = task.templates
@@ -94,13 +77,10 @@ assert TrialConfig.model_fields.keys() >= _READ, "pydantic would leave out what 
 
 
 class RememberedInputs:
-    """Loads as `load_inputs` does, and gives the last setting's rows again to one that has the same.
+    """Loads as `load_inputs` does, and returns the last rows again to a config that reads the same.
 
     For a process that runs trial after trial: those of a sweep mostly differ in what is done with the rows. A file
-    that changes meanwhile is not read again. Of each split one setting's rows are kept.
-
-    Args:
-        load: what loads the rows.
+    that changes meanwhile is not read again. Of each split the last rows are kept.
     """
 
     def __init__(self, load: LoadInputs = load_inputs) -> None:
@@ -112,7 +92,7 @@ class RememberedInputs:
         key = config.model_dump_json(include=_READ)
         known, inputs = self._kept.get(split, (None, None))
         if inputs is None or known != key:
-            self._kept.pop(split, None)  # First, so that two settings' rows are never held at once.
+            self._kept.pop(split, None)  # First, so that no two sets of rows are ever held at once.
             inputs = self._load(config, split)
             self._kept[split] = (key, inputs)
         return dict(inputs)

@@ -1,29 +1,34 @@
-"""A checkpoint's model as an object, for notebooks and other programs: texts in, a DataFrame of predictions out.
+"""A checkpoint's model as an object, for notebooks and other programs: texts in, a DataFrame of predictions out."""
 
-Reads no data files and writes nothing; what rows may look like is `given_rows.py`'s.
-"""
-
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
 from mtbert_ray.config import TrialConfig
+from mtbert_ray.data.examples import Examples, RowsRead
+from mtbert_ray.data.sources import columns_of
+from mtbert_ray.data.table import ROWS_SHOWN
 from mtbert_ray.errors import DataError, UserError, did_you_mean
 from mtbert_ray.models.encoder import load_tokenizer
 from mtbert_ray.models.multitask import MultitaskModel
 from mtbert_ray.tasks import TaskSpec
 from mtbert_ray.training.checkpoint import load_checkpoint
-from mtbert_ray.training.evaluate import predict
-from mtbert_ray.training.given_rows import GivenRows, Rows, rows_of
+from mtbert_ray.training.evaluate import Predicted, predict
 from mtbert_ray.training.inputs import encode
-from mtbert_ray.training.loop import uses_bf16
-from mtbert_ray.training.prediction_files import empty_prediction_table, prediction_table
-from mtbert_ray.training.process import Process
+from mtbert_ray.training.prediction_files import prediction_columns
+from mtbert_ray.training.process import Process, uses_bf16
 
 MAX_TOKENS = 8192
-"""Of a batch, as in scoring."""
+"""Of a batch, as in evaluation."""
+Rows = Iterable[str] | Iterable[tuple[str, str]] | pd.DataFrame
+"""Texts; or, for pairs, (first, second) tuples; or a table with the task's columns."""
+_EXAMPLE = {False: '["a text", ...]', True: '[("a text", "another"), ...]'}
+"""By whether the task takes pairs."""
 
 
 def load(checkpoint: str | Path, *, device: str | torch.device | None = None) -> "LoadedModel":
@@ -77,7 +82,7 @@ class LoadedModel:
         and cut as in training. The result does not depend on how rows are batched, up to rounding.
 
         Args:
-            rows: of each task by its name. For a task of one sentence texts, in a list, Series, or DataFrame with the
+            rows: by the name of the task. For a task of one sentence texts, in a list, Series, or DataFrame with the
                 task's column. For a task of pairs (first, second) tuples in a list, or a DataFrame with both columns.
                 A text may be empty, but none may be missing.
             device: in place of the model's own.
@@ -92,7 +97,7 @@ class LoadedModel:
         given = self._given(rows)
         where = self._device if device is None else _device(device)
         self._model.to(where)
-        return {name: self._table(self.tasks[name], each, where, max_tokens) for name, each in given.items()}
+        return {name: self._table(self.tasks[name], *each, where, max_tokens) for name, each in given.items()}
 
     def __repr__(self) -> str:
         """Return the tasks, with kinds and classes."""
@@ -102,7 +107,7 @@ class LoadedModel:
         ]
         return f"LoadedModel({'; '.join(tasks)}; on {self._device})"
 
-    def _given(self, rows: Mapping[str, Rows]) -> dict[str, GivenRows]:
+    def _given(self, rows: Mapping[str, Rows]) -> dict[str, tuple[Examples, pd.Index]]:
         first = self.config.tasks[0].name
         if not isinstance(rows, Mapping):
             raise DataError(
@@ -110,27 +115,31 @@ class LoadedModel:
                 f"the tasks are {', '.join(self.tasks)}"
             )
         problems: list[str] = []
-        given: dict[str, GivenRows] = {}
+        given: dict[str, tuple[Examples, pd.Index]] = {}
         for name, each in rows.items():
             if name not in self.tasks:
                 near = did_you_mean(name, self.tasks)
                 problems.append(f"no task {name!r}{near} ({', '.join(self.tasks)})")
                 continue
             try:
-                given[name] = rows_of(self.tasks[name], each)
+                given[name] = _examples_of(self.tasks[name], each)
             except DataError as error:
                 problems.append(str(error))
         if problems:
             raise DataError("\n".join(problems))
         return given
 
-    def _table(self, task: TaskSpec, given: GivenRows, device: torch.device, max_tokens: int) -> pd.DataFrame:
-        if not len(given.examples):
-            return empty_prediction_table(task, given.index)
-        split = encode(given.examples, self.config, self._tokenizer, task=task, keep=False)
+    def _table(
+        self, task: TaskSpec, examples: Examples, index: pd.Index, device: torch.device, max_tokens: int
+    ) -> pd.DataFrame:
+        if not len(examples):
+            # The columns of a placeholder row have the right types.
+            nothing = Predicted(values=np.zeros(1), probabilities=np.zeros((1, task.num_classes or 0)))
+            return pd.DataFrame(prediction_columns(task, nothing)).iloc[:0].set_axis(index)
+        split = encode(examples, self.config, self._tokenizer, task=task, keep=False)
         bf16 = uses_bf16(self.config, device)
-        answers = predict(self._model, task, split, Process(device=device), bf16=bf16, max_tokens=max_tokens)
-        return prediction_table(task, answers, given.index)
+        predicted = predict(self._model, task, split, Process(device=device), bf16=bf16, max_tokens=max_tokens)
+        return pd.DataFrame(prediction_columns(task, predicted), index=index)
 
 
 def _device(asked: str | torch.device | None) -> torch.device:
@@ -148,3 +157,91 @@ def _device(asked: str | torch.device | None) -> torch.device:
         allowed = f"'cpu' or {there}" if num_gpus else "'cpu', for PyTorch finds no GPU here"
         raise UserError(f"device '{device}' is not there; give {allowed}")
     return torch.device("cuda", device.index or 0)
+
+
+def _examples_of(task: TaskSpec, rows: Rows) -> tuple[Examples, pd.Index]:
+    """Return N rows as examples without labels, and their index: that of a pandas input, else 0 to N - 1.
+
+    Raises:
+        DataError: they are not as the task needs them.
+    """
+    index = rows.index if isinstance(rows, pd.DataFrame | pd.Series) else None
+    listed = _of_frame(task, rows) if isinstance(rows, pd.DataFrame) else _listed(task, rows)
+    _check(task, listed, _problem_with_pair if task.kind.is_pair else _problem_with_text)
+    # A text may be of a subclass of str, as numpy's.
+    columns = (
+        [[str(pair[place]) for pair in listed] for place in (0, 1)] if task.kind.is_pair else [[*map(str, listed)]]
+    )
+    examples = Examples(
+        ids=[str(number) for number in range(len(listed))],
+        sentence1=columns[0],
+        sentence2=columns[1] if len(columns) > 1 else None,
+        labels=None,
+        rows_read=RowsRead(num_rows=len(listed)),
+        origin=task.name,
+    )
+    return examples, pd.RangeIndex(len(listed)) if index is None else index
+
+
+def _of_frame(task: TaskSpec, frame: pd.DataFrame) -> list[Any]:
+    """Return the task's column, or two as pairs: by the task's own names, or by position if there are no others."""
+    names = columns_of(task)
+    wanted = [name for name in (names.sentence1, names.sentence2 if task.kind.is_pair else None) if name is not None]
+    there = list(frame.columns)
+    if missing := [name for name in wanted if there.count(name) != 1]:
+        # By position only where no name is the task's: else a label or the other sentence could be mistaken for one.
+        if len(there) != len(wanted) or any(name in there for name in (*wanted, names.label, names.id)):
+            raise DataError(
+                f"{task.name}: the DataFrame needs the column{'s' if len(wanted) > 1 else ''} {', '.join(wanted)}, "
+                f"and has {', '.join(map(str, there)) or 'none'}{did_you_mean(missing[0], map(str, there))}"
+            )
+        parts = [frame.iloc[:, place].tolist() for place in range(len(wanted))]
+    else:
+        parts = [frame[name].tolist() for name in wanted]
+    return list(zip(*parts, strict=True)) if task.kind.is_pair else parts[0]
+
+
+def _listed(task: TaskSpec, rows: object) -> list[Any]:
+    # A text is an iterable of texts too, and a set or a mapping has no order to match predictions with.
+    if isinstance(rows, str | bytes | Mapping | Set) or not isinstance(rows, Iterable):
+        kind = "a single text" if isinstance(rows, str) else f"a {type(rows).__name__}"
+        raise DataError(f"{task.name}: expected a list, as {_EXAMPLE[task.kind.is_pair]}, got {kind}")
+    return list(rows)
+
+
+def _check(task: TaskSpec, rows: Sequence[Any], problem_with: Callable[[object], str | None]) -> None:
+    problems = [f"{task.name}[{n}] {problem}" for n, row in enumerate(rows) if (problem := problem_with(row))]
+    if problems:
+        more = len(problems) - ROWS_SHOWN
+        raise DataError("\n".join(problems[:ROWS_SHOWN] + [f"{task.name}: {more} more such rows"] * (more > 0)))
+
+
+def _problem_with_text(value: object, *, example: str = _EXAMPLE[False]) -> str | None:
+    if isinstance(value, str):
+        lone_surrogate = re.search("[\ud800-\udfff]", value)
+        return f"has half a surrogate pair, which is no character: {_short(value)}" if lone_surrogate else None
+    if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
+        return f"has no text ({value!r}); give '' for an empty one, or leave the row out"
+    if _is_sequence(value):
+        return f"is a {type(value).__name__} {_short(value)}, but the task takes one sentence; give {example}"
+    return f"is no text but a {type(value).__name__} ({_short(value)}); give {example}"
+
+
+def _problem_with_pair(row: object) -> str | None:
+    example = _EXAMPLE[True]
+    if not _is_sequence(row):
+        return f"is a {type(row).__name__} ({_short(row)}), but the task takes pairs; give {example}"
+    assert isinstance(row, Sequence | np.ndarray)
+    if len(row) != 2:
+        return f"has {len(row)} texts {_short(row)}, a pair has two; give {example}"
+    problems = (_problem_with_text(text, example=example) for text in row)
+    return next((problem for problem in problems if problem), None)
+
+
+def _is_sequence(value: object) -> bool:
+    return isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim == 1)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,7 +1,4 @@
-"""What a training step minimizes: the task's loss and SMART's regularizer, in one module that DDP can wrap.
-
-Knows no optimizer and no epoch's order; sums over an epoch are kept here as well.
-"""
+"""What a training step minimizes: the task's loss and SMART's regularizer; their sums over an epoch."""
 
 import math
 from collections.abc import Mapping
@@ -16,7 +13,7 @@ from mtbert_ray.data.batching import Batch
 from mtbert_ray.errors import DivergedError
 from mtbert_ray.models.multitask import MultitaskModel
 from mtbert_ray.training.process import Process
-from mtbert_ray.training.smart import ascend, seed_dropout, start_noise
+from mtbert_ray.training.smart import ascend, initial_noise, seed_dropout
 
 # B rows of a rank's batch
 
@@ -24,7 +21,7 @@ _MAX_SEED = 2**62
 
 
 class RowLosses(NamedTuple):
-    """Of each row of a batch, (B,) each; a tuple, so that DDP finds the tensors in it."""
+    """The losses of a batch's rows, (B,) each; a tuple, so that DDP finds the tensors in it."""
 
     task: Tensor
     penalty: Tensor | None
@@ -65,7 +62,7 @@ class TrainingLoss(nn.Module):
         logits = self._logits(batch)
         loss_B = self.model.loss(batch.task, logits, batch.labels)
         key = f"seed {self._seed}, epoch {epoch}, {batch.task}"
-        noise = start_noise(self._smart, self.model, batch, key=key)
+        noise = initial_noise(self._smart, self.model, batch, key=key)
         plain = self._plain(batch, logits, dropout_seed)
         ascent = ascend(self._smart, self.model, batch, noise, plain=plain, dropout_seed=dropout_seed)
         seed_dropout(dropout_seed, batch.labels.device)
@@ -100,7 +97,7 @@ class EpochLosses:
 
 
 class LossSums:
-    """Adds up the losses of an epoch on the device: reading one would make every step wait for the GPU.
+    """Sums the losses of an epoch on the device: reading each would make every step wait for the GPU.
 
     Args:
         rows: task -> rows of its training split.
@@ -117,7 +114,7 @@ class LossSums:
         self._smart_passes = 0
 
     def add(self, batch: Batch, losses: RowLosses) -> None:
-        """Take in a batch's losses; rows without weight only keep a rank in step with the others."""
+        """Add a batch's losses; rows without weight only keep a rank in step with the others."""
         place, counts_B = self._places[batch.task], batch.weights > 0
         # Not indexed by the mask: how many rows it leaves, the CPU would have to wait for.
         self._losses[place] += torch.where(counts_B, losses.task.detach(), 0).sum()
@@ -127,9 +124,7 @@ class LossSums:
             self._smart_passes += 1
 
     def check(self) -> None:
-        """Refuse sums that are not finite any more; every rank must call it at the same step.
-
-        Reads from the device, so not for every step.
+        """Check that the sums are finite; every rank must call it at the same step. Waits for the device.
 
         Raises:
             DivergedError: a loss of any rank is infinite or NaN; on every rank.
@@ -165,9 +160,7 @@ class LossSums:
 
 @torch.no_grad()
 def check_weights(parameters: Mapping[str, nn.Parameter], process: Process) -> None:
-    """Refuse weights that are not finite; every rank must call it at the same step.
-
-    One pass over the parameters, which takes no memory of their size.
+    """Check that the weights are finite; every rank must call it at the same step.
 
     Args:
         parameters: name -> parameter, in the same order on every rank.
@@ -176,7 +169,7 @@ def check_weights(parameters: Mapping[str, nn.Parameter], process: Process) -> N
     Raises:
         DivergedError: a weight of any rank is infinite or NaN; on every rank.
     """
-    # The smallest and the largest tell of NaN and of either infinity.
+    # The smallest and the largest show NaN and either infinity, without memory of the parameters' size.
     ends = [torch.stack(torch.aminmax(parameter.detach())) for parameter in parameters.values()]
     bad = (~torch.stack([end.isfinite().all() for end in ends])).double()
     named = [name for name, count in zip(parameters, process.sum(bad).tolist(), strict=True) if count]

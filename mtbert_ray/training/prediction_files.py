@@ -1,5 +1,4 @@
-"""What predictions look like as a table: their columns, the names of classes, which labels met which predictions."""
-
+"""The format of prediction files: CSV with columns for the classes, a confusion table, and the course's own format."""
 
 # N rows, C classes
 
@@ -8,75 +7,41 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from mtbert_ray.data.examples import Examples
 from mtbert_ray.data.sources import columns_of
 from mtbert_ray.tasks import KNOWN_TASK_NAMES, TaskSpec
-from mtbert_ray.training.evaluate import FloatArray, Predicted
+from mtbert_ray.training.evaluate import Predicted
+from mtbert_ray.training.scoring import FloatArray
 
-PREDICTION = "prediction"
-PROBABILITY = "probability_"
-"""What the name of a column of probabilities begins with; the class's name follows."""
 Column = Sequence[object] | np.ndarray
 """(N,)"""
-_LABEL = "label"
-_PREDICTED = "predicted_"
+# The course's own names and headers, its spelling included.
+_FILE_STEMS = {"quora": "para"}
+_HEADERS = {"sst": "Predicted_Sentiment", "quora": "Predicted_Is_Duplicate", "sts": "Predicted_Similiary"}
 
 
 def prediction_columns(task: TaskSpec, predicted: Predicted) -> dict[str, Column]:
-    """Return `prediction` and one `probability_CLASS` a class, each (N,).
+    """Return `prediction` and one `probability_CLASS` per class, each (N,).
 
     A prediction is the class's name, or its number where the task's classes have no names, or the number of a
-    regression. Numbers are float32, as the model computes them: so they are short when they are written.
+    regression. Numbers are float32, as the model computes them, which keeps them short in a file.
     """
     if task.kind.is_regression:
-        return {PREDICTION: predicted.values.astype(np.float32)}
+        return {"prediction": predicted.values.astype(np.float32)}
     assert predicted.probabilities is not None, "a classification has probabilities"
-    columns: dict[str, Column] = {PREDICTION: names_of(task, predicted.values)}
+    columns: dict[str, Column] = {"prediction": _names_of(task, predicted.values)}
     for number, name in enumerate(task.class_names):
-        columns[PROBABILITY + name] = predicted.probabilities[:, number].astype(np.float32)
+        columns[f"probability_{name}"] = predicted.probabilities[:, number].astype(np.float32)
     return columns
 
 
-def prediction_table(task: TaskSpec, predicted: Predicted, index: pd.Index) -> pd.DataFrame:
-    """Return the columns of `prediction_columns` as a table with this index (N,)."""
-    return pd.DataFrame(prediction_columns(task, predicted), index=index)
-
-
-def empty_prediction_table(task: TaskSpec, index: pd.Index) -> pd.DataFrame:
-    """Return the same columns, of the same types, for no rows."""
-    nothing = Predicted(values=np.zeros(1), probabilities=np.zeros((1, task.num_classes or 0)))
-    return prediction_table(task, nothing, pd.RangeIndex(1)).iloc[:0].set_axis(index)
-
-
-def names_of(task: TaskSpec, values: FloatArray) -> list[object]:
-    """Return class indices or label numbers (N,) as a user reads them, none for NaN, which is a row without a label."""
+def _names_of(task: TaskSpec, values: FloatArray) -> list[object]:
+    """Return class names or label numbers (N,); none for NaN, which is a row without a label."""
     if task.kind.is_regression:
         return [None if np.isnan(value) else float(value) for value in values]
     names: Sequence[object] = task.classes or range(task.num_classes or 0)
     return [None if np.isnan(value) else names[int(value)] for value in values]
-
-
-def confusion(task: TaskSpec, values: FloatArray, labels: FloatArray) -> pd.DataFrame:
-    """Return how many rows of each label got each prediction: a row a label, a column `predicted_CLASS` a class.
-
-    Args:
-        task: a classification.
-        values: (N,) class indices.
-        labels: (N,) class indices; rows where it is NaN are not counted.
-    """
-    num_classes = task.num_classes or 0
-    counts_CC = np.zeros((num_classes, num_classes), dtype=np.int64)
-    has_label = ~np.isnan(labels)
-    np.add.at(counts_CC, (labels[has_label].astype(int), values[has_label].astype(int)), 1)
-    columns = [_PREDICTED + name for name in task.class_names]
-    return pd.DataFrame(counts_CC, index=pd.Index(task.class_names, name=_LABEL), columns=columns)
-
-
-# The course's own names and headers, its spelling included.
-_FILE_STEMS = {"quora": "para"}
-_HEADERS = {"sst": "Predicted_Sentiment", "quora": "Predicted_Is_Duplicate", "sts": "Predicted_Similiary"}
 
 
 def is_of_course(task: TaskSpec) -> bool:
@@ -91,7 +56,7 @@ def output_name(task: TaskSpec, split: str) -> str:
 
 
 def confusion_path(predictions: Path) -> Path:
-    """Return where the confusion table of predictions stands: beside them."""
+    """Return the path of the confusion table of predictions: beside them."""
     return predictions.with_name(f"{predictions.stem}-confusion.csv")
 
 
@@ -103,15 +68,15 @@ def has_confusion(task: TaskSpec) -> bool:
 def write_predictions(
     path: Path, task: TaskSpec, examples: Examples, predicted: Predicted, *, with_text: bool = False
 ) -> list[Path]:
-    """Write the predictions of a task's rows, and what they are beside the labels; return the files.
+    """Write the predictions of a task's rows, and their confusion table; return the files.
 
-    A task of the course gets `id , prediction` a row, as the course wants it. Any other gets a CSV with the columns
-    id, then on request the texts under their own names, label where the rows have any, prediction, and
-    probability_CLASS for each class. A text's column that is called as one of these stands as NAME_text. A
-    classification with labels also gets a confusion table.
+    A task of the course gets `id , prediction` per row, in the course's format. Any other gets a CSV with the columns
+    id, on request the texts under their own names, label where the rows have any, prediction, and probability_CLASS
+    for each class. A text's column of one of these names becomes NAME_text. Labeled rows of a classification also get
+    a confusion table: a row per label, a column `predicted_CLASS` per class.
 
     Args:
-        path: the file.
+        path: of the predictions.
         task: decides the format.
         examples: N rows.
         predicted: for these rows, in their order.
@@ -121,17 +86,19 @@ def write_predictions(
         _write_course(path, task, examples.ids, predicted.values)
         return [path]
     columns: dict[str, Column] = {"id": examples.ids}
-    answers = prediction_columns(task, predicted)
-    labels: dict[str, Column] = {} if examples.labels is None else {"label": names_of(task, examples.labels)}
+    outputs = prediction_columns(task, predicted)
+    labels: dict[str, Column] = {} if examples.labels is None else {"label": _names_of(task, examples.labels)}
     if with_text:
-        columns |= _texts(task, examples, taken={"id", *labels, *answers})
-    columns |= labels | answers
+        columns |= _texts(task, examples, taken={"id", *labels, *outputs})
+    columns |= labels | outputs
     _write_csv(path, list(columns), zip(*columns.values(), strict=True))
     if examples.labels is None or not has_confusion(task):
         return [path]
-    table = confusion(task, predicted.values, examples.labels)
-    rows = ([name, *counts] for name, counts in zip(table.index, table.to_numpy(), strict=True))
-    _write_csv(confusion_path(path), [str(table.index.name), *table.columns], rows)
+    counts_CC = np.zeros((len(task.class_names), len(task.class_names)), dtype=np.int64)
+    has_label = ~np.isnan(examples.labels)
+    np.add.at(counts_CC, (examples.labels[has_label].astype(int), predicted.values[has_label].astype(int)), 1)
+    header = ["label", *(f"predicted_{name}" for name in task.class_names)]
+    _write_csv(confusion_path(path), header, ([name, *counts_CC[place]] for place, name in enumerate(task.class_names)))
     return [path, confusion_path(path)]
 
 

@@ -1,14 +1,17 @@
-"""Prediction files of every task's dev and test rows, and the scores they get."""
+"""Prediction files of a checkpoint: for every task's dev and test rows, or for a user's own files; and their scores."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from mtbert_ray.config import TrialConfig
-from mtbert_ray.config.checkpoint import parse_files
+from mtbert_ray.config.checkpoint import parse_files, predictions_name
 from mtbert_ray.data.examples import Examples
-from mtbert_ray.data.sources import Split, load_examples
+from mtbert_ray.data.sources import Split, load_examples, load_file
+from mtbert_ray.errors import UserError
 from mtbert_ray.files import make_folder
 from mtbert_ray.models.encoder import load_tokenizer
 from mtbert_ray.models.multitask import MultitaskModel
@@ -16,76 +19,20 @@ from mtbert_ray.task_metrics import in_words
 from mtbert_ray.task_source import Quoting
 from mtbert_ray.tasks import TaskSpec
 from mtbert_ray.training.checkpoint import load_checkpoint
-from mtbert_ray.training.evaluate import predict, score_all
-from mtbert_ray.training.given_rows import FilePredictions, predict_files
+from mtbert_ray.training.evaluate import Predicted, predict, score_all
 from mtbert_ray.training.inputs import encode
-from mtbert_ray.training.loop import uses_bf16
-from mtbert_ray.training.prediction_files import is_of_course, output_name, write_predictions
-from mtbert_ray.training.process import Process, local_process
+from mtbert_ray.training.prediction_files import (
+    confusion_path,
+    has_confusion,
+    is_of_course,
+    output_name,
+    write_predictions,
+)
+from mtbert_ray.training.process import Process, local_process, uses_bf16
 from mtbert_ray.training.scoring import Score, Scores, scores_of
 
-
-@dataclass(frozen=True, kw_only=True)
-class Predictions:
-    """What was written, and what the dev predictions score."""
-
-    files: tuple[Path, ...]
-    scores: Scores
-    """Over the dev rows that have a label."""
-
-
-def predict_all(
-    model: MultitaskModel,
-    config: TrialConfig,
-    folder: Path,
-    *,
-    process: Process,
-    with_text: bool = False,
-    announce: Callable[[str], None] = lambda text: None,
-) -> Predictions:
-    """Predict every task's dev and test rows and write one file each, and the confusion tables.
-
-    Args:
-        model: as loaded from a checkpoint.
-        config: its configuration, with the data to predict; row limits are lifted.
-        folder: for the files, as sst-dev-output.csv.
-        process: a run of one process.
-        with_text: whether plain CSV holds the sentences too.
-        announce: told of each task's split before it is predicted, which can take minutes.
-
-    Raises:
-        DataError: a file cannot be read as its task needs it.
-        UserError: the folder cannot be made.
-    """
-    unlimited = config.data.model_copy(update={"max_train_rows": None, "max_dev_rows": None})
-    config = config.model_copy(update={"data": unlimited})
-    model = model.to(process.device)
-    bf16 = uses_bf16(config, process.device)
-    tokenizer = load_tokenizer(config.encoder)
-    make_folder(folder, f"--out {folder}")
-    files: list[Path] = []
-    scored: dict[str, dict[str, Score]] = {}
-    splits: tuple[Split, ...] = ("dev", "test")
-    for split in splits:
-        read = _read(config, split)
-        for task, examples in read:
-            if said := examples.rows_read.note():
-                announce(f"{task.name} {split}: {said}")
-        for task, examples in read:
-            announce(f"predicting {task.name} {split}: {len(examples)} rows")
-            rows = encode(examples, config, tokenizer, task=task)
-            predicted = predict(model, task, rows, process, bf16=bf16)
-            path = folder / output_name(task, split)
-            files += write_predictions(path, task, examples, predicted, with_text=with_text)
-            if examples.labels is not None:
-                scored[task.name] = score_all(task, predicted, examples.labels)
-    return Predictions(files=tuple(files), scores=scores_of(config.tasks, scored))
-
-
-def _read(config: TrialConfig, split: Split) -> list[tuple[TaskSpec, Examples]]:
-    """Read the rows of every task that has them before any is predicted."""
-    read = [(task, load_examples(task, config.data, split, seed=config.seed, every_row=True)) for task in config.tasks]
-    return [(task, examples) for task, examples in read if examples is not None]
+Announce = Callable[[str], None]
+"""Called with each part of the work before it is done, which can take minutes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,20 +47,16 @@ class PredictionRequest:
     out: Path | None = None
     """Folder for the predictions; none takes `predictions` beside the checkpoint."""
     with_text: bool = False
-    """Whether plain CSV holds the sentences too."""
+    """Whether plain CSV has the sentences too."""
     quoting: Quoting | None = None
     """How quotes in `files` are read; none as in each task's source."""
 
 
-def answer(request: PredictionRequest, *, announce: Callable[[str], None]) -> list[str]:
-    """Write the predictions and return what to tell of them, a line a fact.
-
-    Args:
-        request: as asked.
-        announce: told of each part of the work before it is done.
+def predict_checkpoint(request: PredictionRequest, *, announce: Announce) -> list[str]:
+    """Write the predictions and return a report of them, one line per file or score.
 
     Warns:
-        UserWarning: `data` or `with_text` has no effect.
+        UserWarning: `data`, `quoting` or `with_text` has no effect.
 
     Raises:
         CheckpointError: the checkpoint is missing or damaged.
@@ -123,23 +66,17 @@ def answer(request: PredictionRequest, *, announce: Callable[[str], None]) -> li
     model, config = load_checkpoint(request.checkpoint)
     folder = request.out or request.checkpoint.parent / "predictions"
     process = local_process(config.resources)
-    if request.with_text and all(map(is_of_course, config.tasks)):
+    with_text = request.with_text
+    if with_text and all(map(is_of_course, config.tasks)):
         warnings.warn("--with-text has no effect: the course's format has no place for texts", stacklevel=2)
     if request.files:
         if request.data is not None:
             warnings.warn("--data has no effect: --file names the rows", stacklevel=2)
-        files = parse_files(request.files, config)
+        files, quoting = parse_files(request.files, config), request.quoting
         done = predict_files(
-            model,
-            config,
-            files,
-            folder,
-            process=process,
-            with_text=request.with_text,
-            quoting=request.quoting,
-            announce=announce,
+            model, config, files, folder, process=process, with_text=with_text, quoting=quoting, announce=announce
         )
-        return [line for one in done for line in lines_of(one)]
+        return [line for each in done for line in lines_of(each)]
     if request.quoting is not None:
         warnings.warn("--quoting has no effect without --file", stacklevel=2)
     if request.data is not None:
@@ -147,26 +84,173 @@ def answer(request: PredictionRequest, *, announce: Callable[[str], None]) -> li
             why = "every task of this checkpoint has a source of its own"
             warnings.warn(f"--data has no effect: {why}", stacklevel=2)
         config = config.model_copy(update={"data": config.data.on_course_files(request.data)})
-    written = predict_all(model, config, folder, process=process, with_text=request.with_text, announce=announce)
-    return [*map(str, written.files), *_score_lines(written.scores)]
+    written = predict_all(model, config, folder, process=process, with_text=with_text, announce=announce)
+    known = ", ".join(f"{name} {value:.4f}" for name, value in written.scores.values.items() if value is not None)
+    return [*map(str, written.files), *filter(None, [known]), *in_words(written.scores.undefined)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """The files that were written, and the scores of the dev predictions."""
+
+    files: tuple[Path, ...]
+    scores: Scores
+    """Over the dev rows that have a label."""
+
+
+def predict_all(
+    model: MultitaskModel,
+    config: TrialConfig,
+    folder: Path,
+    *,
+    process: Process,
+    with_text: bool = False,
+    announce: Announce = lambda text: None,
+) -> Predictions:
+    """Predict every task's dev and test rows and write one file each, and the confusion tables.
+
+    Args:
+        model: as loaded from a checkpoint.
+        config: its configuration, with the data to predict; row limits are lifted.
+        folder: for the files, as sst-dev-output.csv.
+        process: a run of one process.
+        with_text: whether plain CSV has the sentences too.
+        announce: called before each task's split.
+
+    Raises:
+        DataError: a file cannot be read as its task needs it.
+        UserError: the folder cannot be made.
+    """
+    unlimited = config.data.model_copy(update={"max_train_rows": None, "max_dev_rows": None})
+    config = config.model_copy(update={"data": unlimited})
+    predicted_by = _predictor(model, config, process)
+    make_folder(folder, f"--out {folder}")
+    files: list[Path] = []
+    scored: dict[str, dict[str, Score]] = {}
+    splits: tuple[Split, ...] = ("dev", "test")
+    for split in splits:
+        # The rows of every task are read before any is predicted.
+        read = [
+            (task, examples)
+            for task in config.tasks
+            if (examples := load_examples(task, config.data, split, seed=config.seed, every_row=True)) is not None
+        ]
+        for task, examples in read:
+            if note := examples.rows_read.note():
+                announce(f"{task.name} {split}: {note}")
+        for task, examples in read:
+            announce(f"predicting {task.name} {split}: {len(examples)} rows")
+            predicted = predicted_by(task, examples)
+            path = folder / output_name(task, split)
+            files += write_predictions(path, task, examples, predicted, with_text=with_text)
+            if examples.labels is not None:
+                scored[task.name] = score_all(task, predicted, examples.labels)
+    return Predictions(files=tuple(files), scores=scores_of(config.tasks, scored))
+
+
+def _predictor(
+    model: MultitaskModel, config: TrialConfig, process: Process
+) -> Callable[[TaskSpec, Examples], Predicted]:
+    """Return what predicts examples of a task."""
+    model = model.to(process.device)
+    bf16 = uses_bf16(config, process.device)
+    tokenizer = load_tokenizer(config.encoder)
+    return lambda task, examples: predict(
+        model, task, encode(examples, config, tokenizer, task=task), process, bf16=bf16
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilePredictions:
+    """The predictions for one of a user's files."""
+
+    file: Path
+    written: Path
+    confusion: Path | None
+    """None for a file without labels, a regression, or a task of the course."""
+    num_rows: int
+    """All of the file's."""
+    num_scored: int
+    """Rows with a label."""
+    note: str | None
+    """What else a user should know of the rows, as `12 rows; 1 with an empty text (row 3)`."""
+    scores: Mapping[str, Score]
+    """Metric -> score over the rows that have a label, the task's own first; empty for a file without labels."""
+
+
+def predict_files(
+    model: MultitaskModel,
+    config: TrialConfig,
+    files: Sequence[tuple[TaskSpec, Path]],
+    folder: Path,
+    *,
+    process: Process,
+    with_text: bool = False,
+    quoting: Quoting | None = None,
+    announce: Announce = lambda text: None,
+) -> list[FilePredictions]:
+    """Predict a user's files, each with its task's own columns, and score those that have labels.
+
+    All files are read before any is predicted.
+
+    Args:
+        model: as loaded from a checkpoint.
+        config: its configuration.
+        files: each with its task; no two may have predictions of one name.
+        folder: for the predictions, as sst-STEM-predictions.csv.
+        process: a run of one process.
+        with_text: whether plain CSV has the sentences too.
+        quoting: how quotes in the files are read; none as in each task's source.
+        announce: called before each file.
+
+    Raises:
+        DataError: a file cannot be read as its task needs it.
+        UserError: predictions of that name exist already, or the folder cannot be made.
+    """
+    _refuse_overwriting(files, folder)
+    read = [(task, path, load_file(task, path, quoting=quoting)) for task, path in files]
+    make_folder(folder, f"--out {folder}")
+    predicted_by = _predictor(model, config, process)
+    done: list[FilePredictions] = []
+    for task, path, examples in read:
+        announce(f"predicting {path}: {len(examples)} rows")
+        predicted, labels = predicted_by(task, examples), examples.labels
+        target = folder / predictions_name(task, path)
+        written = write_predictions(target, task, examples, predicted, with_text=with_text)
+        done.append(
+            FilePredictions(
+                file=path,
+                written=written[0],
+                confusion=written[1] if len(written) > 1 else None,
+                num_rows=len(examples),
+                num_scored=0 if labels is None else int((~np.isnan(labels)).sum()),
+                note=examples.rows_read.note(),
+                scores={} if labels is None else score_all(task, predicted, labels),
+            )
+        )
+    return done
+
+
+def _refuse_overwriting(files: Sequence[tuple[TaskSpec, Path]], folder: Path) -> None:
+    """Refuse files whose predictions exist: another file of that name, in another folder, may have given them."""
+    for task, path in files:
+        predictions = folder / predictions_name(task, path)
+        # A confusion table of other rows would stand beside the predictions of a file without labels.
+        for target in (predictions, confusion_path(predictions)) if has_confusion(task) else (predictions,):
+            if target.exists():
+                raise UserError(
+                    f"--file {task.name}={path}: {target} is there already; give another --out, or delete it"
+                )
 
 
 def lines_of(done: FilePredictions) -> list[str]:
-    """Return what to tell of one file's predictions."""
+    """Return the report of one file's predictions: the paths, the scores, and the note."""
     lines = [str(path) for path in (done.written, done.confusion) if path is not None]
     if done.scores:
         rows = f"{done.num_rows} rows" if done.num_scored == done.num_rows else f"{done.num_scored} rows with a label"
         scores = [
-            f"no {metric}: {one.reason}" if one.value is None else f"{metric} {one.value:.4f}"
-            for metric, one in done.scores.items()
+            f"no {metric}: {each.reason}" if each.value is None else f"{metric} {each.value:.4f}"
+            for metric, each in done.scores.items()
         ]
         lines.append(f"{done.file}: {', '.join(scores)} ({rows})")
-    if done.said is not None:
-        lines.append(f"{done.file}: {done.said}")
-    return lines
-
-
-def _score_lines(scores: Scores) -> list[str]:
-    """Return the scores in one line, and a line for each that has no value."""
-    known = ", ".join(f"{name} {value:.4f}" for name, value in scores.values.items() if value is not None)
-    return [*filter(None, [known]), *in_words(scores.undefined)]
+    return lines if done.note is None else [*lines, f"{done.file}: {done.note}"]

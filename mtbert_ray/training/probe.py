@@ -1,16 +1,13 @@
-"""Projects a run's training time from its first steps: their seconds, their tokens, and what is still to come.
-
-Knows neither model nor device: batches are passed on, and a clock is read between them.
-"""
+"""The probe: projects a run's training time from its first steps, their tokens and the tokens still to come."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import TypeGuard
 
 import numpy as np
 from scipy.optimize import nnls
 
-from mtbert_ray.config import ProbeConfig, TrialConfig
+from mtbert_ray.config import ProbeConfig
 from mtbert_ray.data.batching import Batch, Split, num_steps
 from mtbert_ray.metrics import MetricValue
 from mtbert_ray.models.adapters import ParameterCounts
@@ -18,24 +15,19 @@ from mtbert_ray.models.adapters import ParameterCounts
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeResult:
-    """What a run's first steps tell of it, on one rank."""
+    """A run's costs after its first steps, on one rank."""
 
     step: int
     """Optimizer steps taken."""
     train_seconds: float
-    """Spent on them."""
-    whole_train_seconds: float | None
-    """What the whole run's training will have taken by the same pace; none where a task that was not met yet is
-    trained in another way than those that were."""
+    projected_train_seconds: float | None
+    """Of the whole run at the same pace; none where a task without a step yet is trained in another way than those
+    that had one."""
     parameters: ParameterCounts
-
-    @property
-    def eval_seconds(self) -> float:
-        """Zero: nothing was scored yet."""
-        return 0.0
+    eval_seconds: float = 0.0
 
     def metrics(self) -> dict[str, MetricValue]:
-        """Return what was spent, and what does not change, under the names of `mtbert_ray.metrics`."""
+        """Return the result under the names of `mtbert_ray.metrics`."""
         return {
             "train_seconds": self.train_seconds,
             "eval_seconds": self.eval_seconds,
@@ -45,19 +37,21 @@ class ProbeResult:
         }
 
 
-def is_probed(probe: ProbeConfig, splits: Mapping[str, Split], *, batch_size: int) -> bool:
-    """Return whether a run has a probe: one is wanted, and the first epoch goes on after it."""
-    return probe.steps > 0 and probe.warmup_steps + probe.steps < num_steps(splits, batch_size=batch_size)
+def is_probed(probe: ProbeConfig | None, splits: Mapping[str, Split], *, batch_size: int) -> TypeGuard[ProbeConfig]:
+    """Return whether a run has a probe: one is wanted, and the first epoch continues after it."""
+    if probe is None or probe.steps == 0:
+        return False
+    return probe.warmup_steps + probe.steps < num_steps(splits, batch_size=batch_size)
 
 
 class Pace:
-    """Times a rank's steps and tells what its remaining ones will take.
+    """Times a rank's steps and estimates the seconds of the remaining ones.
 
-    Tasks differ in what a token costs (SMART, one or two passes for a pair), so each has a pace of its own: seconds a
-    step, whatever is in it, and seconds a token, both fitted to its timed steps. The former is most of it where a GPU
-    waits for the CPU, the latter where it does not. A task that was not met takes the pace of all timed steps. With
-    `task_order: sequential` that can be all tasks but the first; where SMART is on some of them only, nothing can be
-    said of the others.
+    Tasks differ in what a token costs (SMART, one or two passes for a pair), so each has a pace of its own: seconds per
+    step and seconds per token, both fitted to its timed steps. The former dominates where a GPU waits for the CPU, the
+    latter where it does not. A task without a timed step takes the pace of all timed steps. With
+    `task_order: sequential` that can be all tasks but the first; where SMART is on some of them only, nothing is known
+    of the others.
 
     Args:
         lengths: task -> tokens of each training row.
@@ -86,20 +80,8 @@ class Pace:
         self._timed: dict[str, list[tuple[float, float]]] = {task: [] for task in lengths}
         """Task -> (tokens, seconds) of each timed step."""
 
-    @classmethod
-    def of(cls, config: TrialConfig, splits: Mapping[str, Split], *, world_size: int) -> Self:
-        """Return the pace of a run on these training rows, of which nothing is known yet."""
-        lengths = {task: split.lengths for task, split in splits.items()}
-        return cls(
-            lengths,
-            batch_size=config.batch_size,
-            epochs=config.epochs,
-            world_size=world_size,
-            regularized=config.smart.tasks,
-        )
-
     def counted(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """Pass batches on whose steps are not typical of the others."""
+        """Pass on batches whose steps are not timed: warm-up."""
         for batch in batches:
             yield batch
             self._take(batch)
@@ -109,7 +91,7 @@ class Pace:
 
         Args:
             batches: of the timed steps.
-            now: seconds, all work that was begun being done.
+            now: returns seconds once all queued work is done.
         """
         before = now()
         for batch in batches:
@@ -119,9 +101,9 @@ class Pace:
             before = after
 
     def seconds_left(self) -> float | None:
-        """Return what the steps that were neither counted nor timed will take; none where that cannot be told."""
-        met = {task in self._regularized for task, timed in self._timed.items() if timed}
-        if not met.issuperset(task in self._regularized for task in self._timed):
+        """Return the seconds of the steps that were neither counted nor timed; none where they are not known."""
+        seen = {task in self._regularized for task, timed in self._timed.items() if timed}
+        if not seen.issuperset(task in self._regularized for task in self._timed):
             return None
         every = _seconds_by_step_and_token([step for steps in self._timed.values() for step in steps])
         return float(
@@ -132,12 +114,6 @@ class Pace:
             )
         )
 
-    def result(self, *, step: int, train_seconds: float, parameters: ParameterCounts) -> ProbeResult:
-        """Return what a run has told when it has taken so many steps in so many seconds."""
-        left = self.seconds_left()
-        whole = None if left is None else train_seconds + left
-        return ProbeResult(step=step, train_seconds=train_seconds, whole_train_seconds=whole, parameters=parameters)
-
     def _take(self, batch: Batch) -> float:
         tokens = float(self._lengths[batch.task][batch.rows.numpy()].sum())
         self._left[batch.task] -= (1, tokens)
@@ -145,14 +121,14 @@ class Pace:
 
 
 def _seconds_by_step_and_token(timed: list[tuple[float, float]]) -> np.ndarray:
-    """Return the seconds of a step and of a token, neither negative, that fit timed steps best and in their sum.
+    """Return non-negative seconds per step and per token: the best fit to the timed steps that keeps their sum.
 
-    One step alone, and steps of one length, leave open which of the two it is; then all is a token's.
+    A single step, or steps of one length, do not determine both; then all is per token.
     """
     tokens, seconds = np.array(timed).T
     # The tokens in units of their mean, so that both columns weigh alike; the first one is tried first.
     (by_mean, by_step), _ = nnls(np.stack([tokens / tokens.mean(), np.ones_like(tokens)], axis=1), seconds)
     fitted = by_mean + by_step
-    # Where one of the two was held at zero, least squares does not keep the sum, which is what is asked for.
+    # Where one of the two was held at zero, least squares does not keep the sum.
     scale = seconds.mean() / fitted if fitted > 0 else 0.0
     return scale * np.array([by_step, by_mean / tokens.mean()])

@@ -1,4 +1,4 @@
-"""Where this process stands among the ranks of a run. Knows torch.distributed, not who started it."""
+"""One process of a run: its rank among the others (torch.distributed), its device and its precision."""
 
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -6,7 +6,7 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 
-from mtbert_ray.config import ResourceConfig
+from mtbert_ray.config import ResourceConfig, TrialConfig
 
 T = TypeVar("T")
 
@@ -42,8 +42,15 @@ class Process:
 
 
 def local_process(resources: ResourceConfig) -> Process:
-    """Return a run of this process alone: on the first GPU, unless there is none or the setting asks for none."""
+    """Return a run of this process alone: on the first GPU, unless there is none or `resources` ask for none."""
     if resources.gpus_per_worker == 0 or not torch.cuda.is_available():
         return Process()
-    # Alone it holds a whole card, also where a sweep would give it a share of one.
+    # Alone it holds a whole GPU, also where a sweep would give it a share of one.
     return Process(device=torch.device("cuda", 0), gpus=1.0)
+
+
+def uses_bf16(config: TrialConfig, device: torch.device) -> bool:
+    """Return whether the forward pass is autocast to bfloat16 on this device."""
+    if config.precision == "auto":
+        return device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return config.precision == "bf16"

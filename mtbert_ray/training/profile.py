@@ -1,7 +1,4 @@
-"""Records chosen training steps with torch.profiler, as traces that TensorBoard's profiler and Perfetto open.
-
-Knows only that steps are taken; the loop tells it of each.
-"""
+"""Records chosen training steps with torch.profiler, as traces that TensorBoard's profiler and Perfetto open."""
 
 import warnings
 from collections.abc import Callable, Generator
@@ -18,19 +15,18 @@ PROFILE_NAME = "profile"
 
 @contextmanager
 def profiling(config: ProfileConfig, folder: Path | None) -> Generator[Callable[[], None]]:
-    """Give a function to call after each optimizer step; write a trace after each recording.
+    """Yield a function to call after each optimizer step; write a trace after each recording.
 
-    A trace is `profile/rank0.STEP.pt.trace.json.gz`, STEP being the first step that it holds, from 1. What a run does
-    between two recorded steps, as scoring at the end of an epoch, is recorded as part of the earlier one. A recording
-    that the run's end cuts short is written with the steps it has. When the run ends with fewer recordings than
-    were asked for, or a shorter one, a RuntimeWarning says so.
+    A trace is `profile/rank0.STEP.pt.trace.json.gz`, STEP being its first step, from 1. Evaluation between two recorded
+    steps is recorded as part of the earlier one. A recording that the run's end cuts short is written with the steps it
+    has. A RuntimeWarning reports fewer or shorter recordings than configured.
 
     Args:
         config: which steps; with `steps` 0 nothing is done.
         folder: the run's; none records nothing.
     """
     if config.steps == 0 or folder is None:
-        yield _do_nothing
+        yield lambda: None
         return
     profiler = profile(
         activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])],
@@ -42,7 +38,7 @@ def profiling(config: ProfileConfig, folder: Path | None) -> Generator[Callable[
         with profiler:
             yield profiler.step
     finally:
-        # Also where a sweep drops the run after an epoch: then nothing behind the `with` would be reached.
+        # Also where a sweep stops the run after an epoch: then nothing after the `with` would be reached.
         problem = profile_problem(config, taken=profiler.step_num)
         if problem is not None:
             # Past contextlib and ours, to the loop.
@@ -50,10 +46,7 @@ def profiling(config: ProfileConfig, folder: Path | None) -> Generator[Callable[
 
 
 def profile_problem(config: ProfileConfig, *, taken: int) -> str | None:
-    """Return what to tell a user whose run ended after so many optimizer steps, too few for what was to be recorded.
-
-    None where they are enough, or where nothing was to be recorded.
-    """
+    """Return a warning for a run that ended after too few optimizer steps for its recordings; none otherwise."""
     cycle = config.wait + config.warmup + config.steps
     asked, needed = config.repeat * config.steps, config.repeat * cycle
     if config.steps == 0 or taken >= needed:
@@ -68,29 +61,18 @@ def profile_problem(config: ProfileConfig, *, taken: int) -> str | None:
     )
 
 
-def _do_nothing() -> None:
-    pass
-
-
 def _trace_writer(config: ProfileConfig, traces: Path) -> Callable[[profile], None]:
-    """Return what writes a recording into a folder, which the first one makes."""
-    written: set[int] = set()
-    """The last step of each trace."""
+    """Return the profiler's `on_trace_ready`."""
+    written: set[int] = set()  # The last step of each trace.
 
     def write(profiler: profile) -> None:
         last = profiler.step_num
-        steps = _recorded_steps(config, last)
-        # A recording that began with the step after the run's last one holds nothing.
+        in_cycle = (last - 1) % (config.wait + config.warmup + config.steps) + 1
+        steps = in_cycle - config.wait - config.warmup if last else 0
+        # A recording that would start after the run's last step is empty.
         if steps > 0 and last not in written:
             traces.mkdir(parents=True, exist_ok=True)
             profiler.export_chrome_trace(str(traces / f"rank0.{last - steps + 1}.pt.trace.json.gz"))
             written.add(last)
 
     return write
-
-
-def _recorded_steps(config: ProfileConfig, taken: int) -> int:
-    """Return how many of the last steps belong to the recording that ends after so many steps taken."""
-    cycle = config.wait + config.warmup + config.steps
-    into = (taken - 1) % cycle + 1 if taken else 0
-    return max(0, into - config.wait - config.warmup)

@@ -1,12 +1,8 @@
-"""Computes the metrics of `mtbert_ray.task_metrics`, by scikit-learn and scipy, and says why one has no value.
-
-Arrays in, numbers out. scikit-learn is imported where it is needed, as that takes a
-second which runs with the default metrics need not spend.
-"""
+"""Computes the metrics of `mtbert_ray.task_metrics` with scikit-learn and scipy, or the reason why one is undefined."""
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -34,12 +30,12 @@ class Score(NamedTuple):
 
     value: float | None
     reason: str | None = None
-    """In words, as `every label is 2.5`; none where there is a value."""
+    """As `every label is 2.5`; none where there is a value."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """What a model scores on the dev sets of its tasks."""
+    """A model's scores on the dev sets of its tasks."""
 
     values: dict[str, float | None]
     """Each task's score under its name, each of its `metrics` as `topic.f1_macro`, dev_score and leaderboard_score."""
@@ -52,12 +48,12 @@ def score(
 ) -> Score:
     """Return a metric of a task's predictions.
 
-    It is that of scikit-learn or scipy wherever it is defined. It has no value where it would be 0/0: a correlation of
-    one row, or with constant labels or predictions, also with ones that differ by rounding only; mcc with one class in
-    the labels or in the predictions; auroc without rows of some class; the F1 of a class that occurs nowhere.
+    It is that of scikit-learn or scipy wherever it is defined. It is undefined where it would be 0/0: a correlation of
+    one row, or with labels or predictions that are constant but for rounding; mcc with one class in the labels or in
+    the predictions; auroc without rows of some class; the F1 of a class that occurs nowhere.
 
     Args:
-        task: says what its classes are called.
+        task: names the classes.
         metric: one that its kind can have.
         predictions: (N,) class indices, or numbers in label units; finite.
         labels: (N,) likewise.
@@ -69,20 +65,14 @@ def score(
         reason = _undefined_by_predictions(task, metric, predictions, labels)
     if reason is not None:
         return Score(None, reason)
-    if metric == "auroc":
-        assert probabilities is not None, "auroc ranks probabilities"
-        value = _auroc(probabilities, labels)
-    elif metric.startswith(F1_OF_CLASS):
-        value = _f1_of_class(predictions, labels, _class_index(task, metric))
-    else:
-        value = _BY_VALUES[metric](predictions, labels)
+    value = _value(task, metric, predictions, labels, probabilities)
     if not math.isfinite(value):
         return Score(None, "labels and predictions are too large to be compared")
     return Score(value)
 
 
 def undefined_by_labels(task: TaskSpec, metric: str, labels: FloatArray) -> str | None:
-    """Return why a metric has no value whatever is predicted, or none where that depends on the predictions."""
+    """Return why a metric is undefined for any predictions; none where that depends on them."""
     if len(labels) == 0:
         return "no row has a label"
     if metric in ("pearson", "spearman"):
@@ -114,19 +104,19 @@ def scores_of(tasks: Sequence[TaskSpec], scored: Mapping[str, Mapping[str, Score
 
 
 def reported_as(task: TaskSpec) -> tuple[tuple[str, str], ...]:
-    """Return (name in reports, metric) of all that a task is scored by: its score, and each of its own `metrics`."""
+    """Return (name in reports, metric) of a task's score and of each of its own `metrics`."""
     return ((task.name, task.metric), *((f"{task.name}.{metric}", metric) for metric in task.metrics))
 
 
 def with_means(tasks: Iterable[TaskSpec], undefined: Mapping[str, str]) -> dict[str, str]:
-    """Return which scores have no value, the means over the tasks among them, and why."""
+    """Return the undefined scores -> why, with the means over tasks that they make undefined."""
     lacking = [f"{task.name} has no {task.metric}: {undefined[task.name]}" for task in tasks if task.name in undefined]
     means = dict.fromkeys(MEAN_SCORES, "; ".join(lacking)) if lacking else {}
     return {**undefined, **means}
 
 
 def undefined_before_training(tasks: Sequence[TaskSpec], labels: Mapping[str, FloatArray]) -> dict[str, str]:
-    """Return which scores will have no value whatever a model learns, and why.
+    """Return the scores that will be undefined for any model -> why.
 
     Args:
         tasks: those to train on.
@@ -158,10 +148,9 @@ def _class_index(task: TaskSpec, metric: str) -> int:
 
 
 def _constant(what: str, values: FloatArray) -> str | None:
-    """Return that all values are one, or that they differ by rounding only: their correlation would be all noise.
+    """Return that all values are equal, exactly or up to float32's rounding: their correlation would be all noise.
 
-    A model computes in float32. scipy warns of values that are constant to the rounding of the type that it is given,
-    and these are given as float64.
+    scipy warns only of values that are constant to the rounding of their type, which here is float64.
     """
     lowest, highest = float(values.min()), float(values.max())
     if lowest == highest:
@@ -185,7 +174,7 @@ def _one_class(what: str, task: TaskSpec, values: FloatArray) -> str | None:
 
 
 def _class_name(task: TaskSpec, index: int) -> str:
-    """Return what a class is called: its number before its name has been found among the training rows."""
+    """Return a class's name; its number before the name has been found among the training rows."""
     return task.class_names[index] if index < len(task.class_names) else str(index)
 
 
@@ -197,76 +186,42 @@ def _missing_classes(task: TaskSpec, labels: FloatArray) -> str | None:
     return f"no label is of class {', '.join(missing[:_MAX_NAMED])}{more}"
 
 
-def _accuracy(predictions: FloatArray, labels: FloatArray) -> float:
-    return float(np.mean(predictions == labels))
+def _value(
+    task: TaskSpec, metric: str, predictions: FloatArray, labels: FloatArray, probabilities: FloatArray | None
+) -> float:
+    """Return a metric that is defined."""
+    if metric == "accuracy":
+        return float(np.mean(predictions == labels))
+    if metric == "pearson":
+        return float(stats.pearsonr(_of_safe_size(predictions), _of_safe_size(labels)).statistic)
+    if metric == "spearman":
+        # Its p-value, which is not used, divides 0 by 0 for two rows.
+        with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore", category=RuntimeWarning):
+            return float(stats.spearmanr(predictions, labels).statistic)
+    # Imported only here: it takes a second, which runs with the default metrics need not spend.
+    from sklearn import metrics as sk
 
-
-def _f1_macro(predictions: FloatArray, labels: FloatArray) -> float:
-    """Return the mean over the classes that occur among labels or predictions, as scikit-learn takes it."""
-    from sklearn.metrics import f1_score
-
-    return float(f1_score(labels.astype(int), predictions.astype(int), average="macro"))
-
-
-def _f1_of_class(predictions: FloatArray, labels: FloatArray, index: int) -> float:
-    from sklearn.metrics import f1_score
-
-    return float(f1_score(labels == index, predictions == index))
-
-
-def _mcc(predictions: FloatArray, labels: FloatArray) -> float:
-    from sklearn.metrics import matthews_corrcoef
-
-    return float(matthews_corrcoef(labels.astype(int), predictions.astype(int)))
-
-
-def _auroc(probabilities: FloatArray, labels: FloatArray) -> float:
-    """Return the area of class 1, or of more than two classes the mean of each against the rest (one-vs-rest, macro).
-
-    Class by class: scikit-learn's own mean refuses rows whose float32 probabilities do not add up to 1 in float64.
-    """
-    from sklearn.metrics import roc_auc_score
-
-    classes = [1] if probabilities.shape[1] == 2 else range(probabilities.shape[1])
-    return float(np.mean([roc_auc_score(labels == index, probabilities[:, index]) for index in classes]))
-
-
-def _pearson(predictions: FloatArray, labels: FloatArray) -> float:
-    return float(stats.pearsonr(_of_safe_size(predictions), _of_safe_size(labels)).statistic)
-
-
-def _spearman(predictions: FloatArray, labels: FloatArray) -> float:
-    # Its p-value, which is not asked for, divides 0 by 0 for two rows.
-    with np.errstate(all="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        return float(stats.spearmanr(predictions, labels).statistic)
+    if metric == "auroc":
+        # The area of class 1, or of more than two classes the mean of each against the rest (one-vs-rest, macro).
+        # Class by class: scikit-learn refuses rows whose float32 probabilities do not add up to 1 in float64.
+        assert probabilities is not None, "auroc ranks probabilities"
+        classes = [1] if probabilities.shape[1] == 2 else range(probabilities.shape[1])
+        return float(np.mean([sk.roc_auc_score(labels == index, probabilities[:, index]) for index in classes]))
+    if metric.startswith(F1_OF_CLASS):
+        index = _class_index(task, metric)
+        return float(sk.f1_score(labels == index, predictions == index))
+    return float(
+        {
+            # The mean over the classes that occur among labels or predictions, as scikit-learn takes it.
+            "f1_macro": lambda: sk.f1_score(labels.astype(int), predictions.astype(int), average="macro"),
+            "mcc": lambda: sk.matthews_corrcoef(labels.astype(int), predictions.astype(int)),
+            "mae": lambda: sk.mean_absolute_error(labels, predictions),
+            "rmse": lambda: sk.root_mean_squared_error(labels, predictions),
+        }[metric]()
+    )
 
 
 def _of_safe_size(values: FloatArray) -> FloatArray:
-    """Return numbers whose squares are finite and not 0, scaled where need be, which changes no correlation."""
+    """Return numbers whose squares are finite and not 0, scaled if necessary, which changes no correlation."""
     largest = float(np.abs(values).max())
     return values if _SAFE_SIZES[0] <= largest <= _SAFE_SIZES[1] else values / largest
-
-
-def _mae(predictions: FloatArray, labels: FloatArray) -> float:
-    from sklearn.metrics import mean_absolute_error
-
-    return float(mean_absolute_error(labels, predictions))
-
-
-def _rmse(predictions: FloatArray, labels: FloatArray) -> float:
-    from sklearn.metrics import root_mean_squared_error
-
-    return float(root_mean_squared_error(labels, predictions))
-
-
-_BY_VALUES: dict[str, Callable[[FloatArray, FloatArray], float]] = {
-    "accuracy": _accuracy,
-    "f1_macro": _f1_macro,
-    "mcc": _mcc,
-    "pearson": _pearson,
-    "spearman": _spearman,
-    "mae": _mae,
-    "rmse": _rmse,
-}
-"""Metric -> how it is computed from predictions and labels, where it is defined."""

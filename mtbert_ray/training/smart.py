@@ -1,17 +1,14 @@
-"""Normal noise that belongs to a row and not to a batch: the same on whichever rank and in whichever batch it comes.
+"""SMART's adversarial noise (Jiang et al. 2020), drawn for each row by itself and moved uphill.
 
-A counter-based generator: a number is a hash of its key and place, drawn where it is needed without any state.
+The draws come from a counter-based generator: a number is a hash of its key and place, without any state. So a row's
+noise is the same on whichever rank and in whichever batch it comes.
 """
-
 
 # B rows, L tokens, E width of a token's embedding
 
 import math
-
-# B rows, L tokens, E width of a token's embedding
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -63,60 +60,35 @@ Noise = tuple[Tensor, ...]
 """(B, L, E) for each sequence of a row: one, or two for a pair that is encoded separately."""
 
 _TINY = 1e-30
-"""Keeps a gradient of nothing but zeros at zero when it is divided by its norm."""
+"""Keeps an all-zero gradient at zero when it is divided by its norm."""
 
 
-class Norm(Protocol):
-    """A norm of each row's noise over all its sequences, tokens and columns."""
-
-    def of(self, noise: Noise) -> Tensor:
-        """Return norm_B."""
-        ...
-
-    def projected(self, noise: Noise, epsilon: float) -> Noise:
-        """Return the nearest noise whose norm is at most epsilon."""
-        ...
-
-
-class MaxNorm:
-    """The largest absolute value."""
-
-    def of(self, noise: Noise) -> Tensor:
-        """Return norm_B."""
+def norm_of(noise: Noise, norm: str) -> Tensor:
+    """Return norm_B of each row's noise over all its sequences, tokens and columns: `inf`, or `l2`."""
+    if norm == "inf":
         return torch.stack([part.abs().amax(dim=(1, 2)) for part in noise]).amax(dim=0)
+    return torch.stack([part.square().sum(dim=(1, 2)) for part in noise]).sum(dim=0).sqrt()
 
-    def projected(self, noise: Noise, epsilon: float) -> Noise:
-        """Return each number clamped to -epsilon..epsilon."""
+
+def projected(noise: Noise, norm: str, epsilon: float) -> Noise:
+    """Return the nearest noise whose norm is at most epsilon."""
+    if norm == "inf":
         return tuple(part.clamp(-epsilon, epsilon) for part in noise)
-
-
-class EuclideanNorm:
-    """The square root of the sum of squares."""
-
-    def of(self, noise: Noise) -> Tensor:
-        """Return norm_B."""
-        return torch.stack([part.square().sum(dim=(1, 2)) for part in noise]).sum(dim=0).sqrt()
-
-    def projected(self, noise: Noise, epsilon: float) -> Noise:
-        """Return each row's noise shortened to epsilon, where it is longer."""
-        factor_B11 = (epsilon / self.of(noise).clamp_min(_TINY)).clamp(max=1.0)[:, None, None]
-        return tuple(part * factor_B11 for part in noise)
-
-
-NORMS: dict[str, Norm] = {"inf": MaxNorm(), "l2": EuclideanNorm()}
+    factor_B11 = (epsilon / norm_of(noise, norm).clamp_min(_TINY)).clamp(max=1.0)[:, None, None]
+    return tuple(part * factor_B11 for part in noise)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ascent:
-    """Where the ascent came to."""
+    """The result of the ascent."""
 
     noise: Noise
     """Detached."""
     steps: int
-    """Steps taken: k, or fewer where `tolerance` ended the ascent of every row."""
+    """Taken: k, or fewer where `tolerance` ended the ascent of every row."""
 
 
-def start_noise(smart: SmartConfig, model: MultitaskModel, batch: Batch, *, key: str) -> Noise:
+def initial_noise(smart: SmartConfig, model: MultitaskModel, batch: Batch, *, key: str) -> Noise:
     """Return normal noise of the configured variance within epsilon, none on padding.
 
     Args:
@@ -131,7 +103,7 @@ def start_noise(smart: SmartConfig, model: MultitaskModel, batch: Batch, *, key:
         mask_BL = tokens["attention_mask"]
         normal = normal_noise(f"{key}, sequence {place}", batch.rows, length=mask_BL.shape[1], width=table.shape[1])
         parts.append(smart.noise_variance**0.5 * normal.to(table.dtype) * mask_BL.unsqueeze(-1))
-    return NORMS[smart.norm].projected(tuple(parts), smart.epsilon)
+    return projected(tuple(parts), smart.norm, smart.epsilon)
 
 
 def ascend(
@@ -147,19 +119,17 @@ def ascend(
         smart: gives steps, step size, norm, epsilon and tolerance.
         model: in the mode it is trained in.
         batch: B rows.
-        noise: to start from, within epsilon.
+        noise: the initial one, within epsilon.
         plain: the logits without noise, detached, in the parameters' own type.
         dropout_seed: what the dropout masks of the plain pass were drawn from, so that only the noise differs.
     """
-    norm = NORMS[smart.norm]
     climbing_B11 = torch.ones(len(batch.rows), 1, 1, dtype=torch.bool, device=plain.device)
     before_B = torch.zeros_like(batch.weights, dtype=plain.dtype)
     for step in range(1, smart.steps + 1):
         divergence_B, gradient = _slope(model, batch, noise, plain, dropout_seed)
-        length_B11 = norm.of(gradient).clamp_min(_TINY)[:, None, None]
-        moved = norm.projected(
-            tuple(n + smart.step_size * g / length_B11 for n, g in zip(noise, gradient, strict=True)), smart.epsilon
-        )
+        length_B11 = norm_of(gradient, smart.norm).clamp_min(_TINY)[:, None, None]
+        moved = tuple(n + smart.step_size * g / length_B11 for n, g in zip(noise, gradient, strict=True))
+        moved = projected(moved, smart.norm, smart.epsilon)
         noise = tuple(torch.where(climbing_B11, new, old) for new, old in zip(moved, noise, strict=True))
         if smart.tolerance is not None:
             # Row by row, so that a row's noise does not depend on the others of its batch.
@@ -181,7 +151,7 @@ def _slope(model: MultitaskModel, batch: Batch, noise: Noise, plain: Tensor, dro
 
 
 def seed_dropout(seed: int, device: torch.device) -> None:
-    """Let the next pass draw its dropout masks from a seed: passes of the same seed and shapes share their masks."""
+    """Seed the dropout masks of the next pass: passes of the same seed and shapes share their masks."""
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         # On the host alone: setting a GPU generator's whole state would wait for the GPU.

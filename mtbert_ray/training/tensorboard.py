@@ -1,14 +1,12 @@
-"""Writes a run's scores, losses and costs as TensorBoard's event files. Knows nothing of who trains.
+"""Writes a run's scores, losses and costs as TensorBoard's event files (tensorboardX).
 
-With tensorboardX, whose synchronous writer is used: what an epoch gave is on the disk before the next one begins,
-and no writing thread is left behind where many trials come and go.
+Synchronously: an epoch is on disk before the next one starts, and no thread is left behind by many trials.
 """
 
 import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from tensorboardX.event_file_writer import EventsWriter
@@ -47,32 +45,25 @@ class ScalarLog:
                 self._add(scalar(tag, value), step=metrics["step"])
         self._writer.flush()
 
-    def add_result(self, setting: Mapping[str, Scalar], metrics: Metrics) -> None:
-        """Write a setting and its final scores and costs for the HPARAMS tab.
-
-        Args:
-            setting: a hyperparameter's name -> its value.
-            metrics: as `records.final_metrics` gives them.
-        """
+    def add_result(self, hyperparameters: Mapping[str, Scalar], metrics: Metrics) -> None:
+        """Write hyperparameters, and the final scores and costs of `trial.final_metrics`, for the HPARAMS tab."""
         finals = {
             _as_tag(f"final/{name}"): value for name, value in metrics.items() if value is not None and _is_final(name)
         }
-        for part in hparams(dict(setting), finals):
+        for part in hparams(dict(hyperparameters), finals):
             self._add(part, step=None)
         for tag, value in finals.items():
             self._add(scalar(tag, value), step=metrics["step"])
         self._writer.flush()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._writer.close()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _add(self, summary: object, *, step: float | None) -> None:
@@ -82,10 +73,7 @@ class ScalarLog:
 
 
 def tag_of(name: str) -> str | None:
-    """Return where TensorBoard shows a reported value, as `train_loss/sst`; None for what is no curve.
-
-    The part before the slash is a section of TensorBoard's page: train_loss, score, smart or resources.
-    """
+    """Return the tag of a metric, as `train_loss/sst`, its section first; None for a metric that is no curve."""
     group, _, task = name.partition(".")
     if group == "train_loss":
         return f"train_loss/{task or 'all'}"
@@ -99,10 +87,10 @@ def tag_of(name: str) -> str | None:
 
 
 def _as_tag(name: str) -> str:
-    """Return a tag that the library takes as it is; it would make one of `topic.f1.a|b` and `topic.f1.a b`."""
+    """Return a tag that the library does not change: it would give `topic.f1.a|b` and `topic.f1.a b` the same one."""
     return made_unique(re.sub(r"[^-/\w.]", "_", name), name)
 
 
 def _is_final(name: str) -> bool:
-    """Whether a metric describes the whole run: a score or a cost, and no detail of an epoch."""
+    """Whether a metric describes the whole run: a score or a cost."""
     return name in METRICS or (tag_of(name) or "").startswith("score/")

@@ -1,4 +1,4 @@
-"""The NVML reader and the meter on a real GPU, against what torch says it allocated."""
+"""The NVML reader and the meter on a real GPU, against what torch has allocated."""
 
 import pytest
 import torch
@@ -58,6 +58,6 @@ def test_work_costs_energy_and_utilization():
 
 def test_the_listed_cards_hold_the_one_torch_uses():
     uuid = f"GPU-{torch.cuda.get_device_properties(0).uuid}"
-    (card,) = [gpu for gpu in list_gpus() if gpu.uuid == uuid]
-    assert card.name == torch.cuda.get_device_name(0)
-    assert card.memory_gib >= torch.cuda.get_device_properties(0).total_memory / GIB * 0.9
+    (gpu_listed,) = [gpu for gpu in list_gpus() if gpu.uuid == uuid]
+    assert gpu_listed.name == torch.cuda.get_device_name(0)
+    assert gpu_listed.memory_gib >= torch.cuda.get_device_properties(0).total_memory / GIB * 0.9

@@ -17,7 +17,7 @@ pytestmark = [
 
 
 def epochs(process: Process, **dotted) -> list[dict]:
-    setting = {
+    defaults = {
         "encoder": "tiny",
         "epochs": 2,
         "learning_rate": 1e-3,
@@ -26,15 +26,15 @@ def epochs(process: Process, **dotted) -> list[dict]:
         "data.max_train_rows": 40,
         "data.max_dev_rows": 30,
     }
-    run = TrainingRun(TrialConfig.model_validate(nest({**setting, **dotted})), process=process)
+    run = TrainingRun(TrialConfig.model_validate(nest({**defaults, **dotted})), process=process)
     return [dict(epoch.metrics) for epoch in metered_epochs(run)]
 
 
 @pytest.mark.parametrize("adapter", ["none", "lora", "dora"])
 def test_float32_on_the_gpu_gives_the_losses_of_the_cpu(adapter):
-    setting = {"precision": "fp32", "adapter.kind": adapter, "adapter.dropout": 0.0}
-    on_gpu = [epoch["train_loss"] for epoch in epochs(local_process(ResourceConfig()), **setting)]
-    on_cpu = [epoch["train_loss"] for epoch in epochs(Process(), **setting)]
+    hyperparameters = {"precision": "fp32", "adapter.kind": adapter, "adapter.dropout": 0.0}
+    on_gpu = [epoch["train_loss"] for epoch in epochs(local_process(ResourceConfig()), **hyperparameters)]
+    on_cpu = [epoch["train_loss"] for epoch in epochs(Process(), **hyperparameters)]
     assert on_gpu == pytest.approx(on_cpu, rel=1e-3)
 
 
@@ -48,21 +48,24 @@ SMART = {
 
 
 @pytest.mark.parametrize(
-    "setting", [{}, {"pair_encoding": "separate"}, {"adapter.kind": "lora", "adapter.dropout": 0.0}]
+    "hyperparameters", [{}, {"pair_encoding": "separate"}, {"adapter.kind": "lora", "adapter.dropout": 0.0}]
 )
-def test_smart_on_the_gpu_gives_the_losses_and_the_penalty_of_the_cpu(setting):
-    """Its noise too: it hangs on the row, not on the device's generator."""
-    setting = {**SMART, **setting, "precision": "fp32", "accumulation_steps": 2}
+def test_smart_on_the_gpu_gives_the_losses_and_the_penalty_of_the_cpu(hyperparameters):
+    """Its noise too: it depends on the row, not on the device's generator."""
+    hyperparameters = {**SMART, **hyperparameters, "precision": "fp32", "accumulation_steps": 2}
     names = ("train_loss", "smart_penalty", "smart_steps")
-    on_gpu = [[epoch[name] for name in names] for epoch in epochs(local_process(ResourceConfig()), **setting)]
-    on_cpu = [[epoch[name] for name in names] for epoch in epochs(Process(), **setting)]
+    on_gpu = [[epoch[name] for name in names] for epoch in epochs(local_process(ResourceConfig()), **hyperparameters)]
+    on_cpu = [[epoch[name] for name in names] for epoch in epochs(Process(), **hyperparameters)]
     torch.testing.assert_close(torch.tensor(on_gpu), torch.tensor(on_cpu), rtol=5e-3, atol=1e-6)
 
 
 def test_passes_of_one_batch_share_their_dropout_masks_on_the_gpu():
     """With a noise that vanishes in float32, other masks alone would make a penalty."""
-    setting = {**SMART, "smart.epsilon": 1e-40, "dropout": 0.3, "encoder_dropout": 0.1, "precision": "fp32"}
-    assert [epoch["smart_penalty"] for epoch in epochs(local_process(ResourceConfig()), **setting)] == [0.0, 0.0]
+    hyperparameters = {**SMART, "smart.epsilon": 1e-40, "dropout": 0.3, "encoder_dropout": 0.1, "precision": "fp32"}
+    assert [epoch["smart_penalty"] for epoch in epochs(local_process(ResourceConfig()), **hyperparameters)] == [
+        0.0,
+        0.0,
+    ]
 
 
 def test_smart_runs_in_bf16():
@@ -82,7 +85,8 @@ def test_batches_come_in_page_locked_memory(pair_encoding):
         nest({"encoder": "tiny", "data.max_train_rows": 40, "pair_encoding": pair_encoding})
     )
     run = TrainingRun(config, process=local_process(ResourceConfig()))
-    for batch in run._batches(1):
+    run.start_epoch(1)
+    for batch in run.batches:
         tensors = [batch.labels, batch.rows, batch.weights, *(t for tokens in batch.sentences for t in tokens.values())]
         assert all(tensor.is_pinned() for tensor in tensors)
 
@@ -104,8 +108,8 @@ def test_no_step_waits_for_the_gpu(pair_encoding, monkeypatch):
 
 
 def test_checkpoints_written_behind_are_the_best_epochs(tmp_path):
-    setting = {"encoder": "tiny", "epochs": 3, "data.max_train_rows": 40, "data.max_dev_rows": 30}
-    config = TrialConfig.model_validate(nest({**setting, "precision": "fp32"}))
+    hyperparameters = {"encoder": "tiny", "epochs": 3, "data.max_train_rows": 40, "data.max_dev_rows": 30}
+    config = TrialConfig.model_validate(nest({**hyperparameters, "precision": "fp32"}))
     run = TrainingRun(config, process=local_process(ResourceConfig()), folder=tmp_path, write_behind=True)
     scores = [epoch.metrics["dev_score"] for epoch in metered_epochs(run)]
     assert read_metrics(tmp_path / CHECKPOINT_NAME)["dev_score"] == max(scores)

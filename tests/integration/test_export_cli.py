@@ -44,7 +44,7 @@ def test_for_onnxruntime(tmp_path):
 
 
 def test_what_cannot_be_done_is_said_in_one_line(trained, tmp_path):
-    for arguments, said in (
+    for arguments, message in (
         ((trained, "--out", tmp_path / "out"), "give --merge"),
         ((trained, "--out", trained), "is not empty"),
         ((trained, "--out", trained, "--onnx"), "is not empty"),
@@ -52,5 +52,5 @@ def test_what_cannot_be_done_is_said_in_one_line(trained, tmp_path):
     ):
         done = run("export", *arguments)
         assert done.returncode == 2
-        assert said in done.stderr
+        assert message in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1

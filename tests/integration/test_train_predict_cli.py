@@ -22,8 +22,8 @@ def invoke(app, *arguments) -> Result:
 
 
 def train(out: Path, *arguments, **changes) -> Result:
-    settings = {**SMALL, **{key.replace("__", "."): value for key, value in changes.items()}}
-    options = [option for key, value in settings.items() for option in ("--set", f"{key}={value}")]
+    hyperparameters = {**SMALL, **{key.replace("__", "."): value for key, value in changes.items()}}
+    options = [option for key, value in hyperparameters.items() for option in ("--set", f"{key}={value}")]
     return invoke(train_app, "--out", out, *options, *arguments)
 
 
@@ -87,8 +87,8 @@ def test_a_checkpoint_predicts_with_the_scores_it_was_kept_for(trained, tmp_path
     assert files == [str(tmp_path / "new" / "predictions" / name) for name in names]
     assert all(Path(file).stat().st_size > 0 for file in files)
     kept = json.loads((trained / "checkpoint" / "metrics.json").read_text())
-    told = dict(pair.rsplit(" ", 1) for pair in scores.split(", "))
-    assert {name: float(score) for name, score in told.items()} == pytest.approx(
+    printed = dict(pair.rsplit(" ", 1) for pair in scores.split(", "))
+    assert {name: float(score) for name, score in printed.items()} == pytest.approx(
         {name: kept[name] for name in ("sst", "quora", "sts", "dev_score", "leaderboard_score")}, abs=6e-5
     )
 
@@ -212,11 +212,11 @@ def test_data_that_are_not_there_are_refused(trained, tmp_path):
     refused(predict(trained / "checkpoint", tmp_path, "--data", tmp_path / "nowhere"), "ids-sst-dev.csv: no such file")
 
 
-@pytest.mark.parametrize("setting", [{"finetune": "heads_only"}, {"adapter__kind": "lora"}])
-def test_heads_and_adapters_are_refused_on_another_version_of_their_encoder(tmp_path, setting):
+@pytest.mark.parametrize("hyperparameters", [{"finetune": "heads_only"}, {"adapter__kind": "lora"}])
+def test_heads_and_adapters_are_refused_on_another_version_of_their_encoder(tmp_path, hyperparameters):
     """They hold nothing of the encoder, and on other weights they would predict nonsense without a word."""
     encoder = encoder_folder(tmp_path / "encoder", seed=0)
-    done = train(tmp_path / "run", encoder=encoder, epochs=1, tasks="[sst]", **setting)
+    done = train(tmp_path / "run", encoder=encoder, epochs=1, tasks="[sst]", **hyperparameters)
     assert done.exit_code == 0, (done.output, done.exception)
     assert predict(tmp_path / "run" / "checkpoint", tmp_path).exit_code == 0
     for path in (tmp_path / "out").iterdir():

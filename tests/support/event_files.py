@@ -30,15 +30,15 @@ def scalars_in(folder: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def hparams_in(folder: Path) -> tuple[dict[str, object], set[str]]:
-    """Return the setting of a run, and the tags of the results that the HPARAMS tab shows."""
-    setting: dict[str, object] = {}
+    """Return the hyperparameters of a run, and the tags of the results that the HPARAMS tab shows."""
+    hyperparameters: dict[str, object] = {}
     tags: set[str] = set()
     for event in events_in(folder):
         for value in event.summary.value:
             if value.metadata.plugin_data.plugin_name != "hparams":
                 continue
             data = HParamsPluginData.FromString(value.metadata.plugin_data.content)
-            for name, told in data.session_start_info.hparams.items():
-                setting[name] = getattr(told, told.WhichOneof("kind"))
+            for name, value_of in data.session_start_info.hparams.items():
+                hyperparameters[name] = getattr(value_of, value_of.WhichOneof("kind"))
             tags |= {info.name.tag for info in data.experiment.metric_infos}
-    return setting, tags
+    return hyperparameters, tags

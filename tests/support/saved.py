@@ -17,12 +17,12 @@ def save_checkpoint(folder: Path, model: MultitaskModel, config: TrialConfig, me
 
 
 def save_shifted_checkpoint(folder: Path, config: TrialConfig, metrics: Metrics) -> Path:
-    """Write a checkpoint whose trained weights are far enough from the start that every part of them counts.
+    """Write a checkpoint whose trained weights are far enough from the initial ones that every part of them counts.
 
     Args:
         folder: is made, and returned.
         config: of the model, which is built here.
-        metrics: beside the weights.
+        metrics: of the checkpoint.
     """
     model = build_model(config)
     generator = torch.Generator().manual_seed(7)

@@ -14,7 +14,7 @@ from mtbert_ray.errors import UserError
 from mtbert_ray.training.alone import run_alone
 from mtbert_ray.training.checkpoint import read_metrics
 
-SETTING = {
+DEFAULTS = {
     "encoder": "tiny",
     "epochs": 2,
     "learning_rate": 1e-3,
@@ -26,7 +26,7 @@ SETTING = {
 
 
 def run(folder, **dotted) -> list[dict]:
-    config = TrialConfig.model_validate(nest({**SETTING, **dotted}))
+    config = TrialConfig.model_validate(nest({**DEFAULTS, **dotted}))
     return list(run_alone(config, folder, on_step=lambda step, total: None))
 
 
@@ -50,9 +50,9 @@ def test_the_event_file_has_what_metrics_jsonl_has(tmp_path):
 
 def test_the_hparams_are_what_differs_from_the_defaults(tmp_path):
     epochs = run(tmp_path / "run")
-    setting, tags = hparams_in(tmp_path / "run" / "tensorboard")
-    assert setting["adapter.kind"] == "lora" and setting["learning_rate"] == pytest.approx(1e-3)
-    assert setting["data.max_train_rows"] == 32 and "dropout" not in setting
+    hyperparameters, tags = hparams_in(tmp_path / "run" / "tensorboard")
+    assert hyperparameters["adapter.kind"] == "lora" and hyperparameters["learning_rate"] == pytest.approx(1e-3)
+    assert hyperparameters["data.max_train_rows"] == 32 and "dropout" not in hyperparameters
     assert {"final/dev_score", "final/sst", "final/train_seconds"} <= tags
     final = scalars_in(tmp_path / "run" / "tensorboard")["final/dev_score"]
     assert final == [(epochs[-1]["step"], pytest.approx(max(epoch["dev_score"] for epoch in epochs)))]
@@ -83,10 +83,10 @@ def test_classes_that_were_found_and_rows_left_out_are_announced(tmp_path):
     config = TrialConfig.model_validate(
         nest({"encoder": "tiny", "epochs": 1, "tasks": [{"name": "topic", "kind": "classification", "source": source}]})
     )
-    said: list[str] = []
-    for _ in run_alone(config, tmp_path / "run", on_step=lambda step, total: None, announce=said.append):
+    notes: list[str] = []
+    for _ in run_alone(config, tmp_path / "run", on_step=lambda step, total: None, announce=notes.append):
         pass
-    assert said == [
+    assert notes == [
         "topic: 2 classes from topics.csv: billing, outage",
         "topic train: 120 of 121 rows; 1 left out (no label: row 121); 30 are dev rows",
         "topic dev: 30 of 120 training rows, drawn with seed 2",

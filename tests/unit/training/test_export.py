@@ -17,10 +17,9 @@ from mtbert_ray.config.file import load_config
 from mtbert_ray.errors import CheckpointError, UserError
 from mtbert_ray.models.encoder import load_encoder, load_tokenizer
 from mtbert_ray.models.pretrained import packaged_folder
-from mtbert_ray.training import onnx_graph
-from mtbert_ray.training.checkpoint import write_metrics
+from mtbert_ray.training import onnx_export
+from mtbert_ray.training.checkpoint import initial_model, write_metrics
 from mtbert_ray.training.export import export_checkpoint
-from mtbert_ray.training.initial_weights import initial_model
 from mtbert_ray.training.onnx_export import export_onnx
 
 ADAPTERS = {
@@ -36,11 +35,11 @@ ADAPTERS = {
     "pissa": {"adapter.kind": "lora", "adapter.initialization": "pissa", "adapter.rank": 20},
     "olora": {"adapter.kind": "dora", "adapter.initialization": "olora"},
 }
-every_adapter = pytest.mark.parametrize("settings", ADAPTERS.values(), ids=ADAPTERS)
+every_adapter = pytest.mark.parametrize("hyperparameters", ADAPTERS.values(), ids=ADAPTERS)
 
 
-def config_of(**settings):
-    return TrialConfig.model_validate(nest({"encoder": "tiny", **settings}))
+def config_of(**hyperparameters):
+    return TrialConfig.model_validate(nest({"encoder": "tiny", **hyperparameters}))
 
 
 @pytest.fixture(scope="session")
@@ -52,8 +51,8 @@ def base(tmp_path_factory):
     return str(folder)
 
 
-def trained(folder, **settings):
-    config = config_of(**settings)
+def trained(folder, **hyperparameters):
+    config = config_of(**hyperparameters)
     model = initial_model(config)
     generator = torch.Generator().manual_seed(7)
     with torch.no_grad():
@@ -70,7 +69,7 @@ def snippet_of(folder):
 
 
 def by_the_card(folder, monkeypatch, base=None):
-    """Run the card's own code where it stands, with the base's place; return its sentences and embeddings."""
+    """Run the card's own code in place, with the base's path; return its sentences and embeddings."""
     monkeypatch.chdir(folder)
     code = snippet_of(folder)
     assert "mtbert_ray" not in code
@@ -109,8 +108,8 @@ def test_an_encoder(finetune, pooling, tmp_path, monkeypatch):
 
 @every_adapter
 @pytest.mark.parametrize("pooling", ["mean", "pooler"])
-def test_an_adapter(settings, pooling, base, tmp_path, monkeypatch):
-    model = trained(tmp_path / "checkpoint", encoder=base, pooling=pooling, **settings)
+def test_an_adapter(hyperparameters, pooling, base, tmp_path, monkeypatch):
+    model = trained(tmp_path / "checkpoint", encoder=base, pooling=pooling, **hyperparameters)
     out = export_checkpoint(tmp_path / "checkpoint", tmp_path / "out")
     assert_same(model, out, monkeypatch, base)
     assert not (out / "model.safetensors").exists()
@@ -126,9 +125,9 @@ def test_a_pooling_layer_that_transformers_builds_only_when_asked(family, tmp_pa
     model.save_pretrained(base)
     FAMILIES[family].tokenizer().save_pretrained(base)
     must_ask = family != "bert"
-    for name, settings in {"plain": {}, **dict.fromkeys(("adapter", "merged"), ADAPTERS["lora"])}.items():
+    for name, hyperparameters in {"plain": {}, **dict.fromkeys(("adapter", "merged"), ADAPTERS["lora"])}.items():
         checkpoint = tmp_path / f"checkpoint-{name}"
-        trained_model = trained(checkpoint, encoder=str(base), pooling="pooler", **settings)
+        trained_model = trained(checkpoint, encoder=str(base), pooling="pooler", **hyperparameters)
         out = export_checkpoint(checkpoint, tmp_path / name, merge=name == "merged")
         sentences, embeddings = by_the_card(out, monkeypatch, base if name == "adapter" else None)
         expected = embed(trained_model.encoder, str(base), sentences)
@@ -141,8 +140,8 @@ def test_a_pooling_layer_that_transformers_builds_only_when_asked(family, tmp_pa
 
 
 @every_adapter
-def test_an_adapter_merged(settings, tmp_path, monkeypatch):
-    model = trained(tmp_path / "checkpoint", **settings)
+def test_an_adapter_merged(hyperparameters, tmp_path, monkeypatch):
+    model = trained(tmp_path / "checkpoint", **hyperparameters)
     out = export_checkpoint(tmp_path / "checkpoint", tmp_path / "out", merge=True)
     assert_same(model, out, monkeypatch)
     assert not (out / "adapter_config.json").exists()
@@ -218,8 +217,8 @@ class TestCard:
         adapter = {} if form == "plain" else ADAPTERS["lora"]
         trained(tmp_path / "checkpoint", encoder=base, tasks=tasks, **data, **adapter)
         if form == "onnx":
-            tracing = {"torch.jit.trace": onnx_graph.EXPORTERS["torch.jit.trace"]}
-            monkeypatch.setattr(onnx_graph, "EXPORTERS", tracing)
+            tracing = {"torch.jit.trace": onnx_export.EXPORTERS["torch.jit.trace"]}
+            monkeypatch.setattr(onnx_export, "EXPORTERS", tracing)
             out = export_onnx(tmp_path / "checkpoint", tmp_path / "out")
         else:
             out = export_checkpoint(tmp_path / "checkpoint", tmp_path / "out", merge=form == "merged")
@@ -287,7 +286,7 @@ class TestCard:
         out = export_checkpoint(tmp_path / "checkpoint", tmp_path / "out")
         _, front, text = (out / "README.md").read_text().split("---\n", 2)
         assert YAML(typ="safe").load(front)["library_name"] == "transformers"
-        assert "embedded one by one" in text and "None were measured" in text
+        assert "embedded one by one" in text and "None was measured" in text
         assert "what the encoder reads" not in text and "template" not in text
 
 

@@ -1,4 +1,4 @@
-"""Exports of every encoder family: onnxruntime answers as the model does, peft and transformers embed as it does."""
+"""Exports of every encoder family: onnxruntime predicts as the model does, peft and transformers embed as it does."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from transformers import AutoModel, AutoTokenizer
 
 import mtbert_ray
 from mtbert_ray.config import TrialConfig, nest
-from mtbert_ray.training import onnx_graph
+from mtbert_ray.training import onnx_export
 from mtbert_ray.training.export import export_checkpoint
 from mtbert_ray.training.onnx_export import export_onnx
 
@@ -35,18 +35,18 @@ def base(family, tmp_path_factory):
     return save_tiny_encoder(family, tmp_path_factory.mktemp(family) / "base")
 
 
-def checkpoint_of(folder: Path, base: Path, **settings) -> Path:
+def checkpoint_of(folder: Path, base: Path, **hyperparameters) -> Path:
     config = TrialConfig.model_validate(
-        nest({"encoder": str(base), "tasks": [TASK], "data.max_length": 64, "pooling": "mean", **settings})
+        nest({"encoder": str(base), "tasks": [TASK], "data.max_length": 64, "pooling": "mean", **hyperparameters})
     )
     return save_shifted_checkpoint(folder, config, {"epoch": 1, "same": 0.25, "dev_score": 0.25})
 
 
 @pytest.mark.parametrize("pair_encoding", ["joint", "separate"])
-def test_onnxruntime_answers_as_the_model_does(base, family, pair_encoding, tmp_path, monkeypatch):
+def test_onnxruntime_predicts_as_the_model_does(base, family, pair_encoding, tmp_path, monkeypatch):
     # The quicker exporter; docs/export.md has what was tried with the other one.
-    tracing = {"torch.jit.trace": onnx_graph.EXPORTERS["torch.jit.trace"]}
-    monkeypatch.setattr(onnx_graph, "EXPORTERS", tracing)
+    tracing = {"torch.jit.trace": onnx_export.EXPORTERS["torch.jit.trace"]}
+    monkeypatch.setattr(onnx_export, "EXPORTERS", tracing)
     checkpoint = checkpoint_of(tmp_path / "checkpoint", base, pair_encoding=pair_encoding, **{"adapter.kind": "lora"})
     out = export_onnx(checkpoint, tmp_path / "out")
     about = json.loads((out / "tasks.json").read_text())["tasks"]["same"]

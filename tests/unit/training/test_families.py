@@ -12,10 +12,9 @@ from mtbert_ray.data.sources import load_examples
 from mtbert_ray.errors import ConfigError
 from mtbert_ray.models.build import build_model
 from mtbert_ray.models.encoder import load_tokenizer
-from mtbert_ray.training.checkpoint import load_checkpoint
+from mtbert_ray.training.checkpoint import initial_model, load_checkpoint
 from mtbert_ray.training.evaluate import evaluate, predict
 from mtbert_ray.training.export import export_checkpoint
-from mtbert_ray.training.initial_weights import initial_model
 from mtbert_ray.training.inputs import encode
 from mtbert_ray.training.loop import TrainingRun
 from mtbert_ray.training.process import Process
@@ -44,7 +43,7 @@ def config_of(folder, **dotted):
 
 @pytest.fixture(scope="module")
 def load():
-    """Give a setting's rows; the toy corpus, which takes longest, is made once."""
+    """Return a config's rows; the toy corpus, which takes longest, is made once."""
     config = config_of("tiny")
     rows = {
         (task.name, split): load_examples(task, config.data, split, seed=config.seed)

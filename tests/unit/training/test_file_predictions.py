@@ -1,4 +1,4 @@
-"""Predictions for files of the user's: the same as for dev rows, under other names, and every mistake told."""
+"""Predictions for a user's files: the same as for dev rows, under other names, and every mistake reported."""
 
 import pandas as pd
 import pytest
@@ -9,8 +9,13 @@ from mtbert_ray.config import TrialConfig, nest
 from mtbert_ray.config.checkpoint import parse_files
 from mtbert_ray.errors import ConfigError, DataError, UserError
 from mtbert_ray.models.build import build_model
-from mtbert_ray.training.given_rows import predict_files
-from mtbert_ray.training.predictions import PredictionRequest, answer, lines_of, predict_all
+from mtbert_ray.training.predictions import (
+    PredictionRequest,
+    lines_of,
+    predict_all,
+    predict_checkpoint,
+    predict_files,
+)
 from mtbert_ray.training.process import Process
 
 
@@ -54,7 +59,7 @@ def test_a_file_without_labels_gets_predictions_alone(course, tmp_path):
     assert len(one.written.read_text().splitlines()) == 6
 
 
-def test_rows_left_out_for_want_of_a_label_are_told(course, tmp_path):
+def test_rows_without_a_label_are_reported(course, tmp_path):
     header, row, _ = COURSE["ids-sst-{}.csv"]
     rows = [row.format(n=n, label="" if n == 7 else n % 5) for n in range(110)]
     (tmp_path / "mine.csv").write_text("\n".join([header, *rows]) + "\n")
@@ -96,7 +101,7 @@ def test_how_a_file_s_quotes_are_read_may_differ_from_the_task_s_source(tmp_path
     """What predict itself has written with the texts is meant as it stands."""
     (tmp_path / "mine.csv").write_text('text,mood\n"a,\nb",dull\n"c",fine\n')
     config, file = config_of(tasks=[messy_task(tmp_path)]), f"mood={tmp_path / 'mine.csv'}"
-    with pytest.raises(DataError, match=r"predict --quoting none.*quoting: minimal"):
+    with pytest.raises(DataError, match="--quoting"):
         of_files(config, tmp_path / "refused", file)
     files = parse_files([file], config)
     (one,) = predict_files(
@@ -112,16 +117,13 @@ def test_a_file_that_is_not_there_stops_before_anything_is_written(course, tmp_p
     assert not (tmp_path / "out").exists()
 
 
-def test_every_mistake_in_the_files_is_told_at_once():
+def test_every_mistake_in_the_files_is_reported_at_once():
     config = config_of(tasks=["sst", "quora"])
     with pytest.raises(ConfigError) as caught:
         parse_files(["sst", "quorra=a.csv", "sst=", "sst=one/a.csv", "sst=other/a.csv"], config)
-    assert caught.value.problems == (
-        "--file sst: expected TASK=PATH, as sst=rows.csv",
-        "--file quorra=a.csv: no task 'quorra'; did you mean 'quora'? (sst, quora)",
-        "--file sst=: expected TASK=PATH, as sst=rows.csv",
-        "--file: the predictions of two files would both be sst-a-predictions.csv; rename one, or predict them apart",
-    )
+    wanted = ("--file sst: ", "did you mean 'quora'", "--file sst=: ", "sst-a-predictions.csv")
+    assert len(caught.value.problems) == len(wanted)
+    assert all(part in problem for part, problem in zip(wanted, caught.value.problems, strict=True))
 
 
 @pytest.mark.parametrize("file_first", [True, False])
@@ -133,7 +135,9 @@ def test_a_file_called_dev_and_the_dev_rows_keep_their_predictions_apart(tmp_pat
     asked = [(f"sst={mine}",), ()]
     written: dict[str, bytes] = {}
     for files in asked if file_first else reversed(asked):
-        answer(PredictionRequest(checkpoint=tmp_path / "checkpoint", files=files), announce=lambda text: None)
+        predict_checkpoint(
+            PredictionRequest(checkpoint=tmp_path / "checkpoint", files=files), announce=lambda text: None
+        )
         now = {path.name: path.read_bytes() for path in (tmp_path / "predictions").iterdir()}
         assert written.items() <= now.items()
         written = now
@@ -147,13 +151,13 @@ def test_predictions_of_an_earlier_file_of_the_same_name_are_never_overwritten(t
         write_course(tmp_path / name)
     (first,) = of_files(config, tmp_path / "out", f"sst={tmp_path / 'one' / 'ids-sst-dev.csv'}")
     before = first.written.read_bytes()
-    with pytest.raises(UserError, match=rf"{first.written} is there already; give another --out, or delete it"):
+    with pytest.raises(UserError, match=str(first.written)):
         of_files(config, tmp_path / "out", f"sst={tmp_path / 'other' / 'ids-sst-dev.csv'}")
     assert first.written.read_bytes() == before
 
 
 @pytest.mark.parametrize(("files", "why"), [(True, "--file names the rows"), (False, "every task of this checkpoint")])
-def test_a_data_folder_without_effect_is_told(tmp_path, files, why):
+def test_a_data_folder_without_effect_is_reported(tmp_path, files, why):
     rows = "text,mood\n" + "".join(f"day {n},{n % 3}\n" for n in range(6))
     (tmp_path / "rows.csv").write_text(rows)
     source = {"train": "rows.csv", "dev": str(tmp_path / "rows.csv"), "columns": {"sentence1": "text", "label": "mood"}}
@@ -164,7 +168,7 @@ def test_a_data_folder_without_effect_is_told(tmp_path, files, why):
         checkpoint=tmp_path / "checkpoint", data=tmp_path, files=(f"mood={tmp_path}/rows.csv",) if files else ()
     )
     with pytest.warns(UserWarning, match=f"^--data has no effect: {why}"):
-        answer(request, announce=lambda text: None)
+        predict_checkpoint(request, announce=lambda text: None)
 
 
 @pytest.fixture
@@ -189,7 +193,7 @@ def test_a_user_s_own_task_gets_names_probabilities_and_a_confusion_table(tmp_pa
     assert labeled.confusion == tmp_path / "out" / "mood-rows-predictions-confusion.csv"
     assert lines_of(labeled)[:2] == [str(labeled.written), str(labeled.confusion)]
     assert (new.confusion, lines_of(new)) == (None, [str(new.written)])
-    # Row for row: the same texts get the same answers, whatever else is in the file.
+    # Row for row: the same texts get the same predictions, whatever else is in the file.
     again = pd.read_csv(new.written).drop(columns="id")
     pd.testing.assert_frame_equal(again, table.loc[[5, 1], list(again)].reset_index(drop=True), rtol=1e-4)
 
@@ -198,15 +202,17 @@ def test_a_confusion_table_of_other_rows_is_not_left_beside_new_predictions(tmp_
     config = config_of(tasks=[mood])
     (first,) = of_files(config, tmp_path / "out", f"mood={tmp_path / 'rows.csv'}")
     first.written.unlink()
-    with pytest.raises(UserError, match=rf"{first.confusion} is there already; give another --out, or delete it"):
+    with pytest.raises(UserError, match=str(first.confusion)):
         of_files(config, tmp_path / "out", f"mood={tmp_path / 'rows.csv'}")
 
 
-def test_texts_without_effect_are_told(tmp_path, mood):
+def test_texts_without_effect_are_reported(tmp_path, mood):
     config = config_of(tasks=["sst"])
     save_checkpoint(tmp_path / "checkpoint", build_model(config), config, {})
-    with pytest.warns(UserWarning, match="^--with-text has no effect: the course's format has no place"):
-        answer(PredictionRequest(checkpoint=tmp_path / "checkpoint", with_text=True), announce=lambda text: None)
+    with pytest.warns(UserWarning, match="^--with-text has no effect"):
+        predict_checkpoint(
+            PredictionRequest(checkpoint=tmp_path / "checkpoint", with_text=True), announce=lambda text: None
+        )
 
 
 def test_a_class_that_is_new_leaves_its_row_unscored_unless_most_labels_are(tmp_path):
@@ -214,7 +220,7 @@ def test_a_class_that_is_new_leaves_its_row_unscored_unless_most_labels_are(tmp_
     config = config_of(tasks=[messy_task(tmp_path)])
     (one,) = of_files(config, tmp_path / "out", f"mood={tmp_path / 'mine.csv'}")
     assert (one.num_rows, one.num_scored) == (3, 2)
-    assert one.said == "3 rows; 1 not scored (no label of the task's: row 2 has 'grim')"
+    assert one.note == "3 rows; 1 not scored (no label of the task's: row 2 has 'grim')"
     assert pd.read_csv(one.written, keep_default_na=False)["label"].tolist() == ["dull", "", "fine"]
     for rows in ("a,grim\nb,gray\nc,fine\n", "a,1\nb,2\nc,1\n"):
         (tmp_path / "mine.csv").write_text(f"text,mood\n{rows}")

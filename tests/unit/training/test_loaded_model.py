@@ -1,4 +1,4 @@
-"""`mtbert_ray.load` as in a notebook: the answers of `predict`, for any form of rows; and what is wrong with others."""
+"""`mtbert_ray.load` as in a notebook: the predictions of `predict_files`, for any form of rows; and mistakes."""
 
 import re
 
@@ -14,7 +14,7 @@ from mtbert_ray.config.checkpoint import parse_files
 from mtbert_ray.errors import CheckpointError, DataError, UserError
 from mtbert_ray.models.build import build_model
 from mtbert_ray.tasks import TaskKind
-from mtbert_ray.training.given_rows import predict_files
+from mtbert_ray.training.predictions import predict_files
 from mtbert_ray.training.process import Process
 
 TEXTS = ["rain", "a long day of sun and of wind", "", "snow", "hail again, and again"]
@@ -49,13 +49,13 @@ def model(checkpoint):
     return mtbert_ray.load(checkpoint, device="cpu")
 
 
-def test_the_tasks_are_told(model):
+def test_the_tasks_are_listed(model):
     assert model.tasks["topic"].class_names == ("so, so", "good", "b\nad")
     assert model.tasks["near"].kind is TaskKind.PAIR_REGRESSION
     assert repr(model).startswith("LoadedModel(topic: classification (so, so, good, b\nad); stars: regression;")
 
 
-def test_the_answers_are_those_of_predict_for_a_file(model, tmp_path):
+def test_predictions_are_those_for_a_file(model, tmp_path):
     for name, columns, rows in (
         ("topic", ["text"], TEXTS[:2]),
         ("stars", ["text"], TEXTS[:2]),
@@ -70,7 +70,7 @@ def test_the_answers_are_those_of_predict_for_a_file(model, tmp_path):
         pd.testing.assert_frame_equal(got, written.drop(columns="id"), check_dtype=False, rtol=1e-6)
 
 
-def test_all_tasks_at_once_in_order_whatever_the_batches(model):
+def test_all_tasks_at_once_in_order_with_any_batches(model):
     rows = {"near": PAIRS, "topic": TEXTS, "dup": PAIRS, "stars": TEXTS}
     got = model.predict(rows)
     assert list(got) == list(rows)
@@ -155,7 +155,7 @@ def test_wrong_rows_are_refused(model, rows, expected):
         model.predict(rows)
 
 
-def test_everything_wrong_is_told_at_once(model):
+def test_every_mistake_is_reported_at_once(model):
     with pytest.raises(DataError) as raised:
         model.predict({"topic": [None] * 5, "nere": [], "stars": TEXTS, "dup": "ab"})
     lines = str(raised.value).splitlines()

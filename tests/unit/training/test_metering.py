@@ -1,4 +1,4 @@
-"""A run with a made-up GPU: what it cost stands beside its scores, and null where something is not known."""
+"""A run with a fake GPU: its costs are reported with its scores, and null where they are not known."""
 
 import json
 import time
@@ -14,7 +14,7 @@ from mtbert_ray.training.loop import TrainingRun
 from mtbert_ray.training.metering import metered_epochs, open_gpu_reader
 from mtbert_ray.training.process import Process
 
-ON_THE_CARD = ("peak_memory_gib", "gpu_utilization_mean", "gpu_utilization_peak", "energy_kj")
+ON_THE_GPU = ("peak_memory_gib", "gpu_utilization_mean", "gpu_utilization_peak", "energy_kj")
 EVERYWHERE = ("peak_rss_gib", "cpu_seconds", "train_seconds", "eval_seconds")
 
 
@@ -23,8 +23,8 @@ def sample(memory=2.0, power=100.0, shared=False) -> GpuSample:
 
 
 def tiny_run(folder=None, **dotted) -> TrainingRun:
-    setting = {"encoder": "tiny", "epochs": 2, "tasks": ["sst"], "data.max_train_rows": 32, "data.max_dev_rows": 20}
-    return TrainingRun(TrialConfig.model_validate(nest({**setting, **dotted})), process=Process(), folder=folder)
+    defaults = {"encoder": "tiny", "epochs": 2, "tasks": ["sst"], "data.max_train_rows": 32, "data.max_dev_rows": 20}
+    return TrainingRun(TrialConfig.model_validate(nest({**defaults, **dotted})), process=Process(), folder=folder)
 
 
 def metered(*readings, **dotted) -> list[dict]:
@@ -43,10 +43,10 @@ def test_every_metric_that_an_objective_can_name_is_reported():
         assert set(METRICS) <= set(epoch) and "sst" in epoch
 
 
-def test_what_the_card_tells_stands_in_every_epoch():
-    began = time.monotonic()
+def test_readings_of_the_gpu_are_in_every_epoch():
+    started = time.monotonic()
     first, last = metered(sample())
-    elapsed = time.monotonic() - began
+    elapsed = time.monotonic() - started
     for epoch in (first, last):
         assert (epoch["peak_memory_gib"], epoch["gpu_utilization_mean"], epoch["gpu_utilization_peak"]) == (2, 50, 50)
     # 100 W throughout: 0.1 kJ a second, of the training and not of the scoring.
@@ -65,26 +65,26 @@ def test_totals_never_fall_from_one_epoch_to_the_next():
     assert epochs[-1]["peak_memory_gib"] == 3.0
 
 
-def test_a_card_that_is_lost_ends_its_metrics_and_not_the_run():
+def test_a_gpu_that_is_lost_ends_its_metrics_and_not_the_run():
     """The totals up to then would look like those of a cheaper trial."""
     lost = GpuReadError("GPU-1 fell off the bus")
     with pytest.warns(RuntimeWarning, match="GPU-1 fell off the bus"):
         reader = FakeGpuReader([*[sample()] * 3, lost])
         epochs = list(metered_epochs(tiny_run(), reader=reader))
     assert len(epochs) == 2
-    assert [epochs[-1].metrics[name] for name in ON_THE_CARD] == [None] * 4
+    assert [epochs[-1].metrics[name] for name in ON_THE_GPU] == [None] * 4
     assert "GPU-1 fell off the bus" in epochs[-1].gpu_problem
     assert epochs[-1].metrics["train_seconds"] > 0
 
 
-def test_what_the_card_does_not_tell_is_null_alone():
+def test_only_the_metric_that_the_gpu_cannot_read_is_null():
     reader = FakeGpuReader([sample(power=None)])
     *_, last = metered_epochs(tiny_run(), reader=reader)
     assert last.metrics["energy_kj"] is None and last.metrics["peak_memory_gib"] == 2.0
     assert "power" in last.gpu_problem
 
 
-def test_a_shared_card_s_power_is_nobody_s():
+def test_a_shared_gpu_has_no_energy_of_one_trial():
     """It has one power meter for all who compute on it."""
     [alone], [shared] = metered(sample(), epochs=1), metered(sample(shared=True), epochs=1)
     assert (alone["gpu_shared"], shared["gpu_shared"]) == (0, 1)
@@ -92,7 +92,7 @@ def test_a_shared_card_s_power_is_nobody_s():
     assert shared["peak_memory_gib"] == 2.0
 
 
-def test_a_process_that_the_card_never_showed_has_no_memory_of_zero():
+def test_a_process_that_nvml_never_listed_has_no_memory_rather_than_zero():
     assert metered(sample(memory=0.0), epochs=1)[0]["peak_memory_gib"] is None
 
 
@@ -101,15 +101,15 @@ def test_metering_does_not_change_the_run():
     assert losses[0] == losses[1]
 
 
-def test_the_last_epoch_says_so_and_the_reader_is_closed():
+def test_the_last_epoch_is_marked_and_the_reader_is_closed():
     reader = FakeGpuReader([sample()])
     epochs = metered_epochs(tiny_run(epochs=3), reader=reader)
     assert [epoch.is_last for epoch in epochs] == [False, False, True]
     assert reader.closed
 
 
-def test_a_run_that_is_dropped_in_between_stops_its_meter():
-    """Tune drops a trial after any epoch, and its actor goes on to the next trial."""
+def test_a_run_that_is_stopped_between_epochs_stops_its_meter():
+    """Tune stops a trial after any epoch, and its actor continues with the next trial."""
     reader = FakeGpuReader([sample()])
     epochs = metered_epochs(tiny_run(epochs=3), reader=reader)
     next(epochs)
@@ -120,8 +120,8 @@ def test_a_run_that_is_dropped_in_between_stops_its_meter():
     assert reader.closed and reader.reads == reads
 
 
-def test_the_checkpoint_tells_the_scores_of_its_epoch_and_the_costs_of_the_whole_run(tmp_path):
-    """What a model cost is all that was spent to get it, later epochs included."""
+def test_the_checkpoint_has_the_scores_of_its_epoch_and_the_costs_of_the_whole_run(tmp_path):
+    """A model costs all that was spent to get it, later epochs included."""
     costs = ("train_seconds", "eval_seconds", "cpu_seconds", "energy_kj", "peak_memory_gib")
     epochs = []
     # A rate that changes nothing: of equal epochs the first is kept.
@@ -129,10 +129,13 @@ def test_the_checkpoint_tells_the_scores_of_its_epoch_and_the_costs_of_the_whole
     for epoch in metered_epochs(run, reader=FakeGpuReader([sample()])):
         epochs.append(epoch.metrics)
         best = max(epochs, key=lambda metrics: metrics["dev_score"])
-        told = json.loads((tmp_path / "checkpoint" / "metrics.json").read_text())
-        assert told == {**best, **{name: told[name] for name in told if name in METRICS and METRICS[name].unit}}
-        assert {name: told[name] for name in costs} == {name: epoch.metrics[name] for name in costs}
-    assert told["epoch"] == 1 and told["train_seconds"] > epochs[0]["train_seconds"]
+        written = json.loads((tmp_path / "checkpoint" / "metrics.json").read_text())
+        assert written == {
+            **best,
+            **{name: written[name] for name in written if name in METRICS and METRICS[name].unit},
+        }
+        assert {name: written[name] for name in costs} == {name: epoch.metrics[name] for name in costs}
+    assert written["epoch"] == 1 and written["train_seconds"] > epochs[0]["train_seconds"]
 
 
 def test_a_cpu_has_no_reader_and_no_problem():

@@ -1,4 +1,4 @@
-"""Exported files run under onnxruntime alone, by the code of their own card, and answer as the model does."""
+"""Exported files run under onnxruntime alone, by the code of their own card, and predict as the model does."""
 
 import json
 import re
@@ -13,10 +13,10 @@ from saved import save_shifted_checkpoint
 import mtbert_ray
 from mtbert_ray.config import TrialConfig, nest
 from mtbert_ray.errors import EncoderError, UserError
-from mtbert_ray.training import onnx_export, onnx_graph
+from mtbert_ray.training import onnx_export
 from mtbert_ray.training.onnx_export import export_onnx
 
-BY_TRACING = {"torch.jit.trace": onnx_graph.EXPORTERS["torch.jit.trace"]}
+BY_TRACING = {"torch.jit.trace": onnx_export.EXPORTERS["torch.jit.trace"]}
 """The quicker exporter, for what does not depend on which one it is."""
 
 
@@ -33,8 +33,10 @@ THREE = {"name": "three", "kind": "pair_classification", "num_classes": 3}
 TASKS = [TOPIC, STARS, *({**task, "source": source(sentence1="a", sentence2="b")} for task in (DUP, NEAR, THREE))]
 
 
-def checkpoint_of(folder: Path, **settings) -> Path:
-    config = TrialConfig.model_validate(nest({"encoder": "tiny", "tasks": TASKS, "data.max_length": 48, **settings}))
+def checkpoint_of(folder: Path, **hyperparameters) -> Path:
+    config = TrialConfig.model_validate(
+        nest({"encoder": "tiny", "tasks": TASKS, "data.max_length": 48, **hyperparameters})
+    )
     return save_shifted_checkpoint(folder, config, {"epoch": 1, "topic": 0.25, "dev_score": 0.5})
 
 
@@ -42,9 +44,14 @@ def run_file(out: Path, name: str, *texts: list[str], joint: bool) -> list[np.nd
     """Tokenize with the folder's own tokenizer, run its file, and return all outputs."""
     from transformers import AutoTokenizer
 
-    told = json.loads((out / "tasks.json").read_text())
-    about, tokenizer = told["tasks"][name], AutoTokenizer.from_pretrained(out)
-    options = {"padding": True, "truncation": True, "max_length": told["max_length"], "return_token_type_ids": True}
+    tasks_file = json.loads((out / "tasks.json").read_text())
+    about, tokenizer = tasks_file["tasks"][name], AutoTokenizer.from_pretrained(out)
+    options = {
+        "padding": True,
+        "truncation": True,
+        "max_length": tasks_file["max_length"],
+        "return_token_type_ids": True,
+    }
     texts = [
         [template.replace("{sentence}", text) for text in column]
         for template, column in zip(about["templates"], texts, strict=True)
@@ -84,13 +91,13 @@ def assert_answers(out: Path, checkpoint: Path, *, joint: bool, tolerance: float
 def test_by_the_exporter_of_today(pair_encoding, task, tmp_path, capfd, recwarn):
     checkpoint = checkpoint_of(tmp_path / "checkpoint", pair_encoding=pair_encoding, tasks=[task])
     out = export_onnx(checkpoint, tmp_path / "out")
-    assert capfd.readouterr() == ("", "") and not recwarn.list, "nothing is said on the way"
+    assert capfd.readouterr() == ("", "") and not recwarn.list, "nothing is printed on the way"
     assert_answers(out, checkpoint, joint=pair_encoding == "joint")
 
 
 @pytest.mark.parametrize("pair_encoding", ["joint", "separate"])
 def test_every_kind_of_task(pair_encoding, tmp_path, monkeypatch):
-    monkeypatch.setattr(onnx_graph, "EXPORTERS", BY_TRACING)
+    monkeypatch.setattr(onnx_export, "EXPORTERS", BY_TRACING)
     checkpoint = checkpoint_of(tmp_path / "checkpoint", pair_encoding=pair_encoding)
     out = export_onnx(checkpoint, tmp_path / "out")
     assert_answers(out, checkpoint, joint=pair_encoding == "joint")
@@ -102,14 +109,14 @@ def test_every_kind_of_task(pair_encoding, tmp_path, monkeypatch):
 @pytest.mark.parametrize("pooling", ["cls", "pooler"])
 @pytest.mark.parametrize("adapter", [{"adapter.kind": "dora"}, {"adapter.kind": "vera"}, {"finetune": "heads_only"}])
 def test_an_adapter_is_merged(adapter, pooling, tmp_path, monkeypatch):
-    monkeypatch.setattr(onnx_graph, "EXPORTERS", BY_TRACING)
+    monkeypatch.setattr(onnx_export, "EXPORTERS", BY_TRACING)
     checkpoint = checkpoint_of(tmp_path / "checkpoint", pooling=pooling, tasks=[TASKS[0]], **adapter)
     assert_answers(export_onnx(checkpoint, tmp_path / "out"), checkpoint, joint=True)
 
 
 @pytest.mark.parametrize("pair_encoding", ["joint", "separate"])
 def test_the_card_s_own_code_predicts(pair_encoding, tmp_path, monkeypatch):
-    monkeypatch.setattr(onnx_graph, "EXPORTERS", BY_TRACING)
+    monkeypatch.setattr(onnx_export, "EXPORTERS", BY_TRACING)
     checkpoint = checkpoint_of(tmp_path / "checkpoint", pair_encoding=pair_encoding)
     out = export_onnx(checkpoint, tmp_path / "out")
     model = mtbert_ray.load(checkpoint, device="cpu")
@@ -154,7 +161,7 @@ def test_what_differs_from_the_model_is_not_left_behind(tmp_path, monkeypatch):
         graph.axes = [{0: "batch"} for _ in graph.axes]
         BY_TRACING["torch.jit.trace"](graph, example, path)
 
-    monkeypatch.setattr(onnx_graph, "EXPORTERS", {"wrong": wrong, "of one length": of_one_length})
+    monkeypatch.setattr(onnx_export, "EXPORTERS", {"wrong": wrong, "of one length": of_one_length})
     checkpoint = checkpoint_of(tmp_path / "checkpoint", tasks=[STARS])
     with pytest.raises(EncoderError) as raised:
         export_onnx(checkpoint, tmp_path / "out")
@@ -172,7 +179,7 @@ def test_the_second_exporter_takes_what_the_first_cannot(tmp_path, monkeypatch):
         path.write_text("half of it")
         raise RuntimeError("no such operator\nand a long trace")
 
-    monkeypatch.setattr(onnx_graph, "EXPORTERS", {"first": fails, **BY_TRACING})
+    monkeypatch.setattr(onnx_export, "EXPORTERS", {"first": fails, **BY_TRACING})
     out = export_onnx(checkpoint_of(tmp_path / "checkpoint", tasks=[STARS]), tmp_path / "out")
     assert (out / "stars.onnx").stat().st_size > 10_000
 

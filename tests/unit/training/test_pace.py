@@ -1,4 +1,4 @@
-"""What the steps still to come will take, by those that were timed: closed forms and invariants."""
+"""The projected seconds of remaining steps: closed forms and invariants."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def batch(task: str, *rows: int) -> Batch:
 
 
 def timed(pace: Pace, batches: list[Batch], seconds: list[float]) -> Pace:
-    """Let the steps of some batches take so long."""
+    """Time the steps of these batches."""
     clock = Clock()
     for _, step_seconds in zip(pace.timed(batches, clock), seconds, strict=True):
         clock.at += step_seconds
@@ -28,7 +28,7 @@ LENGTHS = {"sst": np.array([4, 6, 10, 20, 30, 50]), "sts": np.array([8, 8, 24, 4
 
 
 @pytest.mark.parametrize(("by_step", "by_token"), [(0.0, 0.01), (0.5, 0.0), (0.5, 0.01)])
-def test_steps_that_follow_a_line_are_foretold_exactly(by_step, by_token):
+def test_steps_on_a_line_are_projected_exactly(by_step, by_token):
     """Whether a step's time is all in its tokens, all in itself, or in both."""
     pace = Pace(LENGTHS, batch_size=1, epochs=3)
     for _ in pace.counted([batch("sst", 5), batch("sts", 3)]):
@@ -47,7 +47,7 @@ def test_one_step_s_time_is_all_its_tokens():
     assert pace.seconds_left() == pytest.approx(110 * (1.0 / 10) + 64 * (8.0 / 16))
 
 
-def test_a_task_that_was_not_met_takes_the_pace_of_all_steps():
+def test_a_task_without_a_timed_step_takes_the_pace_of_all_steps():
     lengths = {"slow": np.array([10, 20]), "fast": np.array([10, 20]), "unseen": np.array([30, 50])}
     pace = Pace(lengths, batch_size=1, epochs=1)
     timed(pace, [batch(task, row) for task in ("slow", "fast") for row in (0, 1)], [3.0, 6.0, 1.0, 2.0])
@@ -55,7 +55,7 @@ def test_a_task_that_was_not_met_takes_the_pace_of_all_steps():
 
 
 @pytest.mark.parametrize(("regularized", "is_known"), [((), True), (("sts",), False), (("sst", "sts"), True)])
-def test_nothing_is_said_of_a_task_that_was_not_met_and_is_trained_in_another_way(regularized, is_known):
+def test_a_task_that_is_trained_in_another_way_than_the_timed_ones_has_no_projection(regularized, is_known):
     pace = Pace(LENGTHS, batch_size=2, epochs=1, regularized=regularized)
     timed(pace, [batch("sst", 0, 1)], [1.0])
     assert (pace.seconds_left() is not None) is is_known

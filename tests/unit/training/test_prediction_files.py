@@ -34,7 +34,7 @@ def rows_of(texts, labels=None, second=None, ids=None) -> Examples:
     )
 
 
-def answers(values, num_classes) -> Predicted:
+def predicted_of(values, num_classes) -> Predicted:
     generator = np.random.default_rng(0)
     probabilities = generator.dirichlet(np.ones(num_classes), size=len(values)).astype(np.float32).astype(float)
     return Predicted(values=np.array(values, dtype=float), probabilities=probabilities)
@@ -72,14 +72,14 @@ def test_a_number_is_written_to_the_course_without_loss(tmp_path):
 def test_a_known_name_with_a_source_of_its_own_is_a_task_like_any_other(tmp_path):
     mine = task_of("pair_classification", num_classes=2).model_copy(update={"name": "quora"})
     assert (output_name(mine, "dev"), output_name(QUORA, "dev")) == ("quora-dev-output.csv", "para-dev-output.csv")
-    write_predictions(tmp_path / "out.csv", mine, rows_of(["a"], second=["b"]), answers([1], 2))
+    write_predictions(tmp_path / "out.csv", mine, rows_of(["a"], second=["b"]), predicted_of([1], 2))
     assert list(read(tmp_path / "out.csv")) == ["id", "prediction", "probability_0", "probability_1"]
 
 
 def test_names_of_classes_that_need_quotes_come_back(tmp_path):
     task = task_of(classes=AWKWARD[:-1])
     numbers = list(range(8)) * 2
-    predicted = answers(numbers, 8)
+    predicted = predicted_of(numbers, 8)
     written = write_predictions(tmp_path / "out.csv", task, rows_of(["x"] * 16, numbers[::-1]), predicted)
     table = read(tmp_path / "out.csv", dtype={"prediction": str, "label": str})
     assert list(table) == ["id", "label", "prediction", *(f"probability_{name}" for name in task.classes)]
@@ -91,7 +91,7 @@ def test_names_of_classes_that_need_quotes_come_back(tmp_path):
 
 
 def test_classes_without_names_are_their_numbers(tmp_path):
-    write_predictions(tmp_path / "out.csv", task_of(num_classes=3), rows_of(["x", "y"]), answers([2, 0], 3))
+    write_predictions(tmp_path / "out.csv", task_of(num_classes=3), rows_of(["x", "y"]), predicted_of([2, 0], 3))
     table = read(tmp_path / "out.csv")
     assert table["prediction"].tolist() == [2, 0] and "label" not in table
     assert not confusion_path(tmp_path / "out.csv").exists()
@@ -117,7 +117,7 @@ def test_a_regression_has_its_number_and_its_label(tmp_path):
 def test_texts_stand_under_their_own_names_unless_these_are_taken(tmp_path, columns, expected):
     task = task_of("pair_classification", columns=columns, num_classes=2)
     rows = rows_of(["one"], [1], second=["other"])
-    write_predictions(tmp_path / "out.csv", task, rows, answers([0], 2), with_text=True)
+    write_predictions(tmp_path / "out.csv", task, rows, predicted_of([0], 2), with_text=True)
     table = read(tmp_path / "out.csv")
     assert list(table) == ["id", *expected, "label", "prediction", "probability_0", "probability_1"]
     assert table.loc[0, expected].tolist() == ["one", "other"]
@@ -142,7 +142,7 @@ def test_any_text_and_any_id_come_back(tmp_path_factory, rows):
 def test_a_confusion_table_counts_labels_by_predictions(tmp_path):
     task = task_of(classes=["label", "a, b", "never"])
     labels, values = [0, 0, 0, 1, 1, np.nan], [0, 1, 1, 1, 0, 2]
-    write_predictions(tmp_path / "out.csv", task, rows_of(["x"] * 6, labels), answers(values, 3))
+    write_predictions(tmp_path / "out.csv", task, rows_of(["x"] * 6, labels), predicted_of(values, 3))
     table = read(confusion_path(tmp_path / "out.csv"), index_col="label")
     assert table.index.tolist() == list(task.classes)
     assert list(table) == ["predicted_label", "predicted_a, b", "predicted_never"]

@@ -134,17 +134,17 @@ def test_dev_and_test_rows_without_text_or_label_have_their_predictions_too(tmp_
     files = {name.removesuffix(".csv"): str(tmp_path / name) for name in content}
     source = {**files, "columns": {"sentence1": "text", "label": "mood"}}
     mood = TaskSpec.model_validate({"name": "mood", "kind": "classification", "num_classes": 2, "source": source})
-    config, said = config_of(tasks=[mood]), []
+    config, notes = config_of(tasks=[mood]), []
     model = build_model(config)
-    written = predict_all(model, config, tmp_path / "out", process=Process(), announce=said.append)
+    written = predict_all(model, config, tmp_path / "out", process=Process(), announce=notes.append)
     dev, _, test = map(pd.read_csv, written.files)
     assert [len(dev), len(test)] == [4, 3]
     assert written.scores.values["mood"] == np.mean(dev["prediction"][:2] == [1, 0])
     assert (
         "mood dev: 4 rows; 2 not scored (no label: row 3, row 4); 1 with an empty text (row 2); 1 blank line "
-        in said[0]
+        in notes[0]
     )
-    assert "mood test: 3 rows; 1 with an empty text (row 2)" in said
+    assert "mood test: 3 rows; 1 with an empty text (row 2)" in notes
 
 
 def test_without_any_dev_label_there_is_no_score(tmp_path):

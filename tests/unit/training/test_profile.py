@@ -69,15 +69,15 @@ def test_a_run_of_just_enough_steps_is_enough(tmp_path):
 
 
 @pytest.mark.parametrize("taken", [0, 1, 3])
-def test_a_run_that_is_too_short_says_that_there_is_no_trace(tmp_path, taken):
-    told = f"no trace was written: the run ended after optimizer step {taken}, and 1 x .* are 6; make profile.wait"
-    with pytest.warns(RuntimeWarning, match=told) as record:
+def test_a_run_that_is_too_short_warns_that_there_is_no_trace(tmp_path, taken):
+    message = f"no trace was written: the run ended after optimizer step {taken}, and 1 x .* are 6; make profile.wait"
+    with pytest.warns(RuntimeWarning, match=message) as record:
         run(tmp_path, taken, wait=2, warmup=1, steps=3)
     assert traces_in(tmp_path) == {}
     assert record[0].filename == __file__  # It points to who profiles.
 
 
-def test_a_recording_cut_short_by_the_run_s_end_is_kept_and_told(tmp_path):
+def test_a_recording_cut_short_by_the_run_s_end_is_kept_and_reported(tmp_path):
     with pytest.warns(RuntimeWarning, match="only 1 of 3 steps were recorded"):
         run(tmp_path, 4, wait=2, warmup=1, steps=3)
     [(name, trace)] = traces_in(tmp_path).items()
@@ -85,8 +85,8 @@ def test_a_recording_cut_short_by_the_run_s_end_is_kept_and_told(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:.*Profiler clears events")
-def test_a_recording_that_has_just_begun_when_the_run_ends_is_no_trace(tmp_path):
-    """Without waiting, a second recording begins with the first one's end."""
+def test_a_recording_without_a_step_is_no_trace(tmp_path):
+    """Without waiting, a second recording starts with the first one's end."""
     with pytest.warns(RuntimeWarning, match="only 2 of 4 steps"):
         run(tmp_path, 2, wait=0, warmup=0, steps=2, repeat=2)
     assert list(traces_in(tmp_path)) == ["rank0.1.pt.trace.json.gz"]
@@ -115,17 +115,17 @@ def test_an_error_of_the_run_is_not_hidden(tmp_path):
 
 @pytest.mark.parametrize("taken", range(9))
 def test_the_problem_counts_the_steps_that_the_traces_hold(tmp_path, taken):
-    setting = {"wait": 1, "warmup": 1, "steps": 2, "repeat": 2}
+    hyperparameters = {"wait": 1, "warmup": 1, "steps": 2, "repeat": 2}
     with warnings.catch_warnings(action="ignore"):
-        run(tmp_path, taken, **setting)
+        run(tmp_path, taken, **hyperparameters)
     recorded = sum(operators_in(trace, "aten::linear") for trace in traces_in(tmp_path).values())
-    problem = profile_problem(ProfileConfig(**setting), taken=taken)
+    problem = profile_problem(ProfileConfig(**hyperparameters), taken=taken)
     expected = {0: "no trace was written", 4: None}.get(recorded, f"only {recorded} of 4 steps were recorded")
     assert problem is None if expected is None else problem.startswith(f"profile: {expected}: the run ended after")
 
 
-def test_a_run_that_is_dropped_between_two_epochs_says_it_as_well(tmp_path):
-    """A sweep closes the generator of a trial that it needs no more."""
+def test_a_run_that_is_stopped_between_two_epochs_warns_as_well(tmp_path):
+    """A sweep closes the generator of a trial that it stops."""
 
     def epochs():
         with profiling(ProfileConfig(steps=3), tmp_path) as after_step:

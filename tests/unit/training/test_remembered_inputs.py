@@ -49,7 +49,7 @@ def test_what_does_not_touch_the_rows_gets_them_again():
 def test_what_touches_them_has_them_loaded(tmp_path, monkeypatch):
     (tmp_path / "train.csv").write_text("text,label\nA well,1\nA door,0\n")
     monkeypatch.chdir(tmp_path)
-    settings = [
+    configs = [
         config_of(),
         config_of(seed=1),
         config_of(pair_encoding="separate"),
@@ -60,13 +60,13 @@ def test_what_touches_them_has_them_loaded(tmp_path, monkeypatch):
         config_of(tasks=["sst", MINE]),
     ]
     remembered, loaded = counting()
-    for config in settings:
+    for config in configs:
         given, own = remembered(config, "train"), load_inputs(config, "train")
         assert given.keys() == own.keys()
         for task, split in own.items():
             assert given[task].ids == split.ids
             assert all((a == b).all() for a, b in zip(given[task].widths, split.widths, strict=True))
-    assert len(loaded) == len(settings)
+    assert len(loaded) == len(configs)
 
 
 CUT = with_source(MINE, dev=None, split={"dev": 0.3, "seed": 0})
@@ -105,7 +105,7 @@ def test_what_a_task_says_of_its_rows_has_them_loaded_again(tmp_path, monkeypatc
 
 
 def contents(split):
-    """Return what tells rows apart: their names, tokens and labels."""
+    """Return what distinguishes rows: their names, tokens and labels."""
     (tokens,) = split.sentences(np.arange(len(split)))
     return split.ids, tokens["input_ids"].tolist(), split.labels.tolist()
 

@@ -12,7 +12,7 @@ from mtbert_ray.config import TrialConfig
 from mtbert_ray.models.build import build_model
 from mtbert_ray.task_source import Columns, TableSource
 from mtbert_ray.tasks import TaskKind, TaskSpec
-from mtbert_ray.training.given_rows import predict_files
+from mtbert_ray.training.predictions import predict_files
 from mtbert_ray.training.process import Process
 
 CLASSES = ("dull", 'so, "so"')
@@ -69,4 +69,4 @@ def test_of_lines_that_are_not_quoted_all_but_the_blank_ones_are_predicted(tmp_p
     (done,) = predict_files(encoder, config, [(task, tmp_path / "mine.csv")], tmp_path / "out", process=Process())
     _, *predictions = rows_of(done.written)
     assert [row[0] for row in predictions] == ["", "", "", "k", "", "\\", '"z"']
-    assert done.said == "7 rows; 1 with an empty text (row 4 (id k)); 2 blank lines skipped"
+    assert done.note == "7 rows; 1 with an empty text (row 4 (id k)); 2 blank lines skipped"

@@ -77,7 +77,7 @@ numbers = st.floats(-1e6, 1e6, width=32) | st.integers(-3, 3).map(float)
 @given(st.lists(st.tuples(numbers, numbers), min_size=2, max_size=25))
 def test_regression_metrics_are_those_of_scipy_and_scikit_learn(rows):
     predictions, labels = (np.array(column, dtype=np.float64) for column in zip(*rows, strict=True))
-    # What lies within rounding is told below.
+    # Values within rounding are tested below.
     assume(all(np.ptp(each) > 1e-3 * np.abs(each).max() for each in (predictions, labels)))
     found = {name: score(mark(), name, predictions, labels).value for name in REGRESSION_METRICS}
     assert found["pearson"] == pytest.approx(stats.pearsonr(predictions, labels).statistic, abs=1e-12)

@@ -1,4 +1,4 @@
-"""What SMART promises beside its formulas: bounds, masks, types, reproducibility, an early end."""
+"""What SMART guarantees apart from its formulas: bounds, masks, types, reproducibility, an early end."""
 
 import math
 
@@ -11,7 +11,7 @@ from mtbert_ray.models.build import build_model
 from mtbert_ray.training.loop import TrainingRun
 from mtbert_ray.training.loss import TrainingLoss
 from mtbert_ray.training.process import Process
-from mtbert_ray.training.smart import ascend, start_noise
+from mtbert_ray.training.smart import ascend, initial_noise
 
 
 @pytest.mark.parametrize("norm", ["inf", "l2"])
@@ -24,7 +24,7 @@ def test_the_noise_never_exceeds_epsilon_and_padding_has_none(norm, steps, pair_
     model = model_of(config)
     for task in EVERY_TASK:
         batch = batch_of(task, config)
-        start = start_noise(smart, model, batch, key="a key")
+        start = initial_noise(smart, model, batch, key="a key")
         plain = model(task, batch.sentences).detach()
         noise = ascend(smart, model, batch, start, plain=plain, dropout_seed=0).noise
         assert (length_of(noise, norm) <= 0.01 * (1 + 1e-12)).all()
@@ -33,11 +33,13 @@ def test_the_noise_never_exceeds_epsilon_and_padding_has_none(norm, steps, pair_
             assert not part[tokens["attention_mask"] == 0].any()
 
 
-@pytest.mark.parametrize("setting", [{}, {"adapter.kind": "lora"}, {"finetune": "heads_only"}])
-def test_a_vanishing_noise_leaves_exactly_the_plain_loss(setting):
+@pytest.mark.parametrize("hyperparameters", [{}, {"adapter.kind": "lora"}, {"finetune": "heads_only"}])
+def test_a_vanishing_noise_leaves_exactly_the_plain_loss(hyperparameters):
     """Shared dropout masks included: other masks alone would set the two outputs apart."""
     dropout = {"dropout": 0.4, "encoder_dropout": 0.2}
-    config = small_config(**{**setting, **dropout, "smart.epsilon": 1e-40, "smart.steps": 1, "smart.weight": 5.0})
+    config = small_config(
+        **{**hyperparameters, **dropout, "smart.epsilon": 1e-40, "smart.steps": 1, "smart.weight": 5.0}
+    )
     model = build_model(config).train()
     for task in EVERY_TASK:
         batch = batch_of(task, config)
@@ -85,7 +87,7 @@ def differ(mask, other):
 def test_the_ascent_leaves_no_gradient_on_the_parameters():
     config = small_config(**{"smart.steps": 3, "smart.epsilon": 0.05})
     model, batch = model_of(config), batch_of("quora", config)
-    start = start_noise(config.smart, model, batch, key="a key")
+    start = initial_noise(config.smart, model, batch, key="a key")
     plain = model("quora", batch.sentences).detach()
     noise = ascend(config.smart, model, batch, start, plain=plain, dropout_seed=0).noise
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -128,7 +130,7 @@ def test_the_ascent_of_a_row_ends_when_it_climbs_no_more():
     plain = model("sst", batch.sentences).detach()
 
     def climb(smart, batch=batch, plain=plain):
-        start = start_noise(smart, model, batch, key="a key")
+        start = initial_noise(smart, model, batch, key="a key")
         ascent = ascend(smart, model, batch, start, plain=plain, dropout_seed=0)
         return ascent, model.divergence("sst", model("sst", batch.sentences, ascent.noise), plain)
 
@@ -145,7 +147,7 @@ def test_the_ascent_of_a_row_ends_when_it_climbs_no_more():
 
 
 @pytest.mark.parametrize(
-    "setting",
+    "hyperparameters",
     [
         {},
         {"pair_encoding": "separate", "hidden_layers": 0},
@@ -155,9 +157,9 @@ def test_the_ascent_of_a_row_ends_when_it_climbs_no_more():
         {"precision": "bf16"},
     ],
 )
-def test_a_run_reports_the_penalty_and_the_steps(setting):
+def test_a_run_reports_the_penalty_and_the_steps(hyperparameters):
     smart = {"smart.tasks": ["sst", "sts"], "smart.steps": 2, "smart.epsilon": 0.1, "smart.step_size": 0.1}
-    config = small_config(**{**setting, **smart, "epochs": 1, "learning_rate": 1e-3})
+    config = small_config(**{**hyperparameters, **smart, "epochs": 1, "learning_rate": 1e-3})
     (epoch,) = TrainingRun(config, process=Process()).epochs()
     assert epoch.metrics()["smart_steps"] == 2
     assert epoch.metrics()["smart_penalty"] > 0

@@ -11,7 +11,7 @@ from mtbert_ray.config import SmartConfig
 from mtbert_ray.data.batching import Batch
 from mtbert_ray.models.multitask import MultitaskModel
 from mtbert_ray.training.loss import TrainingLoss
-from mtbert_ray.training.smart import ascend, start_noise
+from mtbert_ray.training.smart import ascend, initial_noise
 
 
 class Reference:
@@ -106,7 +106,7 @@ def test_it_agrees_with_the_paper_s_formulas(steps, pair_encoding, task, norm):
         loss.penalty.sum(), [p for p in model.parameters() if p.requires_grad], allow_unused=True
     )
 
-    start = start_noise(config.smart, model, batch, key=f"seed 0, epoch 1, {task}")
+    start = initial_noise(config.smart, model, batch, key=f"seed 0, epoch 1, {task}")
     noise = reference.ascent(reference.project(list(start), config.smart), config.smart)
     penalty = reference.distance(reference.output(noise), reference.output())
     expected = torch.autograd.grad(penalty.sum(), [p for p in model.parameters() if p.requires_grad], allow_unused=True)
@@ -126,7 +126,7 @@ def test_a_step_from_next_to_nothing_goes_where_the_gradient_points(norm, task):
     smart = SmartConfig(tasks=EVERY_TASK, norm=norm, steps=1, epsilon=10.0, step_size=0.1, noise_variance=1e-16)
     config = small_config(pair_encoding="joint")
     model, batch = model_of(config), batch_of(task, config)
-    start = start_noise(smart, model, batch, key="a key")
+    start = initial_noise(smart, model, batch, key="a key")
     reference = Reference(model, batch)
     at = [part.clone().requires_grad_() for part in start]
     plain = reference.output().detach()

@@ -63,7 +63,7 @@ def test_metrics_of_classes_have_tags_of_their_own_whatever_a_class_is_called(tm
 
 
 def test_an_epoch_is_on_the_disk_before_the_log_is_closed(tmp_path):
-    """A killed process loses nothing that it has told."""
+    """A killed process loses nothing that it has written."""
     log = ScalarLog(tmp_path)
     log.add_epoch(EPOCH)
     assert scalars_in(tmp_path)["score/sst"] == [(40, 0.5)]
@@ -80,8 +80,8 @@ def test_a_second_log_of_the_same_second_goes_on_in_a_file_of_its_own(tmp_path):
 def test_the_hparams_tab_has_the_setting_and_the_final_scores_and_costs(tmp_path):
     with ScalarLog(tmp_path) as log:
         log.add_result({"adapter.kind": "lora", "learning_rate": 0.125, "adapter.rslora": True, "a": None}, EPOCH)
-    setting, tags = hparams_in(tmp_path)
-    assert setting == {"adapter.kind": "lora", "learning_rate": 0.125, "adapter.rslora": True}
+    hyperparameters, tags = hparams_in(tmp_path)
+    assert hyperparameters == {"adapter.kind": "lora", "learning_rate": 0.125, "adapter.rslora": True}
     assert tags == {f"final/{name}" for name in ("train_loss", "sst", "dev_score", "leaderboard_score")} | {
         "final/peak_rss_gib",
         "final/trainable_parameters",

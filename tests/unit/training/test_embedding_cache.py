@@ -1,4 +1,4 @@
-"""A frozen encoder works once: the same run, and no forward pass after the first epoch."""
+"""The embedding cache: the same run as without, and no forward pass of the encoder after the first epoch."""
 
 import logging
 
@@ -8,8 +8,8 @@ import torch
 from mtbert_ray.config import TrialConfig, nest
 from mtbert_ray.data.batching import eval_batches
 from mtbert_ray.models.state import trainable_state
-from mtbert_ray.training.embedding_cache import embedded, embeds_once
-from mtbert_ray.training.evaluate import EpochResult, predict
+from mtbert_ray.training.embedding_cache import cache_embeddings, can_cache_embeddings
+from mtbert_ray.training.evaluate import predict
 from mtbert_ray.training.loop import TrainingRun
 from mtbert_ray.training.process import Process
 
@@ -38,27 +38,27 @@ def count_passes(run: TrainingRun) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    "setting",
+    "hyperparameters",
     [{}, {"pair_encoding": "separate"}, {"accumulation_steps": 3}, {"pooling": "mean", "task_order": "sequential"}],
     ids=str,
 )
-def test_a_run_that_embeds_once_is_the_run_that_embeds_at_every_step(setting):
-    once, always = heads_only(**setting), heads_only(**setting)
-    assert once.embeds_once
-    always.embeds_once = False
-    results = [[epoch for epoch in run.epochs() if isinstance(epoch, EpochResult)] for run in (once, always)]
+def test_a_run_with_the_cache_is_the_run_without_it(hyperparameters):
+    cached, always = heads_only(**hyperparameters), heads_only(**hyperparameters)
+    assert cached.caches_embeddings
+    always.caches_embeddings = False
+    results = [list(run.epochs()) for run in (cached, always)]
     for quick, slow in zip(*results, strict=True):
         assert quick.losses.by_task == pytest.approx(slow.losses.by_task, rel=1e-5)
-    torch.testing.assert_close(trainable_state(once.model), trainable_state(always.model), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(trainable_state(cached.model), trainable_state(always.model), rtol=1e-4, atol=1e-5)
     # Its heads are those of a model that reads tokens. (Not by the scores: those of predictions that are almost alike
     # are rounding.)
     for task in always.config.tasks:
-        by_embedding = predict(once.model, task, once.dev_splits[task.name], Process(), bf16=False)
-        by_tokens = predict(once.model, task, always.dev_splits[task.name], Process(), bf16=False)
+        by_embedding = predict(cached.model, task, cached.dev_splits[task.name], Process(), bf16=False)
+        by_tokens = predict(cached.model, task, always.dev_splits[task.name], Process(), bf16=False)
         assert by_embedding.values == pytest.approx(by_tokens.values, abs=1e-3)
 
 
-def test_the_encoder_rests_after_the_first_epoch():
+def test_the_encoder_runs_in_the_first_epoch_only():
     run = heads_only()
     passes = count_passes(run)
     after = [passes[0] for _ in run.epochs()]
@@ -68,7 +68,7 @@ def test_the_encoder_rests_after_the_first_epoch():
 def test_a_row_has_the_embedding_that_its_tokens_give():
     run = heads_only(pair_encoding="separate")
     split = run.dev_splits["quora"]
-    quick = embedded(run.model, {"quora": split}, Process(), bf16=False)["quora"]
+    quick = cache_embeddings(run.model, {"quora": split}, Process(), bf16=False)["quora"]
     assert (len(quick), quick.ids) == (len(split), split.ids)
     batches = (eval_batches(each, task="quora") for each in (split, quick))
     for by_tokens, by_embedding in zip(*batches, strict=True):
@@ -79,7 +79,7 @@ def test_a_row_has_the_embedding_that_its_tokens_give():
 
 
 @pytest.mark.parametrize(
-    "setting",
+    "hyperparameters",
     [
         {"finetune": "full"},
         {"finetune": "full", "adapter.kind": "lora"},
@@ -87,17 +87,17 @@ def test_a_row_has_the_embedding_that_its_tokens_give():
     ],
     ids=["full", "lora", "smart"],
 )
-def test_what_changes_is_not_embedded_once(setting):
-    assert not heads_only(**setting).embeds_once
+def test_embeddings_that_change_are_not_cached(hyperparameters):
+    assert not heads_only(**hyperparameters).caches_embeddings
 
 
-def test_embeddings_that_do_not_fit_are_computed_anew_and_it_says_so(caplog):
+def test_embeddings_that_do_not_fit_are_not_cached_and_the_log_warns(caplog):
     run = heads_only(pair_encoding="separate")
     splits = [*run.train_splits.values(), *run.dev_splits.values()]
     rows = sum(len(split) * len(split.widths) for split in splits)
     needed = rows * run.model.encoder.width * 4
     with caplog.at_level(logging.WARNING):
-        assert embeds_once(run.model, run.config, splits, free_bytes=2 * needed)
+        assert can_cache_embeddings(run.model, run.config, splits, free_bytes=2 * needed)
         assert not caplog.records
-        assert not embeds_once(run.model, run.config, splits, free_bytes=2 * needed - 2)
-    assert "computed anew in every epoch" in caplog.text and "data.max_train_rows" in caplog.text
+        assert not can_cache_embeddings(run.model, run.config, splits, free_bytes=2 * needed - 2)
+    assert "data.max_train_rows" in caplog.text
