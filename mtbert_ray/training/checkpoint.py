@@ -24,7 +24,7 @@ from mtbert_ray.errors import CheckpointError, EncoderError
 from mtbert_ray.files import put_file
 from mtbert_ray.metrics import Metrics, MetricValue
 from mtbert_ray.models.adapters import merge_adapter
-from mtbert_ray.models.build import build_model, changed_parameters
+from mtbert_ray.models.build import InitialWeights, build_model, changed_parameters
 from mtbert_ray.models.multitask import MultitaskModel
 from mtbert_ray.models.state import base_fingerprint, load_trainable_state, trainable_state
 
