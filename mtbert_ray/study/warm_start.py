@@ -136,6 +136,10 @@ class EarlierSweep:
             notes.append(f"In {self.name}, {'; '.join(self.differences)}: its results may not be comparable.")
         return notes
 
+    def teach(self, searcher: Searcher, feedback: Feedback) -> None:
+        """Give a searcher the feedback of the trials."""
+        teach(searcher, feedback, self.trials)
+
 
 def teach(searcher: Searcher, feedback: Feedback, trials: Iterable[tuple[Mapping[str, Any], Trial]]) -> list[int]:
     """Give a searcher the feedback of trials that it has not asked for, and return their keys.
