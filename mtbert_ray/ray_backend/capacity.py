@@ -146,8 +146,8 @@ def check(request: TrialRequest, capacity: Capacity) -> None:
         )
         return
     if workers == 0:
-        advice = "no node holds one worker: set resources.cpus_per_worker or resources.gpus_per_worker lower, or use "
-        advice += "larger nodes"
+        lower = "resources.cpus_per_worker or resources.gpus_per_worker lower"
+        advice = f"no node holds one worker: set {lower}, or use larger nodes"
     elif workers < request.num_workers:
         advice = f"set resources.num_workers to {workers} or less, or use more nodes"
     else:

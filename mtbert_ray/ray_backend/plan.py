@@ -77,11 +77,11 @@ def resolve_objectives(space: SearchSpace, *, has_gpu: bool) -> tuple[dict[str, 
         elif objective.fallback is None:
             problems.append(
                 f"objectives.{name} needs a GPU and trials have none (resources.gpus_per_worker is 0); name a "
-                "metric to stand in with fallback, or take the objective out"
+                "metric with fallback, or take the objective out"
             )
         else:
             resolved[objective.fallback] = objective
-            notes.append(f"Trials have no GPU: {objective.fallback} stands in for {name}.")
+            notes.append(f"Trials have no GPU: {objective.fallback} is the fallback for {name}.")
     if problems:
         raise ConfigError(problems)
     return resolved, notes

@@ -125,8 +125,8 @@ def collect_folder(source: Path, target: Path, *, node_id: str, timeout_seconds:
     on_node = NodeAffinitySchedulingStrategy(node_id, soft=False)
     files = ray.get(_read_folder.options(scheduling_strategy=on_node).remote(str(source)), timeout=timeout_seconds)
     # Renamed when complete: an interrupted copy must not look like a whole one.
-    beside = target.with_name(target.name + ".new")
-    beside.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(target.name + ".new")
+    partial.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
-        (beside / name).write_bytes(content)
-    beside.replace(target)
+        (partial / name).write_bytes(content)
+    partial.replace(target)

@@ -79,9 +79,11 @@ class Axes:
 
         Metrics of `still_open` may meet their constraints later: with a value they exceed none.
         """
+        known = {name for name, value in metrics.items() if value is not None and math.isfinite(value)}
         axes = {**self.objectives, **self.bounds}
-        counted = {name: axis for name, axis in axes.items() if name not in still_open or not _has_value(metrics, name)}
-        return constraint_violation(metrics, counted)
+        return constraint_violation(
+            metrics, {name: axis for name, axis in axes.items() if name not in still_open or name not in known}
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the axes as data, for comparison."""
@@ -89,11 +91,6 @@ class Axes:
             part: {name: objective.model_dump(mode="json") for name, objective in axes.items()}
             for part, axes in (("objectives", self.objectives), ("bounds", self.bounds))
         }
-
-
-def _has_value(metrics: Metrics, name: str) -> bool:
-    value = metrics.get(name)
-    return value is not None and math.isfinite(value)
 
 
 def _axis(direction: Direction, constraint: float | None) -> Objective:

@@ -76,7 +76,7 @@ class ParetoPruner:
         if self._axes.has_all(values):
             decision = self._by_rank(trial, resource, values, decision)
         elif trial not in self._scored and any(level <= resource for level in self._rungs.levels):
-            self._warn_of_missing(trial, values)
+            self._warn(trial, values)
         if decision is not None:
             self.decisions[trial] = decision
             self.has_news = True
@@ -171,7 +171,7 @@ class ParetoPruner:
     def _all_reported(self, trial: str, values: Mapping[str, float]) -> dict[str, float]:
         return {**self._partial.get(trial, {}), **values}
 
-    def _warn_of_missing(self, trial: str, values: Metrics) -> None:
+    def _warn(self, trial: str, values: Metrics) -> None:
         if not self._warned:
             missing = ", ".join(name for name in self._axes.names if name not in values)
             _log.warning("trial %s is at a rung and has not reported %s yet: nothing is compared", trial, missing)
