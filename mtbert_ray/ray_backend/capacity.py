@@ -1,7 +1,4 @@
-"""Whether and how often a trial fits into a cluster, as it is and as it may grow.
-
-Pure functions of a `Capacity`; where that comes from is `inventory`'s concern, so this knows no Ray.
-"""
+"""Whether and how often a trial fits into a cluster, as it is and as it may grow; without Ray."""
 
 import math
 import warnings
@@ -14,14 +11,14 @@ from mtbert_ray.config import ResourceConfig
 from mtbert_ray.errors import ResourceError
 
 DRIVER_CPUS = 0.01
-"""What the Tune driver of a trial under Ray Train asks for: it only waits, and Ray refuses a request of nothing."""
+"""Of the Tune driver of a trial under Ray Train: it only waits, and Ray refuses a request of 0."""
 
 _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
-    """What one node offers, or several together."""
+    """The resources of a node, or the sum of several."""
 
     cpus: float
     gpus: float = 0.0
@@ -46,10 +43,10 @@ class Growth:
     max_nodes: int
     """Over all groups."""
     fixed: tuple[Node, ...] = ()
-    """Nodes of no group, as the head: they are there besides."""
+    """Nodes of no group, as the head."""
 
     def largest(self, worth: Callable[[Node], float]) -> list[Node]:
-        """Return the nodes of the cluster grown to what is worth most."""
+        """Return the nodes of the fully grown cluster, the groups with the highest worth first."""
         grown: list[Node] = []
         for group in sorted(self.groups, key=lambda group: worth(group.node), reverse=True):
             grown += [group.node] * min(group.max_nodes, self.max_nodes - len(grown))
@@ -63,11 +60,11 @@ class Capacity:
     nodes: tuple[Node, ...]
     growth: Growth | None = None
     growth_unknown: bool = False
-    """Something may start nodes on demand, and Ray does not tell which or how many."""
+    """There is an autoscaler, and Ray does not report its limits."""
 
     @property
     def may_grow_to(self) -> Node | None:
-        """The most of each kind that an autoscaler could reach; none where the cluster is known to stay as it is."""
+        """The most of each resource that an autoscaler could reach; None without an autoscaler of known limits."""
         if self.growth is None:
             return None
         return Node(
@@ -77,7 +74,7 @@ class Capacity:
 
     @property
     def description(self) -> str:
-        """In words: `1 node: 2 CPUs, 0 GPUs`."""
+        """As `1 node: 2 CPUs, 0 GPUs`."""
         words = f"{_count(len(self.nodes), 'node')}: {_in_words(Counter(self.nodes))}"
         if self.growth is not None:
             kinds: Counter[Node] = Counter()
@@ -89,7 +86,7 @@ class Capacity:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialRequest:
-    """What one trial holds: `num_workers` times a worker on one node each, and a driver anywhere."""
+    """The resources of one trial: each worker fits on one node, the driver anywhere."""
 
     num_workers: int = 1
     cpus_per_worker: float = 1.0
@@ -98,7 +95,7 @@ class TrialRequest:
 
     @classmethod
     def of(cls, resources: ResourceConfig) -> Self:
-        """Return the request of a trial whose `auto` GPUs have been resolved."""
+        """Return the request of a trial after `resolve_gpus`."""
         assert resources.gpus_per_worker != "auto", "resolve_gpus comes first"
         return cls(
             num_workers=resources.num_workers,
@@ -109,7 +106,7 @@ class TrialRequest:
 
     @property
     def description(self) -> str:
-        """In words: `2 x (4 CPUs, 1 GPU)`."""
+        """As `2 x (4 CPUs, 1 GPU)`."""
         return f"{self.num_workers} x ({Node(cpus=self.cpus_per_worker, gpus=self.gpus_per_worker)})"
 
 
@@ -117,7 +114,7 @@ def resolve_gpus(resources: ResourceConfig, capacity: Capacity) -> ResourceConfi
     """Return the resources with `auto` GPUs resolved: 1 a worker where the cluster has or can start GPUs, else 0.
 
     Raises:
-        ResourceError: there is no GPU now, and whether one could be started is not known.
+        ResourceError: there is no GPU now, and the autoscaler's limits are unknown.
     """
     if resources.gpus_per_worker != "auto":
         return resources
@@ -132,10 +129,10 @@ def resolve_gpus(resources: ResourceConfig, capacity: Capacity) -> ResourceConfi
 
 
 def check(request: TrialRequest, capacity: Capacity) -> None:
-    """Make sure that a trial can be placed: Ray itself would wait for ever.
+    """Check that a trial can be placed: Ray itself would wait for ever.
 
     Raises:
-        ResourceError: the cluster could never hold one trial. Where its growth is not known, this is a warning.
+        ResourceError: the cluster can never hold one trial; a warning where its growth is unknown.
     """
     rooms = _rooms(request, capacity)
     workers = sum(room.workers(request) for room in rooms)
@@ -149,8 +146,8 @@ def check(request: TrialRequest, capacity: Capacity) -> None:
         )
         return
     if workers == 0:
-        advice = "no node holds one worker: set resources.cpus_per_worker or resources.gpus_per_worker lower, or use "
-        advice += "larger nodes"
+        lower = "resources.cpus_per_worker or resources.gpus_per_worker lower"
+        advice = f"no node holds one worker: set {lower}, or use larger nodes"
     elif workers < request.num_workers:
         advice = f"set resources.num_workers to {workers} or less, or use more nodes"
     else:
@@ -159,7 +156,7 @@ def check(request: TrialRequest, capacity: Capacity) -> None:
 
 
 def max_concurrent(request: TrialRequest, capacity: Capacity) -> int:
-    """Return how many trials the cluster can hold at once when fully grown; at least 1, as `check` has passed."""
+    """Return how many trials the fully grown cluster can hold at once, at least 1."""
     rooms, trials = _rooms(request, capacity), 0
     while _place(rooms, request):
         trials += 1
@@ -168,11 +165,11 @@ def max_concurrent(request: TrialRequest, capacity: Capacity) -> int:
 
 @dataclass(kw_only=True)
 class _Room:
-    """What is left of a node."""
+    """The free resources of a node."""
 
     cpus: float
     gpu_shares: float
-    """How many more workers its GPUs can take."""
+    """How many more workers fit on its GPUs."""
 
     def workers(self, request: TrialRequest, *, without_cpus: float = 0.0) -> int:
         by_cpus = math.floor((self.cpus - without_cpus) / request.cpus_per_worker + _ROUNDING)
@@ -184,7 +181,7 @@ def _rooms(request: TrialRequest, capacity: Capacity) -> list[_Room]:
         share = request.gpus_per_worker
         if share == 0:
             return _Room(cpus=node.cpus, gpu_shares=math.inf)
-        # A fraction comes out of one GPU, so what is left of a GPU after the last whole share is of no use.
+        # A fraction is of one GPU: the rest of a GPU after the last whole share stays unused.
         shares = node.gpus // share if share >= 1 else node.gpus * math.floor(1 / share + _ROUNDING)
         return _Room(cpus=node.cpus, gpu_shares=shares)
 
@@ -194,7 +191,7 @@ def _rooms(request: TrialRequest, capacity: Capacity) -> list[_Room]:
 
 
 def _place(rooms: Sequence[_Room], request: TrialRequest) -> bool:
-    """Take one trial's place out of the rooms; when it does not fit, what is left of them has no meaning."""
+    """Take one trial's resources out of the rooms and return whether it fits; if not, the rooms are invalid."""
     if request.driver_cpus > 0:
         open_rooms = [room for room in rooms if room.cpus + _ROUNDING >= request.driver_cpus]
         if not open_rooms:

@@ -1,4 +1,4 @@
-"""Why a trial failed, in one line: the cause inside Ray's layers, a death, or out of memory, which is an outcome."""
+"""The cause of a trial's failure in one line, unwrapped from Ray's errors; and whether it ran out of memory."""
 
 import re
 from collections.abc import Iterator
@@ -31,17 +31,16 @@ _GIB = 2**30
 
 
 def memory_message(error: BaseException | None) -> str | None:
-    """Return what was asked for and what there was, in a line, of an error that comes from a lack of memory.
+    """Return a line on the memory asked for and available, or None where the error is not an out-of-memory error.
 
-    None for any other error. Recognized are the allocators of torch on GPU and CPU, CUDA's and NCCL's own, Python,
-    numpy and Arrow, and Ray's monitor, which ends a process before the node's memory is full; alone, or wrapped by Ray
-    with the traces and the errors of other ranks: that one of them had no memory is why the others failed.
+    Recognizes torch on GPU and CPU, CUDA, NCCL, Python, numpy, Arrow and Ray's memory monitor; alone, or wrapped by Ray
+    together with the errors of other ranks, which then are consequences.
     """
     return next((message for message in map(_own_message, _innermost(error)) if message is not None), None)
 
 
 def _innermost(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield the errors inside those of Ray, and what each was raised from."""
+    """Yield the errors inside Ray's, and their causes."""
     match error:
         case None:
             return
@@ -88,7 +87,7 @@ _DEATHS = (RayActorError, WorkerCrashedError, NodeDiedError, LocalRayletDiedErro
 
 
 def reason_of(error: BaseException | None) -> str:
-    """Return why a trial failed in one line: the innermost cause, without the traces of the layers around it."""
+    """Return the innermost cause of a failure in one line, without traces."""
     cause = _cause_of(error)
     if cause is None or _is_death(cause):
         return "the trial's process died without an error of its own (killed, perhaps for memory)"
@@ -101,10 +100,7 @@ def reason_of(error: BaseException | None) -> str:
 
 
 def failure_kind_of(error: BaseException | None) -> FailureKind:
-    """Return whether a trial diverged, raised another error, or died, so that its own outcome is not known.
-
-    None, where Tune has no error of it, is a death.
-    """
+    """Return whether a trial diverged, raised another error, or died; None, for which Tune has no error, is a death."""
     cause = _cause_of(error)
     if isinstance(cause, DivergedError):
         return "diverged"
@@ -112,11 +108,11 @@ def failure_kind_of(error: BaseException | None) -> FailureKind:
 
 
 def _is_death(cause: BaseException) -> bool:
-    # An actor whose constructor raised is dead as well, of an error that would come again.
+    # An actor whose constructor raised would fail again.
     return isinstance(cause, _DEATHS) and not getattr(cause, "actor_init_failed", False)
 
 
 def _cause_of(error: BaseException | None) -> BaseException | None:
-    """Return the innermost error. Ranks diverge together, and another error of one of them then comes from that."""
+    """Return the innermost error, a divergence first: other ranks' errors then are its consequences."""
     causes = list(_innermost(error))
     return next((cause for cause in causes if isinstance(cause, DivergedError)), causes[0] if causes else None)

@@ -1,7 +1,6 @@
-"""The inline launcher: a one-worker trial inside a Tune actor that is used again for the next trial.
+"""The inline launcher: a one-worker trial in a Tune actor that is reused for the next trial.
 
-Starting a TorchTrainer takes 24 to 50 seconds a trial, mostly imports; a reused actor takes next to none.
-Same loop, metrics and checkpoints as the train launcher.
+Starting a TorchTrainer takes 24 to 50 seconds a trial, mostly imports; a reused actor next to none.
 """
 
 import gc
@@ -22,28 +21,25 @@ from mtbert_ray.training.process import Process
 
 
 class InlineTrial(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
-    """One Tune step an epoch, and one for the probe before them; one that runs out of memory is the last.
-
-    The Tune config is as `StudyOnTune.suggest` gives it.
-    """
+    """One Tune step for the probe, then one an epoch; the config is that of `StudyOnTune.suggest`."""
 
     _epochs: Generator[MeteredProbe | MeteredEpoch] | None = None
 
     def setup(self, config: dict[str, Any], *, sweep_folder: str) -> None:
-        """Keep the sweep's folder and the trial's config; loading waits for the first step."""
+        """Keep the config; the first step loads model and data."""
         self._sweep_folder = Path(sweep_folder)
         self._load = RememberedInputs()
         self._imports_done = False
         self._start(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take another trial's config; the process, its imports and its CUDA context stay."""
+        """Take the next trial's config; imports and CUDA context stay."""
         self._end()
         self._start(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train up to the probe's end, or train and score one epoch."""
+        """Train the probe, or train and score one epoch."""
         try:
             if self._epochs is None:
                 self._epochs = self._start_epochs()
@@ -55,12 +51,12 @@ class InlineTrial(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
         else:
             is_last = isinstance(result, MeteredEpoch) and result.is_last
             return {**report_of(self._trial_id, result), "done": is_last}
-        # Only here: the error's trace has held the frames of the step, and with them what they had allocated.
+        # Only here: the error's traceback held the frames of the step, and their tensors.
         self._end()
         return out_of_memory_report(self._trial_id, out_of_memory)
 
     def cleanup(self) -> None:
-        """Stop metering and let go of the model."""
+        """Stop metering and free the model."""
         self._end()
 
     def _start(self, config: dict[str, Any]) -> None:
@@ -80,10 +76,10 @@ class InlineTrial(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
         if self._epochs is not None:
             self._epochs.close()  # Its `with` stops the meter.
         self._epochs = None
-        # The next trial of this process must not start with, and be charged for, what this one left behind.
+        # The memory of this trial must not count for the next one.
         return_freed_memory()
         if not self._imports_done:
-            # What the first trial has imported stays: no later collection of garbage needs to look at it.
+            # Imports stay: garbage collection need not scan them again.
             gc.freeze()
             self._imports_done = True
         if torch.cuda.is_available():

@@ -1,7 +1,4 @@
-"""What this machine offers, or what a connected Ray cluster has and may grow to.
-
-Looks, and decides nothing: whether a trial fits is `capacity`'s concern.
-"""
+"""The resources of this machine, or those that a connected Ray cluster has and may grow to."""
 
 import os
 from collections.abc import Mapping
@@ -19,14 +16,13 @@ from mtbert_ray.ray_backend.capacity import Capacity, Growth, Node, NodeGroup
 from mtbert_ray.resources.gpu import list_gpus
 
 _HEAD_RESOURCE = "node:__internal_head__"
-_UNLIMITED = 64  # nodes counted where a group has no limit: a sweep gains nothing from more trials at once
+_UNLIMITED = 64  # nodes of a group without a limit
 
 
 def local_capacity() -> Capacity:
-    """Return what this machine offers a Ray of its own, without starting one.
+    """Return this machine's resources, without starting Ray.
 
-    CPUs are those that this process may use (affinity and container quota), GPUs those that CUDA_VISIBLE_DEVICES
-    leaves and that this build of torch can use.
+    CPUs by affinity and container quota, GPUs by CUDA_VISIBLE_DEVICES and this build of torch.
     """
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     gpus = min(len(list_gpus()), torch.cuda.device_count())
@@ -39,9 +35,8 @@ def local_capacity() -> Capacity:
 def cluster_capacity() -> Capacity:
     """Return what the connected Ray cluster has now and may grow to.
 
-    Open-source Ray does not report its node types to drivers. On the head they are read from the configuration that the
-    autoscaler was started with; a hosted platform's are in Ray's own state. From another node, or under KubeRay, whose
-    operator keeps them, `growth_unknown` is set.
+    Open-source Ray does not report its node types to drivers: on the head they are read from the autoscaler's config
+    file, on a hosted platform from Ray's state. From another node, or under KubeRay, `growth_unknown` is set.
     """
     alive = [node for node in ray.nodes() if node["Alive"]]
     heads = tuple(_node(node["Resources"]) for node in alive if _HEAD_RESOURCE in node["Resources"])
@@ -61,12 +56,7 @@ def cluster_capacity() -> Capacity:
 
 
 def configured_growth(config: Mapping[str, Any], heads: tuple[Node, ...]) -> Growth | None:
-    """Return the growth that a configuration of `ray up` allows; none where it leaves a node's resources open.
-
-    Args:
-        config: as on the head, where `ray up` has filled in the resources of the cloud's machines.
-        heads: the head, which is there besides the workers.
-    """
+    """Return the growth that a config of `ray up` on the head allows; None where a node type lacks its resources."""
     groups = []
     for name, kind in config["available_node_types"].items():
         limit = kind.get("max_workers", 0 if name == config["head_node_type"] else config["max_workers"])
@@ -80,7 +70,7 @@ def configured_growth(config: Mapping[str, Any], heads: tuple[Node, ...]) -> Gro
 def hosted_growth(config: Any, heads: tuple[Node, ...]) -> Growth:  # noqa: ANN401  # a protobuf message
     """Return the growth that a hosted platform reports (`ClusterConfig` of Ray's autoscaler.proto).
 
-    Its cap over all groups, `max_resources`, is not applied: a check that lets too much through only waits.
+    Its cap over all groups, `max_resources`, is not applied: a trial that does not fit then only waits.
     """
     groups = []
     for group in config.node_group_configs:
@@ -92,7 +82,7 @@ def hosted_growth(config: Any, heads: tuple[Node, ...]) -> Growth:  # noqa: ANN4
 
 
 def _autoscaling_config(gcs_address: str) -> Path | None:
-    """Return the configuration of this cluster's autoscaler, which runs on the head and names it in its command."""
+    """Return the config file on the command line of this cluster's autoscaler, which runs on the head."""
     flag = "--autoscaling-config="
     for process in psutil.process_iter(["cmdline"]):
         command = process.info["cmdline"] or []
@@ -108,6 +98,6 @@ def _node(resources: Mapping[str, float]) -> Node:
 
 
 def _visible_devices(visible: str) -> int:
-    """Return how many devices CUDA_VISIBLE_DEVICES names: CUDA stops at the first that is none."""
+    """Return how many devices CUDA_VISIBLE_DEVICES names; CUDA stops at the first invalid one."""
     names = [name.strip() for name in visible.split(",")]
     return next((index for index, name in enumerate(names) if name in ("", "-1")), len(names))

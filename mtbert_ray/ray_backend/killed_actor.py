@@ -1,8 +1,7 @@
-"""Makes Ray's killing of an actor for want of memory the end of its trial, as any other death is, not of the sweep.
+"""Lets an actor that Ray's memory monitor kills fail its trial and not the sweep.
 
-When a node's memory runs out, Ray's monitor kills a worker, and the actor's call fails with OutOfMemoryError. Tune 2.60
-knows RayActorError and RayTaskError alone (ray/air/execution/_internal/actor_manager.py, `_actor_task_failed`): this
-third kind it raises on as "unexpected", out of Tuner.fit().
+The actor's call then fails with OutOfMemoryError. Tune 2.60 handles RayActorError and RayTaskError only
+(ray/air/execution/_internal/actor_manager.py, `_actor_task_failed`) and raises any other out of Tuner.fit().
 """
 
 from collections.abc import Iterator
@@ -14,11 +13,7 @@ from ray.exceptions import OutOfMemoryError, RayActorError
 
 
 class KilledForMemoryError(RayActorError):  # type: ignore[misc]  # Ray is untyped
-    """Ray's monitor killed an actor because its node's memory was running out.
-
-    Args:
-        message: Ray's own, of many lines.
-    """
+    """Ray's memory monitor killed an actor; the message is Ray's own, of many lines."""
 
     def __init__(self, message: str) -> None:
         super().__init__(error_msg=message)
@@ -26,7 +21,7 @@ class KilledForMemoryError(RayActorError):  # type: ignore[misc]  # Ray is untyp
 
 @contextmanager
 def killed_actors_end_only_their_trial() -> Iterator[None]:
-    """Let Tune take an actor that Ray killed for memory for a dead one, as it is, within this context."""
+    """Within this context, Tune handles an actor that was killed for memory as a dead one."""
     of_tune = RayActorManager._actor_task_failed
 
     def failed(manager: RayActorManager, tracked_actor_task: TrackedActorTask, exception: Exception) -> None:

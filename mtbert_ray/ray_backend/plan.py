@@ -1,4 +1,4 @@
-"""What a sweep will do, resolved before anything starts: configs, objectives, resources; and in words for a dry run."""
+"""A search space resolved against a cluster before a sweep starts, and its description for a dry run."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -24,25 +24,21 @@ class Plan:
     space: SearchSpace
     """With `gpus_per_worker` a number."""
     objectives: Objectives
-    """With stand-ins in the place of metrics that need a GPU, where trials have none."""
+    """With fallbacks for metrics that need a GPU, where trials have none."""
     request: TrialRequest
-    """What one trial holds."""
     capacity: Capacity
     concurrent_trials: int
     notes: tuple[str, ...]
-    """What the reader of the report should know."""
+    """For the reader of the report."""
 
 
 def make_plan(space: SearchSpace, capacity: Capacity, *, own_cluster: bool) -> Plan:
     """Return the plan of a sweep on this cluster, after checking all but the data.
 
-    Args:
-        space: as loaded.
-        capacity: what the cluster has.
-        own_cluster: whether it is a Ray of our own on this machine, which is started with room for trials' drivers.
+    An `own_cluster`, started by this process, has CPUs for the trials' drivers besides its capacity.
 
     Raises:
-        ResourceError: a trial could never be placed.
+        ResourceError: a trial can never be placed.
         ConfigError: an objective needs a GPU and trials have none.
     """
     space = space.with_resources(resolve_gpus(space.resources, capacity))
@@ -60,15 +56,15 @@ def make_plan(space: SearchSpace, capacity: Capacity, *, own_cluster: bool) -> P
         request=request,
         capacity=capacity,
         concurrent_trials=possible if asked == "auto" else min(possible, asked),
-        notes=(*fallbacks, *_data_notes(space.one_config_each()), *_same_setting_notes(space)),
+        notes=(*fallbacks, *_data_notes(space.one_config_each()), *_same_config_notes(space)),
     )
 
 
 def resolve_objectives(space: SearchSpace, *, has_gpu: bool) -> tuple[dict[str, Objective], list[str]]:
-    """Return the objectives that can be measured here, and a note for each stand-in.
+    """Return the objectives that can be measured, and a note for each fallback.
 
     Raises:
-        ConfigError: a metric needs a GPU, trials have none, and no stand-in is named.
+        ConfigError: a metric needs a GPU, trials have none, and it has no fallback.
     """
     known = known_metrics(space.tasks)
     resolved: dict[str, Objective] = {}
@@ -79,23 +75,23 @@ def resolve_objectives(space: SearchSpace, *, has_gpu: bool) -> tuple[dict[str, 
         elif objective.fallback is None:
             problems.append(
                 f"objectives.{name} needs a GPU and trials have none (resources.gpus_per_worker is 0); name a "
-                "metric to stand in with fallback, or take the objective out"
+                "metric with fallback, or take the objective out"
             )
         else:
             resolved[objective.fallback] = objective
-            notes.append(f"Trials have no GPU: {objective.fallback} stands in for {name}.")
+            notes.append(f"Trials have no GPU: {objective.fallback} is the fallback for {name}.")
     if problems:
         raise ConfigError(problems)
     return resolved, notes
 
 
 def _data_notes(configs: Mapping[str | None, TrialConfig]) -> Iterator[str]:
-    """Yield what is to be known of the rows, with the experiments that it holds for where it is not all of them."""
-    told_of: dict[str, list[str]] = {}
+    """Yield notes on the rows, with the experiments that they concern unless that is all of them."""
+    concerned: dict[str, list[str]] = {}
     for name, config in configs.items():
         for note in _notes_of(config.data):
-            told_of.setdefault(note, []).append(str(name))
-    for note, names in told_of.items():
+            concerned.setdefault(note, []).append(str(name))
+    for note, names in concerned.items():
         yield f"{note}." if len(names) == len(configs) else f"{note} ({', '.join(names)})."
 
 
@@ -111,11 +107,8 @@ def _notes_of(data: DataConfig) -> Iterator[str]:
         yield f"The training rows of {task} are those of {Path(file).name}"
 
 
-def _same_setting_notes(space: SearchSpace) -> Iterator[str]:
-    """Yield the experiments that differ in nothing but their names, as an option can leave them.
-
-    A parameter that is searched in only one of two experiments makes them differ too.
-    """
+def _same_config_notes(space: SearchSpace) -> Iterator[str]:
+    """Yield a note on experiments that fix and search the same, which command-line options can cause."""
     names_of: dict[str, list[str]] = {}
     for name in space.experiment_names:
         searched = [key for key, parameter in space.search.items() if name in parameter.when.get(EXPERIMENT, [name])]
@@ -127,13 +120,15 @@ def _same_setting_notes(space: SearchSpace) -> Iterator[str]:
 
 
 def describe(plan: Plan) -> list[str]:
-    """Return what a sweep will do on the cluster that the plan was made for, a line a fact."""
+    """Return the lines of a dry run."""
     space = plan.space
     trials = "as many as fit" if space.num_trials is None else str(space.num_trials)
     budget = "" if space.time_budget_minutes is None else f" within {space.time_budget_minutes:g} minutes"
     bounds = {name: f"{o.direction}, reference {o.reference:g}" for name, o in plan.objectives.items()}
     limits = {
-        name: f", at {_worst(o)} {o.constraint:g}" for name, o in plan.objectives.items() if o.constraint is not None
+        name: f", at {'most' if o.direction == 'minimize' else 'least'} {o.constraint:g}"
+        for name, o in plan.objectives.items()
+        if o.constraint is not None
     }
     return [
         f"sweep: {space.name}" + (f" ({space.question})" if space.question else ""),
@@ -178,11 +173,7 @@ def _keys_in_words(keys: Mapping[str, object]) -> str:
 
 
 def describe_rows(rows: Mapping[str | None, RowCounts]) -> Iterator[str]:
-    """Yield a line a task, or one for each of its numbers of rows with the experiments that have it.
-
-    Args:
-        rows: as returned by `check_inputs`.
-    """
+    """Yield a line a task of the rows of `check_inputs`, or several where experiments differ."""
     for task in next(iter(rows.values()))["train"]:
         experiments: dict[tuple[int, int], list[str]] = {}
         for name, counts in rows.items():
@@ -193,7 +184,7 @@ def describe_rows(rows: Mapping[str | None, RowCounts]) -> Iterator[str]:
 
 
 def _in_words(parameter: Parameter) -> str:
-    """Return what a searched key can be, as `one of 2, 8, when adapter.kind is 'lora'`."""
+    """Return the range of a searched key, as `one of 2, 8, when adapter.kind is 'lora'`."""
     match parameter:
         case Choice():
             text = f"one of {', '.join(map(shown, parameter.values))}"
@@ -205,7 +196,3 @@ def _in_words(parameter: Parameter) -> str:
         text += ", logarithmic"
     conditions = [f"{key} is {' or '.join(map(shown, values))}" for key, values in parameter.when.items()]
     return f"{text}, when {' and '.join(conditions)}" if conditions else text
-
-
-def _worst(objective: Objective) -> str:
-    return "most" if objective.direction == "minimize" else "least"

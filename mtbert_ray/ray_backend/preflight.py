@@ -1,7 +1,4 @@
-"""Tries everything that trials will read before one starts: checkpoints to start from, data, encoders, adapters.
-
-Decides nothing; whatever cannot be read is refused here, on the driver, with a whole message.
-"""
+"""Checks on the driver everything that trials will read: initial checkpoints, data, encoders, adapters."""
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -24,7 +21,7 @@ RowCounts = Mapping[str, Mapping[str, int]]
 
 
 def with_classes_found(space: SearchSpace) -> tuple[SearchSpace, tuple[str, ...]]:
-    """Return a space whose tasks know their classes, and a line for each task where these were found in its rows.
+    """Return the space with the classes of its tasks, and a line for each task whose classes were found in its rows.
 
     Raises:
         DataError, ConfigError: as for `find_classes`.
@@ -32,7 +29,7 @@ def with_classes_found(space: SearchSpace) -> tuple[SearchSpace, tuple[str, ...]
     config, found = find_classes(space.any_config())
     if not found:
         return space, ()
-    # A task that is known by its name alone stays so.
+    # A task given by its name alone stays so.
     given = {task if isinstance(task, str) else task["name"]: task for task in space.fixed["tasks"]}
     tasks = [
         new.name if isinstance(given[new.name], str) else new.model_dump(mode="json", exclude_unset=True)
@@ -46,46 +43,40 @@ def check_inputs(
 ) -> dict[str | None, RowCounts]:
     """Read and tokenize the data of every experiment with every encoder, and build a model on each.
 
-    The tokens are cached, so the trials on this node find their work done.
-
-    Args:
-        space: the search space.
-        announce: told once of each task's rows that were left out or lack a text, and of dev rows that were cut.
-
-    Returns:
-        Experiment -> its rows; in a space without experiments all trials share those under None.
+    The tokens are cached for the trials on this node. `announce` is called once for each note on rows that were left
+    out, lack a text, or were cut. Returns experiment -> its rows, under None in a space without experiments.
 
     Raises:
         DataError: a file cannot be read as its task needs it.
         EncoderError: an encoder cannot be found.
-        CheckpointError: what `init_from` names is damaged.
-        ConfigError: a checkpoint to start from or a file of training rows is missing, or an adapter, a checkpoint, a
-            length or a dropout does not fit its encoder.
+        CheckpointError: a checkpoint of `init_from` is damaged.
+        ConfigError: a checkpoint or a file of training rows is missing, or an adapter, a checkpoint, a length or a
+            dropout does not fit its encoder.
     """
     configs = space.example_configs()
     _check_files(configs)
     counts: dict[Hashable, RowCounts] = {}
-    said: dict[str, None] = {}  # In order; encoders differ and rows do not.
-    for config in _distinct(configs, _inputs_of):
-        counts[_data_of(config)] = _count_rows(config, said)
-    for line in said:
-        announce(line)
+    notes: dict[str, None] = {}  # In order; several encoders share the rows.
+    for config in _distinct(configs, lambda config: (config.encoder, _data_of(config))):
+        counts[_data_of(config)] = _count_rows(config, notes)
+    for note in notes:
+        announce(note)
     for config in _distinct(configs, _model_of):
         initial_model(config)
     return {name: counts[_data_of(config)] for name, config in space.one_config_each().items()}
 
 
-def _count_rows(config: TrialConfig, said: dict[str, None]) -> RowCounts:
-    """Return the rows of a configuration; what is to be said of them is added to `said`."""
+def _count_rows(config: TrialConfig, notes: dict[str, None]) -> RowCounts:
+    """Return the rows of a config and add notes on them."""
     names: tuple[Split, ...] = ("train", "dev")
     splits = {split: load_inputs(config, split) for split in names}
     for split, inputs in splits.items():
-        said |= dict.fromkeys(row_notes(inputs, split))
+        notes |= dict.fromkeys(row_notes(inputs, split))
     return {split: {task: len(encoded) for task, encoded in inputs.items()} for split, inputs in splits.items()}
 
 
 def _distinct(configs: Iterable[TrialConfig], part: Callable[[TrialConfig], Hashable]) -> list[TrialConfig]:
-    """Return one configuration for each different part."""
+    """Return one config for each different part."""
     return list({part(config): config for config in configs}.values())
 
 
@@ -93,35 +84,36 @@ def _data_of(config: TrialConfig) -> Hashable:
     return config.data.model_dump_json()  # Some of its fields are mappings, which have no hash.
 
 
-def _inputs_of(config: TrialConfig) -> Hashable:
-    return (config.encoder, _data_of(config))
-
-
 def _model_of(config: TrialConfig) -> Hashable:
-    """Return what decides whether a model can be built; all else TrialConfig refuses by itself."""
+    """Return the fields on which it depends whether a model can be built; TrialConfig checks the others."""
     adapter = config.adapter
     has_adapter = config.finetune == "full" and adapter.kind != "none"
-    rank = adapter.rank if adapter.initialization in FROM_WEIGHTS else None  # Only these can have too much of it.
+    rank = adapter.rank if adapter.initialization in FROM_WEIGHTS else None  # Only these limit it.
     placed = (adapter.library, adapter.kind == "vera", adapter.target_modules, rank) if has_adapter else None
-    # A checkpoint holds heads as well, which must fit.
+    # The checkpoint's heads must fit.
     heads = (config.init_from, config.pair_encoding, str(config.hidden_layers)) if config.init_from else None
     of_encoder = (config.encoder, config.pooling, config.data.max_length, config.encoder_dropout is None)
     return (*of_encoder, placed, heads)
 
 
 def _check_files(configs: Iterable[TrialConfig]) -> None:
-    """Refuse `init_from` folders and `data.train_files` that are not there, all of them at once."""
+    """Refuse all missing `init_from` folders and `data.train_files` at once."""
     configs = list(configs)
-    starts = {(config.init_from, config.experiment) for config in configs if config.init_from is not None}
-    missing = [start for start in sorted(starts, key=str) if not (Path(start[0]) / CHECKPOINT_CONFIG_NAME).is_file()]
+    given = {(config.init_from, config.experiment) for config in configs if config.init_from is not None}
+    missing = [each for each in sorted(given, key=str) if not (Path(each[0]) / CHECKPOINT_CONFIG_NAME).is_file()]
     files = sorted({pair for config in configs for pair in config.data.train_files.items()})
-    problems = [_missing_start(*start) for start in missing]
-    problems += [_missing_file(task, file) for task, file in files if not Path(file).exists()]
+    problems = [_missing_checkpoint(*each) for each in missing]
+    problems += [
+        f"data.train_files.{task}: {file}: no such file; a topic-balanced sample is drawn with "
+        "`python -m mtbert_ray.sample TOPICS.yaml --out FILE`"
+        for task, file in files
+        if not Path(file).exists()
+    ]
     if problems:
         raise ConfigError(problems)
 
 
-def _missing_start(folder: str, experiment: str | None) -> str:
+def _missing_checkpoint(folder: str, experiment: str | None) -> str:
     place = "init_from" if experiment is None else f"init_from of experiment {experiment}"
     what = f"not a checkpoint (no {CHECKPOINT_CONFIG_NAME})" if Path(folder).exists() else "no such folder"
     return (
@@ -130,19 +122,8 @@ def _missing_start(folder: str, experiment: str | None) -> str:
     )
 
 
-def _missing_file(task: str, file: str) -> str:
-    return (
-        f"data.train_files.{task}: {file}: no such file; a topic-balanced sample is drawn with "
-        "`python -m mtbert_ray.sample TOPICS.yaml --out FILE`"
-    )
-
-
 def undefined_notes(space: SearchSpace) -> Iterator[str]:
-    """Yield a sentence for each score that no trial can have.
-
-    Args:
-        space: whose data can be read, and has been, so that its tokens are cached.
-    """
+    """Yield a note for each score that will be undefined in every trial; call it after `check_inputs`."""
     configs = space.one_config_each()
     experiments: dict[str, list[str]] = {}
     known: dict[str, tuple[str, ...]] = {}

@@ -1,4 +1,4 @@
-"""Runs a study on the connected Ray cluster, until all trials have ended, its time is over or it is interrupted."""
+"""Runs a study on the connected Ray cluster until its trials have ended, its time is over or it is interrupted."""
 
 import os
 import shutil
@@ -25,12 +25,11 @@ from mtbert_ray.reporting.progress import SweepProgress
 from mtbert_ray.study.study import Study
 
 _TUNE_SWITCH = "TUNE_DISABLE_SIGINT_HANDLER"
-"""With it set, Tune leaves SIGINT alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SweepOutcome:
-    """How a session of a sweep ended."""
+    """The end of a session of a sweep."""
 
     reason: SweepEnd
     num_finished: int
@@ -40,22 +39,16 @@ class SweepOutcome:
 
     @property
     def exit_code(self) -> int:
-        """The command line's: 0 done, 1 no trial finished, 130 interrupted."""
+        """0 done, 1 no trial finished, 130 interrupted."""
         if self.reason == "interrupted":
             return 130
         return 0 if self.num_finished > 0 else 1
 
 
 def run_study(study: Study, plan: Plan, folder: Path, *, console: Console) -> SweepOutcome:
-    """Run every trial that a study asks for and write the report.
+    """Run the trials of a study that is attached to its journal, and write the report.
 
-    A first SIGINT, SIGTERM or SIGHUP ends the running trials and still writes the report; a second one ends at once.
-
-    Args:
-        study: attached to its journal.
-        plan: checked against this cluster.
-        folder: the sweep's output folder.
-        console: for the progress.
+    A first SIGINT, SIGTERM or SIGHUP ends the running trials and still writes the report; a second one exits at once.
     """
     folder = folder.resolve()
     progress = SweepProgress(
@@ -70,7 +63,7 @@ def run_study(study: Study, plan: Plan, folder: Path, *, console: Console) -> Sw
     backend = StudyOnTune(study, folder)
     with progress, _Interrupts(console) as interrupts:
         started = time.monotonic()
-        # Of a session that was killed.
+        # Left by a killed session.
         shutil.rmtree(folder / "ray", ignore_errors=True)
         with killed_actors_end_only_their_trial():
             _tuner(study, plan, folder, [backend.callback, interrupts], backend).fit()
@@ -79,7 +72,7 @@ def run_study(study: Study, plan: Plan, folder: Path, *, console: Console) -> Sw
         for trial in [trial for trial in study.trials if trial.status == "running"]:
             backend.interrupt(trial.trial_id, "interrupted" if interrupts.came else "the time budget was spent")
     study.add(SweepFinished(reason=reason))
-    # Tune's own state: the journal holds all that is read again.
+    # Tune's own state; sweeps resume from the journal.
     shutil.rmtree(folder / "ray", ignore_errors=True)
     return SweepOutcome(
         reason=reason,
@@ -92,7 +85,7 @@ def run_study(study: Study, plan: Plan, folder: Path, *, console: Console) -> Sw
 def _tuner(study: Study, plan: Plan, folder: Path, callbacks: list[tune.Callback], backend: StudyOnTune) -> tune.Tuner:
     return tune.Tuner(
         _trainable(plan, folder),
-        # metric and mode stay unset: Tune knows one metric only and would make the searcher forget the others.
+        # metric and mode stay unset: Tune supports one metric only and would drop the others.
         tune_config=tune.TuneConfig(
             search_alg=backend.searcher,
             scheduler=backend.scheduler,
@@ -108,7 +101,7 @@ def _tuner(study: Study, plan: Plan, folder: Path, callbacks: list[tune.Callback
             storage_path=str(folder / "ray"),
             callbacks=callbacks,
             verbose=0,
-            # The trials keep their own checkpoints, of the best epoch.
+            # Trials write their own checkpoints.
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )
@@ -123,24 +116,24 @@ def _trainable(plan: Plan, folder: Path) -> Any:  # noqa: ANN401  # Ray has no t
 
 
 def reuses_actors(plan: Plan) -> bool:
-    """Whether a trial runs in the process of an earlier one, which saves seconds a trial.
+    """Whether trials reuse the process of an earlier one, which saves seconds a trial.
 
-    Not where resident memory is an objective: what the C library keeps of an earlier trial's memory would be counted
-    against the next one (28% for frozen MiniLM after full fine-tuning, docs/LOG.md).
+    Not where resident memory is an objective: memory that the C library keeps of an earlier trial would count for the
+    next one (28% for frozen MiniLM after full fine-tuning, docs/LOG.md).
     """
     return not plan.space.resources.uses_ray_train and "peak_rss_gib" not in plan.objectives
 
 
 def _is_over(study: Study, plan: Plan, *, seconds: float) -> bool:
-    """Whether Tune came back because the time budget was spent: it does not tell."""
+    """Whether the time budget ended the run; Tune does not report it."""
     budget, planned = plan.space.time_budget_seconds, study.num_trials
     return budget is not None and seconds >= budget and (planned is None or study.sweep.num_ended < planned)
 
 
 class _Interrupts(tune.Callback):  # type: ignore[misc]  # Ray is untyped
-    """Turns the first signal to end into Tune's own to end early, and the second into KeyboardInterrupt.
+    """Turns the first signal into SIGUSR1, on which Tune stops early, and the second into KeyboardInterrupt.
 
-    Tune can handle SIGINT by itself, but then tells nobody that there was one.
+    Tune's own SIGINT handler does not report the signal.
     """
 
     def __init__(self, console: Console) -> None:
@@ -153,10 +146,10 @@ class _Interrupts(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         self._switch_before = os.environ.get(_TUNE_SWITCH)
         os.environ[_TUNE_SWITCH] = "1"
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            # nohup has a process ignore SIGHUP, and so it stays.
+            # Under nohup SIGHUP stays ignored.
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._handle)
-        # Until Tune takes SIGUSR1 over, its default would kill the process.
+        # Until Tune handles SIGUSR1, its default would kill the process.
         self._before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, lambda number, frame: None)
         return self
 
@@ -172,7 +165,7 @@ class _Interrupts(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         return {"came": self.came}  # Tune pickles its callbacks; signal handlers cannot be.
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:  # noqa: ANN401
-        """Say it again to Tune if it came before Tune listened."""
+        """Repeat a signal that came before Tune's handler was in place."""
         if self.came:
             signal.raise_signal(signal.SIGUSR1)
 

@@ -1,56 +1,57 @@
-"""A Ray Tune scheduler for several objectives: stops trials by their Pareto rank at rungs, or for what they will cost.
+"""ParetoPruner as a Ray Tune scheduler, for any Ray Tune script; imports neither torch nor transformers."""
 
-For any Ray Tune script, as for this project's sweeps: of a trial it needs named numbers only. Decides nothing itself,
-which is `rule.py`'s. Imports neither torch nor transformers.
-"""
-
+import json
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pyarrow.fs import FileSystem, FileType
 from ray.tune.experiment import Trial
 from ray.tune.result import AUTO_RESULT_KEYS
 from ray.tune.schedulers import FIFOScheduler
 
-from mtbert_ray.errors import ConfigError
+from mtbert_ray.errors import ConfigError, JournalError
 from mtbert_ray.files import put_file
-from mtbert_ray.metrics import METRICS, Metric, Metrics, Objective
-from mtbert_ray.ray_backend.scheduler_state import STATE_VERSION, StateFile, parse_state, state_text
+from mtbert_ray.metrics import METRICS, Metric, Objective
 from mtbert_ray.study.pruning.axes import Axes, Goal
 from mtbert_ray.study.pruning.decision import Decision
 from mtbert_ray.study.pruning.pareto_pruner import ParetoPruner
 from mtbert_ray.study.pruning.rungs import HalvingConfig
 
+_log = logging.getLogger(__name__)
 _OF_RAY = frozenset(AUTO_RESULT_KEYS) | {"trial_id", "done", "experiment_tag", "should_checkpoint"}
+
+# Not .json: when it restores, Tune copies such files aside, and back over newer ones at its next snapshot.
+STATE_NAME = "pareto_scheduler.state"
+STATE_VERSION = 1
 
 
 class ParetoScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
-    """Stops the trials of which several objectives, taken together, give no hope.
+    """Stops trials by their Pareto rank at rungs, or by their projected costs.
 
     Leave `metric` and `mode` of `TuneConfig` unset: the objectives are named here. A result may hold some of the
-    metrics only, as the costs that a trial knows before its first score; they are kept until the others come.
+    metrics only, as projected costs before the first score; they are kept until the others are reported.
 
-    The state is kept in the experiment's folder, so that after `Tuner.restore` it decides as if nothing had happened.
-    This project's own sweeps do not need it: they resume from their journal, by `tell`.
+    The state is kept in the experiment's folder, so that after `Tuner.restore` decisions are as before.
 
     Args:
         objectives: metric -> `max` or `min`, or an `Objective` with a reference, a constraint, the best attainable.
-        max_t: what a full run takes, in `time_attr`. Rungs lie below it, and a trial that comes to it is ended.
-        time_attr: the entry of a result that tells how far the trial is.
-        halving: the rule; see HalvingConfig.
-        constraints: metric -> bound, for objectives given as `max` or `min`; a metric that is no objective must not be
-            greater.
-        probe_margin: a projected cost ends a trial only if it is beyond a bound by this share.
-        prefix: stands before the metrics' names in a result, as `eval/`.
-        metrics: what is known of metrics by name: which are costs, and the best that a score can be.
-        length_of: for trials that end by themselves, how far one goes by its config, at most `max_t`. None of them is
-            ended by `max_t`, nor judged by its last result.
+        max_t: a full run, in `time_attr`. Rungs lie below it, and a trial that reaches it is stopped.
+        time_attr: the entry of a result with the trial's progress.
+        halving: the rungs.
+        constraints: metric -> bound, for objectives given as `max` or `min`; an upper bound for other metrics.
+        probe_margin: a projected cost must exceed a bound by this share to stop a trial.
+        prefix: of the metrics' names in a result, as `eval/`.
+        metrics: name -> which metrics are costs, and the best possible score.
+        length_of: config -> full run of a trial that ends by itself, at most `max_t`. Such a trial is not stopped at
+            `max_t`, nor pruned by its last result.
 
     Raises:
-        ConfigError: an argument is wrong; all that are wrong are told at once.
+        ConfigError: arguments are wrong.
     """
 
-    # With results in a buffer a trial would go on for some while after its stop.
+    # With buffered results a trial would continue for a while after its stop.
     _supports_buffered_results = False
 
     def __init__(
@@ -76,20 +77,16 @@ class ParetoScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
         self._max_t, self._time_attr, self._prefix, self._length_of = max_t, time_attr, prefix, length_of
         self._pruner = ParetoPruner(self._axes, max_t, halving=halving, metrics=metrics, margin=probe_margin)
         self._ids: dict[str, str] = {}
-        """Trial -> Ray's id of it, which is another in a new run under the same name."""
-        self._file: StateFile | None = None
+        """Trial name -> Ray's id, which differs in a new run of the same name."""
+        self._file: _StateFile | None = None
 
     @property
     def decisions(self) -> Mapping[str, Decision]:
-        """Trial -> why it was stopped; always the same mapping, which grows."""
+        """Trial -> why it was stopped."""
         return self._pruner.decisions
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:  # noqa: ANN401
-        """Refuse a single metric.
-
-        Raises:
-            ConfigError: `TuneConfig` has a metric or a mode.
-        """
+        """Raise ConfigError where `TuneConfig` has a metric or a mode."""
         if metric or mode:
             raise ConfigError(
                 [
@@ -107,11 +104,11 @@ class ParetoScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
         return None if decision is None else decision.in_words(name_of_time)
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:  # noqa: ANN401
-        """Take note of a trial, and before the first of a restored run of all that was known.
+        """Register a trial; the first of a restored run restores the state.
 
         Raises:
             ConfigError: another trial has its name, or the state is of a scheduler with other arguments.
-            JournalError: there is a state that cannot be read.
+            JournalError: the state cannot be read.
         """
         self._open(trial)
         name = str(trial)
@@ -120,18 +117,18 @@ class ParetoScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
             return
         if known in {other.trial_id for other in tune_controller.get_trials()}:
             raise ConfigError([f"two trials are named {name}: `trial_name_creator` must give each its own name"])
-        if known is not None:  # Ray's snapshot was older than ours: what it had suggested since came to nothing.
+        if known is not None:  # Ray's snapshot is older than this state: it starts the trial again.
             self._pruner.forget(name)
         self._ids[name] = trial.trial_id
         self._write()
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:  # noqa: ANN401
-        """Judge a trial by what it has told.
+        """Prune a trial by its result.
 
         Raises:
             ConfigError: the result has none of the metrics, or not the time.
         """
-        name, go_on, stop = str(trial), str(self.CONTINUE), str(self.STOP)
+        name, proceed, stop = str(trial), str(self.CONTINUE), str(self.STOP)
         if name in self.decisions:
             return stop
         values = self._axes.values_in(result, self._prefix)
@@ -139,37 +136,26 @@ class ParetoScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
             raise ConfigError([self._what_lacks(name, result)])
         time = float(result[self._time_attr])
         if self._length_of is not None and time >= self._length_of(trial.config):
-            return go_on
+            return proceed
         if time >= self._max_t:
             return stop
         decision = self._pruner.prune(name, time, values)
         self._write_news()
-        return go_on if decision is None else stop
+        return proceed if decision is None else stop
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:  # noqa: ANN401
-        """Take the result of a trial that ran to its end; others are compared with it."""
+        """Take the last result of a trial, for comparison with others."""
         if result.get(self._time_attr) is None:
-            return  # It ended without a word of how far it was.
+            return
         time = float(result[self._time_attr])
         finished = bool(result.get("done")) or time >= self._max_t
         self._pruner.end(str(trial), time, self._axes.values_in(result, self._prefix), finished=finished)
         self._write_news()
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:  # noqa: ANN401
-        """Take back what a trial that failed has told: others must not be compared with it."""
+        """Drop the results of a failed trial."""
         self._pruner.forget(str(trial))
         self._write_news()
-
-    def tell(self, trial_name: str, resource: float, metrics: Metrics, *, last: bool = False) -> None:
-        """Take a result that is known from elsewhere: others are compared with it, and nothing is decided.
-
-        Args:
-            trial_name: of a trial that has ended.
-            resource: how far it was, in `time_attr`.
-            metrics: without a prefix.
-            last: whether it ended there by itself.
-        """
-        self._pruner.end(trial_name, resource, self._axes.values_in(metrics), finished=last)
 
     def debug_string(self) -> str:
         """Return a line for Ray's own progress display."""
@@ -177,29 +163,29 @@ class ParetoScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
         return f"ParetoScheduler: {stopped}; results at rungs: {self._pruner.results_in_words()}"
 
     def save(self, checkpoint_path: str) -> None:
-        """Write everything that decides to a file."""
-        put_file(Path(checkpoint_path), lambda path: path.write_bytes(state_text(self._state())))
+        """Write the state to a file."""
+        put_file(Path(checkpoint_path), lambda path: path.write_bytes(_state_text(self._state())))
 
     def restore(self, checkpoint_path: str) -> None:
-        """Go on from a file of `save`.
+        """Restore a file of `save`.
 
         Raises:
             ConfigError: it is of a scheduler with other arguments.
             JournalError: it is not a scheduler's state.
         """
-        self._go_on_from(parse_state(Path(checkpoint_path).read_bytes(), checkpoint_path), checkpoint_path)
+        self._restore_state(_parse_state(Path(checkpoint_path).read_bytes(), checkpoint_path), checkpoint_path)
 
     def _open(self, trial: Trial) -> None:
-        """Find the state file; take what is in it if it tells of this trial, as in a restored run only."""
+        """Find the state file; restore it if it has this trial, as in a restored run only."""
         if trial.storage is None:
             return
-        file = StateFile(trial.storage.storage_filesystem, trial.storage.experiment_fs_path)
+        file = _StateFile(trial.storage.storage_filesystem, trial.storage.experiment_fs_path)
         if self._file is not None and self._file.path == file.path:
             return
         self._file = file
         state = file.read()
         if state is not None and trial.trial_id in state["trials"].values():
-            self._go_on_from(state, file.path)
+            self._restore_state(state, file.path)
 
     def _write_news(self) -> None:
         if self._pruner.has_news:
@@ -207,13 +193,13 @@ class ParetoScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
 
     def _write(self) -> None:
         if self._file is not None:
-            self._file.write(state_text(self._state()))
+            self._file.write(_state_text(self._state()))
         self._pruner.has_news = False
 
     def _state(self) -> dict[str, Any]:
         return {"version": STATE_VERSION, "trials": self._ids, "rule": self._pruner.to_json()}
 
-    def _go_on_from(self, state: Mapping[str, Any], where: str) -> None:
+    def _restore_state(self, state: Mapping[str, Any], where: str) -> None:
         self._pruner.restore_json(state["rule"], where)
         self._ids = dict(state["trials"])
 
@@ -226,3 +212,59 @@ class ParetoScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
             f"trial {name} reported none of {wanted}; it has {own or 'nothing of its own'}. Name the objectives as the "
             "trial reports them, nested ones with a slash"
         )
+
+
+class _StateFile:
+    """The state as JSON in an experiment's folder, replaced atomically; `Tuner.restore` does not restore schedulers."""
+
+    def __init__(self, filesystem: FileSystem, folder: str) -> None:
+        self._filesystem = filesystem
+        self.path = f"{folder.rstrip('/')}/{STATE_NAME}"
+        self._failed = False
+
+    def read(self) -> dict[str, Any] | None:
+        """Return the state, or None where there is no file.
+
+        Raises:
+            JournalError: it cannot be read.
+        """
+        if self._filesystem.get_file_info(self.path).type == FileType.NotFound:
+            return None
+        try:
+            with self._filesystem.open_input_stream(self.path) as file:
+                return _parse_state(file.readall(), self.path)
+        except OSError as error:
+            raise JournalError(f"{self.path}: cannot be read: {error}") from error
+
+    def write(self, text: bytes) -> None:
+        """Replace the state; a failure is a warning, as the run can continue."""
+        try:
+            with self._filesystem.open_output_stream(f"{self.path}.new") as file:
+                file.write(text)
+            self._filesystem.move(f"{self.path}.new", self.path)
+            self._failed = False
+        except OSError as error:
+            if not self._failed:
+                _log.warning("%s: the scheduler's state cannot be written, nor restored later: %s", self.path, error)
+            self._failed = True
+
+
+def _state_text(state: Mapping[str, Any]) -> bytes:
+    return json.dumps(state, separators=(",", ":")).encode()
+
+
+def _parse_state(text: bytes, where: str) -> dict[str, Any]:
+    """Return the state that a file holds.
+
+    Raises:
+        JournalError: it is not a state of this version.
+    """
+    remedy = "Move the file away to continue with a scheduler without earlier results"
+    try:
+        state = json.loads(text)
+    except ValueError as error:
+        raise JournalError(f"{where}: not the state of a scheduler: {error}. {remedy}") from error
+    version = state.get("version") if isinstance(state, dict) else None
+    if version != STATE_VERSION:
+        raise JournalError(f"{where}: has version {version!r} of a scheduler's state, not {STATE_VERSION}. {remedy}")
+    return dict(state)

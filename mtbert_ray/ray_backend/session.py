@@ -1,4 +1,4 @@
-"""Starts Ray on this machine or connects to a cluster, and leaves it as it was found."""
+"""Starts Ray on this machine or connects to a cluster."""
 
 import logging
 import os
@@ -20,21 +20,18 @@ _QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     # Tune's own progress tables, which `verbose=0` does not turn off in its newer output.
     "RAY_AIR_NEW_OUTPUT": "0",
-    # Ray warns of a change to come (workers will see GPUs that they did not ask for).
+    # A warning of a future change: workers will see GPUs that they did not ask for.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 _WORKER_ENV = {
-    # Ray Train's controller looks at its workers every 2 s by default; 0.2 s saves seconds a trial.
+    # 2 s by default; 0.2 s saves seconds a trial.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "TOKENIZERS_PARALLELISM": "false",
 }
 
 
 def cluster_address(address: str | None) -> str | None:
-    """Return the cluster to connect to; none to start Ray here.
-
-    A job that was submitted to a cluster finds its address in RAY_ADDRESS.
-    """
+    """Return the cluster to connect to, from RAY_ADDRESS in a submitted job; None to start Ray here."""
     return address or os.environ.get("RAY_ADDRESS")
 
 
@@ -44,8 +41,7 @@ def ray_session(address: str | None, *, runs_ray_train: bool, verbose: bool = Fa
 
     Args:
         address: from `cluster_address`.
-        runs_ray_train: whether trials run under Ray Train, which frees a stopped trial's placement group through
-            the State API, which the dashboard serves.
+        runs_ray_train: trials run under Ray Train, which frees placement groups through the dashboard's State API.
         verbose: whether the workers' own output is shown.
 
     Raises:
@@ -59,7 +55,7 @@ def ray_session(address: str | None, *, runs_ray_train: bool, verbose: bool = Fa
         _check_reachable(address)
     try:
         if address is None:
-            # A trial's driver under Ray Train only waits; one CPU more than there are leaves the workers theirs.
+            # One more for the trials' drivers under Ray Train, which only wait.
             cpus = int(local_capacity().nodes[0].cpus)
             ray.init(
                 num_cpus=cpus + 1 if runs_ray_train else cpus,
@@ -84,7 +80,7 @@ def ray_session(address: str | None, *, runs_ray_train: bool, verbose: bool = Fa
 
 
 def _check_reachable(address: str) -> None:
-    """Refuse a host and port where nobody listens; Ray itself would try for minutes."""
+    """Refuse a host and port that does not answer; Ray itself would try for minutes."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
         return  # `auto` and the like: Ray looks for the cluster by itself.
@@ -103,7 +99,7 @@ def _close_token_file() -> None:
 
 def _check_state_api() -> None:
     try:
-        # By address: another Ray of this machine, as of a second sweep, would make Ray's own guess ambiguous.
+        # By address: with a second Ray on this machine, Ray's own choice would be ambiguous.
         list_nodes(address=ray.get_runtime_context().gcs_address, limit=1, timeout=30)
     except Exception as error:  # Ray raises several kinds here, some of them private.
         raise ResourceError(
@@ -119,25 +115,18 @@ def _read_folder(folder: str) -> dict[str, bytes]:
 
 
 def collect_folder(source: Path, target: Path, *, node_id: str, timeout_seconds: float = 600) -> None:
-    """Copy a folder of flat files from another node; does nothing for a folder that is already here.
-
-    Args:
-        source: the folder's path on the node.
-        target: where it continues this node.
-        node_id: the node that holds it.
-        timeout_seconds: how long the copy may take.
+    """Copy a folder of flat files from another node; does nothing where the target exists.
 
     Raises:
         ray.exceptions.RayError: the node is gone or the copy failed.
     """
     if target.exists():
-        # The same node, or storage shared by the nodes.
-        return
+        return  # The same node, or shared storage.
     on_node = NodeAffinitySchedulingStrategy(node_id, soft=False)
     files = ray.get(_read_folder.options(scheduling_strategy=on_node).remote(str(source)), timeout=timeout_seconds)
-    # Beside its place first: a copy that broke off must not pass for one that is already here.
-    beside = target.with_name(target.name + ".new")
-    beside.mkdir(parents=True, exist_ok=True)
+    # Renamed when complete: an interrupted copy must not look like a whole one.
+    partial = target.with_name(target.name + ".new")
+    partial.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
-        (beside / name).write_bytes(content)
-    beside.replace(target)
+        (partial / name).write_bytes(content)
+    partial.replace(target)

@@ -1,4 +1,4 @@
-"""The train launcher: a trial whose workers run under Ray Train's TorchTrainer, with DDP where there are several."""
+"""The train launcher: a trial whose workers run under Ray Train's TorchTrainer, several with DDP."""
 
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,9 @@ from mtbert_ray.ray_backend.worker import gpus_of, out_of_memory_report, run_ran
 
 
 def drive_trial(config: dict[str, Any], *, sweep_folder: str) -> None:
-    """Drive one trial from inside Tune: start its workers, pass on what they report, and why they ran out of memory.
+    """Drive one trial from inside Tune: start its workers and forward the reports of rank 0.
 
-    The metrics are reduced over the ranks before they are reported, so that rank 0's are the trial's.
-
-    Args:
-        config: as `StudyOnTune.suggest` gives it.
-        sweep_folder: the sweep's output folder.
+    The config is that of `StudyOnTune.suggest`.
     """
     trial = TrialConfig.model_validate(config["trial"])
     trial_id = str(config["trial_id"])
@@ -35,7 +31,7 @@ def drive_trial(config: dict[str, Any], *, sweep_folder: str) -> None:
         torch_config=TorchConfig(backend="nccl" if gpus_of(trial) > 0 else "gloo"),
         scaling_config=scaling_of(trial),
         run_config=RunConfig(
-            # Fixed, so that a trainer started again for the same trial knows it for its own.
+            # Fixed, so that a restarted trainer recognizes its run.
             name=trial_id,
             storage_path=str(Path(sweep_folder) / "ray" / "train"),
             # Ray's default retries an unschedulable trial for ever.
@@ -53,7 +49,7 @@ def drive_trial(config: dict[str, Any], *, sweep_folder: str) -> None:
 
 
 def scaling_of(trial: TrialConfig) -> ScalingConfig:
-    """Return the workers and what each holds, in Ray Train's terms."""
+    """Return the workers and their resources in Ray Train's terms."""
     per_worker: dict[str, float] = {"CPU": trial.resources.cpus_per_worker}
     if gpus_of(trial) > 0:
         per_worker["GPU"] = gpus_of(trial)

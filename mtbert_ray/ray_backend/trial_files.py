@@ -1,4 +1,4 @@
-"""The files of each trial in a sweep's folder, written as its events come: config.yaml, TensorBoard's event file."""
+"""The files of each trial in a sweep's folder: config.yaml and TensorBoard's event file."""
 
 import logging
 import shutil
@@ -15,21 +15,17 @@ _log = logging.getLogger(__name__)
 
 
 class TrialFiles:
-    """An observer of a study.
-
-    Args:
-        folder: the sweep's.
-    """
+    """An observer of a study that writes to the sweep's folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._scalars: dict[str, ScalarLog] = {}
         """Trial -> its event file, while it runs."""
         self._warned: set[str] = set()
-        """Trials whose null metrics have been named: epochs mostly lack the same."""
+        """Trials whose null metrics have been logged: epochs mostly lack the same."""
 
     def __call__(self, event: Event, trial: Trial | None) -> None:
-        """Write what an event adds to its trial's files, and warn in the log of what could not be measured."""
+        """Write an event to its trial's files, and log null metrics."""
         if trial is None:
             return
         if isinstance(event, TrialStarted):
@@ -42,7 +38,7 @@ class TrialFiles:
     def _start(self, trial: Trial) -> None:
         folder = trial_folder(self._folder, trial.trial_id)
         for old in (folder, self._folder / TENSORBOARD_NAME / trial.trial_id):
-            # Of an attempt that was interrupted with an earlier session of this sweep.
+            # Of an interrupted attempt.
             shutil.rmtree(old, ignore_errors=True)
         folder.mkdir(parents=True)
         with (folder / "config.yaml").open("w", encoding="utf-8") as file:
@@ -59,7 +55,7 @@ class TrialFiles:
             _log.warning("%s: %s", trial.trial_id, "; ".join(missing))
 
     def _close(self, trial: Trial) -> None:
-        """Write a trial's hyperparameters and result for TensorBoard and close its file, if it has one."""
+        """Write a trial's hyperparameters and result for TensorBoard and close its file."""
         scalars = self._scalars.pop(trial.trial_id, None)
         if scalars is not None:
             with scalars:

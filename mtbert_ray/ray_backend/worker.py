@@ -1,4 +1,4 @@
-"""What every worker of a trial does, whoever launched it: set up the device, begin the run, say what it cost."""
+"""A worker of a trial under either launcher: sets up the device, trains, and reports events to Tune."""
 
 from collections.abc import Generator, Mapping
 from contextlib import closing
@@ -28,45 +28,38 @@ def start_run(
 ) -> TrainingRun:
     """Return a run that is ready for its first step and keeps its best checkpoint under the trial's folder.
 
-    The checkpoint is on disk before the epoch is told of: Tune may end the trial, and have the checkpoint fetched,
-    as soon as it hears of one.
-
-    Args:
-        config: the config, its resources resolved.
-        process: this rank's place.
-        trial_folder: made when there is something to keep.
-        load: see `TrainingRun`.
+    The checkpoint is on disk before the epoch is reported: Tune may stop the trial, and have the checkpoint fetched, as
+    soon as it gets the report.
     """
     if process.device.type == "cuda":
         torch.cuda.set_device(process.device)
         torch.cuda.reset_peak_memory_stats(process.device)
     else:
-        # Several trials share the machine; each must not take every core for itself.
+        # Several trials share the machine.
         torch.set_num_threads(config.resources.cpus_per_worker)
     return TrainingRun(config, process=process, folder=trial_folder, load=load)
 
 
 def gpus_of(trial: TrialConfig) -> float:
-    """Return the GPUs of each worker; `auto` has been resolved before a trial starts."""
+    """Return the GPUs of each worker."""
     assert trial.resources.gpus_per_worker != "auto", "gpus_per_worker is resolved against the cluster first"
     return trial.resources.gpus_per_worker
 
 
 def reported_epochs(run: TrainingRun, *, probe: ProbeConfig | None = None) -> Generator[MeteredProbe | MeteredEpoch]:
-    """Train, score and meter, one epoch a turn, and the probe before them; give the last one when the run has ended.
+    """Yield the probe and the epochs; the last one only after the run has ended.
 
-    What a trial tells of its last epoch makes the sweep fetch what it left behind, and a recording of its steps that
-    its end cuts short is only then written.
+    On its report the sweep fetches the trial's files, and a profile that is cut short is written at the end of the run.
     """
     with closing(metered_epochs(run, probe=probe)) as epochs:
-        for told in epochs:
-            if isinstance(told, MeteredEpoch) and told.is_last:
+        for result in epochs:
+            if isinstance(result, MeteredEpoch) and result.is_last:
                 next(epochs, None)
-            yield told
+            yield result
 
 
 def report_of(trial_id: str, result: MeteredProbe | MeteredEpoch) -> dict[str, Any]:
-    """Return what a worker reports to Tune after its probe or an epoch: the event that the journal will hold."""
+    """Return a worker's report to Tune after its probe or an epoch: the event for the journal."""
     if isinstance(result, MeteredProbe):
         return _report(
             ProbeFinished(
@@ -84,37 +77,28 @@ def report_of(trial_id: str, result: MeteredProbe | MeteredEpoch) -> dict[str, A
 
 
 def out_of_memory_report(trial_id: str, message: str) -> dict[str, Any]:
-    """Return what a trial reports to Tune, as its last, when it runs out of memory; the message is a line."""
+    """Return a trial's last report to Tune when it runs out of memory."""
     return {**_report(out_of_memory(trial_id, message)), "done": True}
 
 
 def _report(event: ProbeFinished | EpochFinished | TrialStopped) -> dict[str, Any]:
-    # The time is the sweep's to say: clocks of nodes differ. Checkpoint and traces lie on this node.
+    # The driver sets the time: clocks of nodes differ. Checkpoint and traces are on this node.
     return {"event": event.model_dump_json(exclude={"time"}), "node_id": ray.get_runtime_context().get_node_id()}
 
 
 def out_of_memory(trial_id: str, message: str) -> TrialStopped:
-    """Return the end of a trial that ran out of memory: an outcome, as its config does not fit.
-
-    Args:
-        trial_id: of the trial.
-        message: what was asked for and what there was, in a line.
-    """
+    """Return the end of a trial that ran out of memory, with a line of `memory_message`."""
     return TrialStopped(trial_id=trial_id, reason=f"out of memory: {message}", kind="memory")
 
 
 def probe_of(config: Mapping[str, Any]) -> ProbeConfig | None:
-    """Return the probe of a trial from what Tune was given for it; none wants none."""
+    """Return the probe in a trial's Tune config."""
     probe = config.get("probe")
     return None if probe is None else ProbeConfig.model_validate(probe)
 
 
 def run_rank(config: dict[str, Any]) -> None:
-    """Run one rank of a trial under Ray Train, which has initialized the process group.
-
-    Args:
-        config: as `StudyOnTune.suggest` gives it, with `trial_folder`.
-    """
+    """Run one rank of a trial under Ray Train; the config is that of `StudyOnTune.suggest`, with `trial_folder`."""
     trial = TrialConfig.model_validate(config["trial"])
     process = Process(
         rank=dist.get_rank() if dist.is_initialized() else 0,

@@ -1,6 +1,6 @@
-"""A simulated clock as the backend of a study: asynchronous workers whose trials follow curves that are known.
+"""A simulated clock as the backend of a study: asynchronous workers whose trials follow known learning curves.
 
-A worker whose trial ends takes the next one at once; asking and deciding take no time.
+Suggestions and decisions take no time.
 """
 
 import heapq
@@ -21,37 +21,32 @@ from mtbert_ray.study.study import Study
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """What a trial reports, and when."""
+    """The learning curve of a trial."""
 
     metrics: Sequence[Metrics]
-    """Of E epochs, each with its number as `epoch`; the last one is the trial's end."""
+    """Of E epochs, each with its number as `epoch`."""
     seconds: NDArray[np.float64]
-    """`(E,)`: time spent until then, never falling."""
+    """`(E,)`: cumulative."""
     losses: NDArray[np.float64]
-    """`(M,)` at the end, all minimized."""
+    """`(M,)` of the full run, all minimized."""
     is_feasible: bool
-    """Whether it meets the constraints at the end."""
+    """Whether the full run meets the constraints."""
 
     def epoch_at(self, place: int) -> int:
         """Return the number of the epoch at a place of `metrics`."""
         return int(self.metrics[place]["epoch"] or 0)
 
-    @property
-    def num_epochs(self) -> int:
-        """Of the full run."""
-        return self.epoch_at(-1)
-
 
 @dataclass(frozen=True, kw_only=True)
 class EndedTrial:
-    """A trial that ran to its end or was stopped."""
+    """A trial that finished or was stopped."""
 
     curve: Curve
     place: int
-    """Index into the curve of the epoch after which it ended."""
+    """Of its last epoch, in the curve."""
     stopped: bool
     spent: float
-    """What all workers together had spent by then, in mean full runs."""
+    """By all workers together until then, in mean full runs."""
 
     @property
     def epochs(self) -> int:
@@ -60,38 +55,32 @@ class EndedTrial:
 
     @property
     def seconds(self) -> float:
-        """Time that it took."""
+        """Simulated duration."""
         return float(self.curve.seconds[self.place])
 
     @property
     def steps(self) -> int | None:
-        """Optimizer steps taken; None where nobody knows."""
+        """Optimizer steps; None where they were not recorded."""
         steps = self.curve.metrics[self.place].get("step")
         return None if steps is None else int(steps)
 
     @property
     def counts(self) -> bool:
-        """Whether its result counts towards the hypervolume: it is a full run that meets the constraints."""
+        """Whether it is a full run that meets the constraints."""
         return not self.stopped and self.curve.is_feasible
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What one simulated sweep came to."""
+    """The result of one simulated sweep."""
 
     trials: tuple[EndedTrial, ...]
-    """In the order in which they ended."""
+    """In the order of their ends."""
     num_started: int
     wall_seconds: float
-    """When the last of them ended."""
 
     def volumes(self, volume: Callable[[NDArray[np.float64]], float], budgets: Sequence[float]) -> list[float]:
-        """Return the hypervolume of the full runs that ended within each budget.
-
-        Args:
-            volume: of losses `(N, M)`, N being 0 as well.
-            budgets: in mean full runs.
-        """
+        """Return the hypervolume, of losses `(N, M)`, within each budget, in mean full runs."""
         finished = [trial for trial in self.trials if trial.counts]
         losses_NM = np.array([trial.curve.losses for trial in finished])
         spent_N = np.array([trial.spent for trial in finished])
@@ -115,7 +104,7 @@ class _Running:
     curve: Curve
     start: float
     place: int = 0
-    """Index into its curve of the next epoch."""
+    """Of its next epoch, in the curve."""
 
 
 def simulate(
@@ -130,12 +119,12 @@ def simulate(
     """Run a study until it has no trial left, or the workers together have spent the budget.
 
     Args:
-        study: with this clock; asked for the next trial when a worker is free.
-        curve_of: gives what a trial will report; called as each starts.
-        clock: moved on by the simulation.
-        workers: how many trials run at once. Once there are no more trials to start, an idle one spends nothing.
+        study: with this clock.
+        curve_of: called as each trial starts.
+        clock: advanced by the simulation.
+        workers: how many trials run at once; one without a trial spends nothing.
         mean_seconds: of a full run, the unit of budgets.
-        budget: in mean full runs; what would end beyond it is left out.
+        budget: in mean full runs; trials that end after it are left out.
     """
     end = budget * mean_seconds / workers
     events: list[tuple[float, int, _Running]] = []
@@ -149,7 +138,7 @@ def simulate(
             idle_since.append(clock.now)
             return
         running = _Running(trial_id=started.trial_id, curve=curve_of(started), start=clock.now)
-        # The number puts what happens at the same time into the order in which the trials started.
+        # Simultaneous events come in the order in which the trials started.
         heapq.heappush(events, (clock.now + running.curve.seconds[0], next(numbers), running))
 
     for _ in range(workers):
@@ -169,7 +158,7 @@ def simulate(
 
 
 def _report(study: Study, running: _Running, now: float) -> bool:
-    """Feed the study with an epoch, and with the trial's end if it ends there; return whether it is stopped."""
+    """Add an epoch to the study, and the trial's end if it ends there; return whether it is stopped."""
     trial_id = running.trial_id
     decision = study.add(EpochFinished(time=now, trial_id=trial_id, metrics=dict(running.curve.metrics[running.place])))
     if running.place + 1 == len(running.curve.metrics):

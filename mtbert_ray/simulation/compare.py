@@ -1,4 +1,4 @@
-"""Runs every pruner with every searcher and number of workers over seeds, and keeps what each run came to."""
+"""Simulates every pruner with every searcher and number of workers over seeds."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -18,25 +18,23 @@ from mtbert_ray.study.study import Study
 # N full runs that count, M objectives
 
 _ROUNDING = 1e-9
-"""Of a budget: what was spent is a sum of many times."""
-
+"""Relative tolerance of a budget."""
 
 MakePruner = Callable[[], Pruner | None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Simulation:
-    """A simulated sweep that has not begun."""
+    """A simulated sweep before its first trial."""
 
     study: Study
     curve_of: Callable[[TrialStarted], Curve]
-    """Gives what a trial will report, as it starts."""
     clock: Clock
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """Something to run simulated sweeps on."""
+    """A benchmark of simulated sweeps."""
 
     name: str
     mean_seconds: float
@@ -44,14 +42,14 @@ class Problem:
     max_epochs: int
     """Of the longest full run."""
     start: Callable[[str, int, MakePruner], Simulation]
-    """Searcher, seed and pruner -> a sweep that has not begun."""
+    """Searcher, seed and pruner -> simulation."""
     volume: Callable[[NDArray[np.float64]], float]
-    """Losses `(N, M)` of full runs -> their hypervolume, as a share of something fixed."""
+    """Losses `(N, M)` of full runs -> their hypervolume, as a share of a fixed one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """What a simulated sweep is run with."""
+    """The config of a simulated sweep."""
 
     pruner: NamedPruner
     searcher: str
@@ -60,19 +58,19 @@ class Setup:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What one simulated sweep came to."""
+    """The result of one simulated sweep."""
 
     setup: Setup
     problem: str
     seed: int
     spent: NDArray[np.float64]
-    """`(N,)`: what all workers together had spent when each full run ended that counts, in mean full runs."""
+    """`(N,)`: by all workers together when each full run that counts ended, in mean full runs."""
     shares: NDArray[np.float64]
     """`(N,)`: the hypervolume from then on."""
     num_trials: int
-    """That ended, early or not."""
+    """Finished or stopped."""
     stopped_after: dict[int, int]
-    """Epochs done -> how many trials were stopped there."""
+    """Epochs done -> number of trials stopped there."""
     epochs: int
     steps: int | None
     """Optimizer steps; None where they were not recorded."""
@@ -81,7 +79,7 @@ class Run:
     wall_seconds: float
 
     def share_at(self, budget: float) -> float:
-        """Return the hypervolume that was reached within a budget, in mean full runs."""
+        """Return the hypervolume within a budget, in mean full runs."""
         within = np.flatnonzero(self.spent <= budget * (1 + _ROUNDING))
         return float(self.shares[within[-1]]) if len(within) else 0.0
 
@@ -97,7 +95,7 @@ class Run:
 
     @property
     def num_stopped(self) -> int:
-        """Trials that did not run to their end."""
+        """How many trials were stopped."""
         return sum(self.stopped_after.values())
 
 
@@ -109,38 +107,16 @@ def compare(
     budget: float = np.inf,
     on_run: Callable[[], None] = lambda: None,
 ) -> list[Run]:
-    """Return a run for each setup, problem and seed, in this order.
-
-    Args:
-        problems: such that their hypervolumes can be averaged.
-        setups: what to run with.
-        seeds: 0 up to so many.
-        budget: in mean full runs of the problem.
-        on_run: called after each of them.
-    """
+    """Return a run for each setup, problem and seed, in this order; the budget is in mean full runs of the problem."""
     runs = []
     for setup, problem, seed in product(setups, problems, range(seeds)):
         pruner = partial(setup.pruner.start, seed=seed, max_epochs=problem.max_epochs)
-        begun = problem.start(setup.searcher, seed, pruner)
-        outcome = simulate(
-            begun.study,
-            begun.curve_of,
-            begun.clock,
-            workers=setup.workers,
-            mean_seconds=problem.mean_seconds,
-            budget=budget,
-        )
+        sim = problem.start(setup.searcher, seed, pruner)
+        mean = problem.mean_seconds
+        outcome = simulate(sim.study, sim.curve_of, sim.clock, workers=setup.workers, mean_seconds=mean, budget=budget)
         runs.append(_run_of(outcome, setup, problem, seed))
         on_run()
     return runs
-
-
-def setups_of(pruners: Sequence[NamedPruner], searchers: Sequence[str], workers: Sequence[int]) -> tuple[Setup, ...]:
-    """Return every combination."""
-    return tuple(
-        Setup(pruner=pruner, searcher=searcher, workers=count)
-        for count, searcher, pruner in product(workers, searchers, pruners)
-    )
 
 
 def _run_of(outcome: Outcome, setup: Setup, problem: Problem, seed: int) -> Run:

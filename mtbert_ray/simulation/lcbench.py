@@ -1,6 +1,5 @@
-"""LCBench by its surrogate: error and training time of a neural network after 1 to 52 epochs, on 34 OpenML tasks.
+"""LCBench by yahpo gym's surrogate (Pfisterer et al. 2022): error and training time over 52 epochs on 34 OpenML tasks.
 
-The surrogate is yahpo gym's (Pfisterer et al. 2022), one ONNX file; the conventions are those of the README beside it.
 Needs onnxruntime (the `bench` extra), imported only when the file is opened.
 """
 
@@ -33,22 +32,14 @@ OBJECTIVES = {
     "error": Objective(direction="minimize", reference=1.1),
     "log_time": Objective(direction="minimize", reference=1.1),
 }
-_HYPERPARAMETERS = (
-    "batch_size",
-    "learning_rate",
-    "momentum",
-    "weight_decay",
-    "num_layers",
-    "max_units",
-    "max_dropout",
-)
-"""In the order of the model's inputs, which the epoch leads."""
+_HYPERPARAMETERS = ("batch_size", "learning_rate", "momentum", "weight_decay", "num_layers", "max_units", "max_dropout")
+"""In the order of the model's inputs, after the epoch."""
 _SHORTEST_SECONDS = 1e-3
-"""The surrogate may predict no time at all, which has no logarithm."""
+"""The surrogate may predict 0 seconds, which has no logarithm."""
 
 
 class Model(Protocol):
-    """What is needed of an `onnxruntime.InferenceSession`."""
+    """An `onnxruntime.InferenceSession`."""
 
     def run(self, output_names: None, inputs: Mapping[str, NDArray[Any]]) -> Sequence[NDArray[Any]]:
         """Return the outputs: one array `(N, 6)` whose first columns are seconds and validation accuracy in percent."""
@@ -56,17 +47,17 @@ class Model(Protocol):
 
 
 class Task:
-    """One data set: configurations in, learning curves out. Curves are kept, so that a repeated question is free.
+    """One data set: configs in, learning curves out.
 
-    A curve's losses are error and log10 of the time so far, both scaled by the extremes of the task's random full runs.
+    A curve's losses are error and log10 of the time so far, both scaled by the extremes of random full runs.
 
     Args:
         name: its OpenML number.
-        code: what the model calls it.
+        code: the model's own number for it.
         model: the surrogate.
         search: hyperparameter -> its range.
-        epochs: where curves are known, the last being the full run. Few of them save most of the model's time.
-        num_reference_runs: random full runs by which the task is scaled.
+        epochs: at which curves report, the last being the full run; few of them save most of the model's time.
+        num_reference_runs: random full runs by which the losses are scaled.
     """
 
     def __init__(
@@ -98,7 +89,7 @@ class Task:
         return SearchSpace(name=f"lcbench-{self.name}", objectives=OBJECTIVES, search=self._search, seed=seed)
 
     def start(self, algorithm: str, seed: int, pruner: MakePruner) -> Simulation:
-        """Return a sweep with a new searcher, which has not begun."""
+        """Return a simulation with a new searcher."""
         clock = Clock()
         study = Study(
             simulated_start(self.name, OBJECTIVES, num_trials=None, seed=seed),
@@ -111,7 +102,7 @@ class Task:
         return Simulation(study=study, curve_of=lambda started: self.curve(started.hyperparameters), clock=clock)
 
     def curve(self, values: Mapping[str, Any]) -> Curve:
-        """Return the curve of a configuration, predicted in one call."""
+        """Return the curve of a config, predicted once."""
         key = config_key(values)
         if key not in self._curves:
             error_E, seconds_E = self._predict([(values, epoch) for epoch in self.epochs])
@@ -125,13 +116,13 @@ class Task:
         return self._curves[key]
 
     def volume(self, losses_N2: NDArray[np.float64]) -> float:
-        """Return the hypervolume of full runs, over that of the random ones by which the task was scaled."""
+        """Return the hypervolume of full runs as a share of that of the random reference runs."""
         return hypervolume(losses_N2, REFERENCE_POINT) / self._random_volume
 
     def _predict(
         self, runs: Sequence[tuple[Mapping[str, Any], int]]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return error `(N,)` as a share, and time `(N,)` in seconds, of configs after so many epochs."""
+        """Return error `(N,)` as a share and time `(N,)` in seconds, of configs after so many epochs each."""
         rows = [[epochs, *(values[name] for name in _HYPERPARAMETERS)] for values, epochs in runs]
         inputs = {
             "x_cat": np.full((len(rows), 1), self._code, dtype=np.int32),
@@ -142,13 +133,10 @@ class Task:
 
 
 class Benchmark:
-    """The 34 tasks.
-
-    Args:
-        folder: holds `lcbench/model.onnx` and its two descriptions.
+    """The 34 tasks, from a folder with `lcbench/model.onnx` and its two descriptions.
 
     Raises:
-        DataError: it does not, or onnxruntime is not installed.
+        DataError: they are missing or damaged, or onnxruntime is not installed.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -171,22 +159,15 @@ class Benchmark:
         self._model = _session(model, root)
 
     def task(self, name: str, epochs: Sequence[int] = range(1, NUM_EPOCHS + 1)) -> Task:
-        """Return a task, scaled; takes a second or two.
-
-        Raises:
-            ConfigError: there is no such task.
-        """
+        """Return a task, scaled, in a second or two; raises as `check_names`."""
         self.check_names([name])
         return Task(name, self._codes[name], self._model, self._search, epochs)
 
     def check_names(self, names: Sequence[str]) -> None:
-        """Check that there are such tasks.
-
-        Raises:
-            ConfigError: names the wrong ones.
-        """
-        problems = [f"LCBench has no task {name}{did_you_mean(name, self.names)}" for name in names]
-        wrong = [problem for name, problem in zip(names, problems, strict=True) if name not in self.names]
+        """Raise ConfigError where there is no such task."""
+        wrong = [
+            f"LCBench has no task {name}{did_you_mean(name, self.names)}" for name in names if name not in self.names
+        ]
         if wrong:
             raise ConfigError([*wrong, f"its tasks are {', '.join(self.names)}"])
 

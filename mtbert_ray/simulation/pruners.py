@@ -1,4 +1,4 @@
-"""Pruners by name: none, ours, and those that it is measured against."""
+"""Pruners by name: none, this package's, and its baselines."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,24 +21,22 @@ EPSILON_NET = HalvingConfig(grace_period=1, keep_quantile=1 / 3, order="epsilon_
 
 @dataclass(frozen=True, kw_only=True)
 class Costs:
-    """What it takes to prune by cost as a sweep does."""
+    """How to prune by cost as a sweep does; see CostPruner."""
 
     metrics: Mapping[str, Metric]
-    """What the trials report, the scores of their tasks among it."""
     margin: float
-    """By which a projection must be beyond its bound; `probe.margin` of the sweep."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NamedPruner:
-    """A pruner that can be started anew for each simulated sweep."""
+    """A factory of a pruner."""
 
     name: str
     objectives: Objectives
     halving: HalvingConfig | None
-    """None lets every trial run to its end."""
+    """None for no pruner."""
     only: str | None = None
-    """The only objective that it looks at; None looks at all."""
+    """The one objective that it reads; None reads all."""
     costs: Costs | None = None
     """None prunes at rungs only."""
 
@@ -48,7 +46,7 @@ class NamedPruner:
             return None
         halving = self.halving.model_copy(update={"seed": self.halving.seed + seed})
         if self.costs is None:
-            return RungPruner(Rungs(halving, max_epochs), self.objectives, only=self.only)
+            return _RungPruner(Rungs(halving, max_epochs), self.objectives, only=self.only)
         metrics, margin = self.costs.metrics, self.costs.margin
         return ParetoPruner(Axes.of(self.objectives, {}), max_epochs, halving=halving, metrics=metrics, margin=margin)
 
@@ -57,14 +55,8 @@ class NamedPruner:
         return () if self.halving is None else Rungs(self.halving, max_epochs).levels
 
 
-class RungPruner:
-    """Rungs alone.
-
-    Args:
-        rungs: without results.
-        objectives: of the trials.
-        only: the one objective that the rungs are shown; None shows all. Constraints stay what they are.
-    """
+class _RungPruner:
+    """Rungs alone, on all objectives or `only` on one; constraints count either way."""
 
     def __init__(self, rungs: Rungs, objectives: Objectives, *, only: str | None = None) -> None:
         self._rungs = rungs
@@ -73,21 +65,17 @@ class RungPruner:
 
     @property
     def decisions(self) -> Mapping[str, Decision]:
-        """Trial -> why it was stopped."""
         return self._rungs.stopped
 
     def prune(self, trial: str, resource: float, metrics: Metrics) -> Decision | None:
-        """Decide at the rungs."""
         decision = self._rungs.report(trial, resource, *self._result(metrics))
         return decision if decision.stop else None
 
     def end(self, trial: str, resource: float, metrics: Metrics, *, finished: bool) -> None:
-        """Let others be compared with it."""
         if trial not in self._rungs.stopped:
             self._rungs.note(trial, resource, *self._result(metrics))
 
     def forget(self, trial: str) -> None:
-        """Take back all results of a trial."""
         self._rungs.forget(trial)
 
     def _result(self, metrics: Metrics) -> tuple[NDArray[np.float64] | None, float]:
@@ -97,13 +85,7 @@ class RungPruner:
 
 
 def pruners_of(objectives: Objectives, pareto: HalvingConfig, costs: Costs | None = None) -> dict[str, NamedPruner]:
-    """Return name -> pruner.
-
-    Args:
-        objectives: of the problem.
-        pareto: how `pareto` is to halve.
-        costs: how it prunes by cost as well, for which trials must have metrics; None for ranks alone.
-    """
+    """Return name -> pruner; `pareto` and `costs` configure the one called pareto."""
     pruners = [
         NamedPruner(name="fifo", objectives=objectives, halving=None),
         NamedPruner(name="pareto", objectives=objectives, halving=pareto, costs=costs),

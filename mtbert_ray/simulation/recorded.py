@@ -1,4 +1,4 @@
-"""Journals as a table of trials: the finished ones with their whole learning curves, as a running sweep saw them."""
+"""The finished trials of journals with their learning curves, for simulation."""
 
 import math
 from collections import Counter
@@ -23,23 +23,22 @@ from mtbert_ray.tasks import TaskSpec
 from mtbert_ray.trial import Sweep, Trial
 
 _SECONDS = ("train_seconds", "eval_seconds")
-"""What an epoch takes is what these grew by."""
+"""Cumulative; their sum is the time of a trial."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedTrial:
-    """A trial that ran to its end."""
+    """A finished trial."""
 
     values: dict[str, Any]
-    """Its searched keys."""
+    """Of its searched keys."""
     config: dict[str, Any]
     curve: Curve
-    """Known after each epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recorded:
-    """The trials of one or more sweeps that can be run again in simulation."""
+    """The trials of one or more sweeps that can be simulated."""
 
     trials: tuple[RecordedTrial, ...]
     """Sweep after sweep, in the order in which they started."""
@@ -47,13 +46,18 @@ class Recorded:
     space: SearchSpace | str
     """What was searched; or why no searcher can be asked."""
     metrics: dict[str, Metric]
-    """What the trials report, the scores of their tasks among it."""
+    """Known metrics, the scores of the trials' tasks included."""
     pruned_as: SearchSpace | None
-    """The search space of the first sweep, which has how it prunes; None where this version cannot read it."""
+    """The search space of the first sweep, with its pruner's config; None where this version cannot read it."""
     left_out: dict[str, int]
-    """Why trials cannot be run again -> how many."""
+    """Reason -> number of trials that cannot be simulated."""
     notes: tuple[str, ...]
-    """What the reader of a comparison should know."""
+    """For the reader of a comparison."""
+
+    @property
+    def total_seconds(self) -> float:
+        """Of one worker for all trials."""
+        return sum(float(trial.curve.seconds[-1]) for trial in self.trials)
 
     @property
     def mean_seconds(self) -> float:
@@ -61,28 +65,23 @@ class Recorded:
         return self.total_seconds / len(self.trials)
 
     @property
-    def total_seconds(self) -> float:
-        """What running everything to the end takes one worker."""
-        return sum(float(trial.curve.seconds[-1]) for trial in self.trials)
+    def max_epochs(self) -> int:
+        """Of the longest trial."""
+        return max(trial.curve.epoch_at(-1) for trial in self.trials)
 
     @property
     def total_epochs(self) -> int:
-        """What running everything to the end takes in epochs."""
-        return sum(trial.curve.num_epochs for trial in self.trials)
-
-    @property
-    def max_epochs(self) -> int:
-        """The epochs of the longest trial."""
-        return max(trial.curve.num_epochs for trial in self.trials)
+        """Of all trials."""
+        return sum(trial.curve.epoch_at(-1) for trial in self.trials)
 
     @cached_property
     def total_volume(self) -> float:
-        """The hypervolume of everything run to the end, in the product of the objectives' units."""
-        meeting = [trial.curve.losses for trial in self.trials if trial.curve.is_feasible]
-        return hypervolume(np.array(meeting), reference_losses(self.objectives))
+        """The hypervolume of all trials, in the product of the objectives' units."""
+        feasible = [trial.curve.losses for trial in self.trials if trial.curve.is_feasible]
+        return hypervolume(np.array(feasible), reference_losses(self.objectives))
 
     def volume(self, losses_NM: NDArray[np.float64]) -> float:
-        """Return a hypervolume as a share of that of everything run to the end."""
+        """Return a hypervolume as a share of that of all trials."""
         return hypervolume(losses_NM, reference_losses(self.objectives)) / self.total_volume
 
 
@@ -90,7 +89,7 @@ def read_recorded(folders: Sequence[Path]) -> Recorded:
     """Read the folders of one or more sweeps with the same objectives.
 
     Raises:
-        JournalError: a journal cannot be read, or is given twice; the objectives differ; or nothing can be run again.
+        JournalError: a journal cannot be read or is given twice, the objectives differ, or no trial can be simulated.
     """
     sweeps = _read_all(folders)
     objectives = _shared_objectives(folders, sweeps)
@@ -121,7 +120,7 @@ def read_recorded(folders: Sequence[Path]) -> Recorded:
     if recorded.total_volume <= 0:
         raise JournalError(
             f"{where}: no trial that ran to its end meets the constraints and is better than the reference in every "
-            f"objective ({_told(objectives)}), so there is no hypervolume to compare"
+            f"objective ({_described(objectives)}), so there is no hypervolume to compare"
         )
     return recorded
 
@@ -151,18 +150,19 @@ def _shared_objectives(folders: Sequence[Path], sweeps: Sequence[Sweep]) -> dict
     if not first:
         raise JournalError(f"{folders[0]}: the sweep had no objectives, so there is no hypervolume to compare")
     problems = [
-        f"{folder}: its objectives are {_told(sweep.started.objectives)}; those of {folders[0]} are {_told(first)}. "
-        "Only sweeps with the same objectives, references and constraints can be replayed together"
+        f"{folder}: its objectives are {_described(sweep.started.objectives)}; those of {folders[0]} are "
+        f"{_described(first)}. Only sweeps with the same objectives, references and constraints can be replayed "
+        "together"
         for folder, sweep in zip(folders, sweeps, strict=True)
-        if _told(sweep.started.objectives) != _told(first)
+        if _described(sweep.started.objectives) != _described(first)
     ]
     if problems:
         raise JournalError("\n".join(problems))
     return first
 
 
-def _told(objectives: Objectives) -> str:
-    """Return the objectives in words, the same for the same ones in another order."""
+def _described(objectives: Objectives) -> str:
+    """Return the objectives in words, sorted by name."""
     return ", ".join(
         f"{name} ({o.direction}, reference {o.reference:g}"
         + (f", constraint {o.constraint:g})" if o.constraint is not None else ")")
@@ -171,7 +171,7 @@ def _told(objectives: Objectives) -> str:
 
 
 def _unusable(trial: Trial, objectives: Objectives) -> str | None:
-    """Return why a trial's curve is not whole or cannot be compared, or None when it is and can."""
+    """Return why a trial cannot be simulated, or None."""
     if trial.status != "finished":
         return {"stopped": "stopped early", "running": "cut off"}.get(trial.status, trial.status_in_words)
     if len(trial.epochs) != trial.config["epochs"]:
@@ -199,7 +199,7 @@ def _curve(trial: Trial, objectives: Objectives) -> Curve:
 def _shared_space(
     folders: Sequence[Path], sweeps: Sequence[Sweep], objectives: dict[str, Objective]
 ) -> SearchSpace | str:
-    """Return the one search space of all sweeps, or why there is none."""
+    """Return the search space of all sweeps, or why there is none."""
     spaces = []
     for folder, sweep in zip(folders, sweeps, strict=True):
         space = _space_of(sweep)
@@ -216,7 +216,7 @@ def _shared_space(
 
 
 def _space_of(sweep: Sweep) -> SearchSpace | None:
-    """Return what a sweep searched, or None where that is not a search space of this version."""
+    """Return a sweep's search space, or None where this version cannot read it."""
     try:
         return SearchSpace.model_validate(sweep.started.space)
     except ValidationError:
@@ -224,7 +224,6 @@ def _space_of(sweep: Sweep) -> SearchSpace | None:
 
 
 def _tasks(sweeps: Sequence[Sweep]) -> list[TaskSpec]:
-    """Return the tasks of all trials, each once."""
     tasks = {task["name"]: task for sweep in sweeps for trial in sweep.trials for task in trial.config["tasks"]}
     return [TaskSpec.model_validate(task) for task in tasks.values()]
 
@@ -235,6 +234,6 @@ def _notes(sweeps: Sequence[Sweep], trials: Sequence[RecordedTrial]) -> tuple[st
     differing = sorted({key for other in fixed for key in (*fixed[0], *other) if other.get(key) != fixed[0].get(key)})
     if differing:
         notes.append(f"The sweeps differ in what was fixed, so their trials may not compare: {', '.join(differing)}.")
-    if all(trial.curve.num_epochs == 1 for trial in trials):
-        notes.append("Every trial has one epoch, so no rule has anything to stop.")
+    if all(trial.curve.epoch_at(-1) == 1 for trial in trials):
+        notes.append("Every trial has one epoch, so no pruner can stop any.")
     return tuple(notes)

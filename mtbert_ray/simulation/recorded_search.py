@@ -1,4 +1,4 @@
-"""Which recorded trial a simulated sweep runs next: in their own order, or the nearest to what a searcher suggests."""
+"""Searchers over recorded trials: in their own order, or the nearest to another searcher's suggestion."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -19,13 +19,13 @@ from mtbert_ray.study.study import Study
 # T recorded trials, D coordinates
 
 RECORDED = "recorded"
-"""Stands for a searcher: the trials in the order of the journal; seeds above 0 shuffle them."""
+"""Name of the searcher InOrder."""
 SUGGESTING = tuple(name for name in SEARCHERS if name != "grid")
-"""Searchers that can be asked; a grid has nothing to suggest where only some of its configs are known."""
+"""Searchers that Nearest can ask; a grid would suggest configs that were not recorded."""
 
 
 def recorded_problem(recorded: Recorded) -> Problem:
-    """Return recorded trials as something to run sweeps on, each trial once."""
+    """Return a problem of which every recorded trial runs once."""
     return Problem(
         name=RECORDED,
         mean_seconds=recorded.mean_seconds,
@@ -75,23 +75,18 @@ def simulated_start(name: str, objectives: Objectives, *, num_trials: int | None
 
 
 class InOrder(Unguided):
-    """A searcher that goes through the recorded trials.
-
-    Args:
-        recorded: the trials.
-        seed: 0 keeps their order; others shuffle it.
-    """
+    """The recorded trials in the order of the journal, which a seed above 0 shuffles."""
 
     def __init__(self, recorded: Recorded, seed: int) -> None:
         super().__init__()
         self.place = -1
-        """Of the trial that was suggested last."""
+        """Of the latest suggestion, in the recorded trials."""
         self._recorded = recorded
         order = range(len(recorded.trials))
         self._left: Iterator[int] = iter(order if seed == 0 else np.random.default_rng(seed).permutation(order))
 
     def ask(self) -> tuple[int, dict[str, Any]] | None:
-        """Return a key and the config of the next trial."""
+        """Return a key and the next trial's config."""
         place = next(self._left, None)
         if place is None:
             return None
@@ -99,24 +94,18 @@ class InOrder(Unguided):
         return self.new_key(), self._recorded.trials[self.place].values
 
     def open(self, values: Mapping[str, Any]) -> int:
-        """Return a key; no config comes from elsewhere."""
+        """Never called: a simulation has no configs to try first."""
         raise NotImplementedError
 
 
 class Nearest:
-    """A searcher that replaces what another suggests by the nearest trial that has not been run.
+    """Replaces a searcher's suggestions by the nearest recorded trial not yet run, and gives it the feedback of that.
 
-    The other one is told which one that was. Once it has nothing left to suggest, the rest comes in its own order.
-
-    Args:
-        recorded: the trials.
-        searcher: suggests.
-        space: of the suggestions.
+    Once the searcher has nothing left to suggest, the remaining trials run in their own order.
     """
 
     def __init__(self, recorded: Recorded, searcher: Searcher, space: SearchSpace) -> None:
         self.place = -1
-        """Of the trial that was suggested last."""
         self._recorded, self._searcher, self._search = recorded, searcher, space.search
         self._points_TD = np.array([coordinates(space.search, trial.values) for trial in recorded.trials])
         self._left_T = np.ones(len(self._points_TD), dtype=np.bool_)
@@ -138,5 +127,5 @@ class Nearest:
         if asked is not None and asked[1] == values:
             return asked
         if asked is not None:
-            self._searcher.tell_stopped(asked[0])  # Nobody knows what became of it.
+            self._searcher.tell_stopped(asked[0])  # It has no result.
         return self._searcher.open(values), values

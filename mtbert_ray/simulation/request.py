@@ -1,12 +1,10 @@
-"""From what a user asks on the command line to checked problems and setups, and on to the comparison.
-
-Whatever can be found wrong is found before anything is simulated.
-"""
+"""Checks the command line of `replay` and turns it into problems and setups."""
 
 import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from mtbert_ray.config import ProbeConfig
@@ -15,8 +13,8 @@ from mtbert_ray.config.yaml_lines import read_assignments
 from mtbert_ray.deprecated import current_key
 from mtbert_ray.errors import ConfigError, Problems, did_you_mean
 from mtbert_ray.metrics import Objectives
-from mtbert_ray.simulation.compare import Problem, Run, Setup, compare, setups_of
-from mtbert_ray.simulation.lcbench import NUM_EPOCHS, OBJECTIVES, Benchmark, Task
+from mtbert_ray.simulation.compare import Problem, Run, Setup, compare
+from mtbert_ray.simulation.lcbench import NUM_EPOCHS, OBJECTIVES, Benchmark
 from mtbert_ray.simulation.pruners import Costs, pruners_of
 from mtbert_ray.simulation.recorded import Recorded, read_recorded
 from mtbert_ray.simulation.recorded_search import RECORDED, SUGGESTING, recorded_problem
@@ -44,13 +42,13 @@ class ReplayRequest:
     benchmark: Path | None = None
     """The folder that holds `lcbench/`, in place of journals."""
     tasks: tuple[str, ...] = ()
-    """Of the benchmark; all if there is none."""
+    """Of the benchmark; all by default."""
     output: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Replay:
-    """What is to be simulated, checked."""
+    """A checked comparison."""
 
     problems: tuple[Problem, ...]
     setups: tuple[Setup, ...]
@@ -60,28 +58,20 @@ class Replay:
     recorded: Recorded | None
     """None on the benchmark."""
 
-    @property
-    def num_runs(self) -> int:
-        """How many sweeps are simulated."""
-        return len(self.problems) * len(self.setups) * self.seeds
-
     def run(self, on_run: Callable[[], None]) -> list[Run]:
         """Simulate; `on_run` is called after each sweep."""
-        # Recorded trials end by themselves; suggestions of the benchmark would go on for ever.
+        # The benchmark has no last trial.
         limit = math.inf if self.recorded is not None else self.budgets[-1]
         return compare(self.problems, self.setups, seeds=self.seeds, budget=limit, on_run=on_run)
 
 
 def prepare(request: ReplayRequest) -> Replay:
-    """Return what is to be simulated.
-
-    Warns:
-        UserWarning: an option has no effect.
+    """Check a request, with a warning of options without effect.
 
     Raises:
-        ConfigError: an option is wrong; every mistake there is.
+        ConfigError: options are wrong.
         JournalError: a journal cannot be replayed.
-        DataError: the benchmark's files are not there, or onnxruntime is not installed.
+        DataError: the benchmark's files are missing, or onnxruntime is not installed.
     """
     halving = _checked(request)
     if request.benchmark is not None:
@@ -96,7 +86,7 @@ def prepare(request: ReplayRequest) -> Replay:
     recorded = read_recorded(request.journals)
     probe = ProbeConfig()
     if recorded.pruned_as is not None:
-        # As that sweep would take it, but for what --set says, and for the seed, which is the run's.
+        # The sweep's own pruner, with --set on top and the seed of the run.
         changed = {name: getattr(halving, name) for name in halving.model_fields_set}
         space = recorded.pruned_as
         asked = space.model_copy(update={"halving": space.halving.model_copy(update=changed), "seed": 0})
@@ -114,7 +104,7 @@ def prepare(request: ReplayRequest) -> Replay:
 
 
 def _checked(request: ReplayRequest) -> HalvingConfig:
-    """Check what needs no file, and return how `pareto` is to halve."""
+    """Check the options that need no file, and return the halving of `pareto`."""
     mistakes = []
     if request.benchmark is None and not request.journals:
         mistakes.append("nothing to replay: give the folder of a sweep, as reports/NAME, or --lcbench DIR")
@@ -155,18 +145,9 @@ def _setups(
     space: SearchSpace | str | None = None,
     costs: Costs | None = None,
 ) -> tuple[Setup, ...]:
-    """Return every combination that is asked for, each once.
+    """Return every combination of the request, or raise ConfigError.
 
-    Args:
-        request: the command line.
-        objectives: of the problems.
-        halving: of `pareto`.
-        searchers: that are known here.
-        space: of journals; or why there is none.
-        costs: how `pareto` prunes by cost; None where trials have none.
-
-    Raises:
-        ConfigError: a rule or a searcher is not known here, or cannot be asked.
+    `space` is that of journals, or why there is none; `costs` are those of `pareto`.
     """
     known = pruners_of(objectives, halving, costs)
     rules = dict.fromkeys(request.rules or DEFAULT_RULES)
@@ -182,25 +163,20 @@ def _setups(
         mistakes.append(f"--searcher {asking[0]}: there is nothing to ask it for: {space}. Use --searcher {RECORDED}")
     if mistakes:
         raise ConfigError(mistakes)
-    return setups_of([known[name] for name in rules], list(chosen), list(dict.fromkeys(request.workers or (1,))))
+    combinations = product(dict.fromkeys(request.workers or (1,)), chosen, rules)
+    return tuple(Setup(pruner=known[rule], searcher=name, workers=workers) for workers, name, rule in combinations)
 
 
 def _benchmark_problems(folder: Path, names: Sequence[str], setups: Sequence[Setup]) -> tuple[Problem, ...]:
     benchmark = Benchmark(folder)
-    # The rungs of the published rules are among them always, so that what a searcher is told does not depend on
-    # which rules are compared.
+    # The rungs of the published pruners are always included, so that a searcher's feedback does not depend on which
+    # pruners are compared.
     levels = {level for setup in setups for level in setup.pruner.levels(NUM_EPOCHS)}
     epochs = sorted({*levels, *rung_levels(1, 3.0, NUM_EPOCHS), NUM_EPOCHS})
     chosen = list(dict.fromkeys(names or benchmark.names))
     benchmark.check_names(chosen)
-    return tuple(_task_problem(benchmark.task(name, epochs)) for name in chosen)
-
-
-def _task_problem(task: Task) -> Problem:
-    return Problem(
-        name=task.name,
-        mean_seconds=task.mean_seconds,
-        max_epochs=NUM_EPOCHS,
-        start=task.start,
-        volume=task.volume,
+    return tuple(
+        Problem(name=name, mean_seconds=task.mean_seconds, max_epochs=NUM_EPOCHS, start=task.start, volume=task.volume)
+        for name in chosen
+        for task in [benchmark.task(name, epochs)]
     )

@@ -1,13 +1,13 @@
-"""Shows a comparison: a table, what it says for the next sweep, and files."""
+"""A comparison as a table with advice for the next sweep, and as files."""
 
 import csv
 import json
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import fmean, pstdev
 from typing import Any
 
-import numpy as np
 from rich import box
 from rich.console import Console
 from rich.progress import Progress
@@ -15,7 +15,7 @@ from rich.table import Table
 
 from mtbert_ray.errors import ConfigError
 from mtbert_ray.reporting.wording import counted, duration
-from mtbert_ray.simulation.compare import Run, Setup
+from mtbert_ray.simulation.compare import Run
 from mtbert_ray.simulation.recorded import Recorded, in_words
 from mtbert_ray.simulation.recorded_search import RECORDED
 from mtbert_ray.simulation.request import Replay
@@ -30,13 +30,14 @@ def run(replay: Replay) -> list[Run]:
     """Simulate, with a progress bar on a terminal."""
     errors = Console(stderr=True)
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
-        bar = progress.add_task("simulating", total=replay.num_runs)
+        total = len(replay.problems) * len(replay.setups) * replay.seeds
+        bar = progress.add_task("simulating", total=total)
         return replay.run(lambda: progress.advance(bar))
 
 
 def show(replay: Replay, runs: Sequence[Run]) -> None:
-    """Print what was compared, a table, and a sentence for each pruner that saved something."""
-    # Rather a line that the terminal breaks than a number cut off.
+    """Print a heading, a table, and a sentence for each pruner that stopped trials."""
+    # The terminal breaks long lines; rich would cut numbers off.
     console = Console(width=max(Console().width, _WIDTH))
     for line in _heading(replay):
         console.print(line, highlight=False, soft_wrap=True)
@@ -62,7 +63,7 @@ def _heading(replay: Replay) -> Iterator[str]:
 
 
 def _table(replay: Replay, runs: Sequence[Run]) -> Table:
-    """Return a row for each setup: means, and standard deviations where there are several runs."""
+    """Return a table with a row for each setup: means, and standard deviations over several runs."""
     shown = Table(box=box.SIMPLE_HEAD, header_style="bold", padding=(0, 1, 0, 0))
     for name in ("rule", "searcher"):
         shown.add_column(name, no_wrap=True)
@@ -89,7 +90,7 @@ def _table(replay: Replay, runs: Sequence[Run]) -> Table:
 
 
 def _advice(replay: Replay, runs: Sequence[Run]) -> Iterator[str]:
-    """Yield for each setup that stops trials what it saves, and what the next sweep could do with that."""
+    """Yield what each setup that stops trials saves."""
     recorded = replay.recorded
     if recorded is None:
         return
@@ -97,22 +98,26 @@ def _advice(replay: Replay, runs: Sequence[Run]) -> Iterator[str]:
         of_setup = [run for run in runs if run.setup == setup]
         if not any(run.num_stopped for run in of_setup):
             continue
-        epochs = _mean([run.epochs for run in of_setup]) / recorded.total_epochs
-        seconds = _mean([run.seconds for run in of_setup]) / recorded.total_seconds
+        epochs = fmean(run.epochs for run in of_setup) / recorded.total_epochs
+        seconds = fmean(run.seconds for run in of_setup) / recorded.total_seconds
+        order = "on the recorded trials" if setup.searcher == RECORDED else f"with {setup.searcher}"
+        share = fmean(run.final_share for run in of_setup)
         text = (
-            f"{_in_words(setup)} reaches {_mean([run.final_share for run in of_setup]):.1%} of the final hypervolume "
-            f"with {epochs:.0%} of the epochs and {seconds:.0%} of the workers' time"
+            f"{setup.pruner.name} {order}, {counted(setup.workers, 'worker')}, reaches {share:.1%} of the "
+            f"final hypervolume with {epochs:.0%} of the epochs and {seconds:.0%} of the workers' time"
         )
-        full = [run for run in runs if run.setup.pruner.halving is None and _beside(run.setup, setup)]
+        same = (setup.searcher, setup.workers)
+        full = [run for run in runs if run.setup.pruner.halving is None]
+        full = [run for run in full if (run.setup.searcher, run.setup.workers) == same]
         if full:
-            by_then = _mean([run.share_at(seconds * len(recorded.trials)) for run in full])
+            by_then = fmean(run.share_at(seconds * len(recorded.trials)) for run in full)
             text += f"; without stopping it is {by_then:.1%} by then"
         more = math.floor(len(recorded.trials) / seconds)
         yield f"{text}. In the time of {len(recorded.trials)} full runs it would try about {more} trials."
 
 
 def write(path: Path, replay: Replay, runs: Sequence[Run]) -> None:
-    """Write a row for each run: CSV, or JSON with the hypervolume after each full run as well.
+    """Write a row for each run: CSV, or JSON that adds the hypervolume after each full run.
 
     Raises:
         ConfigError: the file cannot be written.
@@ -136,38 +141,37 @@ def _costs(runs: Sequence[Run], recorded: Recorded) -> list[str]:
     reached = [run.reaches(_NEARLY_ALL) for run in runs]
     known = [budget for budget in reached if budget is not None]
     steps = [run.steps for run in runs if run.steps is not None]
-    epochs = _mean([run.epochs for run in runs])
+    epochs = fmean(run.epochs for run in runs)
     return [
         _percent([run.final_share for run in runs]),
-        f"{_mean(known):.1f}" if len(known) == len(runs) else "-",
+        f"{fmean(known):.1f}" if len(known) == len(runs) else "-",
         f"{epochs:.0f} ({epochs / recorded.total_epochs:.0%})",
-        f"{_mean(steps):,.0f}" if len(steps) == len(runs) else "-",
-        duration(_mean([run.wall_seconds for run in runs])),
+        f"{fmean(steps):,.0f}" if len(steps) == len(runs) else "-",
+        duration(fmean(run.wall_seconds for run in runs)),
     ]
 
 
 def _percent(shares_S: Sequence[float]) -> str:
-    spread = f" ±{100 * np.std(shares_S):.0f}" if len(shares_S) > 1 else ""
-    return f"{100 * _mean(shares_S):.1f}{spread}"
+    spread = f" ±{100 * pstdev(shares_S):.0f}" if len(shares_S) > 1 else ""
+    return f"{100 * fmean(shares_S):.1f}{spread}"
 
 
 def _stopped(runs: Sequence[Run]) -> str:
     """Return `9 of 16 (1: 7, 3: 2)`, means over the runs."""
     epochs = sorted({epoch for run in runs for epoch in run.stopped_after})
-    counts = [f"{epoch}: {_number(_mean([run.stopped_after.get(epoch, 0) for run in runs]))}" for epoch in epochs]
-    total = f"{_number(_mean([run.num_stopped for run in runs]))} of {_number(_mean([run.num_trials for run in runs]))}"
+    counts = [f"{epoch}: {_mean([run.stopped_after.get(epoch, 0) for run in runs])}" for epoch in epochs]
+    total = f"{_mean([run.num_stopped for run in runs])} of {_mean([run.num_trials for run in runs])}"
     return f"{total} ({', '.join(counts)})" if counts else total
 
 
 def _row(replay: Replay, run: Run) -> dict[str, Any]:
-    at = {f"hypervolume_at_{budget:g}": run.share_at(budget) for budget in replay.budgets}
     return {
         "rule": run.setup.pruner.name,
         "searcher": run.setup.searcher,
         "workers": run.setup.workers,
         "task": run.problem,
         "seed": run.seed,
-        **at,
+        **{f"hypervolume_at_{budget:g}": run.share_at(budget) for budget in replay.budgets},
         "hypervolume_at_end": run.final_share,
         "epochs": run.epochs,
         "steps": run.steps,
@@ -178,18 +182,5 @@ def _row(replay: Replay, run: Run) -> dict[str, Any]:
     }
 
 
-def _in_words(setup: Setup) -> str:
-    order = "on the recorded trials" if setup.searcher == RECORDED else f"with {setup.searcher}"
-    return f"{setup.pruner.name} {order}, {counted(setup.workers, 'worker')},"
-
-
-def _beside(one: Setup, other: Setup) -> bool:
-    return (one.searcher, one.workers) == (other.searcher, other.workers)
-
-
-def _mean(values_S: Sequence[float]) -> float:
-    return float(np.mean(values_S))
-
-
-def _number(value: float) -> str:
-    return f"{value:.1f}".removesuffix(".0")
+def _mean(values_S: Sequence[float]) -> str:
+    return f"{fmean(values_S):.1f}".removesuffix(".0")

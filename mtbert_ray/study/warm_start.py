@@ -1,4 +1,4 @@
-"""What a sweep knows before its first trial: the configs to try first, and the trials of earlier sweeps."""
+"""`points_to_evaluate`, the configs to try first, and `warm_start_from`, the sweeps to learn from."""
 
 import logging
 from collections import Counter
@@ -28,21 +28,19 @@ from mtbert_ray.trial import Sweep, Trial
 
 _log = logging.getLogger(__name__)
 _NO_DIFFERENCE = (EXPERIMENT, "seed")
-"""A name, and what any two trials may differ in."""
+"""Keys in which two trials of the same config may differ."""
 _LONGEST_SHOWN = 60
 
 
 class DoesNotFit(Exception):  # noqa: N818  # It is no error: such trials are counted.
-    """Why a trial is none of a search space's, in a few words, the same for all trials with the same reason."""
+    """A trial is not of a search space; the message is the same for all trials with the same reason."""
 
 
 def config_in(space: SearchSpace, trial: Trial) -> dict[str, Any]:
-    """Return a trial's searched values as this space would have them.
-
-    A key that is searched now and was fixed then has its fixed value.
+    """Return a trial's values of the keys that this space searches, those that were fixed then included.
 
     Raises:
-        DoesNotFit: a value is not searched now, or a key that was searched then is settled otherwise now.
+        DoesNotFit: a value is not searched now, or a key that was searched then has another value now.
     """
     values = space.sample(_AsItWas(trial))
     try:
@@ -60,7 +58,7 @@ def config_in(space: SearchSpace, trial: Trial) -> dict[str, Any]:
 
 
 def differences(trial: Trial, space: SearchSpace, values: Mapping[str, Any]) -> list[str]:
-    """Return what differs in a trial from this space's with the same values, as `epochs was 3, here 10`."""
+    """Return how a trial differs from this space's config with the same values, as `epochs was 3, here 10`."""
     now = space.build(values).model_dump(mode="json")
     found = []
     for key in leaf_keys(TrialConfig):
@@ -72,7 +70,7 @@ def differences(trial: Trial, space: SearchSpace, values: Mapping[str, Any]) -> 
 
 
 def _value(config: Mapping[str, Any], key: str) -> YamlValue:
-    """Return a value of a whole TrialConfig; of a key that an older version did not have, its default."""
+    """Return a value of a whole TrialConfig; the default of a key that an older version did not have."""
     value: Any = config
     for part in key.split("."):
         if not isinstance(value, Mapping) or part not in value:
@@ -85,7 +83,7 @@ _DEFAULTS = TrialConfig().model_dump(mode="json")
 
 
 class _AsItWas:
-    """A `Suggest` that has a trial's own values, and takes none that this space would not draw."""
+    """A `Suggest` of a trial's own values, which must be in the ranges of this space."""
 
     def __init__(self, trial: Trial) -> None:
         self._trial = trial
@@ -122,13 +120,13 @@ class EarlierSweep:
     trials: tuple[tuple[dict[str, Any], Trial], ...]
     """Each with its values in this space."""
     left_out: Mapping[str, int]
-    """Why trials were left out -> how many."""
+    """Reason -> how many trials were left out."""
     differences: tuple[str, ...]
-    """What neither sweep searches, and they have fixed differently: their results may not be comparable."""
+    """Fixed values that differ: the results may not be comparable."""
 
     @property
     def notes(self) -> list[str]:
-        """What the reader of a report should know of it, in a line or two."""
+        """Sentences for the report."""
         total = len(self.trials) + sum(self.left_out.values())
         counted = [f"{reason} ({count})" for reason, count in self.left_out.items()]
         left_out = f"; left out: {', '.join(counted)}" if counted else ""
@@ -138,19 +136,14 @@ class EarlierSweep:
         return notes
 
     def teach(self, searcher: Searcher, feedback: Feedback) -> None:
-        """Tell a searcher of the trials as if it had asked for them."""
+        """Give a searcher the feedback of the trials."""
         teach(searcher, feedback, self.trials)
 
 
 def teach(searcher: Searcher, feedback: Feedback, trials: Iterable[tuple[Mapping[str, Any], Trial]]) -> list[int]:
-    """Tell a searcher of trials that it has not asked for, and return their keys.
+    """Give a searcher the feedback of trials that it has not asked for, and return their keys.
 
-    Full runs are told first, so that what stopped ones would have reached can be extrapolated from them.
-
-    Args:
-        searcher: of the values' space.
-        feedback: to that searcher.
-        trials: each with its searched values.
+    Finished trials end first, so that pruned ones can be extrapolated from them.
     """
     keyed = [(searcher.open(values), trial) for values, trial in trials]
     for key, trial in keyed:
@@ -164,15 +157,10 @@ def teach(searcher: Searcher, feedback: Feedback, trials: Iterable[tuple[Mapping
 def read_earlier_sweeps(
     space: SearchSpace, objectives: Objectives, *, missing_ok: bool = False
 ) -> tuple[EarlierSweep, ...]:
-    """Read the sweeps of `warm_start_from`.
-
-    Args:
-        space: names them.
-        objectives: of this sweep, as resolved for this cluster.
-        missing_ok: whether one that is gone is left out, with a warning.
+    """Read the sweeps of `warm_start_from`, for the objectives of this sweep as resolved for this cluster.
 
     Raises:
-        JournalError: a journal cannot be read.
+        JournalError: a journal cannot be read; with `missing_ok` that is a warning.
     """
     earlier = []
     for name in space.warm_start_from:
@@ -181,19 +169,12 @@ def read_earlier_sweeps(
         except JournalError as error:
             if not missing_ok:
                 raise
-            _log.warning("warm_start_from: the searcher continues without what it once learned: %s", error)
+            _log.warning("warm_start_from: the searcher continues without this sweep: %s", error)
     return tuple(earlier)
 
 
 def fit(name: str, sweep: Sweep, space: SearchSpace, objectives: Objectives) -> EarlierSweep:
-    """Return the trials of an earlier sweep that this space could have, and why the others are left out.
-
-    Args:
-        name: the earlier sweep's.
-        sweep: may have searched other keys.
-        space: what is searched now.
-        objectives: of this sweep.
-    """
+    """Return the trials of an earlier sweep that fit this space and these objectives, and why others are left out."""
     trials: list[tuple[dict[str, Any], Trial]] = []
     left_out: Counter[str] = Counter()
     different: dict[str, None] = {}
@@ -210,7 +191,7 @@ def fit(name: str, sweep: Sweep, space: SearchSpace, objectives: Objectives) -> 
 
 
 def _check_has_results(trial: Trial, objectives: Objectives, earlier: Objectives) -> None:
-    """Refuse a trial that has all that was asked of it then, but not what is asked now: it did not fail."""
+    """Refuse a trial with every objective of the earlier sweep but not of this one: it would count as failed."""
     if trial.status != "finished" or to_losses(trial.metrics, earlier) is None:
         return
     for name, objective in objectives.items():
@@ -219,14 +200,10 @@ def _check_has_results(trial: Trial, objectives: Objectives, earlier: Objectives
 
 
 def num_untried(space: SearchSpace, earlier: Sequence[EarlierSweep], known: Collection[str] = ()) -> int | None:
-    """Return how many more configs can be tried, at most as many as planned; none where nothing limits them.
+    """Return how many more configs of a finite space can be tried, at most as many as planned; None without a limit.
 
-    What earlier sweeps have tried is not tried again, unless `points_to_evaluate` asks for it.
-
-    Args:
-        space: with `trials` or without.
-        earlier: the sweeps of its `warm_start_from`.
-        known: `config_key` of configs that have been tried in this sweep.
+    Configs of earlier sweeps are not tried again, unless `points_to_evaluate` has them. `known` are the `config_key` of
+    those that this sweep has tried.
     """
     if not space.is_finite or not space.warm_start_from or space.num_trials is None:
         return None
@@ -239,16 +216,15 @@ def num_untried(space: SearchSpace, earlier: Sequence[EarlierSweep], known: Coll
 
 
 _STREAM = 1
-"""Next to the seed, so that these draws are not those that the searcher starts with."""
+"""Besides the seed, so that these draws differ from the searcher's."""
 _MAX_DRAWS = 1000
-"""Until it is taken for sure that an entry allows nothing new."""
+"""An entry without a new config after so many draws is dropped."""
 
 
 def points_to_evaluate(space: SearchSpace) -> list[dict[str, Any]]:
-    """Return the configs to try first, in order, all different, with the keys that are left out drawn.
+    """Return the configs to try first, in order, all different; keys that an entry leaves out are drawn by the seed.
 
-    The same for the same space and seed. In a finite space, an entry that leaves keys out is dropped where the entries
-    before it have taken all that fits.
+    An entry is dropped where those before it have taken every config that fits.
     """
     rng = np.random.default_rng((space.seed, _STREAM))
     unseen = Unseen(space, rng)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mtbert_ray.ray_backend.scheduler_state import STATE_NAME
+from mtbert_ray.ray_backend.scheduler import STATE_NAME
 from mtbert_ray.study.pruning.decision import Decision
 
 pytestmark = pytest.mark.ray

@@ -1,4 +1,4 @@
-"""The objectives and constraints that the user of a scheduler names, and their values in a trial's result."""
+"""The objectives and constraints of a pruner, and their values in a trial's result."""
 
 import math
 from collections.abc import Container, Mapping
@@ -21,15 +21,15 @@ _DIRECTIONS: dict[object, Direction] = {"max": "maximize", "min": "minimize"}
 
 @dataclass(frozen=True, kw_only=True)
 class Axes:
-    """Every metric that decides something."""
+    """The metrics that a pruner reads."""
 
     objectives: dict[str, Objective]
     bounds: dict[str, Objective]
-    """Metrics with a constraint that are no axis."""
+    """Constrained metrics that are no objectives."""
 
     @classmethod
     def of(cls, objectives: Mapping[str, Goal | Objective], constraints: Mapping[str, float]) -> Self:
-        """Return the axes that a user names; an objective given as `max` or `min` has no reference.
+        """Return the axes; an objective given as `max` or `min` has no reference.
 
         Raises:
             ConfigError: every mistake at once.
@@ -66,7 +66,7 @@ class Axes:
         return values
 
     def has_all(self, values: Metrics) -> bool:
-        """Whether every metric has been told."""
+        """Whether every metric is reported."""
         return all(name in values for name in self.names)
 
     def losses(self, metrics: Metrics) -> NDArray[np.float64] | None:
@@ -76,29 +76,24 @@ class Axes:
     def violation(self, metrics: Metrics, *, still_open: Container[str] = ()) -> float:
         """Return how far the constraints are exceeded; infinite where a constrained metric has no value.
 
-        Args:
-            metrics: of a trial.
-            still_open: metrics that may still come to meet their constraints, and so exceed none, if they have a value.
+        Metrics of `still_open` may meet their constraints later: with a value they exceed none.
         """
+        known = {name for name, value in metrics.items() if value is not None and math.isfinite(value)}
         axes = {**self.objectives, **self.bounds}
-        counted = {name: axis for name, axis in axes.items() if name not in still_open or not _has_value(metrics, name)}
-        return constraint_violation(metrics, counted)
+        return constraint_violation(
+            metrics, {name: axis for name, axis in axes.items() if name not in still_open or name not in known}
+        )
 
     def to_json(self) -> dict[str, Any]:
-        """Return what tells these axes from others."""
+        """Return the axes as data, for comparison."""
         return {
             part: {name: objective.model_dump(mode="json") for name, objective in axes.items()}
             for part, axes in (("objectives", self.objectives), ("bounds", self.bounds))
         }
 
 
-def _has_value(metrics: Metrics, name: str) -> bool:
-    value = metrics.get(name)
-    return value is not None and math.isfinite(value)
-
-
 def _axis(direction: Direction, constraint: float | None) -> Objective:
-    """Return an objective without a reference: nothing is beyond it."""
+    """Return an objective whose reference is infinitely bad."""
     worst = math.inf if direction == "minimize" else -math.inf
     return Objective(direction=direction, reference=worst, constraint=constraint)
 

@@ -1,13 +1,11 @@
-"""Stops trials for what they will cost, before their scores are known.
+"""Prunes trials by projected cost, mostly at the probe, before their scores are known.
 
-A trial ends when a cost is beyond a constraint or the reference point, or when it is dominated on cost: a finished
-trial would dominate it even at the best scores attainable. Costs are known in seconds and scores in hours, so most of
-these stops come at the probe. As far as the projected costs are right, no such trial can get on the front.
+A trial stops when a cost exceeds a constraint or the reference point, or when it is dominated on cost: a finished trial
+would dominate it even with the best attainable scores. If the projections are right, no such trial gets on the front.
 """
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,11 +21,8 @@ from mtbert_ray.task_metrics import Direction
 _DIGITS = (3, 4, 6, 9, 17)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Verdict:
-    reason: Reason
-    cause: str
-    dominated_by: tuple[str, ...] = ()
+_Verdict = tuple[Reason, str, tuple[str, ...]]
+"""Reason, cause in words, names of the dominating trials."""
 
 
 class CostPruner:
@@ -35,11 +30,10 @@ class CostPruner:
 
     Args:
         objectives: the axes.
-        bounds: metrics that are constrained without being an axis.
-        metrics: how a metric changes while a trial trains, and the best that it can be. One that is not among them is
-            taken for a cost if it is reported before the first score, and else for none.
-        margin: a total, being a projection, must be beyond its bound by this share, and so must a metric of which
-            nothing is known. Peaks and fixed costs are what they are.
+        bounds: constrained metrics that are no objectives.
+        metrics: how known metrics change over time. An unknown one is a cost if reported before the first score.
+        margin: projected totals, and unknown metrics, must exceed a bound by this share. Peaks and fixed costs are
+            exact.
     """
 
     def __init__(
@@ -57,22 +51,22 @@ class CostPruner:
         self._finished: dict[str, tuple[float, ...]] = {}
 
     def finish(self, trial: str, metrics: Metrics) -> None:
-        """Take the result of a trial that ran to its end; infeasible, or without every value, it rules out nobody."""
+        """Take the result of a full run; one that is infeasible or lacks a value prunes no other."""
         losses = to_losses(metrics, self._objectives)
         if losses is not None and constraint_violation(metrics, self._constrained) == 0:
             self._finished[trial] = tuple(losses.tolist())
 
     def forget(self, trial: str) -> None:
-        """Take back a trial's result; decisions about others stand."""
+        """Drop a trial's result; decisions about others stay."""
         self._finished.pop(trial, None)
 
     def prune(self, trial: str, resource: float, metrics: Metrics, *, has_scores: bool) -> Decision | None:
-        """Return why a trial must end, or None where its costs do not rule it out.
+        """Return why a trial stops, or None.
 
         Args:
             trial: its name.
-            resource: what it has spent, as epochs done.
-            metrics: what it has reported, totals projected to its end.
+            resource: epochs done.
+            metrics: as reported, totals projected to its end.
             has_scores: whether every objective has been reported; if not, it is at its probe.
         """
         at_probe = not has_scores or resource == 0
@@ -88,20 +82,21 @@ class CostPruner:
         )
         if verdict is None:
             return None
+        reason, cause, dominated_by = verdict
         return Decision(
             trial=trial,
-            reason=verdict.reason,
+            reason=reason,
             resource=resource,
             at_probe=at_probe,
             num_objectives=len(self._objectives),
             violation=known_violation(costs, self._constrained),
-            dominated_by=verdict.dominated_by[:MAX_DOMINATING],
-            num_dominating=len(verdict.dominated_by),
-            cause=verdict.cause,
+            dominated_by=dominated_by[:MAX_DOMINATING],
+            num_dominating=len(dominated_by),
+            cause=cause,
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything that decides, as `restore_json` reads it."""
+        """Return the state."""
         return {"finished": self._finished}
 
     def restore_json(self, state: Mapping[str, Any]) -> None:
@@ -115,7 +110,7 @@ class CostPruner:
             if (axis := self._constrained[name]).constraint is not None
             and self._is_beyond(name, value, axis.constraint)
         ]
-        return _Verdict(reason="constraint", cause="; ".join(broken)) if broken else None
+        return ("constraint", "; ".join(broken), ()) if broken else None
 
     def _over_reference(self, costs: Mapping[str, float], at_probe: bool) -> _Verdict | None:
         beyond = [
@@ -123,10 +118,10 @@ class CostPruner:
             for name, value in costs.items()
             if name in self._objectives and self._is_beyond(name, value, bound := self._objectives[name].reference)
         ]
-        return _Verdict(reason="beyond_reference", cause="; ".join(beyond)) if beyond else None
+        return ("beyond_reference", "; ".join(beyond), ()) if beyond else None
 
     def _dominated_on_cost(self, trial: str, costs: Mapping[str, float], metrics: Metrics) -> _Verdict | None:
-        """Return which finished trials dominate this one even if its open objectives came out at their best."""
+        """Compare with finished trials, at the best attainable values of the objectives that are not costs."""
         best_open = {name: self._best_attainable(name, metrics) for name in self._objectives if name not in costs}
         finished = {name: losses for name, losses in self._finished.items() if name != trial}
         if not finished or not costs or any(value is None for value in best_open.values()):
@@ -141,17 +136,16 @@ class CostPruner:
             return None
         if_only = ", even if " + " and ".join(f"{name} came to {value:.10g}" for name, value in best_open.items())
         cause = f"dominated by {some_of(names, len(names))} on costs{if_only if best_open else ''}"
-        return _Verdict(reason="dominated_on_cost", cause=cause, dominated_by=tuple(names))
+        return "dominated_on_cost", cause, tuple(names)
 
     def _is_cost(self, name: str, has_scores: bool) -> bool:
-        """Whether a metric's value can only get worse, or not change at all."""
         metric = self._metrics.get(name)
         if metric is None:
             return not has_scores
         return is_cost(metric, self._constrained[name].direction)
 
     def _at_best(self, name: str, value: float) -> float:
-        """Return the best that a metric may turn out to be, given what is projected now."""
+        """Return the best value of a cost that its projection allows."""
         metric = self._metrics.get(name)
         if metric is not None and metric.over_time != "total":
             return value
@@ -159,7 +153,7 @@ class CostPruner:
         return value - margin if self._constrained[name].direction == "minimize" else value + margin
 
     def _best_attainable(self, name: str, metrics: Metrics) -> float | None:
-        """Return the best that an open objective can come to; none where nothing bounds it."""
+        """Return the best value that an objective can reach; None where nothing bounds it."""
         objective, metric = self._objectives[name], self._metrics.get(name)
         best = objective.attainable
         if best is None and metric is not None and metric.reaches_best and metric.direction == objective.direction:
@@ -174,7 +168,7 @@ class CostPruner:
         return loss_of(self._at_best(name, value), direction) > loss_of(bound, direction)
 
     def _in_words(self, name: str, value: float, bound: float, at_probe: bool) -> str:
-        """Return `would need 11.2 GiB`, with the metric's name where the unit does not tell which one it is."""
+        """Return `would need 11.2 GiB`, with the metric's name where the unit is ambiguous."""
         metric = self._metrics.get(name)
         unit = "" if metric is None else metric.unit
         # At an epoch a peak has been reached and not only projected.
@@ -188,12 +182,12 @@ class CostPruner:
 
 
 def is_cost(metric: Metric, direction: Direction) -> bool:
-    """Whether a metric, better in a direction, can only get worse while a trial trains, or not change at all."""
+    """Whether a metric that is better in a direction never improves while a trial trains."""
     return metric.over_time == "fixed" or (metric.over_time != "varies" and direction == "minimize")
 
 
 def _number(value: float, bound: float) -> str:
-    """Return a number with as many digits as it takes to tell it from its bound, and at least three."""
+    """Return a number with at least three digits, and enough to differ from its bound."""
     for digits in _DIGITS:
         text = f"{value:.{digits}g}" if abs(value) < 10**digits else f"{value:.0f}"
         if float(text) != bound:

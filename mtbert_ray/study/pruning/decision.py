@@ -31,7 +31,7 @@ _WHY_IT_CONTINUES = {
 }
 _MAX_NAMED = 3
 MAX_DOMINATING = 10
-"""Of more trials a decision keeps the number only: all of them would grow with the square of the trials."""
+"""Names kept in a decision: all of them would grow with the square of the trials."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,51 +41,50 @@ class Decision:
     trial: str
     reason: Reason
     resource: float
-    """What the trial had spent, as epochs."""
+    """Epochs done."""
     at_probe: bool = False
-    """Whether the trial had told only what it will cost."""
+    """Whether the trial had reported projected costs only."""
     rung: int | None = None
-    """The rung it was judged at; none between rungs."""
+    """None between rungs."""
     num_others: int = 0
-    """Trials that were at the rung before it."""
+    """Trials that reached the rung before it."""
     num_objectives: int = 1
     priority: float | None = None
-    """Its place among them, lower is better: its Pareto rank, 0 on the front, or its loss when there is but one."""
+    """Lower is better: its Pareto rank, 0 on the front, or its loss where there is one objective."""
     cut: float | None = None
     """The worst priority that continues."""
     violation: float = 0.0
-    """How far it exceeds its constraints, or by its costs the reference; as shares of the bounds."""
+    """How far it exceeds its constraints, as shares of the bounds."""
     dominated_by: tuple[str, ...] = ()
-    """The first `MAX_DOMINATING` trials that dominate it, in the order in which they came."""
+    """The first `MAX_DOMINATING` trials that dominate it."""
     num_dominating: int = 0
-    """How many do."""
     cause: str = ""
-    """Of a stop by costs alone: what it would cost, in words."""
+    """In words, of the cost pruner only."""
 
     @property
     def stop(self) -> bool:
-        """Whether the trial ends here."""
+        """Whether the trial stops."""
         return self.reason in _STOPS
 
     @property
     def kind(self) -> Literal["rung", "probe", "constraint"]:
-        """What ended the trial: its place among others, its costs at the probe, or a bound it can no longer keep to."""
+        """What stopped the trial: its rank at a rung, its costs at the probe, or a bound."""
         assert self.stop, f"{self.trial} continues"
         if self.at_probe:
             return "probe"
         return "constraint" if self.reason in _COSTS_BEYOND_A_BOUND else "rung"
 
     def in_words(self, resource_name: str = "epoch") -> str:
-        """Return the decision as a line for people: `epoch 3: dominated on both objectives by t004, t017; ...`."""
+        """Return a line, as `epoch 3: dominated on both objectives by t004, t017; ...`."""
         return f"{'probe' if self.at_probe else f'{resource_name} {self.resource:.10g}'}: {self._what()}"
 
     def to_json(self) -> dict[str, Any]:
-        """Return what `from_json` reads."""
+        """Return the fields."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, state: Mapping[str, Any]) -> Self:
-        """Return the decision that `to_json` gave."""
+        """Read what `to_json` gave."""
         return cls(**{**state, "dominated_by": tuple(state["dominated_by"])})
 
     def _what(self) -> str:
@@ -102,7 +101,7 @@ class Decision:
                 return "a metric under a constraint has no value"
             return f"exceeds its constraints by {self.violation:.3g}"
         what = self._behind() if self.reason == "behind" else f"continues, {_WHY_IT_CONTINUES[self.reason]}"
-        # One objective's priority is its loss: as a number of its own, with its sign flipped, it would puzzle.
+        # With one objective the priority is a loss, whose sign may be flipped.
         return what if self.num_objectives == 1 else f"{what}; priority {self.priority:.4g}, the cut is {self.cut:.4g}"
 
     def _behind(self) -> str:
@@ -116,7 +115,7 @@ class Decision:
 
 
 def some_of(names: Sequence[str], number: int) -> str:
-    """Return `t004, t017, t018 and 2 more`: the first names, and how many there are besides."""
+    """Return `t004, t017, t018 and 2 more`."""
     more = number - _MAX_NAMED
     return ", ".join(names[:_MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
 

@@ -1,4 +1,4 @@
-"""Stops trials by what they will cost and by their Pareto rank: cost pruner and rungs together."""
+"""Prunes by projected cost and by Pareto rank: the cost pruner and the rungs together."""
 
 import logging
 from collections.abc import Mapping
@@ -17,14 +17,8 @@ _log = logging.getLogger(__name__)
 class ParetoPruner:
     """Stops trials by the metrics that they report, all at once or some at a time.
 
-    Restored from its JSON it continues as if nothing had happened.
-
-    Args:
-        axes: the metrics that decide.
-        max_resource: what a full run takes, as its number of epochs.
-        halving: the rule at rungs.
-        metrics: as of CostPruner.
-        margin: as of CostPruner.
+    `max_resource` is the number of epochs of a full run; `metrics` and `margin` are those of CostPruner. Restored from
+    its JSON it decides as before.
     """
 
     def __init__(
@@ -49,32 +43,29 @@ class ParetoPruner:
             for name, axis in (*axes.objectives.items(), *axes.bounds.items())
             if name in metrics and not is_cost(metrics[name], axis.direction)
         )
-        """Metrics known to be no costs: what falls short of a constraint now may meet it at the end. If that counted at
-        rungs, nothing else would decide there until somebody meets it."""
+        """Metrics that are no costs: they may meet a constraint at the end that they do not meet now. If that counted
+        at rungs, nothing else would decide there until some trial meets it."""
         self._rungs = Rungs(halving, max_resource)
         self._cost_pruner = CostPruner(axes.objectives, bounds=axes.bounds, metrics=metrics, margin=margin)
         self.decisions: dict[str, Decision] = {}
         """Trial -> why it was stopped."""
         self.has_news = False
-        """Whether something happened on which later decisions depend; whoever keeps the JSON sets it back."""
+        """Whether the state has changed; reset by whoever saves it."""
         self._partial: dict[str, dict[str, float]] = {}
-        """Trial -> the latest value of each metric in results that lacked others."""
+        """Trial -> the latest values of incomplete results."""
         self._scored: set[str] = set()
         """Trials that have reported every metric at least once."""
         self._costs_seen: dict[str, list[float]] = {}
-        """Trial -> its resource, and how many metrics it had reported, when its costs were last looked at."""
+        """Trial -> its resource and number of metrics when its costs were last compared."""
         self._warned = False
 
     def prune(self, trial: str, resource: float, metrics: Mapping[str, Any]) -> Decision | None:
-        """Return why a trial must end, or None for one that continues.
-
-        The answer to a repeated result is the one that was given before.
+        """Return why a trial stops, or None; the same again for a repeated result.
 
         Args:
             trial: its name.
-            resource: its epochs done.
-            metrics: its result so far, null for a metric without a value. Metrics that it lacks are taken from earlier
-                results that lacked others.
+            resource: epochs done.
+            metrics: None for a metric without a value; missing ones are taken from earlier incomplete results.
         """
         if trial in self.decisions:
             return self.decisions[trial]
@@ -85,20 +76,16 @@ class ParetoPruner:
         if self._axes.has_all(values):
             decision = self._by_rank(trial, resource, values, decision)
         elif trial not in self._scored and any(level <= resource for level in self._rungs.levels):
-            self._warn_of_missing(trial, values)
+            self._warn(trial, values)
         if decision is not None:
             self.decisions[trial] = decision
             self.has_news = True
         return decision
 
     def end(self, trial: str, resource: float, metrics: Mapping[str, Any], *, finished: bool) -> None:
-        """Take the result with which a trial ended: others are compared with it, and nothing is decided.
+        """Take the last result of a trial, for comparison with others; ignored where it never reported every metric.
 
-        Args:
-            trial: its name.
-            resource: as of `prune`.
-            metrics: as of `prune`; nothing is learned from a trial that never reported all of them.
-            finished: whether that is its final result, and not where somebody cut it off.
+        `finished` tells a full run from one that was interrupted.
         """
         values = self._all_reported(trial, self._axes.values_in(metrics))
         self._partial.pop(trial, None)
@@ -110,7 +97,7 @@ class ParetoPruner:
         self.has_news = True
 
     def forget(self, trial: str) -> None:
-        """Take back all results of a trial; decisions about others stand."""
+        """Drop all results of a trial; decisions about others stay."""
         self._rungs.forget(trial)
         self._cost_pruner.forget(trial)
         self._scored.discard(trial)
@@ -119,11 +106,11 @@ class ParetoPruner:
         self.has_news = True
 
     def results_in_words(self) -> str:
-        """Return how many results there are: `12 at 3, 5 at 9`."""
+        """Return the number of results at each rung: `12 at 3, 5 at 9`."""
         return ", ".join(f"{self._rungs.num_results(level)} at {level}" for level in self._rungs.levels) or "none"
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything that decides, as `restore_json` reads it."""
+        """Return the state."""
         return {
             "config": self._config,
             "partial": self._partial,
@@ -135,11 +122,7 @@ class ParetoPruner:
         }
 
     def restore_json(self, state: Mapping[str, Any], where: str) -> None:
-        """Restore what `to_json` gave.
-
-        Args:
-            state: that.
-            where: its file, for the message.
+        """Restore what `to_json` gave; `where` is its file, for messages.
 
         Raises:
             ConfigError: it is of a pruner with another config.
@@ -148,11 +131,8 @@ class ParetoPruner:
             if state["config"][name] != value:
                 was = state["config"][name]
                 raise ConfigError([f"{where}: was kept with {name} {was!r}, the scheduler now has {value!r}"])
-        self._partial, self._costs_seen, self._scored = (
-            dict(state["partial"]),
-            dict(state["costs_seen"]),
-            set(state["scored"]),
-        )
+        self._partial, self._costs_seen = dict(state["partial"]), dict(state["costs_seen"])
+        self._scored = set(state["scored"])
         self._rungs.restore_json(state["rungs"])
         self._cost_pruner.restore_json(state["cost_pruner"])
         by_costs = {each["trial"]: Decision.from_json(each) for each in state["by_costs"]}
@@ -161,14 +141,14 @@ class ParetoPruner:
     def _by_costs(self, trial: str, resource: float, values: Metrics) -> Decision | None:
         now = [resource, len(values)]
         if now <= self._costs_seen.get(trial, []):
-            return None  # A repeated result, when others may have finished that had not then.
+            return None  # A repeated result: other trials may have finished since.
         self._costs_seen[trial] = now
         return self._cost_pruner.prune(trial, resource, values, has_scores=trial in self._scored)
 
     def _by_rank(self, trial: str, resource: float, values: Metrics, decided: Decision | None) -> Decision | None:
         losses, violation = self._axes.losses(values), self._violation_so_far(values)
         if decided is not None:
-            # Others are compared with all that reached a rung.
+            # Others are compared with every trial that reached a rung.
             self._rungs.note(trial, resource, losses, violation)
             return decided
         decision = self._rungs.report(trial, resource, losses, violation)
@@ -176,11 +156,11 @@ class ParetoPruner:
         return decision if decision.stop else None
 
     def _violation_so_far(self, values: Metrics) -> float:
-        """Return by how much a trial exceeds the constraints on costs, and on metrics of which nothing is known."""
+        """Return by how much a trial exceeds the constraints on costs and on unknown metrics."""
         return self._axes.violation(values, still_open=self._still_open)
 
     def _keep(self, trial: str, values: Mapping[str, float]) -> None:
-        """Keep a result's metrics for later ones that lack them."""
+        """Keep an incomplete result for later ones."""
         if not self._axes.has_all(values):
             values = self._partial[trial] = self._all_reported(trial, values)
             self.has_news = True
@@ -191,8 +171,7 @@ class ParetoPruner:
     def _all_reported(self, trial: str, values: Mapping[str, float]) -> dict[str, float]:
         return {**self._partial.get(trial, {}), **values}
 
-    def _warn_of_missing(self, trial: str, values: Metrics) -> None:
-        """Say once that a trial is at a rung and cannot be compared there."""
+    def _warn(self, trial: str, values: Metrics) -> None:
         if not self._warned:
             missing = ", ".join(name for name in self._axes.names if name not in values)
             _log.warning("trial %s is at a rung and has not reported %s yet: nothing is compared", trial, missing)

@@ -1,8 +1,7 @@
-"""Asynchronous successive halving on several objectives: decides which trials stop early, and says why.
+"""Asynchronous successive halving on several objectives: ASHA (Li et al. 2020) with Pareto ranks for the loss.
 
 A trial that reaches a rung is compared at once with those that were there before it, and continues when its priority is
-no worse than a quantile of theirs: ASHA (Li et al. 2020) with Pareto ranks in place of the one loss. Everything is
-minimized.
+no worse than a quantile of theirs. Everything is minimized.
 """
 
 import hashlib
@@ -27,19 +26,14 @@ _DEFAULT_GRACE = 1 / 17
 @dataclass(frozen=True, kw_only=True)
 class _Result:
     losses: tuple[float, ...] | None
-    """None where it has no value, in whatever objective or constraint."""
+    """None where an objective or a constrained metric has no value."""
     violation: float
 
 
 class Rungs:
-    """The results at each rung, and the decisions they lead to.
+    """The results at each rung below `max_resource`, the epochs of a full run, and the decisions they lead to.
 
-    Can be pickled at any time and continues as if it had not been. Draws depend on the seed and the trial's name alone,
-    so that the order in which trials arrive does not change them.
-
-    Args:
-        config: the rule.
-        max_resource: what a full run takes, as its number of epochs; rungs lie below it.
+    Can be pickled at any time. Draws depend on the seed and the trial's name alone, not on the order of trials.
     """
 
     def __init__(self, config: HalvingConfig, max_resource: int) -> None:
@@ -53,17 +47,17 @@ class Rungs:
     def report(
         self, trial: str, resource: float, losses: NDArray[np.float64] | None, violation: float = 0.0
     ) -> Decision:
-        """Take a trial's result so far and return whether it continues.
+        """Take a trial's intermediate result and return whether it continues.
 
-        Between rungs, and at a rung where it has been before or that it has left behind, a trial continues; a stopped
-        one stays so. One that jumps over rungs counts at the highest it reached.
+        It continues between rungs and at a rung that it has passed; a stopped one stays stopped. One that skips rungs
+        counts at the highest that it reached.
 
         Args:
-            trial: its name, the same at every report and after a restore.
-            resource: what it has spent, as epochs done.
-            losses: `(M,)`, all minimized; None or not finite where it has no value, which makes it the last.
-            violation: how far the constraints are exceeded; 0 is feasible. Not feasible is worse than feasible. NaN is
-                no value.
+            trial: its name.
+            resource: epochs done.
+            losses: `(M,)`, all minimized; None or not finite is no value and ranks last.
+            violation: how far the constraints are exceeded; 0 is feasible, NaN no value. Infeasible ranks behind
+                feasible.
 
         Raises:
             ValueError: the trials before it had another number of objectives.
@@ -81,17 +75,14 @@ class Rungs:
         return decision
 
     def note(self, trial: str, resource: float, losses: NDArray[np.float64] | None, violation: float = 0.0) -> None:
-        """Take a result that others are compared with while nothing is to be decided about its trial: it has ended.
-
-        Args and errors as of `report`.
-        """
+        """Take the result of a trial that has ended, for comparison only; arguments and errors as of `report`."""
         result = self._result(losses, violation)
         level = self._new_level(trial, resource)
         if level is not None:
             self._results[level][trial] = result
 
     def forget(self, trial: str) -> None:
-        """Take back all that a trial has reported; decisions about others stand."""
+        """Drop all results of a trial; decisions about others stay."""
         self._stopped.pop(trial, None)
         for results in self._results.values():
             results.pop(trial, None)
@@ -106,7 +97,7 @@ class Rungs:
         return len(self._results[level])
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything that decides, as `restore_json` reads it."""
+        """Return the state."""
         results = {
             str(level): [[trial, result.losses, result.violation] for trial, result in self._results[level].items()]
             for level in self.levels
@@ -114,7 +105,7 @@ class Rungs:
         return {"results": results, "stopped": [decision.to_json() for decision in self._stopped.values()]}
 
     def restore_json(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `to_json` of rungs with the same rule gave."""
+        """Restore what `to_json` of rungs with the same config gave."""
         self._results = {level: {} for level in self.levels}
         for level, results in state["results"].items():
             for trial, losses, violation in results:
@@ -129,10 +120,10 @@ class Rungs:
             self._num_objectives = len(losses)
         if losses is None or math.isnan(violation) or not np.isfinite(losses).all():
             return _Result(losses=None, violation=0.0)
-        return _Result(losses=tuple(float(loss) for loss in losses), violation=float(violation))
+        return _Result(losses=tuple(losses.tolist()), violation=float(violation))
 
     def _new_level(self, trial: str, resource: float) -> int | None:
-        """Return the rung that a trial has now come to; none if it is that or a higher one that it has been at."""
+        """Return the rung that a trial has newly reached, or None."""
         level = max((level for level in self.levels if level <= resource), default=None)
         if level is None or any(trial in self._results[passed] for passed in self.levels if passed >= level):
             return None
@@ -142,13 +133,16 @@ class Rungs:
         others = self._results[level]
         if len(others) < self._config.min_results:
             return Decision(trial=trial, reason="few_results", resource=resource, rung=level, num_others=len(others))
-        losses_NM, violations_N = _as_arrays([*others.values(), result])
+        results = [*others.values(), result]
+        missing = (math.nan,) * max((len(each.losses) for each in results if each.losses is not None), default=1)
+        losses_NM = np.array([missing if each.losses is None else each.losses for each in results])
+        violations_N = np.array([each.violation for each in results])
         share = self._config.keep_quantile
         priorities_N = priorities(
             losses_NM,
             violations_N,
             self._config.order,
-            # The quantile lies between two places, and the trial itself may be before them.
+            # The quantile lies between two places, and the trial itself may come before them.
             num_ordered=math.ceil(share * len(others)) + 2,
         )
         priority, cut = float(priorities_N[-1]), float(np.quantile(priorities_N[:-1], share))
@@ -169,7 +163,7 @@ class Rungs:
         )
 
     def _reason(self, trial: str, level: int, result: _Result, within_cut: bool, dominated: bool) -> Reason:
-        """Return why the trial continues or stops, the first that holds."""
+        """Return the first reason that holds."""
         if within_cut:
             return "within_cut"
         if result.losses is None:
@@ -185,13 +179,13 @@ class Rungs:
         return "behind"
 
     def _draw(self, trial: str, purpose: str) -> float:
-        """Return a number from 0 to 1, the same for a trial whenever and wherever it is asked for."""
+        """Return a number from 0 to 1, always the same for a trial and purpose."""
         digest = hashlib.sha256(f"{self._config.seed}/{purpose}/{trial}".encode()).digest()
         return int.from_bytes(digest[:8], "big") / 2**64
 
 
 def default_grace(max_resource: int) -> int:
-    """Return the first rung where none is given: results from before it mislead."""
+    """Return the first rung where none is given."""
     return max(1, round(max_resource * _DEFAULT_GRACE))
 
 
@@ -204,11 +198,3 @@ def rung_levels(grace_period: int, reduction_factor: float, max_resource: int) -
             levels.append(round(level))
         level *= reduction_factor
     return tuple(levels)
-
-
-def _as_arrays(results: list[_Result]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return losses `(N, M)`, NaN where there are none, and violations `(N,)`."""
-    num_objectives = max((len(result.losses) for result in results if result.losses is not None), default=1)
-    missing = (math.nan,) * num_objectives
-    losses_NM = np.array([missing if result.losses is None else result.losses for result in results])
-    return losses_NM, np.array([result.violation for result in results], dtype=np.float64)

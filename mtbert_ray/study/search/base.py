@@ -1,7 +1,4 @@
-"""The interface of a searcher: which config to try next, and what is learned from one that runs or ended.
-
-Everything is minimized.
-"""
+"""The ask-and-tell interface of a searcher; everything is minimized."""
 
 import math
 from collections.abc import Mapping
@@ -18,70 +15,47 @@ from mtbert_ray.study.space.parameters import Choice, FloatRange, IntRange, Para
 
 
 class Searcher(Protocol):
-    """Chooses configs of a search space. Can be pickled at any time and continues as if it had not been."""
+    """Suggests configs of a search space; can be pickled at any time.
+
+    Every method with a key raises KeyError where no running trial has it.
+    """
 
     def ask(self) -> tuple[int, dict[str, Any]] | None:
-        """Return a key to tell the result by and a config; None when every config has been tried."""
+        """Return a key and a config; None when every config has been tried."""
         ...
 
     def open(self, values: Mapping[str, Any]) -> int:
-        """Return a key for a config that comes from elsewhere, as if it had been asked for.
-
-        For configs that the user wants tried first, and for trials of an earlier sweep. It is not suggested again.
-
-        Args:
-            values: a config of this space, whole.
-        """
+        """Return a key for a given config, one of `points_to_evaluate` or of an earlier sweep; not suggested again."""
         ...
 
     def tell(self, key: int, losses: NDArray[np.float64] | None, violation: float = 0.0) -> None:
-        """Take the result of a config that was tried to the end, or that cannot be.
+        """Take the final result of a trial, in any order.
 
-        Args:
-            key: from `ask` or `open`; results may come in any order.
-            losses: `(M,)`, all minimized; None for a trial that failed, of which what it told before counts no more, or
-                one that was ended for breaking a constraint, whose losses nobody knows.
-            violation: how far the constraints are exceeded; 0 is feasible, or failed where there are no losses;
-                infinite where it is not known how far, as for one that ran out of memory.
-
-        Raises:
-            KeyError: nothing with this key is waiting for a result.
+        Losses are `(M,)`; None with violation 0 is a failed trial, whose intermediate results are dropped; None with a
+        violation is a trial that was stopped for breaking a constraint. The violation is how far the constraints are
+        exceeded: 0 is feasible, infinite is unknown (out of memory).
         """
         ...
 
     def tell_intermediate(
         self, key: int, resource: float, losses: NDArray[np.float64] | None, violation: float = 0.0
     ) -> None:
-        """Take what a config has reached so far; never to be taken for the result of a full run.
-
-        Args:
-            key: from `ask`.
-            resource: how much it was trained, as epochs; results are comparable at the same resource only.
-            losses: `(M,)` as of `tell`.
-            violation: as of `tell`.
-
-        Raises:
-            KeyError: nothing with this key is waiting for a result.
-        """
+        """Take the losses `(M,)` and violation of a running trial after `resource` epochs."""
         ...
 
     def tell_stopped(self, key: int) -> None:
-        """Take note that a config was stopped early, in place of `tell`.
-
-        Raises:
-            KeyError: nothing with this key is waiting for a result.
-        """
+        """Take note that a trial was pruned, in place of `tell`."""
         ...
 
 
 _CHOSEN = math.sqrt(0.5)
 """Puts two different choices at distance 1, as far as the ends of a range."""
 _ABSENT = 0.5
-"""Of a number whose conditions do not hold: the middle, where it says least."""
+"""The coordinate of a number whose conditions do not hold."""
 
 
 def coordinates(search: Mapping[str, Parameter], values: Mapping[str, Any]) -> NDArray[np.float64]:
-    """Return a config as a point `(D,)`, the same D for all configs of a space."""
+    """Return a config as a point `(D,)` of the unit cube, the same D for all configs of a space."""
     point: list[float] = []
     for key, parameter in search.items():
         if isinstance(parameter, Choice):
@@ -98,12 +72,12 @@ def _place(parameter: FloatRange | IntRange, value: float) -> float:
 
 
 MAX_REDRAWS = 20
-"""Draws of an algorithm that may repeat themselves before `one_left` is asked."""
+"""Repeated suggestions before `one_left` is asked."""
 _MAX_LISTED = 10_000
 
 
 class Unseen:
-    """Draws configs until one is new. In a finite space, the last ones are drawn from a list of what is left."""
+    """Draws configs that have not been tried; the last ones of a finite space from a list of the untried."""
 
     def __init__(self, space: SearchSpace, rng: np.random.Generator) -> None:
         self._space = space
@@ -121,8 +95,16 @@ class Unseen:
         """Whether a config has been added."""
         return config_key(values) in self._seen
 
+    def random(self) -> dict[str, Any] | None:
+        """Return a random untried config, or None when there is none."""
+        for _ in range(MAX_REDRAWS):
+            values = self._space.sample(RandomSuggest(self._rng))
+            if not self.knows(values):
+                return values
+        return self.one_left()
+
     def one_left(self) -> dict[str, Any] | None:
-        """Return a random config that has not been suggested, or None when there is none."""
+        """Return a random untried config of a finite space, any random one of an infinite space, or None."""
         if not self._space.is_finite:
             return self._space.sample(RandomSuggest(self._rng))
         unseen = (values for values in self._space.grid() if config_key(values) not in self._seen)

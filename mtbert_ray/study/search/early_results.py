@@ -1,4 +1,4 @@
-"""What trials have reached so far, and what each would probably reach at its end. Everything is minimized."""
+"""Intermediate results of trials, and their extrapolation to a full run. Everything is minimized."""
 
 import math
 from itertools import pairwise
@@ -12,15 +12,14 @@ from mtbert_ray.pareto.objectives import violation_of_losses
 # M objectives, N trials
 
 FULL = math.inf
-"""The resource of a full run, whatever its length."""
+"""The resource of a full run of any length."""
 
 
 class EarlyResults:
-    """Results by trial and resource; a trial may have been stopped anywhere.
+    """Results by trial and resource.
 
-    Args:
-        objectives: in the order of the losses; a score that falls short of its constraint early need not at the end.
-            None, or without constraints: violations stay as they were told.
+    With constrained objectives, in the order of the losses, violations are extrapolated too: a score that falls short
+    of its constraint early need not at the end.
     """
 
     def __init__(self, objectives: Objectives | None = None) -> None:
@@ -37,13 +36,13 @@ class EarlyResults:
         self._violation[key] = violation
 
     def set_violation(self, key: int, violation: float) -> None:
-        """Say once and for all how far a trial with results exceeds the constraints."""
+        """Fix how far a trial with results exceeds the constraints; it is no longer extrapolated."""
         assert key in self, f"trial {key} has no results"
         self._violation[key] = violation
         self._settled.add(key)
 
     def discard(self, key: int) -> bool:
-        """Take back all results of a trial, if it has any, and return whether it had."""
+        """Drop all results of a trial and return whether it had any."""
         for losses in self._losses.values():
             losses.pop(key, None)
         self._losses = {resource: losses for resource, losses in self._losses.items() if losses}
@@ -51,7 +50,7 @@ class EarlyResults:
         return self._violation.pop(key, None) is not None
 
     def __len__(self) -> int:
-        """Return how many trials have results."""
+        """How many trials have results."""
         return len(self._violation)
 
     def __contains__(self, key: int) -> bool:
@@ -59,10 +58,9 @@ class EarlyResults:
         return key in self._violation
 
     def extrapolated(self) -> tuple[tuple[int, ...], NDArray[np.float64], NDArray[np.float64]]:
-        """Return the keys, what each would reach with the most training seen `(N, M)`, and its violations `(N,)` then.
+        """Return the keys, and losses `(N, M)` and violations `(N,)` extrapolated to the largest resource seen.
 
-        From one resource to the next, a trial is taken to change as the median of those that have been at both. So
-        early results are never taken for what they are not, and none is dropped.
+        From one resource to the next, a trial is assumed to change as the median of those that were at both.
         """
         resources = sorted(self._losses)
         still_to_come: NDArray[np.float64] | float = 0.0
@@ -82,10 +80,9 @@ class EarlyResults:
         return keys, np.array([reached[key] for key in keys]), np.array([violation[key] for key in keys])
 
     def at_the_end(self, key: int) -> tuple[NDArray[np.float64], float] | None:
-        """Return what a trial would reach with a full run `(M,)`, and its violation.
+        """Return a trial's losses `(M,)` and violation extrapolated to a full run.
 
-        None where that is a guess: it has no results, or at some resource between its last and a full run no other
-        trial shows what comes next.
+        None where it has no results, or where no other trial spans some step between its last resource and a full run.
         """
         furthest = max((resource for resource, losses in self._losses.items() if key in losses), default=None)
         if furthest is None or FULL not in self._losses:
@@ -100,14 +97,13 @@ class EarlyResults:
         return losses_M, self._violation_then(key, reported_M, losses_M)
 
     def _violation_then(self, key: int, reported_M: NDArray[np.float64], then_M: NDArray[np.float64]) -> float:
-        """Return a trial's violation once its losses have changed from what it told to what it would reach."""
         if not self._constrained or key in self._settled:
             return self._violation[key]
         change = violation_of_losses(then_M, self._constrained) - violation_of_losses(reported_M, self._constrained)
         return max(0.0, self._violation[key] + change)
 
     def _change(self, resource: float, later: float) -> NDArray[np.float64] | None:
-        """Return the median change `(M,)` of the trials that have been at both; None where there is none."""
+        """Return the median change `(M,)` of the trials that were at both; None where there is none."""
         here = self._losses[resource]
         changes = [losses - here[key] for key, losses in self._losses[later].items() if key in here]
         return np.asarray(np.median(changes, axis=0)) if changes else None

@@ -1,4 +1,4 @@
-"""Breeds from the Pareto front: offspring by crossover and mutation, screened by a model of what they would reach."""
+"""The front searcher: offspring of the Pareto front by crossover and mutation, screened by a surrogate model."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mtbert_ray.config.keys import YamlValue
 from mtbert_ray.pareto.front import priorities
-from mtbert_ray.study.search.base import MAX_REDRAWS, Unseen, coordinates
+from mtbert_ray.study.search.base import Unseen, coordinates
 from mtbert_ray.study.search.early_results import FULL, EarlyResults
 from mtbert_ray.study.search.front_model import FrontModel
 from mtbert_ray.study.space.model import SearchSpace
@@ -17,16 +17,10 @@ from mtbert_ray.study.space.parameters import RandomSuggest
 
 
 class OffspringSuggest:
-    """A `Suggest` that takes each value from one of the parents, and now and then changes it.
+    """A `Suggest` that takes each value from one of one or two parents, and mutates it with `mutation_rate`.
 
-    A key that the chosen parent lacks, since its conditions did not hold there, comes from the other one or else is
-    drawn at random.
-
-    Args:
-        rng: the generator that every draw advances.
-        parents: one or two configs: dotted key -> value.
-        mutation_rate: probability that a value is changed.
-        spread: standard deviation of a changed number, as a share of its range on its own scale.
+    A key that no parent has is drawn at random. `spread` is the standard deviation of a mutated number, as a share of
+    its range on its own scale.
     """
 
     def __init__(
@@ -72,7 +66,7 @@ class OffspringSuggest:
         return min(max(rounded, low), high)
 
     def _inherited(self, key: str) -> list[Any]:
-        """Return the value of a parent that has one, drawn if both do, in a list; an empty list if none has."""
+        """Return a list of one parent's value, drawn where both have one; empty where none has."""
         values = [parent[key] for parent in self._parents if key in parent]
         return [values[int(self._rng.integers(len(values)))]] if values else []
 
@@ -97,7 +91,7 @@ class OffspringSuggest:
 _MIN_RESULTS = 4
 """Trials with results before anything is learned from them."""
 _RANDOM_SHARE = 0.15
-"""Of the suggestions, drawn from the whole space unscreened: what keeps a wrong model from being final."""
+"""Share of the suggestions that are random, so that a wrong model is corrected."""
 _NUM_CANDIDATES = 32
 _RANDOM_CANDIDATES = 0.5
 """Share of the candidates that are random; the rest is bred."""
@@ -106,21 +100,17 @@ _CROSSOVER_SHARE = 0.5
 _MIN_MUTATION_RATE = 0.2
 _SPREAD = 0.3
 _MAX_MODELLED = 60
-"""Trials the model is fitted to: half of them the best, the others drawn."""
+"""The model is fitted to at most so many trials, half of them the best, the others random."""
 _REFIT_SHARE = 0.1
 """The model is fitted again when this share of the trials is new."""
 
 
 class FrontSearcher:
-    """Suggests what promises most hypervolume beyond the front, among random configs and offspring of the front.
+    """Suggests the candidate with the most expected hypervolume gain, of random configs and offspring of the front.
 
-    What each trial would reach is extrapolated from what it has reached, so that stopped trials teach as well; a
-    Gaussian process on that predicts the candidates. Trials that run and have not reported count as they are
-    predicted, so that parallel trials spread. Failed and infeasible trials make their surroundings unlikely; while
-    nothing is feasible, how far the trials exceed the constraints shows the way, also of those without losses.
-
-    Args:
-        space: what to draw from; its seed seeds the draws.
+    A Gaussian process on extrapolated results, so that pruned trials count too, predicts the candidates. Running
+    trials without results count as predicted, so that parallel trials spread. Failed and infeasible trials make
+    their neighborhood unlikely; while no trial is feasible, the violations are minimized instead.
     """
 
     def __init__(self, space: SearchSpace) -> None:
@@ -141,16 +131,11 @@ class FrontSearcher:
             values = self._most_promising()
             if values is not None:
                 return self.open(values), values
-        suggest = RandomSuggest(self._rng)
-        for _ in range(MAX_REDRAWS):
-            values = self._space.sample(suggest)
-            if not self._unseen.knows(values):
-                return self.open(values), values
-        left = self._unseen.one_left()
-        return None if left is None else (self.open(left), left)
+        values = self._unseen.random()
+        return None if values is None else (self.open(values), values)
 
     def open(self, values: Mapping[str, Any]) -> int:
-        """Return a key for a config from elsewhere."""
+        """Return a key for a given config."""
         self._unseen.add(values)
         key = len(self._configs)
         self._configs.append(dict(values))
@@ -159,15 +144,15 @@ class FrontSearcher:
         return key
 
     def tell(self, key: int, losses: NDArray[np.float64] | None, violation: float = 0.0) -> None:
-        """Take the result of a full run, or None of a failed one or of one that broke a constraint."""
+        """Take a final result."""
         self._waiting.remove(key)
         if self._note(key, FULL, losses, violation):
             return
         if not violation > 0:
             self._failed.add(key)
             if self._results.discard(key):
-                self._model = None  # It was fitted to what turned out to be worth nothing.
-        elif key in self._results:  # What it had reached stays.
+                self._model = None  # It was fitted to the results of this trial.
+        elif key in self._results:  # Its intermediate losses stay.
             self._results.set_violation(key, violation)
         else:
             self._broken[key] = violation
@@ -175,13 +160,13 @@ class FrontSearcher:
     def tell_intermediate(
         self, key: int, resource: float, losses: NDArray[np.float64] | None, violation: float = 0.0
     ) -> None:
-        """Take what a config has reached so far."""
+        """Take an intermediate result."""
         if key not in self._waiting:
             raise KeyError(key)
         self._note(key, resource, losses, violation)
 
     def tell_stopped(self, key: int) -> None:
-        """Take note that no more comes; what came stays."""
+        """Take note of an end; the intermediate results stay."""
         self._waiting.remove(key)
 
     def _note(self, key: int, resource: float, losses: NDArray[np.float64] | None, violation: float) -> bool:
@@ -236,7 +221,6 @@ class FrontSearcher:
         violations_N: NDArray[np.float64],
         priorities_N: NDArray[np.float64],
     ) -> FrontModel:
-        """Return a model of the best trials and of a random part of the others, and of the last without losses."""
         order_N = np.argsort(priorities_N, kind="stable")
         best_N, others_N = np.split(order_N, [_MAX_MODELLED // 2])
         room = _MAX_MODELLED - len(best_N)

@@ -1,6 +1,6 @@
-"""A small Gaussian process: what a config would reach, and how sure that is (Rasmussen and Williams 2006, chapter 2).
+"""The surrogate of the front searcher: Gaussian processes in numpy (Rasmussen and Williams 2006, chapter 2).
 
-For some dozens of points, in numpy alone: fitted in milliseconds.
+For some dozens of points, fitted in milliseconds.
 """
 
 import math
@@ -20,11 +20,9 @@ _NOISES = (1e-3, 1e-2, 1e-1)
 
 
 class GaussianProcess:
-    """Independent outputs with a squared-exponential kernel, its two parameters by the marginal likelihood.
+    """Independent outputs, a squared-exponential kernel, its two parameters by the marginal likelihood.
 
-    Args:
-        points_ND: coordinates from 0 to 1.
-        outputs_NM: finite.
+    Coordinates are from 0 to 1, outputs finite.
     """
 
     def __init__(self, points_ND: NDArray[np.float64], outputs_NM: NDArray[np.float64]) -> None:
@@ -79,8 +77,7 @@ def _squared_distances(left_CD: NDArray[np.float64], right_ND: NDArray[np.float6
 # N trials with losses, M objectives, C candidates, D coordinates, F points of the front, R running trials
 
 _OPTIMISM = 2.0
-"""Standard deviations below the predicted losses at which a candidate is judged; by measurement, see by_front.py."""
-
+"""A candidate counts at so many standard deviations below its predicted losses; by measurement, see front.py."""
 _FAR_BEYOND = 3.0
 """Of the excess over a constraint, in medians of it."""
 
@@ -91,10 +88,10 @@ class FrontModel:
     Args:
         num_trials: how many there were when this was fitted.
         points: `(D,)` of each of the N trials with losses.
-        losses_NM: theirs, extrapolated.
-        violations: of the trials with losses and then of those without; 0 is feasible, infinite is unknown.
+        losses_NM: extrapolated.
+        violations: of `points` and then of `broken_points`; 0 is feasible, infinite is unknown.
         broken_points: of the trials that broke a constraint before they had losses.
-        failed_points: of those that failed.
+        failed_points: of failed trials.
     """
 
     def __init__(
@@ -108,7 +105,7 @@ class FrontModel:
         failed_points: Sequence[NDArray[np.float64]],
     ) -> None:
         self.num_trials = num_trials
-        if points:  # Without any, none is feasible, and then the losses are not asked for.
+        if points:  # Without any, none is feasible, and then the losses are not used.
             self._losses = GaussianProcess(np.array(points), losses_NM)
             self._low_M, range_M = losses_NM.min(axis=0), np.ptp(losses_NM, axis=0)
             self._range_M = np.where(range_M > 0, range_M, 1.0)
@@ -118,12 +115,11 @@ class FrontModel:
         self._none_feasible = bool((excess > 0).all())
         self._excess: GaussianProcess | None = None
         if self._none_feasible:
-            # The excess itself shows the way; failures count as twice the worst of it.
+            # The excess itself is minimized; failures count as twice the worst of it.
             target = np.concatenate([finite, np.full(len(failed_points), 2 * finite.max(initial=1.0))])
             self._excess = GaussianProcess(np.array([*points, *broken_points, *failed_points]), target[:, None])
         elif (excess > 0).any():
-            # What matters is where the border runs: as far above 0 on one side as below on the other, and far from it
-            # all are alike.
+            # Only the border matters: symmetric around 0, and clipped far from it.
             relative = np.minimum(finite / np.median(finite[finite > 0]), _FAR_BEYOND)
             target = np.where(excess > 0, relative, -1.0)
             self._excess = GaussianProcess(np.array([*points, *broken_points]), target[:, None])
@@ -131,7 +127,7 @@ class FrontModel:
     def scores(
         self, points_CD: NDArray[np.float64], front_FM: NDArray[np.float64], running_RD: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Return the worth `(C,)` of candidates, given the feasible front and the trials under way."""
+        """Return the expected gain `(C,)` of candidates, given the feasible front and the running trials."""
         if self._none_feasible:
             assert self._excess is not None, "where all exceed there is an excess"
             return -self._excess.predict(points_CD)[0][:, 0]
@@ -161,7 +157,7 @@ class FrontModel:
 def _failures(
     points: Sequence[NDArray[np.float64]], failed_points: Sequence[NDArray[np.float64]]
 ) -> GaussianProcess | None:
-    """Return where trials fail, as 0 for those that did not and 1 for those that did; None where none did."""
+    """Return the probability of a failure, fitted to 0 and 1; None where no trial failed."""
     if not failed_points:
         return None
     target = np.repeat([0.0, 1.0], [len(points), len(failed_points)])

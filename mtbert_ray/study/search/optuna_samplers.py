@@ -1,7 +1,6 @@
-"""A searcher over a sampler of Optuna's, through ask and tell. Everything is minimized.
+"""Optuna's samplers as searchers, through its ask and tell.
 
-Optuna takes no intermediate results where there are several objectives, and can be told of a trial only once: what it
-is told of a stopped or broken-off trial is decided here.
+With several objectives Optuna takes no intermediate results, so pruned trials are extrapolated here. All is minimized.
 """
 
 import logging
@@ -26,7 +25,7 @@ from mtbert_ray.study.space.parameters import Choice, RandomSuggest
 
 
 class _OptunaSuggest:
-    """A `Suggest` over an Optuna trial. Choices go by their index, since Optuna's must be plain scalars."""
+    """A `Suggest` over an Optuna trial. Choices are given by index: Optuna's must be plain scalars."""
 
     def __init__(self, trial: optuna.Trial) -> None:
         self._trial = trial
@@ -42,14 +41,11 @@ class _OptunaSuggest:
 
 
 class OptunaSearcher:
-    """Asks and tells a study of Optuna's, held in memory, with every direction minimized.
+    """An in-memory Optuna study with a seeded sampler.
 
-    Args:
-        space: what to draw from.
-        sampler: the algorithm, seeded.
-        whole_configs: draw a value for every parameter of a trial, whether it applies or not. A sampler that models
-            or crosses only the keys that all trials have would otherwise draw conditional ones at random.
-        max_redraws: suggestions that may turn out to be old before a new config is drawn at random.
+    With `whole_configs`, conditional parameters are drawn whether they apply or not: a sampler that models only the
+    keys that all trials have would otherwise draw them at random. After `max_redraws` repeated suggestions a config is
+    drawn at random.
     """
 
     def __init__(
@@ -73,7 +69,7 @@ class OptunaSearcher:
         self._worst_violation = 0.0
 
     def ask(self) -> tuple[int, dict[str, Any]] | None:
-        """Return a key and the config that the algorithm wants to see."""
+        """Return a key and the sampler's next config."""
         for _ in range(self._max_redraws):
             trial, values = self._draw()
             if self._unseen.add(values):
@@ -83,7 +79,7 @@ class OptunaSearcher:
         return None if left is None else (self.open(left), left)
 
     def open(self, values: Mapping[str, Any]) -> int:
-        """Return a key for a config from elsewhere."""
+        """Return a key for a given config."""
         self._study.enqueue_trial(self._as_parameters(values))
         trial, drawn = self._draw()
         assert drawn == dict(values), f"{dict(values)} is no config of this space"
@@ -91,10 +87,10 @@ class OptunaSearcher:
         return self._open(trial)
 
     def tell(self, key: int, losses: NDArray[np.float64] | None, violation: float = 0.0) -> None:
-        """Take a result.
+        """Take a final result.
 
-        A failed trial is told as such: left running, it would count as a bad one for ever. One that was ended for
-        breaking a constraint is told with losses that promise nothing, so that its violation counts.
+        Failed trials are marked so: left running, `constant_liar` would count them as bad. One stopped for breaking a
+        constraint gets extrapolated or else the worst losses, so that its violation counts.
         """
         trial = self._running.pop(key)
         is_known = losses is not None and bool(np.isfinite(losses).all())
@@ -112,17 +108,14 @@ class OptunaSearcher:
     def tell_intermediate(
         self, key: int, resource: float, losses: NDArray[np.float64] | None, violation: float = 0.0
     ) -> None:
-        """Keep an intermediate result for the case that the trial is stopped, or that others are there."""
+        """Keep an intermediate result for extrapolation."""
         if key not in self._running:
             raise KeyError(key)
         if losses is not None and np.isfinite(losses).all() and not math.isnan(violation):
             self._results.add(key, resource, losses, violation)
 
     def tell_stopped(self, key: int) -> None:
-        """Tell what the trial would have reached; where nothing tells that, leave it out.
-
-        Its early losses, taken for its result, would mislead the model.
-        """
+        """Tell Optuna the extrapolated result, or leave the trial out: its early losses would mislead the model."""
         trial = self._running.pop(key)
         expected = self._results.at_the_end(key)
         if expected is None:
@@ -146,7 +139,7 @@ class OptunaSearcher:
     def _complete(self, trial: optuna.Trial, losses: NDArray[np.float64], violation: float) -> None:
         if violation < math.inf:
             self._worst_violation = max(self._worst_violation, violation)
-        else:  # Out of memory, by nobody knows how much.
+        else:  # Out of memory, by an unknown amount.
             violation = max(1.0, 2 * self._worst_violation)
         worst_M = losses if self._worst_losses_M is None else np.maximum(losses, self._worst_losses_M)
         self._worst_losses_M = np.array(worst_M)
@@ -155,16 +148,16 @@ class OptunaSearcher:
             self._study.tell(trial, [float(loss) for loss in losses])
 
     def _worst(self) -> NDArray[np.float64]:
-        """Return the worst losses `(M,)` so far, and before there are any those at which a trial is worth nothing."""
+        """Return the worst losses `(M,)` so far, at first those of the reference point."""
         return reference_losses(self._space.objectives) if self._worst_losses_M is None else self._worst_losses_M
 
     def _as_parameters(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a config as Optuna has it, with the index of a choice in place of its value."""
+        """Return a config as Optuna's parameters, with the index of a choice in place of its value."""
         parameters = {}
         for key, parameter in self._space.search.items():
             if key in values:
                 value = values[key]
-            elif self._whole_configs:  # What does not apply; the sampler would only take longer over it.
+            elif self._whole_configs:  # Does not apply.
                 value = parameter.draw(key, RandomSuggest(self._rng))
             else:
                 continue
@@ -174,7 +167,7 @@ class OptunaSearcher:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep Optuna's notes on studies, experimental arguments and its own speed from the user, and nobody else's."""
+    """Silence Optuna's log and its warnings of experimental arguments."""
     logger = logging.getLogger("optuna")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -187,14 +180,14 @@ def quiet() -> Iterator[None]:
 
 
 _GP_REDRAWS = 2
-"""A Gaussian process that has suggested an old config mostly does so again, and each time takes its half second."""
+"""A Gaussian process mostly repeats itself, and takes half a second each time."""
 
 
 def tpe_searcher(space: SearchSpace) -> OptunaSearcher:
     """Multivariate TPE (Bergstra et al. 2011; several objectives: Ozaki et al. 2022).
 
-    `group` models the keys of each branch of a conditional space together. `constant_liar` counts running trials as
-    bad ones, so that parallel trials spread. The first quarter of the trials, at least 4 and at most 10, is random.
+    `group` models the keys of each branch of a conditional space together; `constant_liar` spreads parallel trials.
+    The first quarter of the trials, at least 4 and at most 10, is random.
     """
     with quiet():
         sampler = optuna.samplers.TPESampler(
@@ -208,22 +201,17 @@ def tpe_searcher(space: SearchSpace) -> OptunaSearcher:
 
 
 def nsga2_searcher(space: SearchSpace) -> OptunaSearcher:
-    """NSGA-II (Deb et al. 2002), with a population of a quarter of the trials, at least 8 and at most 50.
-
-    The first population is random, so this leaves three generations of breeding; under a time budget alone it is 20.
-    """
+    """NSGA-II (Deb et al. 2002), population a quarter of the trials, 8 to 50; 20 under a time budget alone."""
     population = min(50, max(8, space.trials // 4)) if space.trials is not None else 20
     sampler = optuna.samplers.NSGAIISampler(population_size=population, seed=space.seed)
     return OptunaSearcher(space, sampler, whole_configs=True)
 
 
 def gp_searcher(space: SearchSpace) -> OptunaSearcher:
-    """Gaussian processes, by expected hypervolume improvement (Daulton et al. 2020) and the chance to be feasible.
+    """Gaussian processes, by expected hypervolume improvement (Daulton et al. 2020) and probability of feasibility.
 
-    Running trials are accounted for as such. A suggestion takes about half a second, one or two where trials run
-    beside it: for some dozens of trials that take minutes. The first trials are random as with TPE.
-
-    Constructing it imports torch, which this module does not.
+    A suggestion takes 0.5 to 2 seconds: for some dozens of trials that take minutes. The first trials are random as
+    with TPE. Constructing it imports torch, which this module does not.
     """
     with quiet():
         sampler = optuna.samplers.GPSampler(

@@ -34,7 +34,7 @@ def space_of(**keys) -> SearchSpace:
 def test_with_a_gpu_the_objectives_stay_as_they_are():
     plan = make_plan(space_of(), TWO_GPUS, own_cluster=True)
     assert list(plan.objectives) == ["dev_score", "peak_memory_gib"]
-    assert not any("stands in" in note for note in plan.notes)
+    assert not any("fallback" in note for note in plan.notes)
 
 
 def test_without_a_gpu_the_stand_in_takes_the_place_and_the_bounds():
@@ -42,7 +42,7 @@ def test_without_a_gpu_the_stand_in_takes_the_place_and_the_bounds():
     objectives, notes = resolve_objectives(space, has_gpu=False)
     assert list(objectives) == ["peak_rss_gib", "dev_score"], "the order of the axes is that of the YAML"
     assert objectives["peak_rss_gib"] == space.objectives["peak_memory_gib"]
-    assert notes == ["Trials have no GPU: peak_rss_gib stands in for peak_memory_gib."]
+    assert notes == ["Trials have no GPU: peak_rss_gib is the fallback for peak_memory_gib."]
     assert make_plan(space, LAPTOP, own_cluster=True).notes[0] == notes[0]
 
 
@@ -52,8 +52,8 @@ def test_every_objective_without_a_stand_in_is_refused_at_once():
     with pytest.raises(ConfigError) as caught:
         make_plan(space, LAPTOP, own_cluster=True)
     assert caught.value.problems == tuple(
-        f"objectives.{name} needs a GPU and trials have none (resources.gpus_per_worker is 0); name a metric to stand "
-        "in with fallback, or take the objective out"
+        f"objectives.{name} needs a GPU and trials have none (resources.gpus_per_worker is 0); name a metric with "
+        "fallback, or take the objective out"
         for name in ("energy_kj", "gpu_seconds")
     )
 
@@ -146,7 +146,7 @@ def test_a_plan_is_described_a_line_a_fact():
         "stopping early: by Pareto rank at epoch 1, by costs after 35 steps of a longer epoch",
         "a trial needs: 1 x (1 CPU, 0 GPUs)",
         "the cluster has: 1 node: 4 CPUs, 0 GPUs",
-        "note: Trials have no GPU: peak_rss_gib stands in for peak_memory_gib.",
+        "note: Trials have no GPU: peak_rss_gib is the fallback for peak_memory_gib.",
         "note: Dev scores come from at most 30 rows a task, the same for every trial.",
         "note: Trials train on at most 40 rows a task.",
     ]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtbert_ray.errors import ConfigError, JournalError
-from mtbert_ray.ray_backend.scheduler_state import STATE_NAME
+from mtbert_ray.ray_backend.scheduler import STATE_NAME
 from mtbert_ray.study.pruning.rungs import HalvingConfig
 
 
