@@ -4,6 +4,8 @@ Imports happen inside the functions, so this module loads without torch and Ray.
 library changes one of these APIs.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -70,3 +72,45 @@ def forget_peft_config(model: "nn.Module") -> None:
     """Remove the configuration that peft leaves at a model, which transformers takes for an adapter (peft 0.21)."""
     if hasattr(model, "peft_config"):
         del model.peft_config
+
+
+@contextmanager
+def replaced_actor_errors(replace: Callable[[Exception], Exception]) -> Iterator[None]:
+    """Let Tune see other errors of its actors in this context.
+
+    It handles RayActorError and RayTaskError, and raises any other out of `Tuner.fit()`, which ends the sweep: also the
+    OutOfMemoryError of an actor that Ray's memory monitor killed (ray 2.60).
+    """
+    from ray.air.execution._internal.actor_manager import RayActorManager
+
+    of_tune = RayActorManager._actor_task_failed
+
+    def failed(manager: Any, tracked_actor_task: Any, exception: Exception) -> None:  # noqa: ANN401
+        of_tune(manager, tracked_actor_task, replace(exception))
+
+    RayActorManager._actor_task_failed = failed
+    try:
+        yield
+    finally:
+        RayActorManager._actor_task_failed = of_tune
+
+
+def health_check_failure(error: BaseException) -> BaseException | None:
+    """Return why Ray Train's health check of a worker failed; the error's class is private (ray 2.60)."""
+    from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
+
+    return error.health_check_failure if isinstance(error, WorkerHealthCheckFailedError) else None
+
+
+def hosted_cluster_config() -> Any:  # noqa: ANN401  # a protobuf message
+    """Return the `ClusterConfig` that a hosted platform gave to the connected Ray, or None (ray 2.60)."""
+    from ray._private.state import state
+
+    return state.get_cluster_config()
+
+
+def cpus_of_container() -> int:
+    """Return the CPUs that Ray would count here, by the container's quota (ray 2.60)."""
+    from ray._private.utils import get_num_cpus
+
+    return int(get_num_cpus(override_docker_cpu_warning=True))

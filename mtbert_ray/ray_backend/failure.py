@@ -13,11 +13,10 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 from ray.train import ControllerError, WorkerGroupError
-from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 
+from mtbert_ray import compat
 from mtbert_ray.errors import DivergedError
 from mtbert_ray.events import FailureKind
-from mtbert_ray.ray_backend.killed_actor import KilledForMemoryError
 
 _ON_GPU = re.compile(
     r"Tried to allocate (?P<asked>[\d.]+ \w+)\. (?P<device>GPU \d+) has a total capacity of (?P<total>[\d.]+ \w+) "
@@ -28,6 +27,18 @@ _OUTSIDE_THE_ALLOCATOR = re.compile(r"CUDA error: out of memory|Cuda failure (\d
 """Of CUDA's driver, when a process opens the GPU, and of NCCL."""
 _BY_RAY = re.compile(r"was (?P<used>[\d.]+ ?\w+) used / (?P<total>[\d.]+ ?\w+) limit")
 _GIB = 2**30
+
+
+class KilledForMemoryError(RayActorError):  # type: ignore[misc]  # Ray is untyped
+    """Ray's memory monitor killed an actor; the message is Ray's own, of many lines."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(error_msg=message)
+
+
+def as_dead_actor(error: Exception) -> Exception:
+    """Return the error of an actor that Ray's memory monitor killed as that of a dead one, and any other as it is."""
+    return KilledForMemoryError(str(error)) if isinstance(error, OutOfMemoryError) else error
 
 
 def memory_message(error: BaseException | None) -> str | None:
@@ -51,8 +62,8 @@ def _innermost(error: BaseException | None) -> Iterator[BaseException]:
                 yield from _innermost(failure)
         case ControllerError():
             yield from _innermost(error.controller_failure)
-        case WorkerHealthCheckFailedError():
-            yield from _innermost(error.health_check_failure)
+        case _ if (failure := compat.health_check_failure(error)) is not None:
+            yield from _innermost(failure)
         case _:
             yield error
             yield from _innermost(error.__cause__)

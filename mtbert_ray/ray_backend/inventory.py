@@ -8,10 +8,9 @@ from typing import Any
 import psutil
 import ray
 import torch
-from ray._private.state import state as ray_state
-from ray._private.utils import get_num_cpus
 from ruamel.yaml import YAML
 
+from mtbert_ray import compat
 from mtbert_ray.ray_backend.capacity import Capacity, Growth, Node, NodeGroup
 from mtbert_ray.resources.gpu import list_gpus
 
@@ -29,7 +28,7 @@ def local_capacity() -> Capacity:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         gpus = min(gpus, _visible_devices(visible))
-    return Capacity(nodes=(Node(cpus=min(allowed, get_num_cpus(override_docker_cpu_warning=True)), gpus=gpus),))
+    return Capacity(nodes=(Node(cpus=min(allowed, compat.cpus_of_container()), gpus=gpus),))
 
 
 def cluster_capacity() -> Capacity:
@@ -41,7 +40,7 @@ def cluster_capacity() -> Capacity:
     alive = [node for node in ray.nodes() if node["Alive"]]
     heads = tuple(_node(node["Resources"]) for node in alive if _HEAD_RESOURCE in node["Resources"])
     nodes = tuple(_node(node["Resources"]) for node in alive)
-    hosted = ray_state.get_cluster_config()
+    hosted = compat.hosted_cluster_config()
     if hosted is not None and hosted.node_group_configs:
         return Capacity(nodes=nodes, growth=hosted_growth(hosted, heads))
     context = ray.get_runtime_context()

@@ -12,10 +12,11 @@ from typing import Any, Self
 from ray import tune
 from rich.console import Console
 
+from mtbert_ray.compat import replaced_actor_errors
 from mtbert_ray.events import SweepEnd, SweepFinished
 from mtbert_ray.ray_backend.capacity import DRIVER_CPUS
+from mtbert_ray.ray_backend.failure import as_dead_actor
 from mtbert_ray.ray_backend.inline import InlineTrial
-from mtbert_ray.ray_backend.killed_actor import killed_actors_end_only_their_trial
 from mtbert_ray.ray_backend.plan import Plan
 from mtbert_ray.ray_backend.train import drive_trial
 from mtbert_ray.ray_backend.trial_files import TrialFiles
@@ -65,7 +66,7 @@ def run_study(study: Study, plan: Plan, folder: Path, *, console: Console) -> Sw
         started = time.monotonic()
         # Left by a killed session.
         shutil.rmtree(folder / "ray", ignore_errors=True)
-        with killed_actors_end_only_their_trial():
+        with replaced_actor_errors(as_dead_actor):
             _tuner(study, plan, folder, [backend.callback, interrupts], backend).fit()
         over = _is_over(study, plan, seconds=time.monotonic() - started)
         reason: SweepEnd = "interrupted" if interrupts.came else "time_budget" if over else "completed"

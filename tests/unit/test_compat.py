@@ -1,5 +1,6 @@
 """Private APIs of other libraries: each test fails when a release changes or removes one."""
 
+import os
 import subprocess
 import sys
 
@@ -68,3 +69,17 @@ def test_peft_leaves_a_configuration_that_can_be_removed():
     compat.forget_peft_config(model)
     assert not hasattr(model, "peft_config")
     compat.forget_peft_config(model)
+
+
+def test_ray_knows_the_cpus_of_this_container():
+    assert 1 <= compat.cpus_of_container() <= (os.cpu_count() or 1)
+
+
+def test_ray_s_state_and_its_health_check_are_where_they_were():
+    from ray._private.state import state
+    from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
+
+    assert callable(state.get_cluster_config)
+    cause = ValueError("no answer")
+    assert compat.health_check_failure(WorkerHealthCheckFailedError("a rank is gone", cause)) is cause
+    assert compat.health_check_failure(cause) is None
