@@ -1,14 +1,13 @@
 """Three trials under a real Tune, started by test_out_of_memory_on_ray.py; the second one runs out of memory.
 
-Prints what Tune was told of each, by trial, as JSON.
+Prints what Tune heard of each, by trial, as JSON.
 """
 
 import json
 import sys
-from pathlib import Path
 
 import psutil
-from ray import cloudpickle, tune
+from ray import tune
 
 from mtbert_ray.config import TrialConfig, nest
 from mtbert_ray.ray_backend.capacity import DRIVER_CPUS
@@ -17,6 +16,7 @@ from mtbert_ray.ray_backend.inline import InlineTrial
 from mtbert_ray.ray_backend.killed_actor import killed_actors_end_only_their_trial
 from mtbert_ray.ray_backend.session import ray_session
 from mtbert_ray.ray_backend.train import drive_trial
+from mtbert_ray.ray_backend.tune import error_of
 
 GIB = 2**30
 SMALL = {
@@ -45,27 +45,27 @@ class Hungry(tune.Trainable):
         held = []
         while self._config["trial_id"] == "t1" and psutil.virtual_memory().available > GIB:
             held.append(bytearray(b"x") * (32 * 2**20))
-        return {"epoch": 1, "done": True}
+        return {"event": '{"event": "epoch", "metrics": {"epoch": 1}}', "done": True}
 
 
-class Told(tune.Callback):
-    """Keeps what Tune was told, without the copy that it makes of a trial's last result."""
+class Heard(tune.Callback):
+    """Keeps what Tune heard, without its repetitions."""
 
     def __init__(self):
         self.of = {}
 
     def on_trial_result(self, iteration, trials, trial, result, **info):
-        told = self.of.setdefault(trial.config["trial_id"], [])
-        kind = next((name for name in ("probe", "out_of_memory") if name in result), "epoch")
-        if [kind, result["epoch"]] not in told:
-            told.append([kind, result["epoch"]])
+        heard = self.of.setdefault(trial.config["trial_id"], [])
+        event = json.loads(result["event"])
+        line = [event["event"], event.get("reason") or event["metrics"].get("epoch")]
+        if line not in heard:
+            heard.append(line)
 
     def on_trial_complete(self, iteration, trials, trial, **info):
         self.of[trial.config["trial_id"]].append("complete")
 
     def on_trial_error(self, iteration, trials, trial, **info):
-        path = trial.pickled_error_file  # None of an actor that never came up.
-        error = None if path is None else cloudpickle.loads(Path(path).read_bytes())
+        error = error_of(trial)
         self.of.setdefault(trial.config["trial_id"], []).append(memory_message(error) or repr(error))
 
 
@@ -83,7 +83,7 @@ trainable, resources = {
 }[what]
 # Starting workers takes Ray Train long.
 numbers = (1, 2) if what == "train" else (0, 1, 2)
-told = Told()
+heard = Heard()
 with ray_session(None, runs_ray_train=what == "train"), killed_actors_end_only_their_trial():
     tune.Tuner(
         tune.with_resources(trainable, resources),
@@ -92,9 +92,9 @@ with ray_session(None, runs_ray_train=what == "train"), killed_actors_end_only_t
         run_config=tune.RunConfig(
             name="tune",
             storage_path=f"{folder}/ray",
-            callbacks=[told],
+            callbacks=[heard],
             verbose=0,
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     ).fit()
-print(json.dumps(told.of))
+print(json.dumps(heard.of))
