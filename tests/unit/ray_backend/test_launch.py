@@ -99,10 +99,10 @@ def test_a_resumed_sweep_says_what_is_left_and_what_was_edited(fake_ray, space_f
     fake_ray.trials_each_session = 100
     capsys.readouterr()
     outcome = resume_sweep(out)
-    told = capsys.readouterr().err
+    printed = capsys.readouterr().err
     assert (outcome.reason, outcome.num_finished) == ("completed", 4)
-    assert "3 trials left" in first_line(told) and "1 at once" in first_line(told)
-    assert "resources.concurrent_trials" in told.splitlines()[0]
+    assert "3 trials left" in first_line(printed) and "1 at once" in first_line(printed)
+    assert "resources.concurrent_trials" in printed.splitlines()[0]
     sweep = read_journal(out)
     assert sweep.resumed[0].space_text == text and fake_ray.plans[-1].concurrent_trials == 1
     assert [trial.trial_id for trial in sweep.trials] == ["t000", "t001", "t002", "t003"]

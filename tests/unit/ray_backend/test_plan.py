@@ -4,8 +4,7 @@ import pytest
 
 from mtbert_ray.errors import ConfigError, ResourceError
 from mtbert_ray.ray_backend.capacity import DRIVER_CPUS, Capacity, Growth, Node, NodeGroup
-from mtbert_ray.ray_backend.plan import describe, describe_rows
-from mtbert_ray.ray_backend.plan import make_plan, resolve_objectives
+from mtbert_ray.ray_backend.plan import describe, describe_rows, make_plan, resolve_objectives
 from mtbert_ray.study.space import SearchSpace
 
 LAPTOP = Capacity(nodes=(Node(cpus=4),))

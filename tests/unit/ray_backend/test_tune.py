@@ -34,7 +34,7 @@ def pruned(tmp_path) -> SweepOnTune:
 # Suggestions
 
 
-def test_tune_is_given_a_whole_config_and_told_when_there_is_no_more(tmp_path):
+def test_tune_is_given_a_whole_config_until_there_are_no_more(tmp_path):
     sweep = SweepOnTune(tmp_path / "sweep", trials=2, fixed={"dropout": 0.5})
     first, second, *rest = [sweep.backend.searcher.suggest(name) for name in "abcd"]
     assert (first["trial_id"], second["trial_id"], rest) == ("t000", "t001", ["FINISHED", "FINISHED"])
@@ -216,7 +216,7 @@ def test_a_failure_without_an_error_file_is_a_death(sweep):
         (ValueError("no"), "error"),
     ],
 )
-def test_the_death_of_a_process_is_told_from_an_error(sweep, error, kind):
+def test_the_death_of_a_process_is_no_error_of_its_own(sweep, error, kind):
     sweep.start()
     sweep.fail("t000", error)
     [trial] = sweep.read_trials()

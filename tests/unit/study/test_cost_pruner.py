@@ -79,13 +79,13 @@ class TestMetricsOfWhichNothingIsKnown:
     }
     BOUNDS = {"memory": Objective(direction="minimize", reference=math.inf, constraint=8.0)}  # noqa: RUF012
 
-    def test_told_before_the_first_score_it_is_a_cost_with_a_margin(self):
+    def test_before_the_first_score_it_is_a_cost_with_a_margin(self):
         cost_pruner = CostPruner(self.OBJECTIVES, bounds=self.BOUNDS)
         assert cost_pruner.judge("t", 1, {"memory": 8.5}, has_scores=False) is None
         decision = cost_pruner.judge("t", 1, {"memory": 11.2}, has_scores=False)
         assert decision.in_words("iteration") == "probe: its memory would be 11.2, limit 8"
 
-    def test_told_with_the_scores_it_may_change_as_they_do(self):
+    def test_with_the_scores_it_may_change_as_they_do(self):
         cost_pruner = CostPruner(self.OBJECTIVES, bounds=self.BOUNDS)
         everything = {"memory": 11.2, "accuracy": 0.5, "seconds": 3.0}
         assert cost_pruner.judge("t", 1, everything, has_scores=True) is None

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from mtbert_ray.errors import ConfigError
-from mtbert_ray.study.search.points_to_evaluate import points_to_evaluate
 from mtbert_ray.study.space.load import SearchSpace, load_search_space
 from mtbert_ray.study.space.model import config_key
+from mtbert_ray.study.warm_start import points_to_evaluate
 
 SPACE = """\
 name: tiny
