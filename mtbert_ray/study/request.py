@@ -23,7 +23,7 @@ from mtbert_ray.trial import Sweep
 
 SPACE_NAME = "space.yaml"
 """The search space as the user wrote it, in the sweep's folder."""
-_CAN_CHANGE = ("trials", "time_budget_minutes", "resources.concurrent_trials", "question")
+_CAN_CHANGE = ("trials", "time_budget_minutes", "resources.concurrent_trials")
 """Keys of a search space that a resumed sweep takes from an edited space.yaml."""
 
 

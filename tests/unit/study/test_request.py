@@ -85,7 +85,7 @@ experiments: {short: {epochs: 1}, long: {epochs: 3}}
 search: {seed: {grid: [0, 1]}}
 algorithm: grid
 """,
-    "nothing searched": "seed: 3\n",
+    "a time budget": "search: {}\nseed: 3\ntime_budget_minutes: 9\nresources: {concurrent_trials: 2}\n",
 }
 
 

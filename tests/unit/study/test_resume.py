@@ -22,6 +22,7 @@ from mtbert_ray.errors import ConfigError, JournalError
 from mtbert_ray.events import EpochFinished, SweepFinished
 from mtbert_ray.journal import Journal, read_events, read_journal, writing_alone
 from mtbert_ray.study.pruning.rungs import HalvingConfig, Rungs
+from mtbert_ray.study.request import resume_request
 from mtbert_ray.study.session import new_session, read_study
 from mtbert_ray.study.space.parameters import Choice
 from mtbert_ray.study.study import Study, make_pruner
@@ -255,6 +256,17 @@ def test_a_sweep_of_which_everything_was_tried_before_is_refused_and_leaves_no_f
     with pytest.raises(ConfigError, match="warm_start_from"):
         new_study(space, tmp_path / "sweep")
     assert not (tmp_path / "sweep").exists()
+
+
+def test_interrupted_trials_run_again_though_an_earlier_sweep_has_tried_everything_since(tmp_path, earlier):
+    space, folder = space_of(tmp_path, text=GRID, warm_start_from=(str(earlier),)), tmp_path / "sweep"
+    started = ask_all(new_study(space, folder))[:2]
+    resumed = resumed_study(earlier)
+    for trial_id, _ in ask_all(resumed):
+        finish(resumed, trial_id)
+    assert resume_request(folder).space == space
+    study = resumed_study(folder)
+    assert ask_all(study)[:2] == started
 
 
 def test_a_sweep_resumes_without_an_earlier_sweep_that_is_missing(tmp_path, earlier, caplog):
