@@ -302,7 +302,8 @@ class TestOtherKeysOfTheScheduler:
         assert [problem.removeprefix(f"{path}:") for problem in caught.value.problems] == [
             "15: halving.grace_period has 0; must be greater than or equal to 1",
             "15: unknown key 'halving.oder'; did you mean 'halving.order'? "
-            "(grace, eta, keep, order, spare_front, min_results, share_to_end, brackets, seed)",
+            "(grace_period, reduction_factor, keep_quantile, order, spare_front, min_results, share_to_end, brackets, "
+            "seed)",
             "16: probe.steps has -1; must be greater than or equal to 0",
             "17: scheduler has 'paretto'; did you mean 'pareto'? (fifo, pareto)",
         ]

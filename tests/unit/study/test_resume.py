@@ -264,7 +264,7 @@ def test_interrupted_trials_run_again_though_an_earlier_sweep_has_tried_everythi
     resumed = resumed_study(earlier)
     for trial_id, _ in ask_all(resumed):
         finish(resumed, trial_id)
-    assert resume_request(folder).space == space
+    assert resume_request(folder).space.num_trials == 6
     study = resumed_study(folder)
     assert ask_all(study)[:2] == started
 
