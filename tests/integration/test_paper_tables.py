@@ -10,8 +10,8 @@ from command_line import ROOT, run
 from rich.console import Console
 
 from mtbert_ray.journal import read_journal
-from mtbert_ray.reporting.published import published_rows
 from mtbert_ray.study.request import SweepRequest, dry_run, launch
+from mtbert_ray.reporting.published import published_rows
 from mtbert_ray.trial import Sweep
 
 pytestmark = pytest.mark.ray
