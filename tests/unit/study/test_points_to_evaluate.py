@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from mtbert_ray.errors import ConfigError
+from mtbert_ray.study.search.points_to_evaluate import points_to_evaluate
 from mtbert_ray.study.space.load import SearchSpace, load_search_space
 from mtbert_ray.study.space.model import config_key
-from mtbert_ray.study.warm_start import points_to_evaluate
 
 SPACE = """\
 name: tiny
@@ -302,8 +302,7 @@ class TestOtherKeysOfTheScheduler:
         assert [problem.removeprefix(f"{path}:") for problem in caught.value.problems] == [
             "15: halving.grace_period has 0; must be greater than or equal to 1",
             "15: unknown key 'halving.oder'; did you mean 'halving.order'? "
-            "(grace_period, reduction_factor, keep_quantile, order, spare_front, min_results, share_to_end, brackets, "
-            "seed)",
+            "(grace, eta, keep, order, spare_front, min_results, share_to_end, brackets, seed)",
             "16: probe.steps has -1; must be greater than or equal to 0",
             "17: scheduler has 'paretto'; did you mean 'pareto'? (fifo, pareto)",
         ]
