@@ -85,7 +85,12 @@ experiments: {short: {epochs: 1}, long: {epochs: 3}}
 search: {seed: {grid: [0, 1]}}
 algorithm: grid
 """,
-    "a time budget": "search: {}\nseed: 3\ntime_budget_minutes: 9\nresources: {concurrent_trials: 2}\n",
+    "a time budget": """\
+search: {dropout: {loguniform: [0.001, 0.5]}}
+seed: 3
+time_budget_minutes: 9
+resources: {concurrent_trials: 2}
+""",
 }
 
 
