@@ -58,7 +58,7 @@ def _innermost(error: BaseException | None) -> Iterator[BaseException]:
         case RayTaskError():  # Its text is that of all traces, and Ray makes it an instance of its cause's class too.
             yield from _innermost(error.cause)
         case WorkerGroupError() if error.worker_failures:
-            for _, failure in sorted(error.worker_failures.items()):
+            for failure in error.worker_failures.values():
                 yield from _innermost(failure)
         case ControllerError():
             yield from _innermost(error.controller_failure)

@@ -47,7 +47,7 @@ def run_sweep(
     """
     folder = None if out is None else Path(out)
     if isinstance(space, SearchSpace):
-        request = request_of(space, space.model_dump_json(indent=2, exclude_defaults=True) + "\n", out=folder)
+        request = request_of(space, out=folder)
     else:
         directory = None if data is None else Path(data)
         request = new_request(Path(space), out=folder, data=directory, num_trials=trials, overrides=overrides)

@@ -1,5 +1,6 @@
 """What a user asks for, checked as far as that takes neither torch nor Ray: the YAML, the options, the journal."""
 
+import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from mtbert_ray.trial import Sweep
 
 SPACE_NAME = "space.yaml"
 """The search space as the user wrote it, in the sweep's folder."""
-_CAN_CHANGE = ("trials", "time_budget_minutes", "resources.concurrent_trials", "question")
+_CAN_CHANGE = ("trials", "time_budget_minutes", "resources.concurrent_trials")
 """Keys of a search space that a resumed sweep takes from an edited space.yaml."""
 
 
@@ -79,15 +80,27 @@ def new_request(
     return request_of(space, space_file.read_text(encoding="utf-8-sig"), out=out)
 
 
-def request_of(space: SearchSpace, space_text: str, *, out: Path | None = None) -> SweepRequest:
+def request_of(space: SearchSpace, space_text: str | None = None, *, out: Path | None = None) -> SweepRequest:
     """Return a request for a new sweep over a search space that is there already; see `new_request`."""
+    text = _written(space) if space_text is None else space_text
     # Whoever resumes this sweep may do so from another folder.
     space = space.with_absolute_paths()
     for key, reason in never_with_effect(space.example_configs()).items():
         warnings.warn(f"{key} has no effect in any trial: {reason}", stacklevel=2)
     folder = out or Path("reports") / f"{space.name}-{datetime.now():%Y%m%d-%H%M%S}"
     refuse_used_folder(folder)
-    return SweepRequest(space=space, space_text=space_text, folder=folder)
+    return SweepRequest(space=space, space_text=text, folder=folder)
+
+
+def _written(space: SearchSpace) -> str:
+    """Return a search space as `load_search_space` reads it; JSON is YAML."""
+    content = space.model_dump(mode="json", exclude_defaults=True)
+    for key, parameter in content.get("search", {}).items():
+        kind = space.search[key].kind
+        parameter.pop("kind", None)
+        values = parameter.pop("values") if kind == "choice" else [parameter.pop("low"), parameter.pop("high")]
+        content["search"][key] = {kind: values, **parameter}
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
 def resume_request(folder: Path, *, num_trials: int | None = None) -> SweepRequest:

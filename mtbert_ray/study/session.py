@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 
+from mtbert_ray.errors import ConfigError
 from mtbert_ray.events import Scalar, SweepResumed, SweepStarted
 from mtbert_ray.journal import Journal, read_events, writing_alone
 from mtbert_ray.metrics import Objectives
@@ -42,6 +43,8 @@ def new_session(
     """
     earlier = read_earlier_sweeps(space, objectives)
     planned, untried = space.num_trials, num_untried(space, earlier)
+    if untried == 0:
+        raise ConfigError(["warm_start_from: those sweeps have tried every config of this search space"])
     if planned is not None and untried is not None and untried < planned:
         notes = [*notes, f"Of the {planned} trials planned {untried} are run: earlier sweeps have tried the others."]
     started = SweepStarted(

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mtbert_ray.errors import ConfigError
 from mtbert_ray.events import EpochFinished, Event, ProbeFinished, SweepResumed, SweepStarted, TrialStarted
 from mtbert_ray.metrics import Objectives, known_metrics
 from mtbert_ray.study.feedback import Feedback
@@ -47,9 +46,6 @@ class Study:
         config_of: makes a trial's config of its searched values; none takes the space's.
         observers: see `Observer`; they hear of what comes after `started`.
         clock: seconds since the epoch.
-
-    Raises:
-        ConfigError: the earlier sweeps have tried all configs there are.
     """
 
     def __init__(
@@ -70,8 +66,6 @@ class Study:
         self.observers = list(observers)
         self._earlier = tuple(earlier)
         self._clock = clock
-        if num_untried(space, self._earlier) == 0:
-            raise ConfigError(["warm_start_from: those sweeps have tried every config of this search space"])
         self._make_searcher = SEARCHERS[space.algorithm] if searcher is None else searcher
         self._config_of = config_of or (lambda values: space.trial_config(values).model_dump(mode="json"))
         self._pruner = (make_pruner if pruner is None else pruner)(space, self.objectives)

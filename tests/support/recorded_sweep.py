@@ -54,9 +54,9 @@ class RecordedSweep:
             )
         )
 
-    def trial(self, name, scores, *, seconds=10.0, end="finished", epochs=None, setting=None, eval_seconds=1.0, **more):
+    def trial(self, name, scores, *, seconds=10.0, end="finished", epochs=None, values=None, eval_seconds=1.0, **more):
         """A trial that takes so many seconds of training and one of scoring each epoch."""
-        values = setting or {"learning_rate": 1e-4, "adapter.kind": "none"}
+        values = values or {"learning_rate": 1e-4, "adapter.kind": "none"}
         config = TrialConfig.model_validate(
             nest({"tasks": self.tasks, "epochs": len(scores) if epochs is None else epochs, **values})
         )

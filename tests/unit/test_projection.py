@@ -44,13 +44,13 @@ def test_every_total_is_a_sum_over_the_training():
     assert peaks == {"peak_memory_gib", "peak_allocated_gib", "peak_rss_gib"}
 
 
-def test_an_outlook_has_the_best_scores_so_far_and_the_costs_of_the_whole_run():
+def test_a_projection_has_the_best_scores_so_far_and_the_costs_of_the_whole_run():
     epochs = [epoch(1, 0.6, train_seconds=10.0), epoch(2, 0.5, train_seconds=20.0)]
     seen = projection(epochs, ["sst"], num_epochs=8)
     assert (seen["dev_score"], seen["sst"], seen["train_seconds"], seen["best_epoch"]) == (0.6, 0.6, 80.0, 1)
 
 
-def test_the_outlook_of_a_trial_at_its_end_is_its_result():
+def test_the_projection_of_a_trial_at_its_end_is_its_result():
     epochs = [epoch(1, 0.6, train_seconds=10.0), epoch(2, 0.7, train_seconds=21.0)]
     assert projection(epochs, ["sst"], num_epochs=2) == final_metrics(epochs, ["sst"])
 

@@ -99,7 +99,7 @@ def test_a_pause_begins_with_the_last_event_before_the_next_session(folder):
     assert read_journal(folder).paused_at == [50.0, 120.0]
 
 
-def test_a_folder_without_a_journal_has_nothing_to_go_on_with(tmp_path):
+def test_a_folder_without_a_journal_has_nothing_to_resume(tmp_path):
     with pytest.raises(JournalError, match="no sweep can be resumed there"):
         Journal.reopen(tmp_path)
 
@@ -136,7 +136,7 @@ def test_the_lock_is_one_that_a_shared_file_system_grants(folder, monkeypatch):
 
 
 @pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EBADF])
-def test_a_file_system_without_locks_is_told_of_and_stops_nothing(folder, monkeypatch, caplog, code):
+def test_a_file_system_without_locks_is_logged_and_stops_nothing(folder, monkeypatch, caplog, code):
     def refuse(file, operation):
         raise OSError(code, "no locks here")
 
@@ -153,7 +153,7 @@ def test_a_folder_without_a_journal_cannot_be_kept(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["without its end", "no event", "zeros"])
-def test_whoever_reads_leaves_out_the_last_line_that_whoever_goes_on_cuts_off(folder, damage):
+def test_whoever_reads_leaves_out_the_last_line_that_whoever_resumes_cuts_off(folder, damage):
     path = folder / "journal.jsonl"
     whole = path.read_bytes()
     last = TrialStopped(trial_id="t2", reason="enough").model_dump_json().encode()
@@ -165,7 +165,7 @@ def test_whoever_reads_leaves_out_the_last_line_that_whoever_goes_on_cuts_off(fo
     assert not read_journal(folder).torn
 
 
-def test_a_journal_tells_an_error_from_a_death(folder):
+def test_a_journal_has_errors_and_deaths(folder):
     journal = Journal.reopen(folder)
     journal.append(TrialFailed(trial_id="t1", reason="ValueError: no"))
     journal.append(TrialFailed(trial_id="t2", reason="gone", kind="died"))

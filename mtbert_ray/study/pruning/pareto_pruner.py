@@ -48,7 +48,7 @@ class ParetoPruner:
         self._rungs = Rungs(halving, max_resource)
         self._cost_pruner = CostPruner(axes.objectives, bounds=axes.bounds, metrics=metrics, margin=margin)
         self.decisions: dict[str, Decision] = {}
-        """Trial -> why it was stopped."""
+        """Trial -> why it was stopped; always the same mapping."""
         self.has_news = False
         """Whether the state has changed; reset by whoever saves it."""
         self._partial: dict[str, dict[str, float]] = {}
@@ -136,7 +136,9 @@ class ParetoPruner:
         self._rungs.restore_json(state["rungs"])
         self._cost_pruner.restore_json(state["cost_pruner"])
         by_costs = {each["trial"]: Decision.from_json(each) for each in state["by_costs"]}
-        self.decisions = {**self._rungs.stopped, **by_costs}
+        # In place: whoever holds the mapping sees it grow.
+        self.decisions.clear()
+        self.decisions.update({**self._rungs.stopped, **by_costs})
 
     def _by_costs(self, trial: str, resource: float, values: Metrics) -> Decision | None:
         now = [resource, len(values)]

@@ -28,7 +28,7 @@ def test_a_dry_run_has_one_line_an_experiment(tmp_path: Path):
     assert [line for line in one if line.startswith("experiment:")] == ["experiment: plain (all as fixed)"]
 
 
-def test_numbers_of_rows_are_told_by_experiment_where_they_differ():
+def test_numbers_of_rows_stand_by_experiment_where_they_differ():
     def counts(quora: int) -> dict:
         return {"train": {"sst": 9, "quora": quora}, "dev": {"sst": 4, "quora": 5}}
 
@@ -50,7 +50,7 @@ def test_notes_name_the_experiments_that_they_hold_for(tmp_path: Path):
         "Dev scores come from at most 8 rows a task, the same for every trial."
     ), "what holds for all needs no names"
     same = notes("smart.steps=1", "smart.tasks=[sst]", "epochs=2", "data.train_files={}", "dropout=0")
-    assert same == ["These experiments have the same setting: plain, smart-k1.5."]
+    assert same == ["These experiments have the same config: plain, smart-k1.5."]
 
 
 @pytest.mark.parametrize(
@@ -61,9 +61,9 @@ def test_notes_name_the_experiments_that_they_hold_for(tmp_path: Path):
         ("{dropout: 0.2}", True),
     ],
 )
-def test_experiments_that_are_searched_otherwise_have_other_settings(tmp_path: Path, condition: str, same: bool):
+def test_experiments_that_are_searched_otherwise_have_other_configs(tmp_path: Path, condition: str, same: bool):
     text = PAPER_LIKE.split("experiments:")[0].replace("epochs: 4, ", "") + (
         f"experiments: {{a: , b: }}\nsearch: {{epochs: {{grid: [2, 4], when: {condition}}}}}\nalgorithm: grid\n"
     )
-    notes = [line for line in described(load(text, tmp_path)) if "the same setting" in line]
-    assert notes == ["note: These experiments have the same setting: a, b."] * same
+    notes = [line for line in described(load(text, tmp_path)) if "the same config" in line]
+    assert notes == ["note: These experiments have the same config: a, b."] * same

@@ -3,16 +3,15 @@
 import pytest
 from ray.exceptions import RayTaskError
 from ray.train import ControllerError, WorkerGroupError
-from told_sweep import NO_WORD, Sweep
+from sweep_on_tune import SweepOnTune
 
 from mtbert_ray.errors import ConfigError
-from mtbert_ray.journal import read_journal
 from mtbert_ray.ray_backend.failure import reason_of
 
 
 @pytest.fixture
-def sweep(tmp_path) -> Sweep:
-    return Sweep(tmp_path / "sweep")
+def sweep(tmp_path) -> SweepOnTune:
+    return SweepOnTune(tmp_path / "sweep")
 
 
 def task_error(cause: BaseException) -> RayTaskError:
@@ -37,15 +36,15 @@ CAUSE = RuntimeError("CUDA out of memory")
 )
 def test_the_reason_is_the_innermost_cause_in_one_line(sweep, error):
     assert reason_of(error) == "RuntimeError: CUDA out of memory"
-    sweep.start("t1")
-    sweep.fail("t1", error)
-    assert read_journal(sweep.folder).trials[0].reason == "RuntimeError: CUDA out of memory"
+    sweep.start()
+    sweep.fail("t000", error)
+    assert sweep.read_trials()[0].reason == "RuntimeError: CUDA out of memory"
 
 
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (None, NO_WORD),
+        (None, "the trial's process died"),
         (ValueError(), "ValueError"),
         (ValueError("  \n\n "), "ValueError"),
         (ValueError("\n one \n\n\t two\n"), "ValueError: one; two"),
@@ -61,16 +60,6 @@ def test_a_reason_is_one_line_that_a_journal_can_hold(sweep, error, reason):
     reason = reason or r"FileNotFoundError: [Errno 2] No such file: 'data/gr\udcfc\udcdfe.csv'"
     assert reason_of(error).startswith(reason)
     assert len(reason_of(error).splitlines()) == 1
-    sweep.start("t1")
-    sweep.fail("t1", error)
-    assert read_journal(sweep.folder).trials[0].reason == reason_of(error)
-
-
-def test_the_whole_trace_of_a_failure_is_kept_beside_the_trial(tmp_path):
-    trace = tmp_path / "of-tune.txt"
-    trace.write_text("Traceback: all of it")
-    sweep = Sweep(tmp_path / "sweep")
-    sweep.start("t1")
-    sweep.trials["t1"].error_file = str(trace)
-    sweep.listener.on_trial_error(0, [], sweep.trials["t1"])
-    assert (sweep.folder / "trials" / "t1" / "error.txt").read_text() == "Traceback: all of it"
+    sweep.start()
+    sweep.fail("t000", error)
+    assert sweep.read_trials()[0].reason == reason_of(error)

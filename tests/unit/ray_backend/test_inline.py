@@ -1,6 +1,7 @@
 """The reused process of one-worker trials: its probe, its epochs, and a trial that runs out of memory in between."""
 
 import gc
+import json
 import threading
 from types import SimpleNamespace
 
@@ -60,7 +61,7 @@ def on_a_node(monkeypatch):
 
 def given(trial_id: str, probe: dict | None = None, **dotted) -> dict:
     trial = TrialConfig.model_validate(nest({**SMALL, **dotted}))
-    return {"trial_id": trial_id, "values": {}, "trial": trial.model_dump(mode="json"), "probe": probe}
+    return {"trial_id": trial_id, "trial": trial.model_dump(mode="json"), "probe": probe}
 
 
 def actor(folder, config) -> InlineTrial:
@@ -69,64 +70,71 @@ def actor(folder, config) -> InlineTrial:
     return trial
 
 
+def event_of(report: dict) -> dict:
+    """What the journal will hold; each report has the node that it comes from."""
+    assert report["node_id"] == "node-1"
+    return json.loads(report["event"])
+
+
+def number_of(report: dict) -> int:
+    """The epoch of a report, 0 for a probe."""
+    event = event_of(report)
+    return 0 if event["event"] == "probe" else event["metrics"]["epoch"]
+
+
 def living_models() -> list[MultitaskModel]:
     return [found for found in gc.get_objects() if type(found) is MultitaskModel]
 
 
 def test_a_probe_is_a_step_of_its_own(tmp_path):
     trial = actor(tmp_path, given("t0", PROBE))
-    told = [trial.step() for _ in range(3)]
-    assert [report["epoch"] for report in told] == [0, 1, 2]
-    assert [report["done"] for report in told] == [False, False, True]
-    probe, *epochs = told
-    assert (probe["step"], probe["node_id"]) == (3, "node-1") and "metrics" not in probe
-    assert probe["projection"]["train_seconds"] > probe["probe"]["train_seconds"] > 0
-    for epoch in epochs:
-        assert "probe" not in epoch and epoch["metrics"]["epoch"] == epoch["epoch"]
-        assert epoch["projection"]["train_seconds"] >= epoch["metrics"]["train_seconds"]
+    reports = [trial.step() for _ in range(3)]
+    assert [number_of(report) for report in reports] == [0, 1, 2]
+    assert [report["done"] for report in reports] == [False, False, True]
+    probe, *epochs = map(event_of, reports)
+    assert (probe["event"], probe["trial_id"], probe["steps"]) == ("probe", "t0", 3)
+    assert probe["projection"]["train_seconds"] > probe["metrics"]["train_seconds"] > 0
+    assert [epoch["event"] for epoch in epochs] == ["epoch", "epoch"]
+    assert "time" not in probe, "the sweep's clock says when"
 
 
 @pytest.mark.parametrize("config", [given("t0"), {k: v for k, v in given("t0").items() if k != "probe"}])
 def test_without_a_probe_there_are_epochs_only(tmp_path, config):
     trial = actor(tmp_path, config)
-    assert [(report["epoch"], report["done"]) for report in (trial.step(), trial.step())] == [(1, False), (2, True)]
+    assert [(number_of(report), report["done"]) for report in (trial.step(), trial.step())] == [(1, False), (2, True)]
 
 
-def test_a_setting_that_no_machine_can_hold_is_an_outcome_and_the_next_trial_runs(tmp_path):
+def test_a_config_that_no_machine_can_hold_is_an_outcome_and_the_next_trial_runs(tmp_path):
     """A real allocation that fails, while the model is built."""
     trial = actor(tmp_path, given("t0", PROBE, **TOO_MUCH))
     report = trial.step()
-    assert report["out_of_memory"].startswith("asked for ") and report["out_of_memory"].endswith("which had less")
-    del report["out_of_memory"]
-    assert report == {"epoch": 0, "projection": {}, "node_id": "node-1", "done": True}
+    event = event_of(report)
+    assert event.pop("reason").startswith("out of memory: asked for ")
+    assert event == {"event": "trial_stopped", "trial_id": "t0", "kind": "memory", "checkpoint": None}
+    assert report["done"]
     assert trial.reset_config(given("t1", PROBE))
-    assert [trial.step()["epoch"] for _ in range(3)] == [0, 1, 2]
+    assert [number_of(trial.step()) for _ in range(3)] == [0, 1, 2]
     assert load_checkpoint(tmp_path / "trials" / "t1" / "checkpoint")
     assert not (tmp_path / "trials" / "t0").exists()
 
 
 # A pass has two of them, one a layer; an epoch five steps and one pass over the dev rows.
-@pytest.mark.parametrize(("room", "told_before", "epochs_done"), [(1, 0, 0), (7, 1, 0), (13, 2, 1)])
-def test_running_out_of_memory_in_between_lets_go_of_all_that_was_held(tmp_path, room, told_before, epochs_done):
+@pytest.mark.parametrize(("room", "reports_before"), [(1, 0), (7, 1), (13, 2)])
+def test_running_out_of_memory_in_between_lets_go_of_all_that_was_held(tmp_path, room, reports_before):
     """In the first step, after the probe, in the second epoch; and the meter ends with it."""
     threads, models = set(threading.enumerate()), len(living_models())
     trial = actor(tmp_path, given("t0", PROBE))
     with FullGpu(room):
-        told = [trial.step() for _ in range(told_before)]
-        assert len(living_models()) == models + (told_before > 0)
+        before = [trial.step() for _ in range(reports_before)]
+        assert len(living_models()) == models + (reports_before > 0)
         report = trial.step()
-    assert [step["done"] for step in told] == [False] * told_before
-    assert report == {
-        "out_of_memory": "asked for 2.00 GiB on GPU 0, which has 8.00 GiB, 1.50 GiB of it free",
-        "epoch": epochs_done,
-        "projection": {},
-        "node_id": "node-1",
-        "done": True,
-    }
+    assert [step["done"] for step in before] == [False] * reports_before
+    assert (event_of(report)["kind"], report["done"]) == ("memory", True)
+    assert event_of(report)["reason"].endswith("asked for 2.00 GiB on GPU 0, which has 8.00 GiB, 1.50 GiB of it free")
     assert len(living_models()) == models
     assert set(threading.enumerate()) == threads
     assert trial.reset_config(given("t1"))
-    assert trial.step()["epoch"] == 1
+    assert number_of(trial.step()) == 1
 
 
 def test_another_error_is_none_of_memory(tmp_path):
@@ -135,7 +143,7 @@ def test_another_error_is_none_of_memory(tmp_path):
     with pytest.raises(DivergedError):
         trial.step()
     assert trial.reset_config(given("t1"))
-    assert trial.step()["epoch"] == 1
+    assert number_of(trial.step()) == 1
 
 
 def test_a_trial_that_is_stopped_at_its_probe_makes_room_for_the_next(tmp_path):
@@ -144,7 +152,7 @@ def test_a_trial_that_is_stopped_at_its_probe_makes_room_for_the_next(tmp_path):
     trial.step()
     assert trial.reset_config(given("t1", PROBE))
     assert (len(living_models()), set(threading.enumerate())) == (models, threads)
-    assert trial.step()["epoch"] == 0
+    assert number_of(trial.step()) == 0
     trial.cleanup()
     assert len(living_models()) == models
 

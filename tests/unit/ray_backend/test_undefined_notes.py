@@ -1,17 +1,16 @@
-"""Scores that no trial can have are said before a sweep starts, from the labels of the dev rows alone."""
+"""Scores that no trial can have are noted before a sweep starts, from the labels of the dev rows alone."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 from space_text import space_text
 
 from mtbert_ray.config import DataConfig
 from mtbert_ray.data.sources import load_examples
-from mtbert_ray.ray_backend.launch import dry_run, launch
+from mtbert_ray.ray_backend import launch
 from mtbert_ray.ray_backend.preflight import undefined_notes
-from mtbert_ray.study import request as request
-from mtbert_ray.study.request import SweepRequest
+from mtbert_ray.study.request import new_request
 from mtbert_ray.study.space.load import load_search_space
 
 TASKS = """\
@@ -53,16 +52,18 @@ def write_space(fixed: str) -> Path:
     return path
 
 
-def test_each_score_that_no_trial_can_have_is_a_sentence(folder):
-    space = load_search_space(write_space(TASKS.replace("DEV", "constant")))
-    assert list(undefined_notes(space)) == [
-        f"Whatever is learned, trials will have {NO_SCORE}.",
-        f"Whatever is learned, trials will have {NO_MCC}.",
-    ]
+def notes_of(path: Path) -> list[tuple[bool, ...]]:
+    """For each note whether it names either score, and whether it is of some experiments only."""
+    notes = list(undefined_notes(load_search_space(path)))
+    return [(NO_SCORE in note, NO_MCC in note, "trials of few" in note) for note in notes]
 
 
-def test_nothing_is_said_of_labels_that_differ(folder):
-    assert not list(undefined_notes(load_search_space(write_space(TASKS.replace("DEV", "various")))))
+def test_each_score_that_no_trial_can_have_is_noted(folder):
+    assert notes_of(write_space(TASKS.replace("DEV", "constant"))) == [(True, False, False), (False, True, False)]
+
+
+def test_nothing_is_noted_of_labels_that_differ(folder):
+    assert notes_of(write_space(TASKS.replace("DEV", "various"))) == []
 
 
 def test_the_experiments_are_named_unless_it_is_so_in_all(folder):
@@ -76,31 +77,26 @@ def test_the_experiments_are_named_unless_it_is_so_in_all(folder):
     Path("various.csv").write_text("\n".join(["text,grade,topic", *rows, ""]))
     experiments = "experiments: {all: {epochs: 2}, few: {data.max_dev_rows: 2}, most: {data.max_dev_rows: 12}}\n"
     path.write_text(path.read_text() + experiments)
-    assert list(undefined_notes(load_search_space(path))) == [
-        f"Whatever is learned, trials of few will have {NO_SCORE}.",
-        f"Whatever is learned, trials of few will have {NO_MCC}.",
-    ]
+    assert notes_of(path) == [(True, False, True), (False, True, True)]
     path.write_text(path.read_text().replace("epochs: 2", "data.max_dev_rows: 2").replace("12}", "2}"))
-    assert list(undefined_notes(load_search_space(path))) == [
-        f"Whatever is learned, trials will have {NO_SCORE}.",
-        f"Whatever is learned, trials will have {NO_MCC}.",
-    ]
+    assert notes_of(path) == [(True, False, False), (False, True, False)]
 
 
-def test_a_dry_run_and_a_sweep_s_notes_say_it(folder, monkeypatch):
+def test_a_dry_run_and_a_sweep_s_notes_have_it(folder, monkeypatch):
     path = write_space(TASKS.replace("DEV", "constant"))
-    told = list(dry_run(SweepRequest(space_file=path, out=folder / "out")))
-    sentences = [f"Whatever is learned, trials will have {what}." for what in (NO_SCORE, NO_MCC)]
-    assert [line for line in told if "Whatever" in line] == [f"note: {sentence}" for sentence in sentences]
+    sentences = list(undefined_notes(load_search_space(path)))
+    lines = list(launch.dry_run(new_request(path, out=folder / "out")))
+    assert [line for line in lines if NO_SCORE in line or NO_MCC in line] == [f"note: {one}" for one in sentences]
 
     planned = []
 
-    def stop(asked, space, notes):
-        planned.extend(notes)
-        raise KeyboardInterrupt  # Before a cluster is looked for.
+    def stop(study, plan, folder, console):
+        planned.extend(study.sweep.started.notes)
+        raise KeyboardInterrupt  # Before a trial starts.
 
-    monkeypatch.setattr(request, "_planned", stop)
-    with pytest.warns(UserWarning, match="Whatever is learned") as warned, pytest.raises(KeyboardInterrupt):
-        launch(SweepRequest(space_file=path, out=folder / "out"), console=Console(quiet=True))
-    assert [note for note in planned if "Whatever" in note] == sentences
-    assert [str(one.message) for one in warned if "Whatever" in str(one.message)] == sentences
+    monkeypatch.setattr(launch, "ray_session", lambda address, **options: nullcontext())
+    monkeypatch.setattr(launch, "run_study", stop)
+    with pytest.warns(UserWarning, match="no dev_score") as warned, pytest.raises(KeyboardInterrupt):
+        launch.run_sweep(path, folder / "out")
+    assert [note for note in planned if note in sentences] == sentences
+    assert [str(one.message) for one in warned if str(one.message) in sentences] == sentences

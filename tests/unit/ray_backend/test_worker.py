@@ -42,8 +42,8 @@ def test_the_best_epoch_is_kept_in_the_trial_s_folder(tmp_path, threads):
 
 
 @pytest.mark.filterwarnings("ignore:profile. only 1 of 3 steps:RuntimeWarning")
-def test_a_recording_cut_short_is_on_disk_before_the_last_epoch_is_told(tmp_path, threads):
-    """Once it is told, the sweep fetches what the trial left."""
+def test_a_recording_cut_short_is_on_disk_before_the_last_epoch_is_reported(tmp_path, threads):
+    """Once it is reported, the sweep fetches what the trial left."""
     profile = {"profile.wait": 2, "profile.warmup": 0, "profile.steps": 3}
     config = trial(**profile, **{"epochs": 3, "batch_size": 16, "resources.gpus_per_worker": 0})
     epochs = reported_epochs(start_run(config, Process(), tmp_path))

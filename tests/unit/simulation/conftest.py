@@ -20,9 +20,9 @@ def graded(sweep) -> Path:
     for place in range(9):
         top = 0.9 - 0.1 * place
         rate = 1e-5 * 10 ** (place / 4)
-        setting = {"learning_rate": rate, "adapter.kind": "none"}
+        values = {"learning_rate": rate, "adapter.kind": "none"}
         scores = [top * (epoch + 1) / 10 for epoch in range(9)]
-        sweep.trial(f"t{place}", scores, seconds=10.0 + place, setting=setting)
+        sweep.trial(f"t{place}", scores, seconds=10.0 + place, values=values)
     return sweep.finish()
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from mtbert_ray.errors import ConfigError, DataError
-from mtbert_ray.simulation.clock import simulate
-from mtbert_ray.simulation.lcbench import NUM_EPOCHS, Benchmark, Task
-from mtbert_ray.study.space.parameters import FloatRange, IntRange
+from mtbert_ray.simulation.clock import Outcome, simulate
+from mtbert_ray.simulation.lcbench import NUM_EPOCHS, OBJECTIVES, Benchmark, Task
+from mtbert_ray.study.space.parameters import FloatRange, IntRange, RandomSuggest
 
 SEARCH = {
     "batch_size": IntRange(low=16, high=512, log=True),
@@ -41,7 +41,7 @@ def task() -> Task:
     return Task("made-up", 4, MadeUpModel(), SEARCH, (1, 3, 26, NUM_EPOCHS), num_reference_runs=300)
 
 
-def setting(**values) -> dict:
+def config(**values) -> dict:
     plain = {"batch_size": 64, "learning_rate": 1e-2, "momentum": 0.5, "weight_decay": 1e-2, "max_units": 128}
     return {**plain, "num_layers": 2, "max_dropout": 0.5, **values}
 
@@ -52,19 +52,21 @@ class TestTask:
         assert task.mean_seconds == pytest.approx(52 * 3, rel=0.1)
 
     def test_losses_are_scaled_by_the_random_full_runs(self, task):
-        fast, slow = task.curve(setting(num_layers=1)), task.curve(setting(num_layers=5))
-        assert (fast.losses[-1, 1], slow.losses[-1, 1]) == (0.0, 1.0)
-        assert fast.losses[-1, 0] == slow.losses[-1, 0] == pytest.approx(0.5, abs=0.02)
+        fast, slow = task.curve(config(num_layers=1)), task.curve(config(num_layers=5))
+        assert (fast.losses[1], slow.losses[1]) == (0.0, 1.0)
+        assert fast.losses[0] == slow.losses[0] == pytest.approx(0.5, abs=0.02)
 
     def test_an_early_result_is_scaled_as_a_full_one(self, task):
-        curve = task.curve(setting())
-        assert curve.epochs == (1, 3, 26, 52)
+        curve = task.curve(config())
+        assert [curve.epoch_at(place) for place in range(4)] == [1, 3, 26, 52]
         # As good as ever after 26 epochs, in half of the time: log10(2) less, of a range of log10(5).
-        np.testing.assert_allclose(curve.losses[2, 0], curve.losses[3, 0])
-        assert curve.losses[3, 1] - curve.losses[2, 1] == pytest.approx(np.log10(2) / np.log10(5))
+        (*_, half, whole) = ([metrics[name] for name in OBJECTIVES] for metrics in curve.metrics)
+        assert half[0] == pytest.approx(whole[0])
+        assert whole[1] - half[1] == pytest.approx(np.log10(2) / np.log10(5))
+        assert whole == curve.losses.tolist()
 
     def test_time_never_falls_even_where_the_model_says_so(self, task):
-        np.testing.assert_allclose(task.curve(setting()).seconds, [2.0, 2.0, 52.0, 104.0])
+        np.testing.assert_allclose(task.curve(config()).seconds, [2.0, 2.0, 52.0, 104.0])
 
     def test_the_random_runs_have_volume_one_and_nothing_has_none(self, task):
         assert task.volume(np.zeros((0, 2))) == 0.0
@@ -72,18 +74,22 @@ class TestTask:
         assert task.volume(np.array([[0.0, 0.0]])) == pytest.approx(1.1**2 / 1.2, rel=0.02)
 
     def test_a_repeated_question_is_free(self, task):
-        task.curve(setting())
+        task.curve(config())
         calls = task._model.calls
-        task.curve(dict(reversed(setting().items())))
+        task.curve(dict(reversed(config().items())))
         assert task._model.calls == calls
 
     def test_a_sweep_asks_the_searcher_for_each_trial(self, task):
-        trials, searcher = task.trials("random", 3)
-        outcome = simulate(trials, searcher, None, workers=4, mean_seconds=task.mean_seconds, budget=10.0)
+        outcome, again = (self.run(task) for _ in range(2))
         assert 4 <= len(outcome.trials) < 20
         assert outcome.num_started == len(outcome.trials) + 4
-        again = simulate(*task.trials("random", 3), None, workers=4, mean_seconds=task.mean_seconds, budget=10.0)
         assert [trial.spent for trial in again.trials] == [trial.spent for trial in outcome.trials]
+
+    @staticmethod
+    def run(task: Task) -> Outcome:
+        sweep = task.start("random", 3, lambda: None)
+        budget = {"mean_seconds": task.mean_seconds, "budget": 10.0}
+        return simulate(sweep.study, sweep.curve_of, sweep.clock, workers=4, **budget)
 
 
 class TestFiles:
@@ -118,8 +124,9 @@ class TestSurrogate:
 
     def test_training_longer_costs_more_and_learns_something(self, bench_dir):
         task = Benchmark(bench_dir).task("34539", (1, 9, NUM_EPOCHS))
-        trials, _ = task.trials("random", 0)
-        curves = [next(trials).curve for _ in range(20)]
+        space, suggest = task.space(seed=0), RandomSuggest(np.random.default_rng(0))
+        curves = [task.curve(space.sample(suggest)) for _ in range(20)]
         assert all((np.diff(curve.seconds) > 0).all() for curve in curves)
-        gained = [curve.losses[0, 0] - curve.losses[-1, 0] for curve in curves]
+        error, _ = OBJECTIVES
+        gained = [curve.metrics[0][error] - curve.metrics[-1][error] for curve in curves]
         assert np.mean(gained) > 0

@@ -114,9 +114,9 @@ class TestOutput:
         out = tmp_path / "runs.json"
         done = replay(graded, "--rule", "fifo", "--seeds", 2, "--output", out)
         assert done.exit_code == 0, done.output
-        told = json.loads(out.read_text())
-        assert told["budgets"] == [2.25, 4.5, 6.75, 9.0]
-        run = told["runs"][1]
+        written = json.loads(out.read_text())
+        assert written["budgets"] == [2.25, 4.5, 6.75, 9.0]
+        run = written["runs"][1]
         assert (run["seed"], len(run["spent"])) == (1, 9)
         assert run["spent"][-1] == pytest.approx(9.0) and run["hypervolume"][-1] == 1.0
 
@@ -148,20 +148,16 @@ class TestBadInput:
         told = self.refused(
             graded, "--rule", "paretto", "--rule", "asha:dev_scores", "--searcher", "frond"
         ).splitlines()
-        assert told == [
-            "--rule paretto: there is no such rule; did you mean 'pareto'? (fifo, pareto, epsilon_net, "
-            "asha:dev_score, asha:train_seconds)",
-            "--rule asha:dev_scores: there is no such rule; did you mean 'asha:dev_score'? (fifo, pareto, "
-            "epsilon_net, asha:dev_score, asha:train_seconds)",
-            "--searcher frond: there is no such searcher; did you mean 'front'? (recorded, random, tpe, nsga2, gp, "
-            "front)",
-        ]
+        hints = {"paretto": "'pareto'", "asha:dev_scores": "'asha:dev_score'", "frond": "'front'"}
+        for line, (name, hint) in zip(told, hints.items(), strict=True):
+            assert name in line and hint in line
 
     def test_options_of_the_rule(self, graded):
-        options = ("grace_perid=2", "keep_quantile=2", "reduction_factor", "brackets={[")
-        told = self.refused(graded, *(part for option in options for part in ("--set", option)))
-        assert "--set grace_perid=2: unknown key 'grace_perid'; did you mean 'grace_period'?" in told
-        assert "--set keep_quantile=2: keep_quantile has 2; must be less than" in told
+        told = self.refused(
+            graded, "--set", "graze=2", "--set", "keep_quantile=2", "--set", "reduction_factor", "--set", "brackets={["
+        )
+        assert "'graze'" in told and "grace_period" in told
+        assert "keep_quantile has 2" in told
         assert "--set reduction_factor: must be KEY=VALUE" in told
         assert "--set brackets={[: the '" in told
 

@@ -9,7 +9,7 @@ from course_files import write_course
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.config.keys import dotted
 from mtbert_ray.config.trial import PATHS
-from mtbert_ray.study.request import SweepRequest, _asked
+from mtbert_ray.study.request import new_request
 from mtbert_ray.study.space import SearchSpace, load_search_space
 
 SPACE = """\
@@ -89,5 +89,5 @@ def test_a_sweep_s_own_space_has_them_and_the_files_of_data_too(tmp_path, monkey
     write_course(tmp_path / "rows")
     (tmp_path / "space.yaml").write_text(TINY_SPACE)
     monkeypatch.chdir(tmp_path)
-    asked = _asked(SweepRequest(space_file=Path("space.yaml"), data=Path("rows"), out=Path("out")))
-    assert asked.space.fixed["data.directory"] == str(tmp_path / "rows")
+    request = new_request(Path("space.yaml"), data=Path("rows"), out=Path("out"))
+    assert request.space.fixed["data.directory"] == str(tmp_path / "rows")

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from experiment_space import NO_SEARCH, PAPER_LIKE, load
-from mtbert_ray.ray_backend.for_ray import SpaceSearcher
 
 from mtbert_ray.study.search import SEARCHERS
 from mtbert_ray.study.space.load import SearchSpace
@@ -49,13 +48,13 @@ def test_a_trial_has_what_is_fixed_under_its_experiment_s_keys_under_the_searche
 def test_every_algorithm_draws_experiments_and_keeps_the_conditions_on_their_keys(tmp_path: Path, algorithm: str):
     text = PAPER_LIKE.replace("algorithm: grid", f"algorithm: {algorithm}\ntrials: 50")
     space = load(text, tmp_path)
-    searcher = SpaceSearcher(space, SEARCHERS[algorithm](space), space.objectives)
-    suggested = [searcher.suggest(str(number)) for number in range(8)]
-    assert searcher.suggest("last") == "FINISHED"
-    assert {trial["trial"]["experiment"] for trial in suggested} == {"plain", "smart-k1.5", "lora"}
-    for trial in suggested:
-        assert next(iter(trial["values"])) == "experiment"
-        assert ("adapter.rank" in trial["values"]) is (trial["values"]["experiment"] == "lora")
+    searcher = SEARCHERS[algorithm](space)
+    suggested = [searcher.ask()[1] for _ in range(8)]
+    assert searcher.ask() is None
+    assert {space.trial_config(values).experiment for values in suggested} == {"plain", "smart-k1.5", "lora"}
+    for values in suggested:
+        assert next(iter(values)) == "experiment"
+        assert ("adapter.rank" in values) is (values["experiment"] == "lora")
 
 
 def test_a_condition_on_an_experiment(tmp_path: Path):

@@ -99,7 +99,7 @@ class TestWhenSomethingIsDecided:
         assert rungs.report("new", 1, np.array([9.0, 9.0])).reason == "between_rungs"
         assert rungs.num_results(1) == 4
 
-    def test_a_noted_result_is_compared_with_and_not_judged(self):
+    def test_a_noted_result_is_compared_with_and_decides_nothing(self):
         rungs = filled([])
         rungs.note("ended", 4, np.array([0.0, 0.0]))
         assert (rungs.num_results(1), rungs.num_results(3)) == (0, 1)
@@ -200,12 +200,12 @@ class TestWords:
     def test_who_goes_on(self):
         rungs = filled([])
         assert rungs.report("a", 1, np.array([0.0, 1.0])).in_words() == (
-            "epoch 1: goes on, none at this rung to compare with"
+            "epoch 1: continues, none at this rung to compare with"
         )
         assert rungs.report("b", 1, np.array([1.0, 0.0])).in_words() == (
-            "epoch 1: goes on, good enough; priority 0, the cut is 0"
+            "epoch 1: continues, good enough; priority 0, the cut is 0"
         )
-        assert rungs.report("b", 2, np.array([1.0, 0.0])).in_words() == "epoch 2: goes on, no rung here"
+        assert rungs.report("b", 2, np.array([1.0, 0.0])).in_words() == "epoch 2: continues, no rung here"
 
     def test_the_epoch_is_the_one_that_was_reported(self):
         assert filled([[0.0, 0.0]], resource=4).report("new", 5, np.array([1.0, 1.0])).in_words().startswith("epoch 5:")

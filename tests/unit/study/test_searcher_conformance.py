@@ -88,27 +88,27 @@ def end(searcher: Searcher, number: int, key: int, values: dict) -> None:
 
 def run(searcher: Searcher, count: int, *, delay: int = 3) -> list[dict]:
     """Ask `count` times with `delay` results outstanding, the newest told first."""
-    settings, waiting = [], []
+    suggested, waiting = [], []
     for number in range(count):
         asked = searcher.ask()
         if asked is None:
             break
-        settings.append(asked[1])
+        suggested.append(asked[1])
         waiting.append((number, *asked))
         if len(waiting) > delay:
             end(searcher, *waiting.pop())
     for one in waiting:
         end(searcher, *one)
-    return settings
+    return suggested
 
 
 @pytest.mark.parametrize("algorithm", SEARCHERS)
 class TestEverySearcher:
     def test_stays_inside_the_space_and_its_conditions(self, algorithm: str):
         space, count = space_of(algorithm), num_asked(algorithm)
-        settings = run(searcher_of(algorithm), count)
-        assert len(settings) == count
-        for values in settings:
+        suggested = run(searcher_of(algorithm), count)
+        assert len(suggested) == count
+        for values in suggested:
             has_adapter = values["adapter.kind"] != "none"
             assert ("adapter.rank" in values) is has_adapter
             assert ("finetune" in values) is not has_adapter
@@ -116,7 +116,7 @@ class TestEverySearcher:
             assert all(space.search[key].takes(value) for key, value in values.items())
             space.trial_config(values)
 
-    def test_the_same_seed_gives_the_same_settings(self, algorithm: str):
+    def test_the_same_seed_gives_the_same_suggested(self, algorithm: str):
         # Of a grid the seed draws a part.
         first, second, other = (
             run(SEARCHERS[algorithm](space_of(algorithm, seed=seed)), count)
@@ -126,25 +126,25 @@ class TestEverySearcher:
         assert first[:4] != other
 
     def test_never_repeats_itself_and_ends_when_all_is_tried(self, algorithm: str):
-        settings = run(searcher_of(algorithm, CONDITIONAL), 20)
-        assert len({config_key(values) for values in settings}) == len(settings) == NUM_CONDITIONAL
+        suggested = run(searcher_of(algorithm, CONDITIONAL), 20)
+        assert len({config_key(values) for values in suggested}) == len(suggested) == NUM_CONDITIONAL
 
-    def test_an_opened_setting_is_not_suggested_again(self, algorithm: str):
+    def test_an_opened_config_is_not_suggested_again(self, algorithm: str):
         searcher = searcher_of(algorithm, CONDITIONAL)
         opened = [{"adapter.kind": "none", "finetune": "full"}, {"adapter.kind": "dora", "adapter.rank": 8}]
         searcher.tell(searcher.open(opened[0]), losses_of(opened[0]))
-        settings = run(searcher, 3)
-        waiting = searcher.open(opened[1]) if opened[1] not in settings else None
-        settings += run(searcher, 10)
+        suggested = run(searcher, 3)
+        waiting = searcher.open(opened[1]) if opened[1] not in suggested else None
+        suggested += run(searcher, 10)
         if waiting is not None:
-            settings.append(opened[1])
+            suggested.append(opened[1])
             searcher.tell_stopped(waiting)
-        assert len(settings) == NUM_CONDITIONAL - 1
-        assert {config_key(values) for values in (opened[0], *settings)} == {
+        assert len(suggested) == NUM_CONDITIONAL - 1
+        assert {config_key(values) for values in (opened[0], *suggested)} == {
             config_key(values) for values in space_of("grid", CONDITIONAL).grid()
         }
 
-    def test_an_opened_setting_is_told_of_like_any_other(self, algorithm: str):
+    def test_an_opened_config_is_told_of_like_any_other(self, algorithm: str):
         searcher = searcher_of(algorithm)
         values = {key: OPENED[key] for key in space_of(algorithm).search if key in OPENED}
         keys = [searcher.open(values)]
@@ -209,7 +209,7 @@ class TestEverySearcher:
     def test_progress_and_then_a_failure(self, algorithm: str):
         # What looked best after an epoch always fails: no algorithm may seek it out.
         searcher = searcher_of(algorithm)
-        settings = []
+        suggested = []
         for number in range(num_asked(algorithm, 36 if algorithm == "grid" else 60)):
             key, values = searcher.ask()
             fails = values["adapter.kind"] == "dora"
@@ -220,9 +220,9 @@ class TestEverySearcher:
                     searcher.tell_stopped(key)
             else:
                 searcher.tell(key, losses_of(values))
-            settings.append(values)
+            suggested.append(values)
         if algorithm not in ("grid", "gp"):  # In its own order; too few to tell.
-            later = settings[len(settings) // 2 :]
+            later = suggested[len(suggested) // 2 :]
             assert np.mean([values["adapter.kind"] == "dora" for values in later]) < 0.6
 
     def test_many_trials_may_run_at_once(self, algorithm: str):

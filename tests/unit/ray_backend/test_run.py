@@ -1,0 +1,64 @@
+"""A session of a sweep on Ray: its signals, and what comes before and after its trials. Ray itself is left out."""
+
+import os
+import signal
+
+import pytest
+from rich.console import Console
+
+from mtbert_ray.ray_backend.run import _Interrupts
+
+SWITCH = "TUNE_DISABLE_SIGINT_HANDLER"
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+
+
+@pytest.fixture
+def as_found():
+    """Give the tests after this their signal handlers back."""
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("before", [None, "0"])
+def test_signals_and_tune_s_switch_are_left_as_they_were_found(monkeypatch, before):
+    monkeypatch.delenv(SWITCH, raising=False)
+    if before is not None:
+        monkeypatch.setenv(SWITCH, before)
+    handlers = [signal.getsignal(number) for number in SIGNALS]
+    with _Interrupts(Console(quiet=True)):
+        assert os.environ[SWITCH] == "1"
+        assert [signal.getsignal(number) for number in SIGNALS] != handlers
+    assert os.environ.get(SWITCH) == before
+    assert [signal.getsignal(number) for number in SIGNALS] == handlers
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_first_signal_ends_the_trials_and_the_second_ends_at_once(as_found, number):
+    to_tune = []
+    with _Interrupts(Console(quiet=True)) as interrupts:
+        signal.signal(signal.SIGUSR1, lambda number, frame: to_tune.append(number))  # As Tune does.
+        signal.raise_signal(number)
+        assert (interrupts.came, to_tune) == (1, [signal.SIGUSR1])
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+
+
+def test_a_signal_that_came_before_tune_listened_is_repeated(as_found):
+    to_tune = []
+    with _Interrupts(Console(quiet=True)) as interrupts:
+        signal.raise_signal(signal.SIGHUP)
+        signal.signal(signal.SIGUSR1, lambda number, frame: to_tune.append(number))
+        interrupts.on_step_begin(1, [])
+    assert to_tune == [signal.SIGUSR1]
+
+
+def test_under_nohup_a_closed_terminal_ends_nothing(as_found):
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with _Interrupts(Console(quiet=True)) as interrupts:
+        signal.raise_signal(signal.SIGHUP)
+        assert interrupts.came == 0
+        signal.raise_signal(signal.SIGINT)
+        assert interrupts.came == 1
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
