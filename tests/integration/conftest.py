@@ -1,5 +1,6 @@
 """One Ray for all tests whose point is not how Ray starts, and a space for it."""
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,11 @@ def ray_address() -> Iterator[str]:
     """The address of a Ray of one node on this machine, with room for the driver of a trial under Ray Train."""
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 3, "include_dashboard": True})
+    with socket.socket() as free:  # Another Ray of this machine may have the usual port.
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    head = {"num_cpus": 3, "include_dashboard": True, "dashboard_port": port}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     yield cluster.address
     cluster.shutdown()
 

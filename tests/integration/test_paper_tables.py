@@ -10,8 +10,9 @@ from command_line import ROOT, invoke
 from rich.console import Console
 
 from mtbert_ray.journal import read_journal
-from mtbert_ray.ray_backend.launch import SweepRequest, dry_run, launch
+from mtbert_ray.ray_backend.launch import dry_run, launch
 from mtbert_ray.reporting.paper_comparison import published_rows
+from mtbert_ray.study.request import new_request
 from mtbert_ray.trial import Sweep
 
 pytestmark = pytest.mark.ray
@@ -51,10 +52,8 @@ EXPERIMENTS = {
 
 def sweep_of(table: int, address: str, *options: str, out: str) -> Sweep:
     """Run a table in this process and in the folder that it is in, which saves its imports."""
-    request = SweepRequest(
-        space_file=PAPER / f"table{table}.yaml", out=Path(out), overrides=(*OPTIONS, *options), address=address
-    )
-    outcome = launch(request, console=Console(quiet=True))
+    request = new_request(PAPER / f"table{table}.yaml", out=Path(out), overrides=(*OPTIONS, *options))
+    outcome = launch(request, address=address, verbose=False, console=Console(quiet=True))
     assert outcome.exit_code == 0
     return read_journal(Path(out))
 
@@ -99,7 +98,7 @@ def test_every_experiment_of_a_table_finishes_and_is_reported(table: int, worksp
 @pytest.mark.parametrize("table", EXPERIMENTS)
 @pytest.mark.usefixtures("workspace")
 def test_a_dry_run_prints_exactly_the_paper_s_experiments(table: int):
-    lines = list(dry_run(SweepRequest(space_file=PAPER / f"table{table}.yaml", overrides=OPTIONS)))
+    lines = list(dry_run(new_request(PAPER / f"table{table}.yaml", overrides=OPTIONS)))
     experiments = [line.split(" (")[0] for line in lines if line.startswith("experiment: ")]
     assert experiments == [f"experiment: {name}" for name in EXPERIMENTS[table]]
     assert any(line.startswith(f"trials: {len(experiments)}, ") for line in lines)

@@ -44,7 +44,7 @@ def train(config: dict) -> None:
 
 def main() -> None:
     folder, wait = Path(sys.argv[1]), [int(word) for word in sys.argv[2:]]
-    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     experiment = folder / "experiment"
     if experiment.exists():
         tuner = tune.Tuner.restore(str(experiment), train)

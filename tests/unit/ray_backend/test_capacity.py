@@ -228,7 +228,7 @@ RUNNING_CLUSTER = """
 import subprocess, sys
 import ray
 from mtbert_ray.ray_backend.inventory import cluster_capacity
-ray.init(num_cpus=3, num_gpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
+ray.init(address="local", num_cpus=3, num_gpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
          object_store_memory=100 * 2**20)
 print(cluster_capacity().description)
 # An autoscaler is a process on the head with these two flags, as `ray start --autoscaling-config` starts it.
