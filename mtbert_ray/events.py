@@ -16,7 +16,6 @@ Scalar = str | int | float | bool | None
 
 
 def _without_infinities(metrics: dict[str, MetricValue]) -> dict[str, MetricValue]:
-    """Return the same with null for NaN and infinity: JSON has neither, and neither is a value of anything."""
     return {name: value if value is None or math.isfinite(value) else None for name, value in metrics.items()}
 
 
@@ -52,7 +51,7 @@ class SweepStarted(_Event):
     """Commit of this code, with `-dirty` when the tree had changes; none outside a checkout."""
     hardware: dict[str, Scalar]
     notes: tuple[str, ...] = ()
-    """What the reader of the report should know, as a stated subset of the dev rows or a stand-in metric."""
+    """What the reader of the report should know, as a subset of the dev rows or a fallback metric."""
 
 
 class SweepResumed(_Event):
@@ -69,7 +68,7 @@ class SweepResumed(_Event):
 
 
 class TrialStarted(_Event):
-    """A trial was given its setting."""
+    """A trial was given its config."""
 
     event: Literal["trial_started"] = "trial_started"
     trial_id: str
@@ -89,7 +88,7 @@ class ProbeFinished(_Event):
     metrics: FiniteMetrics
     """Spent until then."""
     projection: FiniteMetrics
-    """What the whole run would cost."""
+    """What it will cost at its end."""
     gpu_problem: str | None = None
 
 
@@ -115,8 +114,8 @@ class TrialFinished(_Event):
 
 
 StopKind = Literal["rung", "probe", "constraint", "memory", "sweep"]
-"""What ended a trial early: its rank among the others at a rung, its costs at the probe, a constraint that it can no
-longer meet, want of memory, or the sweep's own end."""
+"""What ended a trial early: its rank at a rung, its costs at the probe, a constraint that it cannot meet any more, lack
+memory, or the sweep's own end."""
 
 
 class TrialStopped(_Event):
@@ -132,8 +131,8 @@ class TrialStopped(_Event):
 
 
 FailureKind = Literal["error", "died", "diverged"]
-"""What made a trial fail: an error of its own, which would come again, the death of its process or node, or weights,
-losses or outputs that are not finite, which would come again as well."""
+"""What made a trial fail: an error of its own, the death of its process or node, or values that are not finite. Only a
+death is worth another attempt."""
 
 
 class TrialFailed(_Event):

@@ -12,7 +12,7 @@ os.umask(_UMASK)
 
 
 def put_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file beside its place, hand it to the disk, and put it in its place in one step.
+    """Write a file next to its place, hand it to the disk, and put it in its place in one step.
 
     A process that is killed at any moment leaves the old file or the new one. Others may read it as the user's umask
     allows: some libraries write files that only their owner may read. `write` gets a path with another extension, so

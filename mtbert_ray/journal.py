@@ -1,7 +1,6 @@
 """The append-only journal of a sweep: one JSON line an event.
 
-Each is flushed to disk as it happens, so that a killed process loses at most the line it was writing. Knows nothing of
-torch, Ray or figures.
+Each is flushed to disk as it happens, so that a killed process loses at most the line it was writing.
 """
 
 import fcntl
@@ -17,10 +16,7 @@ from pydantic import TypeAdapter
 
 from mtbert_ray.deprecated import mentions_old_names, with_current_names
 from mtbert_ray.errors import JournalError
-from mtbert_ray.events import (
-    Event,
-    SweepStarted,
-)
+from mtbert_ray.events import Event, SweepStarted
 from mtbert_ray.trial import Sweep
 
 JOURNAL_NAME = "journal.jsonl"
@@ -30,8 +26,6 @@ _log = logging.getLogger(__name__)
 
 class Journal:
     """Appends events to a new journal in a folder. One process writes; anybody may read at any time.
-
-    Holds no open file, so that it can be pickled with whatever writes to it.
 
     Raises:
         JournalError: the folder is not empty, or cannot be written.
@@ -48,7 +42,7 @@ class Journal:
 
     @classmethod
     def reopen(cls, folder: Path) -> Self:
-        """Go on with the journal of a sweep whose session ended, without a last line that was cut off.
+        """Open the journal of a sweep that is resumed, and drop a last line that was cut off.
 
         Raises:
             JournalError: there is none, or it cannot be written.
@@ -72,10 +66,9 @@ class Journal:
 
 @contextmanager
 def writing_alone(folder: Path) -> Iterator[None]:
-    """Keep other processes from going on with a sweep that this one runs.
+    """Lock a sweep's journal, so that no other process resumes it; the lock ends with the process.
 
-    The operating system lets go when the process ends, however it ends. Where the file system has no locks, nothing is
-    kept from anybody, and the log says so.
+    Where the file system has no locks, a warning is logged.
 
     Raises:
         JournalError: another process runs the sweep; or there is no journal that can be written.
@@ -163,7 +156,7 @@ def read_events(folder: Path) -> tuple[list[Event], bool]:
 
 
 def _whole_lines(content: bytes) -> bytes:
-    """Return what is read and gone on with: all but a last line without an end, or one that has one and is no event."""
+    """Return all but a last line that has no end or is no event."""
     whole = content[: content.rfind(b"\n") + 1]
     if whole == content:
         before = content.rfind(b"\n", 0, -1) + 1
@@ -175,10 +168,6 @@ def _whole_lines(content: bytes) -> bytes:
 
 
 def _event_of(line: bytes) -> Event:
-    """Return the event of a line.
-
-    Raises:
-        ValueError: it is none (of JSON, of its encoding, of pydantic).
-    """
+    """Return the event of a line; raises a ValueError of JSON, of its encoding or of pydantic."""
     content = json.loads(line)
     return _EVENT.validate_python(with_current_names(content) if mentions_old_names(line) else content)

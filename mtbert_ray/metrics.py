@@ -91,13 +91,13 @@ METRICS: dict[str, Metric] = {
     "trainable_parameters": _cost(unit="", meaning="parameters that the optimizer changes", over_time="fixed"),
     "trainable_percent": _cost(unit="%", meaning="their share of all parameters", over_time="fixed", worst=100.0),
 }
-"""What every trial reports, beside one score a task. Metrics that need a GPU are null without one."""
+"""What every trial reports, besides one score a task. Metrics that need a GPU are null without one."""
 
 MEAN_SCORES = ("dev_score", "leaderboard_score")
 """The means over the tasks' scores."""
 
 RESERVED_NAMES = frozenset(METRICS) | {
-    # Beside the metrics in an epoch's report, and beside the scores in the tables; `para` is the course's quora.
+    # Taken names: of an epoch's metrics and of the tables' columns; `para` is the course's quora.
     *("epoch", "step", "all", "adapter_percent", "smart_penalty", "smart_steps", "gpu_shared", "best_epoch"),
     *("epochs_done", "para", "trial_id", "experiment", "status", "on_front", "knee", "feasible", "reason"),
     "checkpoint",

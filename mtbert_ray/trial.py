@@ -82,7 +82,7 @@ class Trial:
 
     @property
     def num_epochs(self) -> int:
-        """Epochs of the whole run."""
+        """Epochs of the full run."""
         return int(self.config["epochs"])
 
     @property
@@ -121,10 +121,7 @@ class Trial:
 
     @property
     def metrics(self) -> dict[str, MetricValue]:
-        """The trial's result so far: `final_metrics` of its epochs, or what it had spent at its probe.
-
-        One that diverged has no scores: what it had learned came to nothing, and its checkpoint is gone.
-        """
+        """The result so far: `final_metrics` of its epochs, or its costs at the probe; no scores if it diverged."""
         if not self.epochs and self.probe is not None:
             return self.probe.metrics
         found = final_metrics(self.epochs, self.tasks)
@@ -134,7 +131,7 @@ class Trial:
 
     @property
     def projection(self) -> Metrics:
-        """What it will come to at its end, as it looks now: after an epoch its scores too, at its probe its costs."""
+        """Its result projected to its end: after an epoch with scores, at its probe costs alone."""
         return self.projection_after(len(self.epochs))
 
     def projection_after(self, num_done: int) -> Metrics:
@@ -210,11 +207,7 @@ class Sweep:
 
 
 def final_metrics(epochs: Sequence[Metrics], tasks: Sequence[str]) -> dict[str, MetricValue]:
-    """Return a trial's result: the scores of the epoch with the best dev_score, the costs of the last epoch.
-
-    The kept checkpoint is that of the best epoch, and what it cost is all that was spent. `best_epoch` tells which one
-    it was.
-    """
+    """Return a trial's result: the scores of the `best_epoch`, whose checkpoint is kept, and the costs so far."""
     if not epochs:
         return {}
     best = epochs[best_place(epochs)]
@@ -224,14 +217,9 @@ def final_metrics(epochs: Sequence[Metrics], tasks: Sequence[str]) -> dict[str, 
 
 
 def projection(epochs: Sequence[Metrics], tasks: Sequence[str], *, num_epochs: int) -> dict[str, MetricValue]:
-    """Return what a trial will come to at its end as it looks now: its best scores so far, and its costs projected.
+    """Return a trial's best scores so far, and its costs projected to its end.
 
     At the same epoch this orders trials as what they have spent does, and trials of different lengths fairly as well.
-
-    Args:
-        epochs: the metrics of those done, from the first on.
-        tasks: names.
-        num_epochs: of the whole run.
     """
     return project(final_metrics(epochs, tasks), share=len(epochs) / num_epochs)
 

@@ -175,7 +175,7 @@ def leaf_keys(model: type[Schema]) -> list[str]:
 
 
 def unknown_key(model: type[Schema], key: str, prefix: str = "") -> str:
-    """Return the message of a key that the model does not have: the nearest right one and those beside it."""
+    """Return the message of a key that the model does not have: the nearest right one and its siblings."""
     section, above, rest = model, "", key
     while (field := section.model_fields.get(rest.partition(".")[0])) and (below := _model_of(field)) and "." in rest:
         above, rest, section = f"{above}{rest.partition('.')[0]}.", rest.partition(".")[2], below

@@ -84,7 +84,7 @@ class SmartConfig(FiniteSchema):
     norm: Literal["inf", "l2"] = "inf"
     """Of the noise on all of an example's embeddings together: the largest absolute value, or the Euclidean length."""
     weight: float = Field(default=1.0, gt=0, le=MAX_FACTOR)
-    """Lambda: what the regularizer counts beside the task's loss."""
+    """Lambda: what the regularizer counts in addition to the task's loss."""
     tolerance: float | None = Field(default=None, gt=0, le=MAX_FACTOR)
     """A row's ascent ends when a step raised its divergence by less than this share; none takes all steps. A GPU then
     waits for the CPU at each step."""

@@ -205,7 +205,7 @@ def _parquet(path: Path) -> pd.DataFrame:
 def frame_of(table: pa.Table) -> pd.DataFrame:
     """Return a table of Arrow for pandas, without a change to what its cells hold.
 
-    Integers beside gaps stay integers, where pandas would make floats of them, which are not exact above 2^53. Bytes
+    Integers among gaps stay integers, where pandas would make floats of them, which are not exact above 2^53. Bytes
     that are UTF-8 are text; a column with any others stays bytes.
     """
     for number, described in enumerate(table.schema):
@@ -223,7 +223,7 @@ def frame_of(table: pa.Table) -> pd.DataFrame:
 def _without_named_index(table: pa.Table) -> pa.Table:
     """Return a table whose columns that pandas would take for its index are columns like others.
 
-    In an index it makes floats of integers beside gaps in any case.
+    In an index it makes floats of integers among gaps in any case.
     """
     about = table.schema.pandas_metadata
     if not about:

@@ -152,7 +152,7 @@ def _encode(tokenizer: Tokenizer, sentences: Sequence[str]) -> Column:
 
 
 def _publish(home: Path, make: Callable[[], Column]) -> None:
-    """Write a folder beside its place and move it there whole; what is there already is damaged."""
+    """Write a folder next to its place and move it there whole; what is there already is damaged."""
     partial = home.with_suffix(".partial")
     for left_over in (partial, home):
         shutil.rmtree(left_over, ignore_errors=True)

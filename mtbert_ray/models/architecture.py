@@ -66,7 +66,7 @@ def set_dropout(config: PretrainedConfig, dropout: float) -> bool:
 def pooler_output(model: PreTrainedModel, hidden_BLD: Tensor) -> Tensor:
     """Return what the model's pooling layer makes of token states, (B, D)."""
     pooler: Any = model.pooler
-    if isinstance(pooler, nn.Linear):  # ALBERT's, whose activation stands beside it
+    if isinstance(pooler, nn.Linear):  # ALBERT's, whose activation is a module of its own
         activated: Tensor = model.pooler_activation(pooler(hidden_BLD[:, 0]))  # type: ignore[operator]
         return activated
     pooled: Tensor = pooler(hidden_BLD)
@@ -155,8 +155,8 @@ def padding_error(model: PreTrainedModel) -> float:
     mask_1L = (torch.arange(padded)[None, :] < length).long()
     ids_1L[:, length:] = model.config.pad_token_id or 0
     alone = model(input_ids=ids_1L[:, :length], attention_mask=mask_1L[:, :length]).last_hidden_state
-    beside = model(input_ids=ids_1L, attention_mask=mask_1L).last_hidden_state[:, :length]
-    return float((alone - beside).abs().max() / alone.abs().max())
+    masked = model(input_ids=ids_1L, attention_mask=mask_1L).last_hidden_state[:, :length]
+    return float((alone - masked).abs().max() / alone.abs().max())
 
 
 def _model_class(config: PretrainedConfig) -> type[PreTrainedModel]:

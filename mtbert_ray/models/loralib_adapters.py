@@ -1,6 +1,6 @@
 """LoRA through loralib, Microsoft's own library (Hu et al. 2021). An optional dependency.
 
-Its layers are nn.Linear with `lora_A` and `lora_B` beside the weight, so the encoder's parameter names stay.
+Its layers are nn.Linear with `lora_A` and `lora_B` next to the weight, so the encoder's parameter names stay.
 """
 
 import math

@@ -59,27 +59,14 @@ def resume_sweep(
 ) -> SweepOutcome:
     """Resume the sweep of a folder, as `python -m mtbert_ray.sweep --resume` does.
 
-    Args:
-        folder: the sweep's.
-        trials: in all; none keeps what was planned.
-        address: as of `run_sweep`.
-        verbose: as of `run_sweep`.
-
-    Raises:
-        UserError: as of `launch`.
+    `trials` is the number in all; none keeps what was planned. The other arguments and errors are as of `run_sweep`.
     """
     request = resume_request(Path(folder), num_trials=trials)
     return launch(request, address=address, verbose=verbose, console=Console(stderr=True))
 
 
 def dry_run(request: SweepRequest, *, address: str | None = None) -> Iterator[str]:
-    """Yield what the sweep would do, a line a fact, making every check that a sweep makes.
-
-    What the trials would read is tried last: who still has to make it sees what it is for.
-
-    Raises:
-        UserError: as for `launch`.
-    """
+    """Yield what the sweep would do, a line a fact, after every check that a sweep makes; errors as of `launch`."""
     space, found = _with_classes(request)
     if request.earlier is not None:
         total = space.num_trials

@@ -136,4 +136,4 @@ def undefined_notes(space: SearchSpace) -> Iterator[str]:
             experiments.setdefault(words, []).append(str(name))
     for words, names in experiments.items():
         only = "" if len(names) == len(configs) else f" of {', '.join(names)}"
-        yield f"Whatever is learned, trials{only} will have {words}."
+        yield f"No trial{only} will have a value: {words}."

@@ -1,7 +1,6 @@
 """Ray Tune as the backend of a study: translates its calls into events and the study's answers back, decides nothing.
 
-Tune may hand a result over twice, after it was told to stop, or once more with a trial's end. All of that is dealt
-with in `StudyOnTune.receive`.
+Tune may hand a result over twice, after a stop, or once more with a trial's end: `StudyOnTune.receive` deals with it.
 """
 
 import logging
@@ -45,7 +44,7 @@ class StudyOnTune:
         self._nodes: dict[str, str] = {}
         """Trial -> the node that holds its checkpoint and traces."""
         self._out_of_memory: dict[str, TrialStopped] = {}
-        """Trial -> how it said that it ends; Tune has yet to say that it has ended."""
+        """Trial -> the end that its worker reported; Tune has yet to end it."""
         self.searcher = _Searcher(self)
         self.scheduler = _Scheduler(self)
         self.callback = _Callback(self)
@@ -192,7 +191,7 @@ class _Callback(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         self._backend = backend
 
     def on_trial_result(self, result: dict[str, Any], **info: Any) -> None:  # noqa: ANN401
-        # Of a trial's last result Tune tells the callbacks alone.
+        # The last result of a trial comes to the callbacks alone.
         self._backend.receive(result)
 
     def on_trial_complete(self, trial: RayTrial, **info: Any) -> None:  # noqa: ANN401

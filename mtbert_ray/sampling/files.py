@@ -60,7 +60,7 @@ def about_path(path: Path) -> Path:
 
 
 def write_sample(sample: "Sample", config: SampleConfig, path: Path) -> None:
-    """Write the rows, topic by topic and the most confident first, and then the JSON beside them.
+    """Write the rows, topic by topic and the most confident first, and then the JSON next to them.
 
     A text file is separated and quoted as the task's own files are, so that `data.train_files` can name it. It is read
     back before it is put into its place.

@@ -1,4 +1,4 @@
-"""What a searcher is told of a trial: live, on a resume and from earlier sweeps alike."""
+"""Feedback to a searcher about a trial: live, on a resume and from earlier sweeps alike."""
 
 import math
 
@@ -21,7 +21,7 @@ class Feedback:
     """Translates the state of trials into `tell` and its siblings.
 
     Args:
-        searcher: is told.
+        searcher: gets the feedback.
         space: what is searched; what is known of its metrics, and how far off projected costs may be.
         objectives: as resolved for this cluster.
     """

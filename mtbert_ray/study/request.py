@@ -32,7 +32,7 @@ class SweepRequest:
 
     space: SearchSpace
     space_text: str | None
-    """The search space as the user wrote it; none where nobody knows, as of sweeps of earlier versions."""
+    """The search space as the user wrote it; none for sweeps of earlier versions."""
     folder: Path
     earlier: Sweep | None = None
     """The sweep to resume."""

@@ -31,10 +31,10 @@ def new_session(
 
     Args:
         folder: the sweep's.
-        space: as resolved for the cluster.
-        objectives: as resolved for the cluster.
-        notes: what the reader of the report should know.
-        cluster: what it has, in words.
+        space: as resolved for the cluster, as are the objectives.
+        objectives: the axes.
+        notes: for the reader of the report.
+        cluster: its description.
         space_text: the search space as the user wrote it.
 
     Raises:
@@ -104,7 +104,7 @@ def resumed_session(folder: Path, *, num_trials: int | None, space_text: str | N
 
 
 def read_study(folder: Path) -> Study:
-    """Return the study that a sweep's journal tells of.
+    """Return the study of a sweep's journal.
 
     Raises:
         JournalError: it cannot be read.
@@ -161,7 +161,7 @@ def hardware(cluster: str) -> dict[str, Scalar]:
 
 
 def _processor() -> str | None:
-    """Return the processor's model; Linux tells it in /proc, other systems through `platform`."""
+    """Return the processor's model: on Linux from /proc, elsewhere through `platform`."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):

@@ -83,7 +83,7 @@ class Study:
 
     @classmethod
     def replay(cls, events: Sequence[Event], *, earlier: Sequence[EarlierSweep] = ()) -> "Study":
-        """Return the study that a journal, or any prefix of one, tells of."""
+        """Return the study of a journal, or of any prefix of one."""
         started, *later = events
         assert isinstance(started, SweepStarted), "read_events checks that"
         study = cls(started, earlier=earlier)
@@ -170,10 +170,10 @@ class Study:
         return _Suggestion(trial_id=name, key=asked[0], values=asked[1])
 
     def _repeat_ask(self, event: TrialStarted) -> _Suggestion | None:
-        """Ask again for what a journal says was started, so that the searcher is where it was then.
+        """Ask again for a trial that a journal starts, so that the searcher's state is what it was then.
 
-        A journal of another version, or of a searcher that another release changed, may say something else. Then the
-        searcher is given up, and rebuilt from the trials before it is asked for anything new.
+        In a journal of another version the searcher may have suggested something else. Then it is given up, and rebuilt
+        from the trials before it is asked for anything new.
         """
         suggestion = self._suggest() if self._repeats else None
         if suggestion is not None and (suggestion.trial_id, config_key(suggestion.values)) == (
@@ -228,7 +228,7 @@ class Study:
             return None
         done = trial.num_done
         if isinstance(event, ProbeFinished | EpochFinished):
-            # What the last epoch reports is the trial's result, which its end tells the pruner.
+            # The last epoch is the trial's result, which comes with its end.
             at_end = done >= trial.num_epochs
             return None if at_end else self._pruner.prune(trial.trial_id, done, trial.projection)
         if trial.status == "failed":

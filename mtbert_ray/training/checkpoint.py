@@ -89,17 +89,17 @@ def write_metrics(folder: Path, metrics: Metrics) -> None:
 def read_metrics(folder: Path) -> dict[str, MetricValue]:
     """Return the metrics of a checkpoint: metrics.json, or only the scores where that is of another epoch.
 
-    A process that was killed between the two leaves the weights of one epoch beside the metrics of an earlier one.
+    A process that was killed between the two leaves the weights of one epoch with the metrics of an earlier one.
 
     Raises:
         CheckpointError: the weights are missing or damaged.
     """
     with_weights: dict[str, MetricValue] = json.loads(_metadata(folder / WEIGHTS_NAME).get("metrics", "{}"))
     try:
-        beside: dict[str, MetricValue] = json.loads((folder / METRICS_NAME).read_text(encoding="utf-8"))
+        stored: dict[str, MetricValue] = json.loads((folder / METRICS_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return with_weights
-    return beside if not with_weights or beside.get("epoch") == with_weights.get("epoch") else with_weights
+    return stored if not with_weights or stored.get("epoch") == with_weights.get("epoch") else with_weights
 
 
 def _as_json(metrics: Metrics) -> str:

@@ -26,7 +26,7 @@ from mtbert_ray.training.scoring import reported_as
 PUBLISHED = {PACKAGED: "sentence-transformers/all-MiniLM-L6-v2"}
 """Encoders that the Hub knows by another name than we do."""
 _CONFIG_NAME = "config.yaml"
-"""Of the trial's config, beside the card; config.json belongs to transformers."""
+"""Of the trial's config; config.json belongs to transformers."""
 _ALWAYS_SHOWN = ("pair_encoding", "finetune", "adapter.kind", "learning_rate", "batch_size", "epochs", "seed")
 _SHOWN_ELSEWHERE = ("encoder", "tasks", "pooling", "experiment")
 

@@ -56,7 +56,7 @@ def output_name(task: TaskSpec, split: str) -> str:
 
 
 def confusion_path(predictions: Path) -> Path:
-    """Return the path of the confusion table of predictions: beside them."""
+    """Return the path of the confusion table of predictions: next to them."""
     return predictions.with_name(f"{predictions.stem}-confusion.csv")
 
 

@@ -45,7 +45,7 @@ class PredictionRequest:
     files: tuple[str, ...] = ()
     """`TASK=PATH` texts; with any, only these are predicted."""
     out: Path | None = None
-    """Folder for the predictions; none takes `predictions` beside the checkpoint."""
+    """Folder for the predictions; none takes `predictions` next to the checkpoint."""
     with_text: bool = False
     """Whether plain CSV has the sentences too."""
     quoting: Quoting | None = None
@@ -235,7 +235,7 @@ def _refuse_overwriting(files: Sequence[tuple[TaskSpec, Path]], folder: Path) ->
     """Refuse files whose predictions exist: another file of that name, in another folder, may have given them."""
     for task, path in files:
         predictions = folder / predictions_name(task, path)
-        # A confusion table of other rows would stand beside the predictions of a file without labels.
+        # A confusion table of other rows would stand next to the predictions of a file without labels.
         for target in (predictions, confusion_path(predictions)) if has_confusion(task) else (predictions,):
             if target.exists():
                 raise UserError(

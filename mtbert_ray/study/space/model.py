@@ -41,7 +41,7 @@ class SearchSpace(Schema):
     question: str | None = None
     """What the sweep is to answer, in one line; shown in the report."""
     paper_table: int | None = Field(default=None, ge=1, le=9)
-    """Table of the paper whose configs these are; the report shows its figures beside ours, by experiment."""
+    """Table of the paper whose configs these are; the report shows its figures next to ours, by experiment."""
     objectives: dict[str, Objective]
     """Metric name -> objective, in the order of the axes."""
     fixed: dict[str, Any] = Field(default={})

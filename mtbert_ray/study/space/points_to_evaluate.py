@@ -202,7 +202,7 @@ def check_first_configs(space: SearchSpace, indices: Sequence[int], problems: Pr
         path = ("points_to_evaluate", str(index))
         values, is_only_one = complete(space, given, suggest)
         if without_effect := [key for key in given if key not in values]:
-            problems.about(path, f": {', '.join(without_effect)} cannot apply beside its other keys", "never_applies")
+            problems.about(path, f": {', '.join(without_effect)} cannot apply with its other keys", "never_applies")
             continue
         try:
             space.build(values)
