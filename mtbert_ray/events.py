@@ -115,7 +115,7 @@ class TrialFinished(_Event):
 
 StopKind = Literal["rung", "probe", "constraint", "memory", "sweep"]
 """What ended a trial early: its rank at a rung, its costs at the probe, a constraint that it cannot meet any more, lack
-memory, or the sweep's own end."""
+of memory, or the sweep's own end."""
 
 
 class TrialStopped(_Event):

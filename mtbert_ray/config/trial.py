@@ -158,11 +158,6 @@ class TrialConfig(FiniteSchema):
             case "sqrt":
                 return self.learning_rate * math.sqrt(factor)
 
-    @property
-    def encoder_is_trained(self) -> bool:
-        """Whether the encoder's own weights change."""
-        return self.finetune == "full" and self.adapter.kind == "none"
-
     def hidden_layers_of(self, task_name: str) -> int:
         """Return the number of hidden layers of one task's head."""
         return self.hidden_layers[task_name] if isinstance(self.hidden_layers, dict) else self.hidden_layers

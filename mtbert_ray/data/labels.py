@@ -104,8 +104,8 @@ def labels_of(table: Table, task: TaskSpec, frame: pd.DataFrame, *, allows_unkno
     task's.
 
     Args:
-        table: of the rows.
-        task: decides the labels.
+        table: of the rows, whose labels the task decides.
+        task: whose rows they are.
         frame: N rows of the table.
         allows_unknown: whether other labels may occur, as a new class in rows to predict. Not where most are, or where
             they seem to be counted or written otherwise: the rest would be scored wrongly.

@@ -135,8 +135,8 @@ def read_table(
     Args:
         path: relative to the current folder unless absolute.
         separator: between the fields of a text file; none means a tab for .tsv and a comma for .csv.
-        quoting: of a text file, as `TableSource.quoting`.
-        escapechar: of a text file, as `TableSource.escapechar`.
+        quoting: of a text file, as of TableSource, like `escapechar`.
+        escapechar: see `quoting`.
         remedies: for quotes, in messages.
 
     Raises:

@@ -31,12 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 class StudyOnTune:
-    """Feeds a study with what Tune reports, for the three interfaces that Tune calls.
-
-    Args:
-        study: of the sweep.
-        folder: the sweep's.
-    """
+    """Feeds a study with what Tune reports, for the three interfaces that Tune calls; `folder` is the sweep's."""
 
     def __init__(self, study: Study, folder: Path) -> None:
         self._study = study
@@ -169,9 +164,6 @@ class _Searcher(RaySearcher):  # type: ignore[misc]  # Ray is untyped
 
     def save(self, checkpoint_path: str) -> None:
         Path(checkpoint_path).touch()  # Tune's snapshot wants a file.
-
-    def restore(self, checkpoint_path: str) -> None:
-        raise NotImplementedError("a sweep is resumed from its journal")
 
 
 class _Scheduler(FIFOScheduler):  # type: ignore[misc]  # Ray is untyped

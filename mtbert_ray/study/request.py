@@ -50,15 +50,7 @@ def new_request(
 ) -> SweepRequest:
     """Return a request for a new sweep.
 
-    Args:
-        space_file: YAML of the search space.
-        out: output folder; none makes one under reports/.
-        data: folder of the course's files, in place of the YAML's data source.
-        num_trials: in place of the YAML's.
-        overrides: `KEY=VALUE` texts.
-
-    Warns:
-        UserWarning: a key has no effect in any trial.
+    The arguments are those of the command line. Warns of a key that has no effect in any trial.
 
     Raises:
         ConfigError: mistakes in the YAML or the options, all of them at once.
@@ -106,9 +98,7 @@ def _written(space: SearchSpace) -> str:
 def resume_request(folder: Path, *, num_trials: int | None = None) -> SweepRequest:
     """Return a request to resume the sweep of a folder.
 
-    Args:
-        folder: the sweep's.
-        num_trials: in all; none keeps what was planned, or takes that of an edited space.yaml.
+    Without `num_trials`, the number in all, it keeps what was planned, or takes that of an edited space.yaml.
 
     Raises:
         ConfigError: the search space is of another version, or space.yaml was edited and has mistakes.

@@ -29,13 +29,7 @@ def new_session(
 ) -> Iterator[Study]:
     """Give the study of a new sweep, whose events go to a journal in an empty folder; others are kept from it.
 
-    Args:
-        folder: the sweep's.
-        space: as resolved for the cluster, as are the objectives.
-        objectives: the axes.
-        notes: for the reader of the report.
-        cluster: its description.
-        space_text: the search space as the user wrote it.
+    `space` and `objectives` are resolved for the cluster, `cluster` describes it; `space_text` is as the user wrote it.
 
     Raises:
         ConfigError: the sweeps of `warm_start_from` have tried everything there is.
@@ -78,11 +72,7 @@ def new_session(
 def resumed_session(folder: Path, *, num_trials: int | None, space_text: str | None, cluster: str) -> Iterator[Study]:
     """Give the study of a sweep that another session left, as its journal has it; others are kept from it.
 
-    Args:
-        folder: the sweep's.
-        num_trials: planned now, those of earlier sessions among them; none if time alone decides.
-        space_text: of space.yaml, which may have been edited since.
-        cluster: what it has, in words.
+    `num_trials` counts those of earlier sessions too; `space_text` is space.yaml as it is now.
 
     Raises:
         JournalError: another process writes the journal, or it cannot be read.

@@ -135,13 +135,9 @@ class EarlierSweep:
             notes.append(f"In {self.name}, {'; '.join(self.differences)}: its results may not be comparable.")
         return notes
 
-    def teach(self, searcher: Searcher, feedback: Feedback) -> None:
-        """Give a searcher the feedback of the trials."""
-        teach(searcher, feedback, self.trials)
 
-
-def teach(searcher: Searcher, feedback: Feedback, trials: Iterable[tuple[Mapping[str, Any], Trial]]) -> list[int]:
-    """Give a searcher the feedback of trials that it has not asked for, and return their keys.
+def teach(searcher: Searcher, feedback: Feedback, trials: Iterable[tuple[Mapping[str, Any], Trial]]) -> None:
+    """Give a searcher the feedback of trials that it has not asked for.
 
     Finished trials end first, so that pruned ones can be extrapolated from them.
     """
@@ -151,7 +147,6 @@ def teach(searcher: Searcher, feedback: Feedback, trials: Iterable[tuple[Mapping
             feedback.epoch(key, trial, place)
     for key, trial in sorted(keyed, key=lambda one: one[1].status != "finished"):
         feedback.end(key, trial)
-    return [key for key, _ in keyed]
 
 
 def read_earlier_sweeps(

@@ -47,11 +47,7 @@ def run_alone(
         UserError: the folder holds a run or cannot be made; or as for `TrainingRun`.
         DivergedError: losses, weights or outputs became infinite or NaN; the folder then holds no checkpoint.
     """
-    if any((folder / name).exists() for name in (METRICS_LOG_NAME, CHECKPOINT_NAME, TENSORBOARD_NAME, PROFILE_NAME)):
-        # The files of two runs would be mixed.
-        raise UserError(f"--out {folder}: already holds a run; give another folder")
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"--out {folder}: is a file; give a folder")
+    _refuse_used(folder)
     config, found = find_classes(config)
     for line in found:
         announce(line)
@@ -88,3 +84,11 @@ def run_alone(
         chosen = dotted(config.model_dump(mode="json", exclude_defaults=True))
         hyperparameters = {key: as_scalar(value) for key, value in chosen.items()}
         scalars.add_result(hyperparameters, final_metrics(epochs, [task.name for task in config.tasks]))
+
+
+def _refuse_used(folder: Path) -> None:
+    if any((folder / name).exists() for name in (METRICS_LOG_NAME, CHECKPOINT_NAME, TENSORBOARD_NAME, PROFILE_NAME)):
+        # The files of two runs would be mixed.
+        raise UserError(f"--out {folder}: already holds a run; give another folder")
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--out {folder}: is a file; give a folder")

@@ -74,13 +74,7 @@ def write_predictions(
     id, on request the texts under their own names, label where the rows have any, prediction, and probability_CLASS
     for each class. A text's column of one of these names becomes NAME_text. Labeled rows of a classification also get
     a confusion table: a row per label, a column `predicted_CLASS` per class.
-
-    Args:
-        path: of the predictions.
-        task: decides the format.
-        examples: N rows.
-        predicted: for these rows, in their order.
-        with_text: whether the sentences are written as well; has no effect in the course's format.
+    `with_text` has no effect in the course's format.
     """
     if is_of_course(task):
         _write_course(path, task, examples.ids, predicted.values)

@@ -110,10 +110,9 @@ def predict_all(
     """Predict every task's dev and test rows and write one file each, and the confusion tables.
 
     Args:
-        model: as loaded from a checkpoint.
-        config: its configuration, with the data to predict; row limits are lifted.
+        model: of a checkpoint.
+        config: of the model, with the data to predict; row limits are lifted.
         folder: for the files, as sst-dev-output.csv.
-        process: a run of one process.
         with_text: whether plain CSV has the sentences too.
         announce: called before each task's split.
 
@@ -194,11 +193,10 @@ def predict_files(
     All files are read before any is predicted.
 
     Args:
-        model: as loaded from a checkpoint.
-        config: its configuration.
+        model: of a checkpoint.
+        config: of the model.
         files: each with its task; no two may have predictions of one name.
         folder: for the predictions, as sst-STEM-predictions.csv.
-        process: a run of one process.
         with_text: whether plain CSV has the sentences too.
         quoting: how quotes in the files are read; none as in each task's source.
         announce: called before each file.

@@ -108,14 +108,6 @@ def test_a_limit_of_rows_is_of_every_task_or_of_those_it_names():
     assert (named.max_train_rows_of("sst"), named.max_train_rows_of("quora")) == (7, None)
 
 
-@pytest.mark.parametrize(
-    ("setting", "is_trained"),
-    [({}, True), ({"finetune": "heads_only"}, False), ({"adapter": {"kind": "lora"}}, False)],
-)
-def test_the_encoder_is_trained_unless_frozen_or_adapted(setting, is_trained):
-    assert TrialConfig(**setting).encoder_is_trained is is_trained
-
-
 def test_local_paths_are_absolute_and_other_names_stay(tmp_path, monkeypatch):
     """Trials run in folders of their own."""
     monkeypatch.chdir(tmp_path)

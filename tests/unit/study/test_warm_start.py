@@ -19,7 +19,7 @@ from mtbert_ray.study.search import SEARCHERS, Searcher
 from mtbert_ray.study.space.load import SearchSpace, load_search_space
 from mtbert_ray.study.space.model import config_key
 from mtbert_ray.study.space.parameters import Choice, FloatRange, IntRange
-from mtbert_ray.study.warm_start import EarlierSweep, fit
+from mtbert_ray.study.warm_start import EarlierSweep, fit, teach
 from mtbert_ray.trial import Sweep, Trial
 
 OBJECTIVES = {
@@ -92,15 +92,15 @@ class RecordingSearcher:
         self.told.append(("stopped", key))
 
 
-def teach(searcher: Searcher, space: SearchSpace, earlier: Sweep) -> EarlierSweep:
+def taught(searcher: Searcher, space: SearchSpace, earlier: Sweep) -> EarlierSweep:
     sweep = fit("reports/first", earlier, space, OBJECTIVES)
-    sweep.teach(searcher, Feedback(searcher, space, OBJECTIVES))
+    teach(searcher, Feedback(searcher, space, OBJECTIVES), sweep.trials)
     return sweep
 
 
 def told_of(*trials: Trial) -> list[tuple]:
     searcher = RecordingSearcher()
-    teach(searcher, space_of(), sweep_of(*trials))
+    taught(searcher, space_of(), sweep_of(*trials))
     return searcher.told
 
 
@@ -236,7 +236,7 @@ def test_no_searcher_suggests_again_what_an_earlier_sweep_tried(algorithm: str):
         trial_of(CONFIG, epochs, status="finished"),
         trial_of({**CONFIG, "adapter.rank": 2}, epochs[:1], status="stopped", stop_kind="rung"),
     )
-    assert len(teach(searcher, space, sweep_of(*earlier)).trials) == 2
+    assert len(taught(searcher, space, sweep_of(*earlier)).trials) == 2
     key, values = searcher.ask()
     assert values == {"adapter.kind": "none"}
     searcher.tell(key, np.array([0.0, 1.0]))
@@ -256,7 +256,7 @@ def test_an_earlier_sweep_shows_where_the_front_is():
         space = space_of("front", seed=seed)
         searcher = SEARCHERS["front"](space)
         if warm:
-            teach(searcher, space, earlier)
+            taught(searcher, space, earlier)
         return float(np.mean([math.log10(searcher.ask()[1]["learning_rate"]) for _ in range(20)]))
 
     seeds = range(3)
