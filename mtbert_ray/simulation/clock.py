@@ -76,7 +76,6 @@ class Outcome:
 
     trials: tuple[EndedTrial, ...]
     """In the order of their ends."""
-    num_started: int
     wall_seconds: float
 
     def volumes(self, volume: Callable[[NDArray[np.float64]], float], budgets: Sequence[float]) -> list[float]:
@@ -154,7 +153,7 @@ def simulate(
         spent = (clock.now * workers - sum(clock.now - since for since in idle_since)) / mean_seconds
         ended.append(EndedTrial(curve=curve, place=place, stopped=stopped, spent=float(spent)))
         start_next()
-    return Outcome(trials=tuple(ended), num_started=next(numbers), wall_seconds=float(clock.now))
+    return Outcome(trials=tuple(ended), wall_seconds=float(clock.now))
 
 
 def _report(study: Study, running: _Running, now: float) -> bool:

@@ -1,8 +1,7 @@
 """The study: all that a sweep knows and decides, fed with its events and nothing else.
 
-A live sweep, a resumed one and a replayed journal are the same `Study` fed from different places, so that any prefix of
-a journal gives the state that the sweep had then, and the suggestion and the decision that came next. What runs the
-trials is a backend: Ray (`ray_backend/`) or a simulated clock (`simulation/`).
+A live sweep, a resumed one and a replayed journal are the same `Study`: any prefix of a journal gives the state that the
+sweep had then, and the next suggestion and decision. Backends run the trials: `ray_backend/`, `simulation/`.
 """
 
 import time
@@ -40,7 +39,7 @@ class Study:
     Args:
         started: the first event, which has the search space and the objectives as resolved for the cluster.
         earlier: the sweeps of the space's `warm_start_from`.
-        space: in place of that of the event.
+        space: none takes that of the event.
         searcher: makes one of a space; none takes the space's `algorithm`.
         pruner: makes one of a space and its objectives; none takes the space's `scheduler`.
         config_of: makes a trial's config of its searched values; none takes the space's.

@@ -113,6 +113,7 @@ def predict_all(
         model: of a checkpoint.
         config: of the model, with the data to predict; row limits are lifted.
         folder: for the files, as sst-dev-output.csv.
+        process: a run of one process.
         with_text: whether plain CSV has the sentences too.
         announce: called before each task's split.
 
@@ -197,6 +198,7 @@ def predict_files(
         config: of the model.
         files: each with its task; no two may have predictions of one name.
         folder: for the predictions, as sst-STEM-predictions.csv.
+        process: a run of one process.
         with_text: whether plain CSV has the sentences too.
         quoting: how quotes in the files are read; none as in each task's source.
         announce: called before each file.

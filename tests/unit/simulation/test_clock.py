@@ -108,7 +108,7 @@ class TestOneWorker:
         outcome = run(curve(10), curve(20), mean_seconds=45.0)
         assert [(each.epochs, each.seconds) for each in outcome.trials] == [(3, 30.0), (3, 60.0)]
         assert [each.spent for each in outcome.trials] == pytest.approx([30 / 45, 90 / 45])
-        assert (outcome.num_started, outcome.wall_seconds) == (2, 90.0)
+        assert outcome.wall_seconds == 90.0
 
     def test_a_stopped_trial_makes_room_and_counts_no_more(self):
         pruner = StopsAt({"t000": 2})
@@ -141,7 +141,6 @@ class TestOneWorker:
     def test_what_would_end_beyond_the_budget_is_left_out(self):
         at_two = run(*[curve(10)] * 5, mean_seconds=30.0, budget=2.0)
         assert [each.spent for each in at_two.trials] == [1.0, 2.0]
-        assert at_two.num_started == 3
 
 
 class TestSeveralWorkers:

@@ -82,7 +82,6 @@ class TestTask:
     def test_a_sweep_asks_the_searcher_for_each_trial(self, task):
         outcome, again = (self.run(task) for _ in range(2))
         assert 4 <= len(outcome.trials) < 20
-        assert outcome.num_started == len(outcome.trials) + 4
         assert [trial.spent for trial in again.trials] == [trial.spent for trial in outcome.trials]
 
     @staticmethod
