@@ -1,6 +1,6 @@
 """The study: all that a sweep knows and decides, fed with its events and nothing else.
 
-A live sweep, a resumed one and a replayed journal are the same `Study`: any prefix of a journal gives the state that the
+A live sweep, a resumed one and a replayed journal are the same `Study`: any prefix of a journal gives the state that a
 sweep had then, and the next suggestion and decision. Backends run the trials: `ray_backend/`, `simulation/`.
 """
 
