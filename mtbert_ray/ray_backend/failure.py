@@ -17,6 +17,7 @@ from ray.train import ControllerError, WorkerGroupError
 from mtbert_ray import compat
 from mtbert_ray.errors import DivergedError
 from mtbert_ray.events import FailureKind
+from mtbert_ray.reporting.failures import failure_text
 
 _ON_GPU = re.compile(
     r"Tried to allocate (?P<asked>[\d.]+ \w+)\. (?P<device>GPU \d+) has a total capacity of (?P<total>[\d.]+ \w+) "
@@ -100,14 +101,7 @@ _DEATHS = (RayActorError, WorkerCrashedError, NodeDiedError, LocalRayletDiedErro
 def reason_of(error: BaseException | None) -> str:
     """Return the innermost cause of a failure in one line, without traces."""
     cause = _cause_of(error)
-    if cause is None or _is_death(cause):
-        return "the trial's process died without an error of its own (killed, perhaps for memory)"
-    if isinstance(cause, DivergedError):
-        return str(cause)  # Its kind says that it diverged.
-    # A file name that is not UTF-8 comes as lone surrogates, which no journal can hold.
-    text = str(cause).encode(errors="backslashreplace").decode()
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return f"{type(cause).__name__}: {'; '.join(lines[:3])}" if lines else type(cause).__name__
+    return failure_text(None if cause is None or _is_death(cause) else cause)
 
 
 def failure_kind_of(error: BaseException | None) -> FailureKind:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from mtbert_ray.errors import ConfigError
 from mtbert_ray.ray_backend.estimate import time_estimate
 from mtbert_ray.ray_backend.inventory import cluster_capacity, local_capacity
 from mtbert_ray.ray_backend.plan import Plan, describe, describe_rows, make_plan
@@ -47,6 +48,8 @@ def run_sweep(
     """
     folder = None if out is None else Path(out)
     if isinstance(space, SearchSpace):
+        if data is not None or trials is not None or overrides:
+            raise ConfigError(["data, trials and overrides change a YAML file; give a SearchSpace that has them"])
         request = request_of(space, out=folder)
     else:
         directory = None if data is None else Path(data)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from mtbert_ray.errors import DivergedError
 from mtbert_ray.events import StopKind
 from mtbert_ray.reporting.outcome import config_text
 from mtbert_ray.reporting.wording import duration
@@ -30,6 +31,18 @@ class EndedEarly:
     cause: str
     reason: str
     """The text of the failure, or why it was stopped."""
+
+
+def failure_text(cause: BaseException | None) -> str:
+    """Return why a trial failed, in one line without traces; None stands for a process that died."""
+    if cause is None:
+        return "the trial's process died without an error of its own (killed, perhaps for memory)"
+    if isinstance(cause, DivergedError):
+        return str(cause)  # Its kind says that it diverged.
+    # A file name that is not UTF-8 comes as lone surrogates, which no journal can hold.
+    text = str(cause).encode(errors="backslashreplace").decode()
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return f"{type(cause).__name__}: {'; '.join(lines[:3])}" if lines else type(cause).__name__
 
 
 def ended_early(sweep: Sweep, status: Literal["failed", "stopped"]) -> tuple[EndedEarly, ...]:
