@@ -31,7 +31,7 @@ quickstart: setup  ## Run a real sweep on this machine's CPU and print where its
 	$(BIN)/python -m mtbert_ray.sweep search_spaces/quickstart.yaml
 
 test: setup  ## Run every test that this machine can run
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder
 
 check: setup  ## Formatter, linter, type checker, import contract
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/check

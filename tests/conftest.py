@@ -18,20 +18,34 @@ settings.load_profile("untimed")
 
 ROOT = Path(__file__).parent.parent
 SLOW_FOLDERS = ("tests/integration", "tests/unit/training")
+RAY_FILES = {path for path in ROOT.glob("tests/**/test_*.py") if "pytest.mark.ray" in path.read_text(encoding="utf-8")}
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start with what takes longest. Under xdist, a file stays in one process, and so does what uses Ray."""
+    """Start with what takes longest."""
 
     def place(item: pytest.Item) -> int:
         folders = [folder for folder in SLOW_FOLDERS if item.path.is_relative_to(ROOT / folder)]
-        return 0 if item.get_closest_marker("ray") else 1 if folders else 2
+        return 0 if item.path in RAY_FILES else 1 if folders else 2
 
     items.sort(key=place)
-    for item in items:
-        group = "ray" if item.get_closest_marker("ray") else item.path.relative_to(ROOT).as_posix()
-        item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Keep a file in one process, and so all that uses Ray.
+
+    Not by `--dist loadgroup`: xdist 3.8 puts the group into a private attribute that pytest 9.2 does not have any more.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "ray" if ROOT / file in RAY_FILES else file
+
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -19,7 +19,10 @@ NO_NODE = "0" * 55 + "1"
 def node_id(ray_address):
     """The only node of the Ray that runs, as a trial's report names it."""
     with ray_session(ray_address, runs_ray_train=False):
-        report = report_of("t000", MeteredEpoch(metrics={"epoch": 1}, is_last=True, gpu_problem=None))
+        report = report_of(
+            "t000",
+            MeteredEpoch(metrics={"epoch": 1}, undefined={}, is_last=True, gpu_problem=None, profile_problem=None),
+        )
         assert report["node_id"] == ray.nodes()[0]["NodeID"]
         yield report["node_id"]
 
