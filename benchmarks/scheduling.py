@@ -80,6 +80,9 @@ class SyneTune:
     def end(self, trial: str, resource: float, metrics: Metrics, *, finished: bool) -> None:
         """Do nothing: its last rung is before the end."""
 
+    def overrule(self, trial: str) -> None:
+        """Do nothing: no journal is replayed here."""
+
     def forget(self, trial: str) -> None:
         """Do nothing: no trial fails here."""
 

@@ -17,7 +17,7 @@ KEYS = {
     "outlook": "projection",
     "initialisation": "initialization",
 }
-"""Of search spaces, trials and journals, wherever they stand."""
+"""Of search spaces, trials and journals; where each is read, `current_key` and `current_event` know."""
 HALVING_KEYS = {"grace": "grace_period", "eta": "reduction_factor", "keep": "keep_quantile"}
 """Below `halving` alone: elsewhere these words mean something else."""
 DIRECTIONS = {"maximise": "maximize", "minimise": "minimize"}
@@ -30,21 +30,40 @@ def mentions_old_names(text: bytes) -> bool:
     return any(name in text for name in _ANY)
 
 
-def current_name(key: str, above: str = "") -> str:
-    """Return what a key of JSON below `above` is called today."""
-    name = HALVING_KEYS.get(key) if above == "halving" or key.startswith("halving.") else KEYS.get(key)
-    return key if name is None else warned(key, name)
+def current_event(event: Mapping[str, Any]) -> Any:  # noqa: ANN401  # any JSON
+    """Return an event of a journal, as JSON has it, with its names as they are today."""
+    return _current(event, (str(event.get("event")),))
 
 
-def with_current_names(content: Any, above: str = "") -> Any:  # noqa: ANN401  # any JSON
-    """Return content of JSON with all keys and directions as they are called today."""
+def _current(content: Any, path: tuple[str, ...]) -> Any:  # noqa: ANN401
     if isinstance(content, list):
-        return [with_current_names(item, above) for item in content]
-    if isinstance(content, dict):
-        return {current_name(key, above): with_current_names(value, key) for key, value in content.items()}
-    if isinstance(content, str) and above in ("direction", "fallback", "without_gpu"):
-        return current_direction(KEYS.get(content, content))
-    return content
+        return [_current(item, path) for item in content]
+    if isinstance(content, Mapping):
+        names = {key: _key_of_event(path, key) for key in content}
+        return {names[key]: _current(value, (*path, names[key])) for key, value in content.items()}
+    if not isinstance(content, str) or path[0] != "sweep_started":
+        return content
+    if path[1:] == ("hyperparameters",):
+        return warned(content, _ADAPTER_KEY[content]) if content in _ADAPTER_KEY else content
+    return current_value(path[2:] if path[1:2] == ("space",) else path[1:], content)
+
+
+def _key_of_event(path: Sequence[str], key: str) -> str:
+    names: dict[str, str] = {}
+    match path:
+        case ("sweep_started", "space", *below):
+            return current_key(below, key)
+        case ("sweep_started", "objectives", *_):
+            return current_key(path[1:], key)
+        case ("probe",):
+            names = {"outlook": "projection"}
+        case ("probe" | "epoch", "metrics" | "projection"):
+            names = _METRICS
+        case ("trial_started", "hyperparameters"):
+            names = _ADAPTER_KEY
+        case ("trial_started", "config", "adapter"):
+            names = {"initialisation": "initialization"}
+    return warned(key, names[key]) if key in names else key
 
 
 def current_direction(value: object) -> object:

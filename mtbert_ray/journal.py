@@ -14,7 +14,7 @@ from typing import Self
 
 from pydantic import TypeAdapter
 
-from mtbert_ray.deprecated import mentions_old_names, with_current_names
+from mtbert_ray.deprecated import current_event, mentions_old_names
 from mtbert_ray.errors import JournalError
 from mtbert_ray.events import Event, SweepStarted
 from mtbert_ray.trial import Sweep
@@ -170,4 +170,4 @@ def _whole_lines(content: bytes) -> bytes:
 def _event_of(line: bytes) -> Event:
     """Return the event of a line; raises a ValueError of JSON, of its encoding or of pydantic."""
     content = json.loads(line)
-    return _EVENT.validate_python(with_current_names(content) if mentions_old_names(line) else content)
+    return _EVENT.validate_python(current_event(content) if mentions_old_names(line) else content)

@@ -29,10 +29,9 @@ def time_estimate(request: SweepRequest, plan: Plan) -> str:
         epochs = mean(config.epochs for config in plan.space.example_configs())
         each = median(per_epoch) * epochs
         source = f"as the median of {counted(len(per_epoch), 'finished trial')} of {folder}"
-        total = plan.space.num_trials
-        if total is None:
+        left = request.num_left
+        if left is None:
             return f"time: about {duration(each)} a trial, {source}"
-        left = total - (0 if request.earlier is None else request.earlier.num_ended)
         rounds = -(-left // plan.concurrent_trials)
         stopping = "" if plan.space.scheduler == "fifo" else "; less with early stopping"
         return f"time: about {duration(rounds * each)} for {counted(left, 'trial')}, {source}{stopping}"

@@ -72,9 +72,7 @@ def dry_run(request: SweepRequest, *, address: str | None = None) -> Iterator[st
     """Yield what the sweep would do, a line a fact, after every check that a sweep makes; errors as of `launch`."""
     space, found = _with_classes(request)
     if request.earlier is not None:
-        total = space.num_trials
-        left = "as many" if total is None else total - request.earlier.num_ended
-        yield f"resumes: {request.folder}, {left} trials left{' as the time allows' if total is None else ''}"
+        yield f"resumes: {request.folder}, {_trials_to_run(request)}"
     if cluster_address(address) is None:
         plan = make_plan(space, local_capacity(), own_cluster=True)
     else:
@@ -122,12 +120,15 @@ def _with_classes(request: SweepRequest) -> tuple[SearchSpace, tuple[str, ...]]:
 
 def _announce(request: SweepRequest, plan: Plan, console: Console) -> None:
     """Print the first line: where the sweep writes, how many trials it runs and how many at once."""
-    total = plan.space.num_trials
-    earlier = 0 if request.earlier is None else request.earlier.num_ended
-    trials = "trials until the time budget is spent" if total is None else counted(total - earlier, "trial")
-    left = " left" if earlier and total is not None else ""
-    line = f"Sweep {plan.space.name}: writing to {request.folder}, {trials}{left}, {plan.concurrent_trials} at once"
+    at_once = f"{_trials_to_run(request)}, {plan.concurrent_trials} at once"
+    line = f"Sweep {plan.space.name}: writing to {request.folder}, {at_once}"
     console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _trials_to_run(request: SweepRequest) -> str:
+    if request.num_left is None:
+        return "trials until the time budget is spent"
+    return counted(request.num_left, "trial") + (" left" if request.earlier is not None else "")
 
 
 def _with_notes(plan: Plan, notes: Sequence[str]) -> Plan:

@@ -142,6 +142,7 @@ class _Interrupts(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         self._console = console
         self._before: dict[int, Any] = {}
         self._switch_before: str | None = None
+        self._terminals = [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]
 
     def __enter__(self) -> Self:
         self._switch_before = os.environ.get(_TUNE_SWITCH)
@@ -174,5 +175,12 @@ class _Interrupts(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         self.came += 1
         if self.came > 1:
             raise KeyboardInterrupt
-        self._console.print("Interrupted: ending the trials, then writing the report. Once more to leave at once.")
         signal.raise_signal(signal.SIGUSR1)
+        if number != signal.SIGHUP:
+            self._console.print("Interrupted: ending the trials, then writing the report. Once more to leave at once.")
+            return
+        # The terminal is gone, so writing to it would raise; and a shell that ends may send the signal again.
+        signal.signal(number, signal.SIG_IGN)
+        null = os.open(os.devnull, os.O_WRONLY)
+        for descriptor in self._terminals:
+            os.dup2(null, descriptor)

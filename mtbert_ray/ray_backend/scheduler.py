@@ -24,7 +24,7 @@ _OF_RAY = frozenset(AUTO_RESULT_KEYS) | {"trial_id", "done", "experiment_tag", "
 
 # Not .json: when it restores, Tune copies such files aside, and back over newer ones at its next snapshot.
 STATE_NAME = "pareto_scheduler.state"
-STATE_VERSION = 1
+STATE_VERSION = 2
 
 
 class ParetoScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray is untyped

@@ -2,7 +2,9 @@
 
 import logging
 import os
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,13 +59,14 @@ def ray_session(address: str | None, *, runs_ray_train: bool, verbose: bool = Fa
         if address is None:
             # One more for the trials' drivers under Ray Train, which only wait.
             cpus = int(local_capacity().nodes[0].cpus)
-            ray.init(
-                num_cpus=cpus + 1 if runs_ray_train else cpus,
-                address="local",
-                include_dashboard=runs_ray_train,
-                log_to_driver=verbose,
-                logging_level=level,
-            )
+            with _ignoring_hangups():
+                ray.init(
+                    num_cpus=cpus + 1 if runs_ray_train else cpus,
+                    address="local",
+                    include_dashboard=runs_ray_train,
+                    log_to_driver=verbose,
+                    logging_level=level,
+                )
             _close_token_file()
         else:
             env = {name: os.environ[name] for name in (*_WORKER_ENV, "HF_HUB_OFFLINE") if name in os.environ}
@@ -77,6 +80,19 @@ def ray_session(address: str | None, *, runs_ray_train: bool, verbose: bool = Fa
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _ignoring_hangups() -> Iterator[None]:
+    """Let Ray's processes, which inherit it, ignore that the terminal is closed; the sweep then ends them in order."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def _check_reachable(address: str) -> None:

@@ -21,8 +21,8 @@ class TrialFiles:
         self._folder = folder
         self._scalars: dict[str, ScalarLog] = {}
         """Trial -> its event file, while it runs."""
-        self._warned: set[str] = set()
-        """Trials whose null metrics have been logged: epochs mostly lack the same."""
+        self._warned: set[tuple[str, str]] = set()
+        """Trials and what of them has been logged: epochs mostly lack the same."""
 
     def __call__(self, event: Event, trial: Trial | None) -> None:
         """Write an event to its trial's files, and log null metrics."""
@@ -48,11 +48,11 @@ class TrialFiles:
         if trial.trial_id not in self._scalars:
             self._scalars[trial.trial_id] = ScalarLog(self._folder / TENSORBOARD_NAME / trial.trial_id)
         self._scalars[trial.trial_id].add_epoch(event.metrics)
-        missing = [f"GPU metrics are null: {event.gpu_problem}"] if event.gpu_problem else []
-        missing += in_words(event.undefined)
-        if missing and trial.trial_id not in self._warned:
-            self._warned.add(trial.trial_id)
-            _log.warning("%s: %s", trial.trial_id, "; ".join(missing))
+        gpu = f"GPU metrics are null: {event.gpu_problem}" if event.gpu_problem else ""
+        for kind, text in (("gpu", gpu), ("scores", "; ".join(in_words(event.undefined)))):
+            if text and (trial.trial_id, kind) not in self._warned:
+                self._warned.add((trial.trial_id, kind))
+                _log.warning("%s: %s", trial.trial_id, text)
 
     def _close(self, trial: Trial) -> None:
         """Write a trial's hyperparameters and result for TensorBoard and close its file."""

@@ -75,6 +75,9 @@ class _RungPruner:
         if trial not in self._rungs.stopped:
             self._rungs.note(trial, resource, *self._result(metrics))
 
+    def overrule(self, trial: str) -> None:
+        self._rungs.overrule(trial)
+
     def forget(self, trial: str) -> None:
         self._rungs.forget(trial)
 

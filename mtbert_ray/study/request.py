@@ -6,17 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
 from mtbert_ray.config import dotted
 from mtbert_ray.config.file import problem_with_data_directory
+from mtbert_ray.config.keys import add_violations, unknown_key
 from mtbert_ray.config.trial import never_with_effect
 from mtbert_ray.config.yaml_lines import read_yaml_mapping, read_yaml_text
 from mtbert_ray.errors import ConfigError, JournalError, shown
 from mtbert_ray.journal import read_journal, refuse_used_folder, writing_alone
-from mtbert_ray.mistakes import problems_of
+from mtbert_ray.metrics import Objectives
+from mtbert_ray.mistakes import problems_of, violations_in
 from mtbert_ray.study.space import SearchSpace, load_search_space
 from mtbert_ray.trial import Sweep
 
@@ -34,6 +35,8 @@ class SweepRequest:
     space_text: str | None
     """The search space as the user wrote it; none for sweeps of earlier versions."""
     folder: Path
+    num_left: int | None
+    """Trials to run; none if time alone decides."""
     earlier: Sweep | None = None
     """The sweep to resume."""
     notes: tuple[str, ...] = ()
@@ -81,7 +84,8 @@ def request_of(space: SearchSpace, space_text: str | None = None, *, out: Path |
         warnings.warn(f"{key} has no effect in any trial: {reason}", stacklevel=2)
     folder = out or Path("reports") / f"{space.name}-{datetime.now():%Y%m%d-%H%M%S}"
     refuse_used_folder(folder)
-    return SweepRequest(space=space, space_text=text, folder=folder)
+    num_left = _num_left(space, space.objectives, None)
+    return SweepRequest(space=space, space_text=text, folder=folder, num_left=num_left)
 
 
 def _written(space: SearchSpace) -> str:
@@ -116,47 +120,63 @@ def resume_request(folder: Path, *, num_trials: int | None = None) -> SweepReque
     space, text, notes = _with_edits(space, folder, sweep)
     if num_trials is not None:
         space = space.model_copy(update={"trials": num_trials})
-    _check_anything_is_left(space, folder, sweep)
-    return SweepRequest(space=space, space_text=text, folder=folder, earlier=sweep, notes=tuple(notes))
+    num_left = _num_left(space, sweep.started.objectives, sweep)
+    if num_left == 0:
+        raise _nothing_left(space, folder, sweep)
+    return SweepRequest(
+        space=space, space_text=text, folder=folder, earlier=sweep, num_left=num_left, notes=tuple(notes)
+    )
 
 
 def _with_edits(space: SearchSpace, folder: Path, sweep: Sweep) -> tuple[SearchSpace, str | None, list[str]]:
-    """Return the space with what can be taken from a space.yaml that was edited since, that file's text, and notes."""
+    """Return the space with what can be taken from a space.yaml that was edited since, that file's text, and notes.
+
+    The copy lacks the options that the sweep was started with, so only what was edited counts.
+    """
     known = [text for text in (sweep.started.space_text, *(one.space_text for one in sweep.resumed)) if text]
     path = folder / SPACE_NAME
     if not known or not path.is_file():
         return space, None, []
     text = path.read_text(encoding="utf-8-sig")
-    if text == known[-1]:
+    if text == known[0] == known[-1]:
         return space, text, []
-    edited = load_search_space(path)
-    before, now = dotted(read_yaml_text(known[-1])), dotted(read_yaml_mapping(path)[0])
-    notes, taken = [], {}
-    for key in dict.fromkeys([*before, *now]):
-        if before.get(key) == now.get(key):
-            continue
-        change = f"{path}: {key} was {shown(before.get(key))} and is now {shown(now.get(key))}"
-        if key in _CAN_CHANGE:
-            taken[key.partition(".")[0]] = True
-            notes.append(f"{change}: taken")
-        else:
-            notes.append(f"{change}: not taken; start a new sweep for it, with warm_start_from: [{folder}]")
-    update: dict[str, Any] = {name: getattr(edited, name) for name in taken if name != "resources"}
-    if "resources" in taken:
-        concurrent = {"concurrent_trials": edited.resources.concurrent_trials}
-        update["resources"] = space.resources.model_copy(update=concurrent)
-    return space.model_copy(update=update), text, notes
+    written, problems = read_yaml_mapping(path)
+    for key in written.keys() - SearchSpace.model_fields.keys():
+        problems.add((key,), unknown_key(SearchSpace, key), "unknown_key")
+    now, first, last = dotted(written), dotted(read_yaml_text(known[0])), dotted(read_yaml_text(known[-1]))
+    notes = []
+    for key in dict.fromkeys([*last, *now]):
+        if last.get(key) != now.get(key):
+            other = f"not taken; start a new sweep for it, with warm_start_from: [{folder}]"
+            taken = "taken" if key in _CAN_CHANGE and key in now else other
+            notes.append(f"{path}: {key} was {shown(last.get(key))} and is now {shown(now.get(key))}: {taken}")
+    # The number of trials is written down with each session, the others only in the file.
+    before = {**first, "trials": last.get("trials")}
+    edited = {key: now[key] for key in _CAN_CHANGE if key in now and now[key] != before.get(key)}
+    content = space.model_dump(mode="json")
+    content["resources"] |= {key.partition(".")[2]: edited.pop(key) for key in [*edited] if "." in key}
+    try:
+        space = SearchSpace.model_validate(content | edited)
+    except ValidationError as error:
+        add_violations(violations_in(error, SearchSpace, content | edited), problems)
+    problems.raise_if_any()
+    return space, text, notes
 
 
-def _check_anything_is_left(space: SearchSpace, folder: Path, sweep: Sweep) -> None:
-    from mtbert_ray.study.study import trials_possible  # It brings Optuna.
-    from mtbert_ray.study.warm_start import read_earlier_sweeps
+def _num_left(space: SearchSpace, objectives: Objectives, sweep: Sweep | None) -> int | None:
+    """Return how many trials there are to run; none if time alone decides."""
+    total, trials = space.num_trials, [] if sweep is None else sweep.trials
+    if total is not None and space.warm_start_from:
+        from mtbert_ray.study.study import trials_possible  # It brings Optuna.
+        from mtbert_ray.study.warm_start import read_earlier_sweeps
 
-    earlier = read_earlier_sweeps(space, sweep.started.objectives, missing_ok=True)
+        earlier = read_earlier_sweeps(space, objectives, missing_ok=sweep is not None)
+        total = trials_possible(total, space, trials, earlier)
+    return None if total is None else max(0, total - (0 if sweep is None else sweep.num_ended))
+
+
+def _nothing_left(space: SearchSpace, folder: Path, sweep: Sweep) -> JournalError:
     planned, count = space.num_trials, len(sweep.trials)
-    total = trials_possible(planned, space, sweep, earlier)
-    if total is None or total > sweep.num_ended:
-        return
     if planned is not None and count < planned:
-        raise JournalError(f"{folder}: its {count} trials have ended, and the sweeps of warm_start_from tried the rest")
-    raise JournalError(f"{folder}: all {count} trials of this sweep have ended; give --trials N, more in all")
+        return JournalError(f"{folder}: its {count} trials have ended; warm_start_from's sweeps tried the rest")
+    return JournalError(f"{folder}: all {count} trials of this sweep have ended; give --trials N, more in all")

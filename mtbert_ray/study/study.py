@@ -9,7 +9,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mtbert_ray.events import EpochFinished, Event, ProbeFinished, SweepResumed, SweepStarted, TrialStarted
+from mtbert_ray.events import (
+    EpochFinished,
+    Event,
+    ProbeFinished,
+    SweepResumed,
+    SweepStarted,
+    TrialFinished,
+    TrialStarted,
+)
 from mtbert_ray.metrics import Objectives, known_metrics
 from mtbert_ray.study.feedback import Feedback
 from mtbert_ray.study.pruning.axes import Axes
@@ -98,13 +106,7 @@ class Study:
     @property
     def num_trials(self) -> int | None:
         """Trials that the sweep comes to, none if time alone decides: as planned, or what earlier sweeps have left."""
-        return trials_possible(self.sweep.num_trials, self.space, self.sweep, self._earlier)
-
-    @property
-    def num_left(self) -> int | None:
-        """Trials left to run, interrupted ones among them; none if time alone decides."""
-        total = self.num_trials
-        return None if total is None else max(0, total - self.sweep.num_ended)
+        return trials_possible(self.sweep.num_trials, self.space, self.trials, self._earlier)
 
     def decision(self, trial_id: str) -> Decision | None:
         """Return why the pruner stopped a trial, or None for one that it did not."""
@@ -147,7 +149,8 @@ class Study:
 
     def _start(self, event: TrialStarted, suggestion: _Suggestion | None) -> None:
         self.sweep.apply(event)
-        self._queue.pop(event.trial_id, None)
+        started = config_key(event.hyperparameters)
+        self._queue = {name: values for name, values in self._queue.items() if config_key(values) != started}
         if suggestion is not None:
             self._keys[event.trial_id] = suggestion.key
         self._notify(event, self.sweep.trial(event.trial_id))
@@ -226,6 +229,8 @@ class Study:
         if self._pruner is None:
             return None
         done = trial.num_done
+        if self.decision(trial.trial_id) is not None and isinstance(event, EpochFinished | TrialFinished):
+            self._pruner.overrule(trial.trial_id)  # A journal of another rule: there the trial continued.
         if isinstance(event, ProbeFinished | EpochFinished):
             # The last epoch is the trial's result, which comes with its end.
             at_end = done >= trial.num_epochs
@@ -251,11 +256,12 @@ def make_pruner(space: SearchSpace, objectives: Objectives) -> ParetoPruner | No
 
 
 def trials_possible(
-    planned: int | None, space: SearchSpace, sweep: Sweep, earlier: Sequence[EarlierSweep]
+    planned: int | None, space: SearchSpace, trials: Sequence[Trial], earlier: Sequence[EarlierSweep]
 ) -> int | None:
     """Return how many trials a sweep can come to: as planned, or fewer where earlier sweeps have tried the rest."""
-    untried = num_untried(space, earlier, {config_key(trial.hyperparameters) for trial in sweep.trials})
-    return planned if planned is None or untried is None else min(planned, len(sweep.trials) + untried)
+    space = space.model_copy(update={"trials": planned})
+    untried = num_untried(space, earlier, {config_key(trial.hyperparameters) for trial in trials})
+    return planned if planned is None or untried is None else min(planned, len(trials) + untried)
 
 
 def trial_name(number: int) -> str:

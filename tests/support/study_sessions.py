@@ -76,3 +76,8 @@ def ask_all(study: Study) -> list[tuple[str, dict]]:
     """Id and values of all trials that a backend would be given to run, to the end."""
     asked = iter(study.ask, None)
     return [(one.trial_id, one.hyperparameters) for one in asked]
+
+
+def num_left(study: Study) -> int | None:
+    """Trials to run, those that were interrupted among them."""
+    return None if study.num_trials is None else max(0, study.num_trials - study.sweep.num_ended)

@@ -274,3 +274,31 @@ def test_a_trial_without_an_epoch_has_no_result():
 )
 def test_a_value_of_yaml_is_one_cell(value, cell):
     assert as_scalar(value) == cell
+
+
+def test_old_names_are_renamed_where_they_stood_and_a_user_s_own_stay(tmp_path):
+    """A task may be called `outlook`, as a field of a probe once was."""
+    config = {"epochs": 1, "tasks": [{"name": "outlook"}], "adapter": {"initialisation": "default"}}
+    lines = [
+        STARTED.model_dump(mode="json") | {"hyperparameters": ["adapter.initialisation"], "tasks": ["outlook"]},
+        {
+            "event": "trial_started",
+            "trial_id": "t1",
+            "hyperparameters": {"adapter.initialisation": "pissa"},
+            "config": config,
+        },
+        {"event": "probe", "trial_id": "t1", "steps": 5, "metrics": {}, "outlook": {"gpu_utilisation_mean": 5.0}},
+        {"event": "epoch", "trial_id": "t1", "metrics": {"epoch": 1, "outlook": 0.8, "outlook.f1": 0.7, "keep": 1.0}},
+    ]
+    folder = tmp_path / "sweep"
+    folder.mkdir()
+    (folder / JOURNAL_NAME).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    sweep = read_journal(folder)
+    (trial,) = sweep.trials
+    assert sweep.started.hyperparameters == ("adapter.initialization",)
+    assert (trial.hyperparameters, trial.config["adapter"]) == (
+        {"adapter.initialization": "pissa"},
+        {"initialization": "default"},
+    )
+    assert trial.probe.projection == {"gpu_utilization_mean": 5.0}
+    assert trial.epochs == [{"epoch": 1, "outlook": 0.8, "outlook.f1": 0.7, "keep": 1.0}]

@@ -142,6 +142,10 @@ class Pruner(Protocol):
         """Take the last result of a trial that ended by itself (`finished`) or was cut off; nothing is decided."""
         ...
 
+    def overrule(self, trial: str) -> None:
+        """Take back a stop: the trial continued, as one of a journal whose rule was another."""
+        ...
+
     def forget(self, trial: str) -> None:
         """Take back all results of a trial; decisions about others stand."""
         ...

@@ -96,6 +96,11 @@ class ParetoPruner:
             self._cost_pruner.finish(trial, values)
         self.has_news = True
 
+    def overrule(self, trial: str) -> None:
+        """Take back a stop: the trial continued."""
+        self._rungs.overrule(trial)
+        self.decisions.pop(trial, None)
+
     def forget(self, trial: str) -> None:
         """Drop all results of a trial; decisions about others stay."""
         self._rungs.forget(trial)

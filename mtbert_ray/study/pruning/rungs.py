@@ -81,6 +81,10 @@ class Rungs:
         if level is not None:
             self._results[level][trial] = result
 
+    def overrule(self, trial: str) -> None:
+        """Take back a stop: the trial continued."""
+        self._stopped.pop(trial, None)
+
     def forget(self, trial: str) -> None:
         """Drop all results of a trial; decisions about others stay."""
         self._stopped.pop(trial, None)

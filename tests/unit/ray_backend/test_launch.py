@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from command_line import TINY_SPACE
 from rich.console import Console
-from study_sessions import finish
+from study_sessions import finish, num_left
 from typer.testing import CliRunner
 
 from mtbert_ray.errors import ResourceError
@@ -36,7 +36,7 @@ class FakeRay:
         asked = (study.ask() for _ in range(self.trials_each_session))
         for started in iter(lambda: next(asked, None), None):
             finish(study, started.trial_id)
-        reason = "interrupted" if study.num_left else "completed"
+        reason = "interrupted" if num_left(study) else "completed"
         study.add(SweepFinished(reason=reason))
         finished = sum(trial.status == "finished" for trial in study.trials)
         return SweepOutcome(reason=reason, num_finished=finished, folder=folder, report=folder / "index.html")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 from scripted_tune import ScriptedTune, space_of, started
+from study_sessions import num_left
 
 from mtbert_ray.events import EpochFinished, Event, ProbeFinished, TrialStarted
 from mtbert_ray.study.search import SEARCHERS
@@ -37,7 +38,7 @@ def state_of(study: Study) -> dict:
     return {
         "trials": list(study.trials),
         "decisions": {trial.trial_id: study.decision(trial.trial_id) for trial in study.trials},
-        "left": study.num_left,
+        "left": num_left(study),
         "queue": dict(study._queue),
     }
 

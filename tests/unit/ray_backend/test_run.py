@@ -1,7 +1,10 @@
 """A session of a sweep on Ray: its signals, and what comes before and after its trials. Ray itself is left out."""
 
 import os
+import pty
 import signal
+import subprocess
+import sys
 
 import pytest
 from rich.console import Console
@@ -41,6 +44,9 @@ def test_the_first_signal_ends_the_trials_and_the_second_ends_at_once(as_found, 
         signal.signal(signal.SIGUSR1, lambda number, frame: to_tune.append(number))  # As Tune does.
         signal.raise_signal(number)
         assert (interrupts.came, to_tune) == (1, [signal.SIGUSR1])
+        if number == signal.SIGHUP:  # A shell that ends may send it again.
+            signal.raise_signal(number)
+            return
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(number)
 
@@ -62,3 +68,34 @@ def test_under_nohup_a_closed_terminal_ends_nothing(as_found):
         signal.raise_signal(signal.SIGINT)
         assert interrupts.came == 1
     assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+
+
+CLOSED_TERMINAL = """
+import sys, time
+from rich.console import Console
+from mtbert_ray.ray_backend.run import _Interrupts
+console = Console(stderr=True)
+with _Interrupts(console) as interrupts:
+    console.print("ready")
+    while not interrupts.came:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    console.print("the next line of the progress")
+    print("the report", flush=True)
+open(sys.argv[1], "w").write("ended in order")
+"""
+
+
+def test_a_terminal_that_is_closed_ends_the_sweep_in_order(tmp_path):
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", CLOSED_TERMINAL, tmp_path / "done"], stdout=theirs, stderr=theirs, start_new_session=True
+    )
+    os.close(theirs)
+    while b"ready" not in os.read(ours, 1000):
+        pass
+    os.close(ours)
+    for _ in range(2):  # The kernel sends one, and a shell that ends may send another.
+        process.send_signal(signal.SIGHUP)
+    assert process.wait(timeout=60) == 0
+    assert (tmp_path / "done").read_text() == "ended in order"

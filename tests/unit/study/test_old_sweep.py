@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from study_sessions import ask_all, finish, resumed_study
+from study_sessions import ask_all, finish, num_left, resumed_study
 
 from mtbert_ray.events import EpochFinished
 from mtbert_ray.journal import JOURNAL_NAME, read_events
@@ -50,7 +50,7 @@ def test_its_trials_and_decisions_are_those_of_the_sweep(folder):
     for trial_id in stopped:
         assert study.decision(trial_id).in_words() == study.sweep.trial(trial_id).reason
     assert study.space.halving.reduction_factor == 2.0 and study.space.halving.keep_quantile == 0.34
-    assert (study.num_trials, study.num_left) == (16, 10)
+    assert (study.num_trials, num_left(study)) == (16, 10)
 
 
 def test_it_is_resumed_with_the_interrupted_trials_and_then_with_new_configs(folder):
@@ -63,7 +63,7 @@ def test_it_is_resumed_with_the_interrupted_trials_and_then_with_new_configs(fol
     assert len({config_key(trial.hyperparameters) for trial in study.trials}) == 16
     finish(study, "t006")
     again = read_study(folder)
-    assert again.sweep.trial("t006").status == "finished" and again.num_left == 9
+    assert again.sweep.trial("t006").status == "finished" and num_left(again) == 9
     new = (folder / JOURNAL_NAME).read_text().splitlines()[43:]
     assert json.loads(new[0])["event"] == "sweep_resumed"
     assert not any(name in line for line in new for name in OLD_NAMES)

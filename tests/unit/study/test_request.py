@@ -166,8 +166,11 @@ def test_a_comment_is_no_change(folder):
 
 def test_a_mistake_in_the_edited_file_is_refused(folder):
     with pytest.raises(ConfigError) as caught:
-        edited(folder, ("trials: 4", "trails: 4"), ("tasks: [sst]", "tasks: [sts2]"))
-    assert {"trails", "sts2"} <= {word for text in caught.value.problems for word in text.split("'")}
+        edited(folder, ("trials: 4", "trails: 4\ntime_budget_minutes: -1"))
+    assert [(problem.code, problem.key) for problem in caught.value.problems] == [
+        ("unknown_key", "trails"),
+        ("out_of_bounds", "time_budget_minutes"),
+    ]
     assert all(problem.startswith(f"{folder / 'space.yaml'}:") for problem in caught.value.problems)
 
 
@@ -188,3 +191,25 @@ def test_without_a_space_yaml_the_journal_s_space_is_resumed(folder):
     request = resume_request(folder)
     assert (request.notes, request.space_text, request.space.trials) == ((), None, 4)
     assert len(start(resumed_study(folder), 4)) == 4
+
+
+def test_only_what_was_edited_counts_where_options_made_the_file_whole(tmp_path):
+    (tmp_path / "space.yaml").write_text(SPACE.replace("trials: 4\n", ""))
+    request = new_request(tmp_path / "space.yaml", out=tmp_path / "sweep", num_trials=4)
+    text = request.space_text
+    with new_session(request.folder, request.space, request.space.objectives, notes=(), cluster="", space_text=text):
+        pass
+    path = request.folder / "space.yaml"
+    path.write_text(path.read_text() + "# a comment\n")
+    again = resume_request(request.folder)
+    assert (again.notes, again.space.num_trials, again.num_left) == ((), 4, 4)
+
+
+def test_an_edited_time_budget_holds_for_every_later_session(folder):
+    request = edited(folder, ("trials: 4", "trials: 4\ntime_budget_minutes: 30"))
+    for _ in range(2):
+        assert request.space.time_budget_minutes == 30
+        with resumed_session(folder, num_trials=4, space_text=request.space_text, cluster=""):
+            pass
+        request = resume_request(folder)
+        assert request.notes == ()

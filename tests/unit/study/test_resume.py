@@ -11,6 +11,7 @@ from study_sessions import (
     fail,
     finish,
     new_study,
+    num_left,
     resumed_study,
     run_epochs,
     space_of,
@@ -65,7 +66,7 @@ def test_a_new_sweep_starts_with_its_points_to_evaluate(tmp_path):
 def test_interrupted_trials_run_again_under_their_ids_and_ended_ones_do_not(killed):
     before = {trial.trial_id: trial for trial in read_journal(killed).trials}
     study = resumed_study(killed)
-    assert (study.num_trials, study.num_left) == (12, 8)
+    assert (study.num_trials, num_left(study)) == (12, 8)
     again, new = ask_all(study)[:3], study.trials[7:]
     assert [trial_id for trial_id, _ in again] == ["t004", "t005", "t006"]
     assert all(values == before[trial_id].hyperparameters for trial_id, values in again)
@@ -113,7 +114,7 @@ def test_trials_that_the_sweep_s_end_stopped_run_again(tmp_path, reason):
     study.add(SweepFinished(reason=reason))
     study = resumed_study(folder)
     assert study.ask().trial_id == "t001"
-    assert read_journal(folder).finished is None and study.num_left == 11
+    assert read_journal(folder).finished is None and num_left(study) == 11
 
 
 def test_a_death_runs_again_and_an_error_does_not(tmp_path):
@@ -123,7 +124,7 @@ def test_a_death_runs_again_and_an_error_does_not(tmp_path):
         start(study)
         fail(study, trial_id, kind)
     study = resumed_study(folder)
-    assert study.num_left == 11
+    assert num_left(study) == 11
     assert [study.ask().trial_id for _ in range(2)] == ["t000", "t002"]
 
 
@@ -133,9 +134,9 @@ def test_a_complete_sweep_has_nothing_left_unless_it_is_to_have_more(tmp_path):
     for trial_id in start(study, 3):
         finish(study, trial_id)
     study.add(SweepFinished(reason="completed"))
-    assert (study.num_left, study.ask(), read_study(folder).num_left) == (0, None, 0)
+    assert (num_left(study), study.ask(), num_left(read_study(folder))) == (0, None, 0)
     study = resumed_study(folder, num_trials=5)
-    assert study.num_left == 2
+    assert num_left(study) == 2
     assert [trial_id for trial_id, _ in ask_all(study)] == ["t003", "t004"]
 
 
@@ -162,10 +163,10 @@ def test_several_sessions_end_with_the_trials_that_were_planned(tmp_path):
     new_study(space_of(tmp_path), folder)
     for _ in range(6):
         study = resumed_study(folder)
-        first, second, _third = start(study, 3) if (study.num_left or 0) > 2 else [*start(study, 2), None]
+        first, second, _third = start(study, 3) if (num_left(study) or 0) > 2 else [*start(study, 2), None]
         finish(study, first)
         fail(study, second)
-    assert read_study(folder).num_left == 0
+    assert num_left(read_study(folder)) == 0
     trials = read_journal(folder).trials
     assert len({trial.hyperparameters["learning_rate"] for trial in trials}) == len(trials) == 12
     assert len(read_journal(folder).resumed) == 6
@@ -191,7 +192,7 @@ def test_a_grid_that_was_complete_takes_more_of_its_configs(tmp_path):
     study = new_study(space_of(tmp_path, text=GRID, trials=2), folder)
     for trial_id in start(study, 2):
         finish(study, trial_id)
-    assert read_study(folder).num_left == 0
+    assert num_left(read_study(folder)) == 0
     study = resumed_study(folder, num_trials=5)
     assert [trial_id for trial_id, _ in ask_all(study)] == ["t002", "t003", "t004"]
     assert len({str(trial.hyperparameters) for trial in study.trials}) == 5
@@ -233,10 +234,10 @@ def test_what_earlier_sweeps_tried_is_planned_neither_at_first_nor_later(tmp_pat
     for trial_id in start(study, 3):
         finish(study, trial_id)
     study = resumed_study(folder)
-    assert (study.num_trials, study.num_left) == (4, 1)
+    assert (study.num_trials, num_left(study)) == (4, 1)
     [(trial_id, _)] = ask_all(study)
     finish(study, trial_id)
-    assert read_study(folder).num_left == 0
+    assert num_left(read_study(folder)) == 0
     tried = [trial.hyperparameters for sweep in (earlier, folder) for trial in read_journal(sweep).trials]
     assert len({str(sorted(values.items())) for values in tried}) == 6
 
@@ -248,7 +249,7 @@ def test_points_to_evaluate_are_run_though_an_earlier_sweep_has_them(tmp_path, e
     study = new_study(space_of(tmp_path, text=GRID, **changes), folder)
     assert study.num_trials == len(ask_all(study)) == 5
     finish(study, "t000")
-    assert read_study(folder).num_left == 4
+    assert num_left(read_study(folder)) == 4
 
 
 def test_a_sweep_of_which_everything_was_tried_before_is_refused_and_leaves_no_folder(tmp_path, earlier):
@@ -371,5 +372,44 @@ def test_a_sweep_whose_yaml_cannot_be_copied_has_its_journal_all_the_same(tmp_pa
     with new_session(folder, space, space.objectives, notes=(), cluster="", space_text=SPACE):
         pass
     assert "No space left" in caplog.text
-    assert resumed_study(folder).num_left == 12
+    assert num_left(resumed_study(folder)) == 12
     assert read_events(folder)[0][0].space_text == SPACE
+
+
+def test_a_part_of_a_grid_takes_more_trials_though_earlier_sweeps_count(tmp_path):
+    earlier = new_study(space_of(tmp_path, text=GRID, trials=1), tmp_path / "earlier")
+    (trial_id,) = start(earlier)
+    finish(earlier, trial_id)
+    space = space_of(tmp_path, text=GRID, trials=2, warm_start_from=(str(tmp_path / "earlier"),))
+    study = new_study(space, tmp_path / "sweep")
+    while study.ask() is not None:
+        finish(study, study.trials[-1].trial_id)
+    more = resumed_study(tmp_path / "sweep", num_trials=6)
+    assert more.num_trials == 5
+    assert len(ask_all(more)) == 5 - len(study.trials)
+
+
+def test_a_trial_that_continued_where_the_rule_is_another_now_counts_as_it_ended(tmp_path):
+    """As in a journal of another version: what its trials did stands."""
+    study = new_study(space_of(tmp_path, "random"), tmp_path / "sweep")
+    for trial_id in start(study, 2):
+        finish(study, trial_id, 0.9)
+    (worse,) = start(study)
+    run_epochs(study, worse, [0.1], 50.0)
+    assert study.decision(worse) is not None
+    finish(study, worse, 0.95)
+    assert study.decision(worse) is None
+    (dominated,) = start(study)
+    run_epochs(study, dominated, [0.05], 60.0)
+    assert worse in study.decision(dominated).dominated_by
+
+
+def test_a_point_that_has_run_under_another_name_is_not_run_again(tmp_path):
+    study = new_study(space_of(tmp_path, "random"), tmp_path / "sweep")
+    event = study.ask()
+    other = event.model_copy(
+        update={"trial_id": "t005", "hyperparameters": {"learning_rate": 0.002, "hidden_layers": 2}}
+    )
+    study.add(other)
+    tried = [values for _, values in ask_all(study)]
+    assert {"learning_rate": 0.002, "hidden_layers": 2} not in tried
