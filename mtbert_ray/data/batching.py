@@ -120,16 +120,9 @@ def epoch_batches(
     The global batches and their order depend on `seed` and `epoch` only; a task's batches do not depend on other tasks.
     Rank r of w takes rows r, r + w, ... of each, so the shares have like lengths. DDP averages gradients over ranks, so
     each row weighs w / (rows of the global batch) in its rank's sum of losses. A rank that would get no row of a short
-    last batch gets the first one with weight 0: all ranks do equally many steps.
-
-    Args:
-        splits: a labeled split a task, by name.
-        batch_size: rows of a global batch; the last one of a task may be smaller.
-        task_order: the tasks one after another, as in `splits`, or their batches shuffled together.
-        seed: with `epoch` it decides all draws.
-        epoch: each has an order of its own.
-        rank: of this worker.
-        world_size: number of ranks.
+    last batch gets the first one with weight 0: all ranks do equally many steps. The
+    task order `sequential` takes the tasks one after another, as in `splits`; `proportional` shuffles their batches
+    together. The last batch of a task may be smaller than `batch_size`.
     """
     assert 0 <= rank < world_size, f"rank {rank} of {world_size}"
     plan = [
@@ -208,9 +201,8 @@ def _filled(split: Split, max_tokens: int) -> list[np.ndarray]:
 def prefetched(batches: Iterable[Batch], device: torch.device) -> Generator[Batch]:
     """Yield the same batches in the same order, made in a thread that runs ahead; close it to end the thread.
 
-    Args:
-        batches: what they come from; its exceptions are raised here.
-        device: for a GPU they are put into page-locked memory, from which a copy does not wait.
+    Exceptions of `batches` are raised here. For a GPU, batches are put into page-locked memory, from which a copy does
+    not wait.
     """
     ready: Queue[Batch | BaseException | None] = Queue(_DEPTH)
     closed = Event()

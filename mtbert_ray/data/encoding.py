@@ -129,13 +129,7 @@ class EncodedSplit:
     A single sentence becomes `[CLS] a [SEP]`; a joint pair `[CLS] a [SEP] b [SEP]`, with token type 1 from b on (or the
     tokenizer's own special tokens); a separate pair two single sequences. What is longer than `max_length` tokens,
     special ones included, is cut on the right; of a joint pair the longer sentence first, as the tokenizer's
-    `truncation="longest_first"` does.
-
-    Args:
-        split: the tokens; not copied.
-        special: the tokenizer's frames.
-        pair_encoding: how a pair is encoded; has no effect on single sentences.
-        max_length: longest sequence in tokens; each sequence of a separate pair may be as long.
+    `truncation="longest_first"` does. Each sequence of a separate pair may be `max_length` long.
     """
 
     def __init__(
@@ -253,9 +247,7 @@ EMBEDDING = "embedding"
 class EmbeddedSplit:
     """A split whose rows are cached encoder outputs: as `EncodedSplit`, so the same batches in the same order.
 
-    Args:
-        split: what was embedded.
-        embeddings: (N, D) for each sequence of a row: one, or two for a separate pair.
+    The `embeddings` are (N, D) for each sequence of a row: one, or two for a separate pair.
     """
 
     def __init__(self, split: "EncodedSplit | EmbeddedSplit", embeddings: tuple[torch.Tensor, ...]) -> None:

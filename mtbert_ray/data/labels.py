@@ -101,14 +101,8 @@ def labels_of(table: Table, task: TaskSpec, frame: pd.DataFrame, *, allows_unkno
     Labels are read as names of classes where every label of the column is one, else as numbers, written 0, 0.0 or "0".
     Booleans, and texts that are all true or false in any case, are the classes of these names, or 0 and 1 of two
     classes without names. A row has no label where the column is empty there, or holds -1 and that is no label of the
-    task's.
-
-    Args:
-        table: of the rows, whose labels the task decides.
-        task: whose rows they are.
-        frame: N rows of the table.
-        allows_unknown: whether other labels may occur, as a new class in rows to predict. Not where most are, or where
-            they seem to be counted or written otherwise: the rest would be scored wrongly.
+    task's. With `allows_unknown` other labels may occur, as a new class in rows to predict. They may not where they
+    are the majority, or seem to be counted or written otherwise: the rest would be scored wrongly.
 
     Raises:
         DataError: labels that are not the task's.

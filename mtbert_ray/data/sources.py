@@ -39,14 +39,9 @@ def load_examples(
     """Read and check the rows of one split, at most `data.max_train_rows` or `data.max_dev_rows` of them.
 
     The rows that a limit keeps stay in the order of the source; `rows_read` counts over the whole source. A task
-    without test data has no "test" examples.
-
-    Args:
-        task: its own source is read, or the data set that `data.source` names.
-        data: where sst, quora and sts are, and the limits.
-        split: which part.
-        seed: draws the training rows that a limit keeps; the dev rows are the same for every seed.
-        every_row: keep rows without a label or a sentence however many they are, as for predictions.
+    without test data has no "test" examples. The training rows that a limit keeps are drawn with `seed`; the dev rows
+    are the same for every seed. With `every_row` rows without a label or a sentence are kept however many they are, as
+    for predictions.
 
     Raises:
         DataError: the rows cannot be read, or are not what the task needs.
@@ -115,12 +110,8 @@ def load_file(task: TaskSpec, path: Path, *, quoting: Quoting | None = None) -> 
 
     Every row is there, in the order of the file: one without a text has an empty one, one without a label has NaN.
     Identifiers may be left out; rows then have their number. Labels may be left out as well: a file without their
-    column, or with nothing in it, gives examples without labels.
-
-    Args:
-        task: decides columns and labels.
-        path: .csv, .tsv or .parquet; a text file is separated by tabs where its header line has one.
-        quoting: how its quotes are read; none as those of the task's source.
+    column, or with nothing in it, gives examples without labels. A text file is separated by tabs where its header line
+    has one; without `quoting` its quotes are read as those of the task's source.
 
     Raises:
         DataError: the file cannot be read, or its rows are not what the task needs.

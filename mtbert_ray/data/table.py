@@ -129,15 +129,9 @@ def read_table(
 ) -> Table:
     """Read a file by its extension, every field of a text file as text.
 
-    Nothing written in a text file counts as missing: "NA", "null" and "None" are sentences like others. The named
-    index of a Parquet file is a column like others.
-
-    Args:
-        path: relative to the current folder unless absolute.
-        separator: between the fields of a text file; none means a tab for .tsv and a comma for .csv.
-        quoting: of a text file, as of TableSource, like `escapechar`.
-        escapechar: see `quoting`.
-        remedies: for quotes, in messages.
+    Nothing written in a text file counts as missing: "NA", "null" and "None" are sentences like others. The named index
+    of a Parquet file is a column like others. Without a `separator` a .tsv file is separated by tabs and a .csv
+    file by commas. The `remedies` are for trouble with quotes, in messages.
 
     Raises:
         DataError: no such file, an unknown extension, not text or not Parquet, empty, rows that cannot be separated,

@@ -56,13 +56,8 @@ def tokenize(
 ) -> TokenizedSplit:
     """Return the tokens of a split, from the cache where this machine has tokenized the same sentences before.
 
-    Processes that start together wait for the first one. The tokenizer's truncation and padding are ignored.
-
-    Args:
-        examples: the split.
-        tokenizer: is not changed.
-        cache: folder of the cache; none takes `default_cache`.
-        keep: whether to use the cache. Rows that come once are not worth a folder.
+    Processes that start together wait for the first one. The tokenizer's truncation and padding are ignored. Without
+    `keep` the cache is not used: rows that come once are not worth a folder.
 
     Raises:
         DataError: the cache folder cannot be written.

@@ -75,12 +75,9 @@ def build_model(config: TrialConfig, *, initial_weights: InitialWeights | None =
     """Build the model of a trial on the CPU, in float32 and eval mode.
 
     The same config gives the same weights; the global random state stays as it is. A head's weights depend on the seed
-    and on its own task only.
-
-    Args:
-        config: its `init_from` is not read here: `training.initial_weights.initial_model` does that.
-        initial_weights: copied before anything is frozen or an adapter is added; none takes the encoder's own and
-            fresh heads.
+    and on its own task only. The config's `init_from` is not read here: `training.checkpoint.initial_model` does that.
+    `initial_weights` are copied before anything is frozen or an adapter is added; none takes the encoder's own and
+    fresh heads.
 
     Raises:
         EncoderError: the encoder cannot be loaded.

@@ -32,8 +32,7 @@ _LOWEST = -(2**15)
 def quick_on_cpu(*, linears: bool | None = None) -> Iterator[None]:
     """Let what is called inside, and its backward pass, use the faster functions of this module.
 
-    Args:
-        linears: whether linear layers go through oneDNN; none decides by the processor.
+    `linears` says whether linear layers go through oneDNN; none decides by the processor.
     """
     replacements: dict[Callable[..., Any], Callable[..., Any]] = {
         functional.dropout: dropout,
@@ -107,17 +106,8 @@ def attention(
     """Replace `functional.scaled_dot_product_attention` where it has dropout, with `dropout`'s masks.
 
     Without dropout, and with other types, `is_causal`, `enable_gqa` or a mask that is not boolean, it is PyTorch's own.
-
-    Args:
-        query: (B, H, L, E), as are `key` and `value`.
-        key: of every token.
-        value: of every token.
-        attn_mask: True where there is something to attend to, for every query at least once; broadcasts to
-            (B, H, L, L).
-        dropout_p: share of the weights that are dropped.
-        is_causal: not replaced.
-        scale: of the scores; none takes 1 / sqrt(E).
-        enable_gqa: not replaced.
+    Query, key and value are (B, H, L, E). The mask is True where there is something to attend to, for every query at
+    least once, and broadcasts to (B, H, L, L). The scores are multiplied by `scale`; none takes 1 / sqrt(E).
     """
     fits = _is_short_float(query) and (attn_mask is None or attn_mask.dtype is torch.bool)
     if dropout_p == 0.0 or is_causal or enable_gqa or not fits:

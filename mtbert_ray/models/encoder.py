@@ -95,10 +95,8 @@ class Encoder(nn.Module):
     ) -> tuple[Tensor, ...]:
         """Return the embedding_BD of several batches, as `forward` does, by one pass over their real tokens alone.
 
-        Args:
-            batches: each with `input_ids`, `attention_mask`, `token_type_ids`, (B, L), and perhaps `places`, see
-                `Packing`. B and L may differ from batch to batch.
-            noise: noise_BLE of each batch.
+        Each batch has `input_ids`, `attention_mask`, `token_type_ids`, (B, L), and perhaps `places`, see `Packing`; B
+        and L may differ from batch to batch. `noise` is the noise_BLE of each.
         """
         masks = [tokens["attention_mask"] for tokens in batches]
         packing = Packing(masks, [tokens.get("places") for tokens in batches])

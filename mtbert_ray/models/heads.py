@@ -20,10 +20,6 @@ def seeded(seed: int, part: str) -> Iterator[None]:
     """Draw what is initialized inside from a random stream of its own, on the CPU; restore the generator afterwards.
 
     The initial weights of a head do not depend on the other heads.
-
-    Args:
-        seed: the trial's seed.
-        part: names what is initialized, as `head/sst`.
     """
     digest = blake2b(f"{seed}/{part}".encode(), digest_size=7).digest()
     # `torch.manual_seed` would also reseed every accelerator, which fork_rng(devices=[]) would not restore.
@@ -177,13 +173,9 @@ def build_head(
 ) -> Head:
     """Return the head of a task, initialized from the current generator.
 
-    Args:
-        task: its kind decides the scorer and the objective. Two classes of a pair have one logit, as in the paper.
-        width: of one embedding. For the class of a separate pair the two are concatenated, so hidden layers too are
-            twice as wide.
-        pair_encoding: whether the head of a pair takes two embeddings or one.
-        num_hidden: (Linear, ReLU, Dropout) blocks.
-        dropout: rate of each dropout in the head.
+    The task's kind decides the scorer and the objective. Two classes of a pair have one logit, as in the paper. `width`
+    is that of one embedding: for the class of a separate pair the two are concatenated, so hidden layers too are twice
+    as wide. `num_hidden` counts (Linear, ReLU, Dropout) blocks.
     """
     takes_two = task.kind.is_pair and pair_encoding == "separate"
     if task.kind.is_regression:

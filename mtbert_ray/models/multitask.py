@@ -20,9 +20,7 @@ TokenBatch = Mapping[str, Tensor]
 class MultitaskModel(nn.Module):
     """An encoder shared by the heads of all tasks.
 
-    Args:
-        encoder: with its adapters, and frozen or not: its `requires_grad` flags are not changed here.
-        heads: task name -> head.
+    The encoder's `requires_grad` flags are not changed here.
     """
 
     def __init__(self, encoder: Encoder, heads: Mapping[str, Head]) -> None:
@@ -33,10 +31,8 @@ class MultitaskModel(nn.Module):
     def forward(self, task: str, sentences: tuple[TokenBatch, ...], noise: tuple[Tensor, ...] | None = None) -> Tensor:
         """Return the task's logits, (B, C) or (B,).
 
-        Args:
-            task: name of the head.
-            sentences: one batch of tokens, or the two of a pair whose sentences are embedded separately.
-            noise: noise_BLE for each batch of tokens, added to the tokens' embeddings.
+        `sentences` is one batch of tokens, or the two of a pair whose sentences are embedded separately; `noise` has a
+        noise_BLE for each, added to the tokens' embeddings.
         """
         logits: Tensor = self._head(task)(*self.embed(sentences, noise))
         return logits

@@ -44,10 +44,9 @@ class _Grid(NamedTuple):
 class Packing:
     """Where the tokens of several padded batches stand once they are laid end to end.
 
-    Args:
-        masks: (B, L) of each batch, 1 for a token and 0 for padding on the right. Every row has a token.
-        places: of each batch, `flatten().nonzero()` of its mask as (T,), where that is known already; finding it on
-            a GPU, the CPU would have to wait for how many there are.
+    The masks are (B, L), 1 for a token and 0 for padding on the right; every row has a token. `places` has
+    `flatten().nonzero()` of each mask, (T,), where it is known already: to find it on a GPU, the CPU would have to wait
+    for how many there are.
     """
 
     def __init__(self, masks: Sequence[Tensor], places: Sequence[Tensor | None]) -> None:

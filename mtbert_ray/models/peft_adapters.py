@@ -87,13 +87,8 @@ def to_peft(encoder: Encoder, base: PreTrainedModel, adapter: AdapterConfig, *, 
     """Return the base with the encoder's adapter on it; its output is the encoder's, up to rounding.
 
     LoRA by loralib becomes LoRA by peft. PiSSA and OLoRA, which changed the frozen weights as well, become an adapter
-    of twice the rank on the original ones, with scale 1.
-
-    Args:
-        encoder: with its trained adapter.
-        base: the same encoder as it was before the adapter; is changed in place.
-        adapter: the adapter's config.
-        seed: the adapter was drawn with this.
+    of twice the rank on the original ones, with scale 1. The base is the same encoder as it was before the adapter;
+    it is changed in place. The seed is the one that the adapter was drawn with.
     """
     # Names in full: where it is loaded, the pooling layer may be there too, whose name may end like a target's.
     targets = list(target_layers(base, resolved_targets(base, adapter.target_modules)))
@@ -101,9 +96,8 @@ def to_peft(encoder: Encoder, base: PreTrainedModel, adapter: AdapterConfig, *, 
     if adapter.kind == "vera":
         config = _vera_config(adapter, targets, seed=seed)
     else:
-        plain: dict[str, object] = {
-            "initialization": "default"
-        }  # The matrices are given, so their initialization no longer matters.
+        # The matrices are given, so their initialization no longer matters.
+        plain: dict[str, object] = {"initialization": "default"}
         if adapter.initialization in FROM_WEIGHTS:
             rank = 2 * adapter.rank
             plain |= {"rank": rank, "alpha": float(rank), "rslora": False}  # alpha = rank is scale 1
