@@ -46,11 +46,8 @@ def kept_weights(
 ) -> KeptWeights:
     """Return the weights that a checkpoint of the model holds.
 
-    Args:
-        model: the bare model, not its DDP wrapper.
-        config: what it was built from.
-        copy: whether the tensors stay as they are while training continues.
-        fingerprint: of an earlier call for the same model, which saves a pass over all frozen weights.
+    The model is the bare one, not its DDP wrapper. With `copy` the tensors stay as they are while training continues.
+    The fingerprint of an earlier call for the same model saves a pass over all frozen weights.
     """
     changed = changed_parameters(model, config)
     state = trainable_state(model, changed=changed)
@@ -176,13 +173,8 @@ def _init_from(folder: str) -> InitialWeights:
 class CheckpointWriter:
     """Writes the checkpoints of one run, one after another.
 
-    Args:
-        folder: of the checkpoint.
-        model: the bare model, not its DDP wrapper.
-        config: of the trial.
-        behind: whether to write in a thread while the run continues. The weights are then copied first, one copy at a
-            time; an error is raised by a later call, at the latest by `close`.
-        write: writes one.
+    The model is the bare one, not its DDP wrapper. With `behind` a thread writes while the run continues: the weights
+    are copied first, one copy at a time, and an error is raised by a later call, at the latest by `close`.
     """
 
     def __init__(

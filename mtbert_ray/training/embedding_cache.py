@@ -30,13 +30,7 @@ def can_cache_embeddings(
     """Return whether the encoder's outputs are the same in every epoch, and fit into memory.
 
     They are the same where the encoder is frozen, which puts it into eval mode, and SMART does not perturb its input.
-    If only memory is missing, the log warns.
-
-    Args:
-        model: as built.
-        config: of the trial.
-        splits: all splits to cache, for training and evaluation.
-        free_bytes: of memory; none asks the machine.
+    If only memory is missing, the log warns. `splits` are all that would be cached, for training and evaluation.
     """
     if not model.encoder_is_frozen or config.smart.tasks:
         return False
@@ -59,11 +53,7 @@ def cache_embeddings(
 ) -> dict[str, EmbeddedSplit]:
     """Return the splits with an embedding in place of each sequence, on the CPU of every rank.
 
-    Args:
-        model: with a frozen encoder.
-        splits: by task.
-        process: the ranks share the rows.
-        bf16: whether the forward pass is autocast to bfloat16.
+    The encoder must be frozen. The ranks share the rows.
     """
     assert model.encoder_is_frozen, "trained weights change"
     model.eval()

@@ -33,13 +33,8 @@ def predict(
 ) -> Predicted:
     """Return the predictions for every row of a split, in the order of its rows, on every rank.
 
-    Args:
-        model: the bare model, not its DDP wrapper; left in eval mode.
-        task: whose head predicts.
-        split: N encoded rows.
-        process: the ranks share the rows.
-        bf16: whether the forward pass is autocast to bfloat16.
-        max_tokens: bounds the padded tokens of a batch.
+    The ranks share the rows. The model is the bare one, not its DDP wrapper, and is left in eval mode. `max_tokens`
+    bounds the padded tokens of a batch.
 
     Raises:
         DivergedError: logits or probabilities are not finite; on every rank, whichever has them.

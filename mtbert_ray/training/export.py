@@ -37,11 +37,6 @@ def export_checkpoint(checkpoint: Path, out: Path, *, merge: bool = False) -> Pa
     Without an adapter, or with the adapter merged, it is an encoder of transformers in float32; else it is an adapter
     of peft for the encoder that it was trained on.
 
-    Args:
-        checkpoint: folder of the checkpoint.
-        out: empty, or there is none yet.
-        merge: whether the adapter is folded into the weights.
-
     Raises:
         UserError: the folder is in use or cannot be made, or the adapter has no published encoder to go with.
         CheckpointError: the checkpoint is missing, damaged, or belongs to another encoder.

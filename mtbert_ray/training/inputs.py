@@ -23,10 +23,6 @@ def load_inputs(config: TrialConfig, split: Split) -> Inputs:
 
     Only the test split may be missing for a task. Tokenizing is done once per node and cached.
 
-    Args:
-        config: names the tasks, the data, the encoder and how pairs are encoded.
-        split: train, dev or test.
-
     Raises:
         DataError: a file cannot be read as its task needs it.
         EncoderError: the encoder's tokenizer cannot be found.

@@ -34,9 +34,8 @@ _EXAMPLE = {False: '["a text", ...]', True: '[("a text", "another"), ...]'}
 def load(checkpoint: str | Path, *, device: str | torch.device | None = None) -> "LoadedModel":
     """Return the model of a checkpoint, ready to predict. PyTorch's random state and threads stay as they are.
 
-    Args:
-        checkpoint: folder as reports/NAME/trials/ID/checkpoint.
-        device: where it predicts, as "cpu" or "cuda"; none takes the first GPU if there is one.
+    The checkpoint is a folder as reports/NAME/trials/ID/checkpoint. The device is "cpu" or "cuda", say; none takes the
+    first GPU if there is one.
 
     Raises:
         CheckpointError: something is missing, damaged, or belongs to another encoder.
@@ -51,10 +50,7 @@ def load(checkpoint: str | Path, *, device: str | torch.device | None = None) ->
 class LoadedModel:
     """A trained encoder and its task heads.
 
-    Args:
-        model: as loaded; is set to eval mode.
-        config: what it was built from.
-        device: where it predicts.
+    The model is set to eval mode.
     """
 
     def __init__(self, model: MultitaskModel, config: TrialConfig, *, device: torch.device) -> None:

@@ -34,13 +34,8 @@ class TrainingLoss(nn.Module):
     """The losses of a batch's rows.
 
     One module and one forward a batch, because DDP prepares its gradient reduction in each forward of what it wraps.
-
-    Args:
-        model: in the mode it is trained in.
-        smart: which tasks are regularized, and how.
-        seed: the run's; of SMART's noise and, with the rank, of the dropout masks that its passes share.
-        rank: ranks must not share their masks.
-        bf16: whether passes are autocast to bfloat16; SMART's ascent never is.
+    SMART's noise is drawn from the run's seed, the dropout masks that its passes share from seed and rank, so that
+    ranks do not share theirs. With `bf16` passes are autocast to bfloat16; SMART's ascent never is.
     """
 
     def __init__(self, model: MultitaskModel, smart: SmartConfig, *, seed: int, rank: int, bf16: bool) -> None:
@@ -99,9 +94,7 @@ class EpochLosses:
 class LossSums:
     """Sums the losses of an epoch on the device: reading each would make every step wait for the GPU.
 
-    Args:
-        rows: task -> rows of its training split.
-        process: the ranks share the rows.
+    `rows` maps each task to the number of its training rows, which the ranks share.
     """
 
     def __init__(self, rows: Mapping[str, int], process: Process) -> None:
@@ -162,9 +155,7 @@ class LossSums:
 def check_weights(parameters: Mapping[str, nn.Parameter], process: Process) -> None:
     """Check that the weights are finite; every rank must call it at the same step.
 
-    Args:
-        parameters: name -> parameter, in the same order on every rank.
-        process: the ranks.
+    The parameters are in the same order on every rank.
 
     Raises:
         DivergedError: a weight of any rank is infinite or NaN; on every rank.

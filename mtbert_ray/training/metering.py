@@ -55,12 +55,8 @@ def metered_epochs(
     """Train, evaluate and meter; yield the probe, if the run has one, then each epoch, with the totals so far.
 
     Ray kills the workers of a stopped trial without warning, so nothing may wait for the end. The checkpoint's
-    metrics.json holds the scores of its epoch, and the costs of the whole run so far.
-
-    Args:
-        run: ready for its first step.
-        probe: see `TrainingRun.epochs`.
-        reader: reads this rank's GPU; none opens NVML for a run on a GPU.
+    metrics.json holds the scores of its epoch, and the costs of the whole run so far. The reader reads this rank's GPU;
+    none opens NVML for a run on a GPU.
     """
     problem = None
     best: dict[str, MetricValue] = {}

@@ -60,10 +60,6 @@ def export_onnx(checkpoint: Path, out: Path) -> Path:
     Every file has been run under onnxruntime on batches of other shapes than it was exported with, padded ones too;
     its outputs are the model's within 1e-4.
 
-    Args:
-        checkpoint: folder of the checkpoint.
-        out: empty, or there is none yet.
-
     Raises:
         UserError: a package is not installed, or the folder is in use or cannot be made.
         CheckpointError: the checkpoint is missing, damaged, or belongs to another encoder.
@@ -146,10 +142,8 @@ class NotExportedError(Exception):
 class TaskGraph(nn.Module):
     """One task's encoder and head: tokens in; logits and probabilities, or a regression's number, out.
 
-    Args:
-        model: in eval mode, its adapter merged.
-        task: whose head predicts.
-        num_sequences: of a row: two of a pair that is encoded separately, with a padded forward each.
+    The model is in eval mode, its adapter merged. A pair that is encoded separately has two sequences, with a padded
+    forward each.
     """
 
     def __init__(self, model: MultitaskModel, task: TaskSpec, *, num_sequences: int) -> None:
@@ -189,12 +183,9 @@ def write_graph(
 ) -> TaskGraph:
     """Write a task's file and return its graph. A file whose outputs differ from the model's is removed.
 
-    Args:
-        path: of the file. Weights of more than 2 GB are in a second file, `NAME.onnx.data`.
-        model: on the CPU, in eval mode, its adapter merged.
-        task: whose head predicts.
-        batches: the first is the example that is exported, of two rows at least; the others, of other numbers of rows
-            and lengths, are what the file is compared with the model on.
+    Weights of more than 2 GB are in a second file, `NAME.onnx.data`. The model is on the CPU, in eval mode, its adapter
+    merged. The first batch, of two rows at least, is the example that is exported. The file is compared with the model
+    on all batches; the others have other numbers of rows and lengths.
 
     Raises:
         NotExportedError: every exporter failed, or its file computes something else.

@@ -38,10 +38,7 @@ def make_schedule(optimizer: torch.optim.Optimizer, config: TrialConfig, *, tota
 def learning_rate_factor(step: int, config: TrialConfig, *, total_steps: int) -> float:
     """Return the share of the highest learning rate that holds at a step.
 
-    Args:
-        step: optimizer steps already taken, from 0.
-        config: gives `schedule` and `warmup_fraction`.
-        total_steps: steps of the whole run.
+    `step` counts the optimizer steps already taken, from 0; `total_steps` those of the whole run.
     """
     warmup_steps = int(config.warmup_fraction * total_steps)
     if step < warmup_steps:

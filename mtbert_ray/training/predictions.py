@@ -109,13 +109,8 @@ def predict_all(
 ) -> Predictions:
     """Predict every task's dev and test rows and write one file each, and the confusion tables.
 
-    Args:
-        model: of a checkpoint.
-        config: of the model, with the data to predict; row limits are lifted.
-        folder: for the files, as sst-dev-output.csv.
-        process: a run of one process.
-        with_text: whether plain CSV has the sentences too.
-        announce: called before each task's split.
+    The files are in `folder`, as sst-dev-output.csv. Row limits of the config's data are lifted. Each task's split is
+    announced before it is predicted.
 
     Raises:
         DataError: a file cannot be read as its task needs it.
@@ -191,17 +186,8 @@ def predict_files(
 ) -> list[FilePredictions]:
     """Predict a user's files, each with its task's own columns, and score those that have labels.
 
-    All files are read before any is predicted.
-
-    Args:
-        model: of a checkpoint.
-        config: of the model.
-        files: each with its task; no two may have predictions of one name.
-        folder: for the predictions, as sst-STEM-predictions.csv.
-        process: a run of one process.
-        with_text: whether plain CSV has the sentences too.
-        quoting: how quotes in the files are read; none as in each task's source.
-        announce: called before each file.
+    All files are read before any is predicted; no two may have predictions of one name, as sst-STEM-predictions.csv.
+    Without `quoting` their quotes are read as in each task's source.
 
     Raises:
         DataError: a file cannot be read as its task needs it.

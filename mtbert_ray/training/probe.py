@@ -53,12 +53,8 @@ class Pace:
     `task_order: sequential` that can be all tasks but the first; where SMART is on some of them only, nothing is known
     of the others.
 
-    Args:
-        lengths: task -> tokens of each training row.
-        batch_size: rows of a global batch.
-        epochs: of the whole run.
-        world_size: ranks that share each batch.
-        regularized: tasks with SMART.
+    `lengths` has the tokens of each training row, by task; `regularized` the tasks with SMART. `world_size` ranks share
+    each batch.
     """
 
     def __init__(
@@ -89,9 +85,7 @@ class Pace:
     def timed(self, batches: Iterable[Batch], now: Callable[[], float]) -> Iterator[Batch]:
         """Pass batches on; a step lasts from asking for its batch to asking for the next one.
 
-        Args:
-            batches: of the timed steps.
-            now: returns seconds once all queued work is done.
+        `now` returns seconds once all queued work is done.
         """
         before = now()
         for batch in batches:

@@ -19,11 +19,8 @@ def profiling(config: ProfileConfig, folder: Path | None) -> Generator[Callable[
 
     A trace is `profile/rank0.STEP.pt.trace.json.gz`, STEP being its first step, from 1. Evaluation between two recorded
     steps is recorded as part of the earlier one. A recording that the run's end cuts short is written with the steps it
-    has. A RuntimeWarning reports fewer or shorter recordings than configured.
-
-    Args:
-        config: which steps; with `steps` 0 nothing is done.
-        folder: the run's; none records nothing.
+    has. A RuntimeWarning reports fewer or shorter recordings than configured. With `steps` 0, or without a folder,
+    nothing is recorded.
     """
     if config.steps == 0 or folder is None:
         yield lambda: None

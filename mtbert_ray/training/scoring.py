@@ -50,14 +50,9 @@ def score(
 
     It is that of scikit-learn or scipy wherever it is defined. It is undefined where it would be 0/0: a correlation of
     one row, or with labels or predictions that are constant but for rounding; mcc with one class in the labels or in
-    the predictions; auroc without rows of some class; the F1 of a class that occurs nowhere.
-
-    Args:
-        task: names the classes.
-        metric: one that its kind can have.
-        predictions: (N,) class indices, or numbers in label units; finite.
-        labels: (N,) likewise.
-        probabilities: (N, C); only auroc needs them.
+    the predictions; auroc without rows of some class; the F1 of a class that occurs nowhere. Predictions and labels
+    are (N,), class indices or numbers in label units, and the predictions finite. Only auroc needs the probabilities,
+    (N, C).
     """
     assert predictions.shape == labels.shape, f"{predictions.shape} predictions for {labels.shape} labels"
     reason = undefined_by_labels(task, metric, labels)
@@ -87,9 +82,7 @@ def undefined_by_labels(task: TaskSpec, metric: str, labels: FloatArray) -> str 
 def scores_of(tasks: Sequence[TaskSpec], scored: Mapping[str, Mapping[str, Score]]) -> Scores:
     """Return the scores of tasks under the names that reports use, with their means.
 
-    Args:
-        tasks: those trained on.
-        scored: task -> metric -> score, of each of the task's `metric_names`.
+    `scored` has each of a task's `metric_names`.
     """
     values: dict[str, MetricValue] = {}
     undefined: dict[str, str] = {}
@@ -118,9 +111,7 @@ def with_means(tasks: Iterable[TaskSpec], undefined: Mapping[str, str]) -> dict[
 def undefined_before_training(tasks: Sequence[TaskSpec], labels: Mapping[str, FloatArray]) -> dict[str, str]:
     """Return the scores that will be undefined for any model -> why.
 
-    Args:
-        tasks: those to train on.
-        labels: of the dev rows, by task.
+    The labels are those of the dev rows, by task.
     """
     undefined = {
         name: reason

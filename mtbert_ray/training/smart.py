@@ -27,13 +27,8 @@ _LAST_SHIFT = 31
 def normal_noise(key: str, rows_B: Tensor, *, length: int, width: int) -> Tensor:
     """Return standard normal numbers of shape (B, L, E), float32, on the device of `rows_B`.
 
-    A number depends on the key, its row, its token's place and its column alone.
-
-    Args:
-        key: names the draw, as "seed 0, epoch 3, sst".
-        rows_B: int64, numbers of the rows in their split.
-        length: L.
-        width: E.
+    A number depends on the key, its row, its token's place and its column alone. The key names the draw, as "seed 0,
+    epoch 3, sst". `rows_B`, int64, are the numbers of the rows in their split.
     """
     start = int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big", signed=True)
     row_keys_B = _mixed(start + rows_B * _STEP)
@@ -91,11 +86,8 @@ class Ascent:
 def initial_noise(smart: SmartConfig, model: MultitaskModel, batch: Batch, *, key: str) -> Noise:
     """Return normal noise of the configured variance within epsilon, none on padding.
 
-    Args:
-        smart: gives variance, norm and epsilon.
-        model: its parameters decide width and type.
-        batch: its rows decide the noise together with the key, so that any split of a batch gets the same.
-        key: names the draw.
+    The model's parameters decide width and type. The batch's rows decide the noise together with the key, so that any
+    split of a batch gets the same.
     """
     table = model.encoder.word_embeddings.weight
     parts = []
@@ -112,16 +104,10 @@ def ascend(
     """Move the noise uphill on the divergence between the perturbed and the plain output.
 
     k times: noise = projection onto the ball of epsilon of noise + step_size * gradient / |gradient|, each row by
-    itself. In the parameters' own type, never bfloat16, whose rounding hides the gradient of a small noise. No
-    gradient is left on the parameters.
-
-    Args:
-        smart: gives steps, step size, norm, epsilon and tolerance.
-        model: in the mode it is trained in.
-        batch: B rows.
-        noise: the initial one, within epsilon.
-        plain: the logits without noise, detached, in the parameters' own type.
-        dropout_seed: what the dropout masks of the plain pass were drawn from, so that only the noise differs.
+    itself. In the parameters' own type, never bfloat16, whose rounding hides the gradient of a small noise. No gradient
+    is left on the parameters. The initial noise is within epsilon. `plain` has the logits without noise, detached, in
+    the parameters' own type; the dropout masks of that pass were drawn from `dropout_seed`, so that only the noise
+    differs.
     """
     climbing_B11 = torch.ones(len(batch.rows), 1, 1, dtype=torch.bool, device=plain.device)
     before_B = torch.zeros_like(batch.weights, dtype=plain.dtype)

@@ -25,8 +25,7 @@ _SMART = ("smart_penalty", "smart_steps")
 class ScalarLog:
     """One run's event file; several of one folder are read as one run.
 
-    Args:
-        folder: the run's own below what TensorBoard is started on; is made.
+    The folder is the run's own, below what TensorBoard is started on; it is made.
 
     Raises:
         OSError: nothing can be written there.
