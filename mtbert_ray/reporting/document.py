@@ -33,11 +33,8 @@ _EDGE_UNDERSCORE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
 def write_report(folder: Path) -> Path:
     """Write the report of the sweep in a folder into that folder, and return the path of its index.html.
 
-    The sweep may still be running; a report written later replaces this one.
-
-    Args:
-        folder: holds the journal. The commands in the report name the folder as given here, relative to the
-            working directory if it is below that.
+    The sweep may still be running; a report written later replaces this one. The commands in the report name the folder
+    as given here, relative to the working directory if it is below that.
 
     Raises:
         JournalError: there is no journal, or it is damaged before its last line.

@@ -40,12 +40,7 @@ from mtbert_ray.trial import Trial, is_score
 class SweepProgress:
     """Counts trials and draws them, as an observer of the sweep's events.
 
-    Args:
-        objectives: as resolved, for the front.
-        tasks: names, for the scores.
-        num_trials: trials planned; none under a time budget alone.
-        time_budget_seconds: none without one.
-        console: where to draw.
+    The objectives are as resolved. `num_trials` is None under a time budget alone.
     """
 
     objectives: Objectives
@@ -87,12 +82,7 @@ class SweepProgress:
         self.done_before = self.done
 
     def on_event(self, event: Event, trial: Trial | None) -> None:
-        """Show an event.
-
-        Args:
-            event: of any kind.
-            trial: after the event was applied to it; None for an event of the sweep.
-        """
+        """Show an event, with its trial after the event was applied to it; None for an event of the sweep."""
         if trial is None:
             return
         match event:

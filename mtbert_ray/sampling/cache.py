@@ -51,12 +51,8 @@ class Reading:
 def read_all(reader: Reader, *, cache: Path | None = None, on_texts: Callable[[int], None]) -> Reading:
     """Return the values of every text, from disk where this machine has read the same ones in the same way.
 
-    Processes that start together wait for the first one.
-
-    Args:
-        reader: with its texts, at least one.
-        cache: folder of the cache; none takes the environment's MTBERT_RAY_CACHE or ~/.cache/mtbert_ray.
-        on_texts: called after each chunk with the number of texts done.
+    Processes that start together wait for the first one. The reader has at least one text. The cache is a folder; none
+    takes `default_cache`. `on_texts` is called after each chunk with the number of texts done.
 
     Raises:
         DataError: the cache folder cannot be written.

@@ -34,12 +34,8 @@ _ALTERNATIVE = "or classify without an NLI model: --set method=embeddings"
 class ZeroShotReader:
     """Gives each text the softmax, over the topics, of an NLI model's logits that the text is about the topic.
 
-    After Yin et al. 2019, through transformers' zero-shot-classification pipeline.
-
-    Args:
-        config: names the model, the topics and the hypothesis.
-        texts: (U,) those of like length together, so that batches have little padding.
-        device: where the model runs.
+    After Yin et al. 2019, through transformers' zero-shot-classification pipeline. Texts, (U,), of like length
+    are to stand together, so that batches have little padding.
 
     Raises:
         EncoderError: the model cannot be loaded or is no NLI model.
@@ -111,11 +107,7 @@ def _load(name: str) -> tuple[Any, PreTrainedTokenizerFast]:
 class EmbeddingReader:
     """Embeds sentences, each to length 1, for `confidences`.
 
-    Args:
-        config: names the encoder, its pooling and the longest sequence.
-        texts: (U,) sentences, those of like length together.
-        device: where the encoder runs.
-        cache: folder of the cache of tokens; none takes the user's.
+    Texts, (U,), of like length are to stand together. `cache` is the folder for their tokens; none takes the user's.
 
     Raises:
         EncoderError: the encoder cannot be found or is not BERT-like.
@@ -181,13 +173,9 @@ def confidences(
 ) -> FloatArray:
     """Return how likely each topic is for each row, (N, T): softmax(cosine / temperature) over the topics.
 
-    A row's embedding is the mean of its sentences'.
-
-    Args:
-        sentence_UD: embeddings of length 1.
-        sentences_of_row_NS: which of them are a row's.
-        topic_TD: embeddings of length 1.
-        temperature: above 0; the lower, the nearer the likeliest topic's confidence is to 1.
+    A row's embedding is the mean of its sentences'. Sentences and topics have embeddings of length 1;
+    `sentences_of_row_NS` says which sentences are a row's. The temperature is above 0: the lower, the nearer the
+    likeliest topic's confidence is to 1.
     """
     row_ND = sum(sentence_UD[column].astype(np.float32) for column in sentences_of_row_NS.T)
     row_ND /= np.linalg.norm(row_ND, axis=1, keepdims=True)

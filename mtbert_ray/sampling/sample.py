@@ -25,9 +25,7 @@ IntArray = npt.NDArray[np.int64]
 def quotas(shares: Sequence[float], num_rows: int) -> list[int]:
     """Share rows out by largest remainder (Hamilton's method), so that the quotas sum to `num_rows`.
 
-    Args:
-        shares: (T,) of each topic; they sum to 1, but for rounding.
-        num_rows: to share out. Of equal remainders the first topic's counts as larger.
+    The shares, (T,), sum to 1, but for rounding. Of equal remainders the first topic's counts as larger.
     """
     exact = np.asarray(shares, dtype=np.float64) / np.sum(shares) * num_rows
     # 0.29 * 100 is a little under 29: what is whole but for rounding must not be cut down.
@@ -48,10 +46,6 @@ def select(confidence_NT: FloatArray, quotas_T: Sequence[int]) -> list[IntArray]
 
     A row belongs to its likeliest topic alone. A topic with fewer rows than its quota keeps them all, and no other
     topic fills the gap.
-
-    Args:
-        confidence_NT: how likely each topic is for each row.
-        quotas_T: how many rows each topic keeps at most.
     """
     topic_N = likeliest(confidence_NT)
     kept = []
@@ -114,10 +108,8 @@ def draw_sample(
 ) -> Sample:
     """Draw a topic-balanced sample of a task's training rows.
 
-    Args:
-        config: the task, its data, the topics and the method.
-        cache: folder of the cache; none takes `data.tokenize.default_cache`.
-        on_texts: called after each chunk with (distinct texts classified, distinct texts).
+    The cache is a folder; none takes `default_cache`. `on_texts` is called after each chunk with (distinct texts
+    classified, distinct texts).
 
     Raises:
         DataError: the rows cannot be read, or the cache cannot be written.
@@ -165,11 +157,7 @@ def _reader_of(
 
 
 def distinct(columns: Sequence[Sequence[str]]) -> tuple[list[str], np.ndarray]:
-    """Return each text once, the longest first, and where those of each row are, (N, S).
-
-    Args:
-        columns: (S, N) texts.
-    """
+    """Return each text once, the longest first, and where those of each row are, (N, S)."""
     texts = sorted({text for column in columns for text in column}, key=lambda text: (-len(text), text))
     position = {text: index for index, text in enumerate(texts)}
     return texts, np.array([[position[text] for text in column] for column in columns], dtype=np.int64).T
