@@ -209,7 +209,7 @@ def test_a_damaged_checkpoint_is_refused(copy, tmp_path, file, damage, expected)
 
 
 def test_data_that_are_not_there_are_refused(trained, tmp_path):
-    refused(predict(trained / "checkpoint", tmp_path, "--data", tmp_path / "nowhere"), "ids-sst-dev.csv: no such file")
+    refused(predict(trained / "checkpoint", tmp_path, "--data", tmp_path / "nowhere"), "there is no such folder")
 
 
 @pytest.mark.parametrize("hyperparameters", [{"finetune": "heads_only"}, {"adapter__kind": "lora"}])

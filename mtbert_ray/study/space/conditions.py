@@ -171,6 +171,7 @@ class _Failure:
     reason: str
     keys: KeyPath
     """Whose mistake it is."""
+    code: str
 
 
 def check_combinations(draws: Sequence[Values], build: Build, problems: Problems) -> None:
@@ -207,7 +208,8 @@ def _failure_of(values: Values, build: Build) -> _Failure | None:
         build(values)
     except ValidationError as error:
         violation = violations_in(error, TrialConfig)[0]
-        return _Failure(values=values, reason=violation.message(), keys=tuple(map(str, violation.keys)))
+        keys = tuple(map(str, violation.keys))
+        return _Failure(values=values, reason=violation.message(), keys=keys, code=violation.code)
     return None
 
 
@@ -215,7 +217,7 @@ def _report_fixed(failure: _Failure, problems: Problems) -> None:
     is_of_data = failure.keys[:1] in (("data",), ("tasks",))  # Nothing that is searched has to do with it.
     path = failure.keys if failure.keys[:1] == ("resources",) else ("fixed", *failure.keys)
     text = f"fixed.{failure.reason}" if is_of_data else f"no config is valid: {failure.reason}"
-    problems.add(path, text, "combination")
+    problems.add(path, text, failure.code if is_of_data else "combination")
 
 
 def _has(values: Values, part: Values) -> bool:

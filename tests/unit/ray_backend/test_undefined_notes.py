@@ -55,7 +55,7 @@ def write_space(fixed: str) -> Path:
 def notes_of(path: Path) -> list[tuple[bool, ...]]:
     """For each note whether it names either score, and whether it is of some experiments only."""
     notes = list(undefined_notes(load_search_space(path)))
-    return [(NO_SCORE in note, NO_MCC in note, "trials of few" in note) for note in notes]
+    return [(NO_SCORE in note, NO_MCC in note, "trial of few" in note) for note in notes]
 
 
 def test_each_score_that_no_trial_can_have_is_noted(folder):

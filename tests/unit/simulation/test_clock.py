@@ -87,7 +87,7 @@ def run(*curves: Curve, searcher=None, pruner=None, workers=1, mean_seconds=1.0,
     searcher = searcher or Searcher(len(curves))
 
     def config_of(values):
-        epochs = curves[values["number"]].num_epochs
+        epochs = len(curves[values["number"]].metrics)
         return TrialConfig(epochs=epochs, tasks=("sst",)).model_dump(mode="json")
 
     study = Study(

@@ -134,7 +134,7 @@ class TestCombinations:
         found = fields(mistakes(text, tmp_path))
         assert found == [(7, "experiments.a", "combination"), (8, "experiments.b", "combination")]
         fixed = NO_SEARCH.replace("epochs: 4", "data.source: course")
-        assert fields(mistakes(fixed, tmp_path)) == [(5, "fixed.data.source", "combination")]
+        assert fields(mistakes(fixed, tmp_path)) == [(5, "fixed.data.source", "invalid")]
 
     def test_an_experiment_that_clashes_with_a_searched_value(self, tmp_path: Path):
         text = PAPER_LIKE.replace("  seed: {grid: [0, 1]}", "  finetune: {grid: [full, heads_only]}")
