@@ -1,11 +1,14 @@
 """One Ray for all tests whose point is not how Ray starts, and a space for it."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
-from command_line import TINY_SPACE
+import typer
+from command_line import ROOT, TINY_SPACE
+from typer.testing import CliRunner, Result
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +31,16 @@ def space_file(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.yaml"
     path.write_text(TINY_SPACE)
     return path
+
+
+@pytest.fixture
+def benchmark(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Run a benchmark by its name, in this process."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+
+    def run(name: str, *arguments: object) -> Result:
+        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        app.command()(import_module("mistakes").told_to_the_user()(import_module(name).main))
+        return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+    return run

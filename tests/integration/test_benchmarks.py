@@ -1,28 +1,11 @@
 """The benchmarks of speed run from start to table: with a tiny encoder, whose numbers say nothing."""
 
-from collections.abc import Callable
-from importlib import import_module
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import typer
 from command_line import ROOT
 from torch import nn
-from typer.testing import CliRunner, Result
-
-
-@pytest.fixture
-def benchmark(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """Run a benchmark by its name, in this process."""
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-
-    def run(name: str, *arguments: object) -> Result:
-        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        app.command()(import_module("mistakes").told_to_the_user()(import_module(name).main))
-        return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-    return run
 
 
 def test_throughput_lets_every_trainer_train_and_prints_its_ratio(benchmark):
@@ -76,15 +59,6 @@ def test_heads_only_compares_both_ways_over_the_same_scores(benchmark):
     assert scores == "dev scores differ by 0.00000 at most"
 
 
-@pytest.mark.ray
-def test_overhead_prints_seconds_and_memory(benchmark):
-    done = benchmark("overhead", "--encoder", "tiny", "--trials", 3)
-    assert done.exit_code == 0, (done.output, done.exception)
-    one, gap, two = done.stdout.strip().splitlines()
-    assert one.startswith("1 at a time: ") and two.startswith("2 at a time: ")
-    assert float(gap.split("median ")[1].split(",")[0]) > 0 and gap.endswith("(2 trials)")
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -102,8 +76,3 @@ def test_throughput_refuses_what_it_cannot_measure(benchmark, arguments, message
     done = benchmark("throughput", *arguments)
     assert done.exit_code == 2 and message in " ".join(done.stderr.replace("│", " ").split())
     assert "Traceback" not in done.stderr
-
-
-def test_overhead_tells_why_its_sweep_ended(benchmark):
-    done = benchmark("overhead", "--encoder", "tiny", "--data", "nowhere")
-    assert done.exit_code == 2 and "must be the folder of the course's files" in done.stderr

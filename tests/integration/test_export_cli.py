@@ -1,7 +1,7 @@
 """Train, then export, as a user does; then go on from what was exported."""
 
 import pytest
-from command_line import run
+from command_line import invoke, run
 
 TRAIN = (
     "--set",
@@ -50,7 +50,7 @@ def test_what_cannot_be_done_is_said_in_one_line(trained, tmp_path):
         ((trained, "--out", trained, "--onnx"), "is not empty"),
         ((tmp_path, "--out", tmp_path / "out"), "not a checkpoint"),
     ):
-        done = run("export", *arguments)
-        assert done.returncode == 2
+        done = invoke("export", *arguments)
+        assert done.exit_code == 2
         assert message in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from command_line import ROOT, invoke
+from in_process import run_in_process
 from rich.console import Console
 
 from mtbert_ray.journal import read_journal
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.ray
 
 PAPER = ROOT / "search_spaces" / "paper"
 SMALL = {
-    "encoder": "minilm",
+    "encoder": "tiny",
     "data.source": "toy",
     "data.max_train_rows": 16,
     "data.max_dev_rows": 16,
@@ -27,10 +28,12 @@ SMALL = {
     "epochs": 1,
     "smart.steps": 1,
     "resources.num_workers": 1,
-    # In the order of the table, and in as few processes as can be: each takes seconds to import torch.
+    # In the order of the table.
     "resources.concurrent_trials": 1,
 }
 OPTIONS = tuple(f"{key}={value}" for key, value in SMALL.items())
+ON_RAY = 6
+"""Runs as a user's sweep does; the others in this process, which saves each worker's import of torch."""
 EXPERIMENTS = {
     1: ["v1", "v2"],
     2: [f"smart-{task}-k{steps}" for task in ("sst", "sts") for steps in (1, 250, 500)],
@@ -51,10 +54,12 @@ EXPERIMENTS = {
 
 
 def sweep_of(table: int, address: str, *options: str, out: str) -> Sweep:
-    """Run a table in this process and in the folder that it is in, which saves its imports."""
     request = new_request(PAPER / f"table{table}.yaml", out=Path(out), overrides=(*OPTIONS, *options))
-    outcome = launch(request, address=address, verbose=False, console=Console(quiet=True))
-    assert outcome.exit_code == 0
+    if table == ON_RAY:
+        outcome = launch(request, address=address, verbose=False, console=Console(quiet=True))
+        assert outcome.exit_code == 0
+    else:
+        run_in_process(request)
     return read_journal(Path(out))
 
 
@@ -79,7 +84,8 @@ def assert_is_compared_with_the_paper(report: str, table: int) -> None:
     for published in published_rows(table):
         for task in ("sst", "quora", "sts"):
             assert re.search(rf"\| paper {published.metrics[task]:.3f}, ours -?\d\.\d+ \[", rows[published.experiment])
-    assert "encoder minilm (the paper: bert-base-uncased)" in section
+    encoder = "minilm" if table == 8 else "tiny"
+    assert f"encoder {encoder} (the paper: bert-base-uncased)" in section
     assert "data.max_length 32 (table" in section
     assert ("a sample of quora with method embeddings (" in section) is (table in (4, 5, 9))
 
@@ -87,7 +93,9 @@ def assert_is_compared_with_the_paper(report: str, table: int) -> None:
 @pytest.mark.parametrize("table", EXPERIMENTS)
 def test_every_experiment_of_a_table_finishes_and_is_reported(table: int, workspace: Path, ray_address: str):
     out = f"reports/paper-table{table}"
-    sweep = read_journal(workspace / out) if table == 3 else sweep_of(table, ray_address, out=out)
+    # In bfloat16 the tiny encoder predicts the same for every row.
+    options = ["encoder=minilm", "data.max_dev_rows=8"] if table == 8 else []
+    sweep = read_journal(workspace / out) if table == 3 else sweep_of(table, ray_address, *options, out=out)
     assert [trial.hyperparameters["experiment"] for trial in sweep.trials] == EXPERIMENTS[table]
     assert [trial.config["experiment"] for trial in sweep.trials] == EXPERIMENTS[table]
     assert {trial.status for trial in sweep.trials} == {"finished"}
