@@ -267,4 +267,6 @@ def _parse_state(text: bytes, where: str) -> dict[str, Any]:
     version = state.get("version") if isinstance(state, dict) else None
     if version != STATE_VERSION:
         raise JournalError(f"{where}: has version {version!r} of a scheduler's state, not {STATE_VERSION}. {remedy}")
+    if not isinstance(state.get("trials"), dict) or not isinstance(state.get("rule"), dict):
+        raise JournalError(f"{where}: the state of a scheduler lacks its trials or its rule. {remedy}")
     return dict(state)

@@ -95,11 +95,16 @@ class TestStateInTheExperimentsFolder:
             run(folder=tmp_path, max_t=27).add("1")
 
     @pytest.mark.parametrize(
-        ("text", "told"), [("{", "not the state of a scheduler"), ('{"version": 2}', "has version 2 .*, not 1")]
+        ("text", "message"),
+        [
+            ("{", "not the state of a scheduler"),
+            ('{"version": 1, "trials": {}, "rule": {}}', "has version 1 .*, not 2"),
+            ('{"version": 2}', "lacks its trials or its rule"),
+        ],
     )
-    def test_a_damaged_or_foreign_file_is_refused(self, tmp_path: Path, text: str, told: str):
+    def test_a_damaged_or_foreign_file_is_refused(self, tmp_path: Path, text: str, message: str):
         (tmp_path / STATE_NAME).write_text(text)
-        with pytest.raises(JournalError, match=told):
+        with pytest.raises(JournalError, match=message):
             run(folder=tmp_path).add("1")
 
     def test_a_folder_that_takes_no_file_is_told_once_and_stops_nothing(self, tmp_path: Path, caplog):
