@@ -17,8 +17,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 @pytest.fixture
 def as_found():
-    """Give the tests after this their signal handlers back."""
+    """Give the tests after this their signal handlers back, and this one none that whoever started it has set."""
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # Under nohup it is ignored.
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)
@@ -71,9 +72,10 @@ def test_under_nohup_a_closed_terminal_ends_nothing(as_found):
 
 
 CLOSED_TERMINAL = """
-import sys, time
+import signal, sys, time
 from rich.console import Console
 from mtbert_ray.ray_backend.run import _Interrupts
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 console = Console(stderr=True)
 with _Interrupts(console) as interrupts:
     console.print("ready")
