@@ -150,7 +150,11 @@ class Study:
     def _start(self, event: TrialStarted, suggestion: _Suggestion | None) -> None:
         self.sweep.apply(event)
         started = config_key(event.hyperparameters)
-        self._queue = {name: values for name, values in self._queue.items() if config_key(values) != started}
+        self._queue = {
+            name: values
+            for name, values in self._queue.items()
+            if name != event.trial_id and config_key(values) != started
+        }
         if suggestion is not None:
             self._keys[event.trial_id] = suggestion.key
         self._notify(event, self.sweep.trial(event.trial_id))
