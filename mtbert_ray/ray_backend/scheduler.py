@@ -25,6 +25,7 @@ _OF_RAY = frozenset(AUTO_RESULT_KEYS) | {"trial_id", "done", "experiment_tag", "
 # Not .json: when it restores, Tune copies such files aside, and back over newer ones at its next snapshot.
 STATE_NAME = "pareto_scheduler.state"
 STATE_VERSION = 2
+_REMEDY = "Move the file away to continue with a scheduler without earlier results"
 
 
 class ParetoScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
@@ -200,7 +201,10 @@ class ParetoScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
         return {"version": STATE_VERSION, "trials": self._ids, "rule": self._pruner.to_json()}
 
     def _restore_state(self, state: Mapping[str, Any], where: str) -> None:
-        self._pruner.restore_json(state["rule"], where)
+        try:
+            self._pruner.restore_json(state["rule"], where)
+        except (KeyError, TypeError, AttributeError, IndexError) as error:
+            raise JournalError(f"{where}: the state of a scheduler is damaged: {error!r}. {_REMEDY}") from error
         self._ids = dict(state["trials"])
 
     def _what_lacks(self, name: str, result: Mapping[str, Any]) -> str:
@@ -259,14 +263,13 @@ def _parse_state(text: bytes, where: str) -> dict[str, Any]:
     Raises:
         JournalError: it is not a state of this version.
     """
-    remedy = "Move the file away to continue with a scheduler without earlier results"
     try:
         state = json.loads(text)
     except ValueError as error:
-        raise JournalError(f"{where}: not the state of a scheduler: {error}. {remedy}") from error
+        raise JournalError(f"{where}: not the state of a scheduler: {error}. {_REMEDY}") from error
     version = state.get("version") if isinstance(state, dict) else None
     if version != STATE_VERSION:
-        raise JournalError(f"{where}: has version {version!r} of a scheduler's state, not {STATE_VERSION}. {remedy}")
+        raise JournalError(f"{where}: has version {version!r} of a scheduler's state, not {STATE_VERSION}. {_REMEDY}")
     if not isinstance(state.get("trials"), dict) or not isinstance(state.get("rule"), dict):
-        raise JournalError(f"{where}: the state of a scheduler lacks its trials or its rule. {remedy}")
+        raise JournalError(f"{where}: the state of a scheduler lacks its trials or its rule. {_REMEDY}")
     return dict(state)

@@ -100,6 +100,7 @@ class TestStateInTheExperimentsFolder:
             ("{", "not the state of a scheduler"),
             ('{"version": 1, "trials": {}, "rule": {}}', "has version 1 .*, not 2"),
             ('{"version": 2}', "lacks its trials or its rule"),
+            ('{"version": 2, "trials": {"1": "1"}, "rule": {}}', "is damaged"),
         ],
     )
     def test_a_damaged_or_foreign_file_is_refused(self, tmp_path: Path, text: str, message: str):
