@@ -37,9 +37,10 @@ def main(
     data: Annotated[
         Path | None, typer.Option(help="Folder of the course's files; the toy corpus if not given.")
     ] = None,
+    at_a_time: Annotated[list[int] | None, typer.Option(min=1, help="Trials at a time. Default: 1, then 2.")] = None,
 ) -> None:
     """Print both for one trial at a time, and the memory for two at a time as well."""
-    for concurrent in (1, 2):
+    for concurrent in at_a_time or (1, 2):
         with tempfile.TemporaryDirectory() as folder:
             space = _space(trials=trials, workers=workers, encoder=encoder, data=data, concurrent=concurrent)
             sweep, peak_mib = _run(Path(folder), space)

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from command_line import ROOT, command, invoke, run
+from command_line import ROOT, command, invoke
 
 from mtbert_ray.journal import read_journal
 from mtbert_ray.trial import Trial
@@ -21,13 +21,13 @@ objectives:
   train_seconds: {direction: minimize, reference: 600}
 fixed:
   encoder: tiny
-  epochs: 4
+  epochs: 3
   data.max_train_rows: 120
   data.max_dev_rows: 30
 search:
   learning_rate: {loguniform: [1e-4, 1e-2]}
 points_to_evaluate: [{learning_rate: 0.001}]
-trials: 6
+trials: 5
 probe: {steps: 2, warmup_steps: 1}
 resources: {concurrent_trials: 2}
 """
@@ -50,7 +50,7 @@ def test_a_killed_sweep_resumes_and_a_complete_one_takes_more_trials(ray_address
     # A session of its own, as a terminal that is closed would leave none of its processes behind.
     process = subprocess.Popen(command("sweep", space, "--out", out), cwd=ROOT, start_new_session=True)
     try:
-        wait_for(process, out / "journal.jsonl", {"trial_finished": 1, "trial_started": 4})
+        wait_for(process, out / "journal.jsonl", {"trial_finished": 1, "trial_started": 3})
         os.killpg(process.pid, signal.SIGSTOP)  # It must not end before the next command has come so far.
         busy = invoke("sweep", "--resume", out)
         assert busy.exit_code == 2 and "another process is running this sweep" in busy.stderr
@@ -64,27 +64,27 @@ def test_a_killed_sweep_resumes_and_a_complete_one_takes_more_trials(ray_address
     interrupted = {trial.trial_id: trial.hyperparameters for trial in killed.trials if trial.status == "running"}
     assert before and interrupted
 
-    done = run("sweep", "--resume", out)
-    assert done.returncode == 0, done.stderr
+    done = invoke("sweep", "--resume", out, "--address", ray_address)
+    assert done.exit_code == 0, (done.output, done.exception)
     sweep = read_journal(out)
     after = {trial.trial_id: trial for trial in sweep.trials}
-    assert sorted(after) == [f"t{number:03d}" for number in range(6)]
+    assert sorted(after) == [f"t{number:03d}" for number in range(5)]
     assert sweep.finished is not None and sweep.finished.reason == "completed" and len(sweep.resumed) == 1
     assert {name: outcome(after[name]) for name in before} == before
     assert {name: after[name].hyperparameters for name in interrupted} == interrupted
     assert {trial.status for trial in sweep.trials} <= {"finished", "stopped"}
     assert all(trial.stop_kind in (None, "rung") for trial in sweep.trials)
-    assert len({trial.hyperparameters["learning_rate"] for trial in sweep.trials}) == 6
+    assert len({trial.hyperparameters["learning_rate"] for trial in sweep.trials}) == 5
     assert after["t000"].hyperparameters == {"learning_rate": 0.001}
     assert all(trial.probe is not None and trial.probe.projection["train_seconds"] > 0 for trial in sweep.trials)
     assert (out / "index.html").exists() and not (out / "ray").exists()
 
     nothing_left = invoke("sweep", "--resume", out)
     assert nothing_left.exit_code == 2
-    assert "all 6 trials" in nothing_left.stderr and "--trials" in nothing_left.stderr
-    more = invoke("sweep", "--resume", out, "--trials", 7, "--address", ray_address)
+    assert "all 5 trials" in nothing_left.stderr and "--trials" in nothing_left.stderr
+    more = invoke("sweep", "--resume", out, "--trials", 6, "--address", ray_address)
     assert more.exit_code == 0, (more.output, more.exception)
-    assert "7 of 7 trials done" in more.stderr and len(read_journal(out).trials) == 7
+    assert "6 of 6 trials done" in more.stderr and len(read_journal(out).trials) == 6
 
 
 def test_resume_takes_no_other_configs(tmp_path):

@@ -83,10 +83,12 @@ def test_a_grid_runs_from_yaml_to_report(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_ends_the_trials_and_still_reports(space_file, tmp_path, number):
+def test_an_interrupt_ends_the_trials_and_still_reports(space_file, ray_address, tmp_path, number):
     out = tmp_path / "out"
+    # With a Ray of its own, as at a terminal; and on a cluster, as in a job.
+    where = [] if number == signal.SIGINT else ["--address", ray_address]
     process = subprocess.Popen(
-        command("sweep", space_file, "--out", out, *options(epochs=400, resources__concurrent_trials=1)),
+        command("sweep", space_file, "--out", out, *where, *options(epochs=400, resources__concurrent_trials=1)),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -109,7 +111,7 @@ def test_an_interrupt_ends_the_trials_and_still_reports(space_file, tmp_path, nu
 
 def test_a_time_budget_ends_the_sweep(space_file, ray_address, tmp_path):
     out = tmp_path / "out"
-    long = options(epochs=4000, time_budget_minutes=0.3, resources__concurrent_trials=1)
+    long = options(epochs=4000, time_budget_minutes=0.2, resources__concurrent_trials=1)
     done = invoke("sweep", space_file, "--out", out, "--address", ray_address, *long)
     assert done.exit_code == 1, (done.output, done.exception)  # No trial finished.
     sweep = read_journal(out)
@@ -131,11 +133,11 @@ def test_a_dry_run_says_what_would_happen_and_starts_nothing(space_file, tmp_pat
 def test_the_peft_space_runs_on_the_course_s_files(real_data_dir, ray_address, tmp_path):
     out = tmp_path / "out"
     small = {"encoder": "tiny", "data.max_train_rows": 64, "data.max_dev_rows": 100, "epochs": 1}
-    more = ("--trials", 3, "--address", ray_address, *options(**small, resources__concurrent_trials=1))
+    more = ("--trials", 2, "--address", ray_address, *options(**small, resources__concurrent_trials=1))
     done = invoke("sweep", ROOT / "search_spaces" / "peft.yaml", "--data", real_data_dir, "--out", out, *more)
     assert done.exit_code == 0, (done.output, done.exception)
     sweep = read_journal(out)
-    assert [trial.status for trial in sweep.trials] == ["finished"] * 3
+    assert [trial.status for trial in sweep.trials] == ["finished"] * 2
     assert any("at most 100 rows a task" in note for note in sweep.started.notes)
 
 
