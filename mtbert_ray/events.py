@@ -68,7 +68,7 @@ class SweepResumed(_Event):
 
 
 class TrialStarted(_Event):
-    """A trial was given its config."""
+    """A trial was given its config, or an interrupted one starts again."""
 
     event: Literal["trial_started"] = "trial_started"
     trial_id: str
@@ -76,6 +76,17 @@ class TrialStarted(_Event):
     """The searched keys that apply to this trial, dotted."""
     config: dict[str, Any]
     """The whole TrialConfig."""
+    attempt: int = Field(default=1, ge=1)
+    """1, then one more each time that an interrupted trial starts again. In journals of earlier versions always 1."""
+
+
+class TrialResumed(_Event):
+    """A later attempt at a trial continues from its saved state, or starts over where that is lost."""
+
+    event: Literal["trial_resumed"] = "trial_resumed"
+    trial_id: str
+    epoch: int = Field(ge=0)
+    """Epochs that the state has; 0 where there is none: what the trial had reported does not count any more."""
 
 
 class ProbeFinished(_Event):
@@ -142,6 +153,8 @@ class TrialFailed(_Event):
     trial_id: str
     reason: str
     kind: FailureKind = "error"
+    node: str | None = None
+    """The node that it ran on, where that is known."""
 
 
 SweepEnd = Literal["completed", "interrupted", "time_budget"]
@@ -158,6 +171,7 @@ Event = Annotated[
     SweepStarted
     | SweepResumed
     | TrialStarted
+    | TrialResumed
     | ProbeFinished
     | EpochFinished
     | TrialFinished

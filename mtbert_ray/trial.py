@@ -17,13 +17,14 @@ from mtbert_ray.events import (
     SweepStarted,
     TrialFailed,
     TrialFinished,
+    TrialResumed,
     TrialStarted,
     TrialStopped,
 )
 from mtbert_ray.metrics import MEAN_SCORES, Metrics, MetricValue, project
 from mtbert_ray.task_metrics import in_words
 
-TrialEvent = TrialStarted | ProbeFinished | EpochFinished | TrialFinished | TrialStopped | TrialFailed
+TrialEvent = TrialStarted | TrialResumed | ProbeFinished | EpochFinished | TrialFinished | TrialStopped | TrialFailed
 
 
 @dataclass(kw_only=True)
@@ -36,7 +37,10 @@ class Trial:
     config: dict[str, Any]
     """The whole TrialConfig."""
     started: float
-    """Seconds since the epoch."""
+    """Of its first attempt, in seconds since the epoch."""
+    attempts: int = 1
+    continued_from: int | None = None
+    """Epochs that the saved state of its last attempt had, once that has reported it."""
     status: Literal["running", "finished", "stopped", "failed"] = "running"
     """A trial that still runs in the journal of a sweep that ended was interrupted with it."""
     ended: float | None = None
@@ -63,6 +67,14 @@ class Trial:
     def apply(self, event: TrialEvent) -> None:
         """Take in what happened to it since it started."""
         match event:
+            case TrialStarted():
+                self.attempts, self.continued_from = event.attempt, None
+                self.status, self.ended, self.checkpoint = "running", None, None
+                self.reason = self.stop_kind = self.failure_kind = None
+            case TrialResumed():
+                self.continued_from = event.epoch
+                if self.starts_over(event):
+                    self.epochs, self.undefined = [], {}
             case ProbeFinished():
                 self.probe = event
                 self.gpu_problem = event.gpu_problem or self.gpu_problem
@@ -79,6 +91,10 @@ class Trial:
             case TrialFailed():
                 self.status, self.ended = "failed", event.time
                 self.reason, self.failure_kind = event.reason, event.kind
+
+    def starts_over(self, event: TrialResumed) -> bool:
+        """Whether an attempt lacks what earlier ones reported. The last epoch may run again: its result is known."""
+        return event.epoch < min(self.num_done, self.num_epochs - 1)
 
     @property
     def num_epochs(self) -> int:
@@ -181,7 +197,8 @@ class Sweep:
     def apply(self, event: Event) -> None:
         """Take in what happened since the sweep started.
 
-        A trial that starts again takes its own earlier place, with nothing of what it had reported.
+        A trial that starts again takes its own earlier place. In a journal of an earlier version, which has no number
+        of its attempt, it has nothing of what it had reported.
 
         Raises:
             JournalError: a second sweep_started, or an event of a trial that has not started.
@@ -197,7 +214,10 @@ class Sweep:
                 self.paused_at.append(self.started.time if self._last_time is None else self._last_time)
             case TrialStarted():
                 place = self._places.setdefault(event.trial_id, len(self.trials))
-                self.trials[place : place + 1] = [Trial.of(event)]
+                if place < len(self.trials) and event.attempt > 1:
+                    self.trials[place].apply(event)
+                else:
+                    self.trials[place : place + 1] = [Trial.of(event)]
             case _:
                 trial = self.trial(event.trial_id)
                 if trial is None:

@@ -13,7 +13,16 @@ from ray import tune
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.ray_backend.failure import memory_message
-from mtbert_ray.ray_backend.worker import gpus_of, out_of_memory_report, probe_of, report_of, reported_epochs, start_run
+from mtbert_ray.ray_backend.worker import (
+    Attempt,
+    Continued,
+    gpus_of,
+    out_of_memory_report,
+    probe_of,
+    report_of,
+    reported_epochs,
+    start_run,
+)
 from mtbert_ray.resources.meter import return_freed_memory
 from mtbert_ray.training.inputs import RememberedInputs
 from mtbert_ray.training.metering import MeteredEpoch, MeteredProbe
@@ -23,7 +32,7 @@ from mtbert_ray.training.process import Process
 class InlineTrial(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
     """One Tune step for the probe, then one an epoch; the config is that of `StudyOnTune.suggest`."""
 
-    _epochs: Generator[MeteredProbe | MeteredEpoch] | None = None
+    _epochs: Generator[Continued | MeteredProbe | MeteredEpoch] | None = None
 
     def setup(self, config: dict[str, Any], *, sweep_folder: str) -> None:
         """Keep the config; the first step loads model and data."""
@@ -63,14 +72,16 @@ class InlineTrial(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
         self._trial_id = str(config["trial_id"])
         self._trial = TrialConfig.model_validate(config["trial"])
         self._probe = probe_of(config)
+        self._attempt = Attempt.of(config)
         self._epochs = None
 
-    def _start_epochs(self) -> Generator[MeteredProbe | MeteredEpoch]:
+    def _start_epochs(self) -> Generator[Continued | MeteredProbe | MeteredEpoch]:
         # Ray has set CUDA_VISIBLE_DEVICES to the trial's GPU, or slice of one.
         gpus = gpus_of(self._trial)
         process = Process(device=torch.device("cuda", 0), gpus=gpus) if gpus > 0 else Process()
-        run = start_run(self._trial, process, self._sweep_folder / "trials" / self._trial_id, load=self._load)
-        return reported_epochs(run, probe=self._probe)
+        folder = self._sweep_folder / "trials" / self._trial_id
+        run = start_run(self._trial, process, folder, attempt=self._attempt, load=self._load)
+        return reported_epochs(run, probe=self._probe, attempt=self._attempt.number)
 
     def _end(self) -> None:
         if self._epochs is not None:

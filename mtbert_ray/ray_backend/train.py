@@ -25,14 +25,14 @@ def drive_trial(config: dict[str, Any], *, sweep_folder: str) -> None:
         train_loop_config={
             "trial_id": trial_id,
             "trial": config["trial"],
-            "probe": config.get("probe"),
+            **{key: config.get(key) for key in ("probe", "attempt", "epochs_done", "checkpoint_minutes")},
             "trial_folder": str(Path(sweep_folder) / "trials" / trial_id),
         },
         torch_config=TorchConfig(backend="nccl" if gpus_of(trial) > 0 else "gloo"),
         scaling_config=scaling_of(trial),
         run_config=RunConfig(
-            # Fixed, so that a restarted trainer recognizes its run.
-            name=trial_id,
+            # Another one for each attempt: a trainer would take up the run of that name where it failed.
+            name=f"{trial_id}-{config['attempt']}",
             storage_path=str(Path(sweep_folder) / "ray" / "train"),
             # Ray's default retries an unschedulable trial for ever.
             failure_config=FailureConfig(max_failures=0, controller_failure_limit=2),

@@ -8,6 +8,7 @@ from ruamel.yaml import YAML
 
 from mtbert_ray.events import EpochFinished, Event, ProbeFinished, TrialStarted, as_scalar
 from mtbert_ray.task_metrics import in_words
+from mtbert_ray.training.run_state import STATE_NAME
 from mtbert_ray.training.tensorboard import TENSORBOARD_NAME, ScalarLog
 from mtbert_ray.trial import Trial
 
@@ -37,10 +38,7 @@ class TrialFiles:
 
     def _start(self, trial: Trial) -> None:
         folder = trial_folder(self._folder, trial.trial_id)
-        for old in (folder, self._folder / TENSORBOARD_NAME / trial.trial_id):
-            # Of an interrupted attempt.
-            shutil.rmtree(old, ignore_errors=True)
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)  # A later attempt continues from what is there.
         with (folder / "config.yaml").open("w", encoding="utf-8") as file:
             YAML().dump(trial.config, file)
 
@@ -57,6 +55,8 @@ class TrialFiles:
     def _close(self, trial: Trial) -> None:
         """Write a trial's hyperparameters and result for TensorBoard and close its file."""
         scalars = self._scalars.pop(trial.trial_id, None)
+        if not trial.is_interrupted:
+            shutil.rmtree(trial_folder(self._folder, trial.trial_id) / STATE_NAME, ignore_errors=True)
         if scalars is not None:
             with scalars:
                 if trial.status != "failed":

@@ -16,7 +16,15 @@ from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher as RaySearcher
 
-from mtbert_ray.events import EpochFinished, Event, ProbeFinished, TrialFailed, TrialFinished, TrialStopped
+from mtbert_ray.events import (
+    EpochFinished,
+    Event,
+    ProbeFinished,
+    TrialFailed,
+    TrialFinished,
+    TrialResumed,
+    TrialStopped,
+)
 from mtbert_ray.ray_backend.failure import failure_kind_of, memory_message, reason_of
 from mtbert_ray.ray_backend.session import collect_folder
 from mtbert_ray.ray_backend.trial_files import trial_folder
@@ -38,6 +46,7 @@ class StudyOnTune:
         self._folder = folder
         self._nodes: dict[str, str] = {}
         """Trial -> the node that holds its checkpoint and traces."""
+        self._node_names: dict[str, str | None] = {}
         self._out_of_memory: dict[str, TrialStopped] = {}
         """Trial -> the end that its worker reported; Tune has yet to end it."""
         self.searcher = _Searcher(self)
@@ -48,9 +57,10 @@ class StudyOnTune:
         return {}  # Tune pickles what it is given; the journal, not Tune, restores a sweep.
 
     def suggest(self) -> dict[str, Any] | None:
-        """Return the next trial as the launchers take it; None after the last one.
+        """Return the next trial as the launchers take it; None where there is none for now, or none any more.
 
-        It is `{"trial_id": "t007", "trial": a whole TrialConfig as a dict, "probe": a ProbeConfig as a dict, or None}`.
+        It is `{"trial_id": "t007", "trial": a whole TrialConfig as a dict, "probe": a ProbeConfig as a dict, or None}`
+        with the `attempt` at the trial from 1, `epochs_done` by earlier ones, and `checkpoint_minutes`.
         """
         started = self._study.ask()
         if started is None:
@@ -61,20 +71,28 @@ class StudyOnTune:
             "trial_id": started.trial_id,
             "trial": started.config,
             "probe": None if probe is None else probe.model_dump(mode="json"),
+            "attempt": started.attempt,
+            "epochs_done": self._trial(started.trial_id).num_done,
+            "checkpoint_minutes": space.checkpoint_minutes,
         }
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no trial runs any more, so that none can die and start again."""
+        return all(trial.status != "running" for trial in self._study.trials)
 
     def receive(self, result: Mapping[str, Any]) -> bool:
         """Take what a worker reported, new or repeated or too late, and return whether its trial must stop."""
         if "event" not in result:
             return False
         event = _EVENT.validate_json(result["event"])
-        assert isinstance(event, ProbeFinished | EpochFinished | TrialStopped), "what workers send"
+        assert isinstance(event, TrialResumed | ProbeFinished | EpochFinished | TrialStopped), "what workers send"
         trial_id = event.trial_id
         if self._study.decision(trial_id) is not None:
             return True
         if not _is_news(event, self._trial(trial_id)):
             return False
-        self._nodes[trial_id] = result["node_id"]
+        self._nodes[trial_id], self._node_names[trial_id] = result["node_id"], result.get("node_name")
         if isinstance(event, TrialStopped):
             self._out_of_memory[trial_id] = event
             return False
@@ -102,7 +120,10 @@ class StudyOnTune:
         """Take note that a trial raised an error, or that its process died without one."""
         memory = None if error is None else memory_message(error)
         if memory is None:
-            self._study.add(TrialFailed(trial_id=trial_id, reason=reason_of(error), kind=failure_kind_of(error)))
+            node, kind, reason = self._node_names.get(trial_id), failure_kind_of(error), reason_of(error)
+            if kind == "died" and node is not None:
+                reason = f"{reason}, on node {node}"
+            self._study.add(TrialFailed(trial_id=trial_id, reason=reason, kind=kind, node=node))
         else:
             stopped = out_of_memory(trial_id, memory)
             self._study.add(stopped.model_copy(update={"checkpoint": self._fetch(self._trial(trial_id))}))
@@ -140,11 +161,13 @@ class StudyOnTune:
         return folder
 
 
-def _is_news(event: ProbeFinished | EpochFinished | TrialStopped, trial: Trial) -> bool:
+def _is_news(event: TrialResumed | ProbeFinished | EpochFinished | TrialStopped, trial: Trial) -> bool:
     if trial.status != "running":
         return False
     if isinstance(event, EpochFinished):
         return (event.metrics.get("epoch") or 0) > trial.num_done
+    if isinstance(event, TrialResumed):
+        return trial.continued_from is None
     return isinstance(event, TrialStopped) or trial.probe is None
 
 
@@ -155,9 +178,11 @@ class _Searcher(RaySearcher):  # type: ignore[misc]  # Ray is untyped
         super().__init__()
         self._backend = backend
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         suggested = self._backend.suggest()
-        return str(RaySearcher.FINISHED) if suggested is None else suggested
+        if suggested is None and self._backend.is_over:
+            return str(RaySearcher.FINISHED)
+        return suggested  # None lets Tune ask again.
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         pass

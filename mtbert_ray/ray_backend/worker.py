@@ -1,7 +1,9 @@
 """A worker of a trial under either launcher: sets up the device, trains, and reports events to Tune."""
 
+import platform
 from collections.abc import Generator, Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,12 @@ import torch
 import torch.distributed as dist
 
 from mtbert_ray.config import ProbeConfig, TrialConfig
-from mtbert_ray.events import EpochFinished, ProbeFinished, TrialStopped
+from mtbert_ray.events import EpochFinished, ProbeFinished, TrialResumed, TrialStopped
 from mtbert_ray.training.inputs import LoadInputs, load_inputs
 from mtbert_ray.training.loop import TrainingRun
 from mtbert_ray.training.metering import MeteredEpoch, MeteredProbe, metered_epochs
 from mtbert_ray.training.process import Process
+from mtbert_ray.training.run_state import STATE_NAME, RunState
 
 
 def start_run(
@@ -24,12 +27,14 @@ def start_run(
     process: Process,
     trial_folder: Path,
     *,
+    attempt: "Attempt | None" = None,
     load: LoadInputs = load_inputs,
 ) -> TrainingRun:
-    """Return a run that is ready for its first step and keeps its best checkpoint under the trial's folder.
+    """Return a run that is ready for its next step and keeps its best checkpoint under the trial's folder.
 
     The checkpoint is on disk before the epoch is reported: Tune may stop the trial, and have the checkpoint fetched, as
-    soon as it gets the report.
+    soon as it gets the report. With an attempt its state is kept as well, and the run continues from that of an earlier
+    attempt.
     """
     if process.device.type == "cuda":
         torch.cuda.set_device(process.device)
@@ -37,7 +42,8 @@ def start_run(
     else:
         # Several trials share the machine.
         torch.set_num_threads(config.resources.cpus_per_worker)
-    return TrainingRun(config, process=process, folder=trial_folder, load=load)
+    state = None if attempt is None else attempt.state(trial_folder, config, process)
+    return TrainingRun(config, process=process, folder=trial_folder, load=load, state=state)
 
 
 def gpus_of(trial: TrialConfig) -> float:
@@ -46,11 +52,56 @@ def gpus_of(trial: TrialConfig) -> float:
     return trial.resources.gpus_per_worker
 
 
-def reported_epochs(run: TrainingRun, *, probe: ProbeConfig | None = None) -> Generator[MeteredProbe | MeteredEpoch]:
-    """Yield the probe and the epochs; the last one only after the run has ended.
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """Which attempt at a trial this is, and how its state is saved."""
+
+    number: int
+    """From 1."""
+    epochs_done: int
+    """Epochs that earlier attempts have reported."""
+    checkpoint_minutes: float | None
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> "Attempt":
+        """Return the attempt of a config of `StudyOnTune.suggest`; the first one if it has none."""
+        return cls(
+            number=config.get("attempt") or 1,
+            epochs_done=config.get("epochs_done") or 0,
+            checkpoint_minutes=config.get("checkpoint_minutes"),
+        )
+
+    def state(self, trial_folder: Path, config: TrialConfig, process: Process) -> RunState:
+        """Return the state of a trial, which must not be behind what is known of the trial.
+
+        It is saved before an epoch is reported, but for the last one, which may be trained again.
+        """
+        return RunState(
+            trial_folder / STATE_NAME,
+            config,
+            process,
+            minutes=self.checkpoint_minutes,
+            min_epochs=min(self.epochs_done, config.epochs - 1),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Continued:
+    """Where an attempt after the first begins."""
+
+    epoch: int
+    """Epochs that its state has; 0 starts over."""
+
+
+def reported_epochs(
+    run: TrainingRun, *, probe: ProbeConfig | None = None, attempt: int = 1
+) -> Generator[Continued | MeteredProbe | MeteredEpoch]:
+    """Yield where a later attempt continues, the probe and the epochs; the last one only after the run has ended.
 
     On its report the sweep fetches the trial's files, and a profile that is cut short is written at the end of the run.
     """
+    if attempt > 1:
+        yield Continued(epoch=run.progress.num_ended)
     with closing(metered_epochs(run, probe=probe)) as epochs:
         for result in epochs:
             if isinstance(result, MeteredEpoch) and result.is_last:
@@ -58,8 +109,10 @@ def reported_epochs(run: TrainingRun, *, probe: ProbeConfig | None = None) -> Ge
             yield result
 
 
-def report_of(trial_id: str, result: MeteredProbe | MeteredEpoch) -> dict[str, Any]:
-    """Return a worker's report to Tune after its probe or an epoch: the event for the journal."""
+def report_of(trial_id: str, result: Continued | MeteredProbe | MeteredEpoch) -> dict[str, Any]:
+    """Return a worker's report to Tune as it continues, after its probe or an epoch: the event for the journal."""
+    if isinstance(result, Continued):
+        return _report(TrialResumed(trial_id=trial_id, epoch=result.epoch))
     if isinstance(result, MeteredProbe):
         return _report(
             ProbeFinished(
@@ -81,9 +134,14 @@ def out_of_memory_report(trial_id: str, message: str) -> dict[str, Any]:
     return {**_report(out_of_memory(trial_id, message)), "done": True}
 
 
-def _report(event: ProbeFinished | EpochFinished | TrialStopped) -> dict[str, Any]:
-    # The driver sets the time: clocks of nodes differ. Checkpoint and traces are on this node.
-    return {"event": event.model_dump_json(exclude={"time"}), "node_id": ray.get_runtime_context().get_node_id()}
+def _report(event: TrialResumed | ProbeFinished | EpochFinished | TrialStopped) -> dict[str, Any]:
+    return {
+        # The driver sets the time: clocks of nodes differ.
+        "event": event.model_dump_json(exclude={"time"}),
+        # Checkpoint, traces and state are there.
+        "node_id": ray.get_runtime_context().get_node_id(),
+        "node_name": platform.node(),
+    }
 
 
 def out_of_memory(trial_id: str, message: str) -> TrialStopped:
@@ -106,6 +164,7 @@ def run_rank(config: dict[str, Any]) -> None:
         device=ray.train.torch.get_device(),
         gpus=gpus_of(trial),
     )
-    run = start_run(trial, process, Path(config["trial_folder"]))
-    for result in reported_epochs(run, probe=probe_of(config)):
+    attempt = Attempt.of(config)
+    run = start_run(trial, process, Path(config["trial_folder"]), attempt=attempt)
+    for result in reported_epochs(run, probe=probe_of(config), attempt=attempt.number):
         ray.train.report(report_of(config["trial_id"], result))

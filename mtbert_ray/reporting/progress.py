@@ -17,6 +17,7 @@ from mtbert_ray.events import (
     ProbeFinished,
     TrialFailed,
     TrialFinished,
+    TrialResumed,
     TrialStarted,
     TrialStopped,
     as_scalar,
@@ -33,6 +34,7 @@ from mtbert_ray.pareto.objectives import (
     unreached_references,
 )
 from mtbert_ray.schema import one_line
+from mtbert_ray.reporting.wording import counted
 from mtbert_ray.trial import Trial, is_score
 
 
@@ -53,7 +55,8 @@ class SweepProgress:
     done_before: int = 0
     """Of these, in earlier sessions."""
     stopped: int = 0
-    interrupted: int = 0
+    interrupted: set[str] = field(default_factory=set)
+    """Trials that were interrupted and have not started again."""
     """Not done: they start again when the sweep is resumed."""
     failed: int = 0
     _losses: list[npt.NDArray[np.float64]] = field(default_factory=list)
@@ -88,7 +91,11 @@ class SweepProgress:
         match event:
             case TrialStarted():
                 self.running[trial.trial_id] = trial
-                self._log(f"{trial.trial_id} started: {config_text(trial)}")
+                self.interrupted.discard(trial.trial_id)
+                again = f" again, attempt {trial.attempts}" if trial.attempts > 1 else ""
+                self._log(f"{trial.trial_id} started{again}: {config_text(trial)}")
+            case TrialResumed():
+                self._log(f"{trial.trial_id} continues after {counted(event.epoch, 'epoch')}")
             case ProbeFinished():
                 costs = [
                     f"{one_line(name)} {_number(value)}"
@@ -107,7 +114,7 @@ class SweepProgress:
                 self.running.pop(trial.trial_id, None)
                 self._count(trial)
                 reasons = "; ".join([*([] if trial.reason is None else [trial.reason]), *trial.without_value])
-                status = "interrupted" if trial.stop_kind == "sweep" else trial.status_in_words
+                status = "interrupted" if trial.is_interrupted else trial.status_in_words
                 line = f"{trial.trial_id} {status}{': ' if reasons else ''}{reasons}. {self.summary()}"
                 if trial.status == "failed":
                     self._print(line)  # Above the live table, where it stays: a failure must not be missed.
@@ -116,8 +123,8 @@ class SweepProgress:
 
     def _count(self, trial: Trial) -> None:
         self._best_ended = best_values(self.objectives, [trial], so_far=self._best_ended)
-        if trial.stop_kind == "sweep":
-            self.interrupted += 1
+        if trial.is_interrupted:
+            self.interrupted.add(trial.trial_id)
             return
         self.done += 1
         self.failed += trial.status == "failed"
@@ -130,7 +137,7 @@ class SweepProgress:
         """Return in one line the trials done, failures, time left, the best score, the front's size and its volume."""
         total = "" if self.num_trials is None else f" of {self.num_trials}"
         parts = [f"{self.done}{total} trials done"]
-        counts = {"stopped early": self.stopped, "interrupted": self.interrupted, "failed": self.failed}
+        counts = {"stopped early": self.stopped, "interrupted": len(self.interrupted), "failed": self.failed}
         parts += [f"{count} {name}" for name, count in counts.items() if count]
         left = self.seconds_left()
         if left is not None:

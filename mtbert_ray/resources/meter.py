@@ -1,76 +1,20 @@
-"""Meters one trial in one process: a thread that samples, and the totals of the samples over time and ranks."""
+"""Meters one trial in one process: a thread that samples, and the totals of the samples over time."""
 
 import ctypes
 import gc
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
 from typing import Self
 
 import psutil
 
 from mtbert_ray.resources.gpu import GpuReader, GpuReadError, GpuSample
+from mtbert_ray.resources.usage import Usage, any_shared
 
 _GIB = 2**30
-
-
-@dataclass(frozen=True, kw_only=True)
-class Usage:
-    """What a process, or all ranks of a trial, used since metering began. Null is "not known", never zero."""
-
-    peak_rss_gib: float
-    cpu_seconds: float
-    peak_memory_gib: float | None = None
-    gpu_utilization_mean: float | None = None
-    """Percent, over the time that counted."""
-    gpu_utilization_peak: float | None = None
-    """Percent."""
-    energy_kj: float | None = None
-    gpu_shared: bool | None = None
-    """Whether another process computed on the GPU meanwhile. Then `energy_kj` is null: a GPU has one power meter."""
-    gpu_problem: str | None = None
-    """Why GPU quantities are null although there is a GPU to read."""
-
-    def metrics(self) -> dict[str, float | None]:
-        """Return the quantities under their names in `mtbert_ray.metrics`."""
-        return {name: value for name, value in asdict(self).items() if name not in ("gpu_shared", "gpu_problem")}
-
-
-def reduce_usages(usages: Sequence[Usage]) -> Usage:
-    """Return the usage of a trial from those of its ranks: the largest memory, the summed energy and CPU time.
-
-    A GPU quantity that one rank does not know is null for the trial.
-    """
-    assert usages, "a trial has at least one rank"
-    problems = [f"rank {rank}: {usage.gpu_problem}" for rank, usage in enumerate(usages) if usage.gpu_problem]
-    means = _all_known([usage.gpu_utilization_mean for usage in usages])
-    peaks = _all_known([usage.gpu_utilization_peak for usage in usages])
-    memories = _all_known([usage.peak_memory_gib for usage in usages])
-    energies = _all_known([usage.energy_kj for usage in usages])
-    return Usage(
-        peak_memory_gib=max(memories) if memories else None,
-        gpu_utilization_mean=sum(means) / len(means) if means else None,
-        gpu_utilization_peak=max(peaks) if peaks else None,
-        energy_kj=sum(energies) if energies else None,
-        peak_rss_gib=max(usage.peak_rss_gib for usage in usages),
-        cpu_seconds=sum(usage.cpu_seconds for usage in usages),
-        gpu_shared=_any_shared([usage.gpu_shared for usage in usages]),
-        gpu_problem="; ".join(problems) or None,
-    )
-
-
-def _all_known(values: Sequence[float | None]) -> list[float]:
-    """Return the values, or none of them when one is not known."""
-    known = [value for value in values if value is not None]
-    return known if len(known) == len(values) else []
-
-
-def _any_shared(answers: Sequence[bool | None]) -> bool | None:
-    """Return True for one yes; null without a yes where one answer is missing."""
-    return True if True in answers else None if None in answers else False
 
 
 class _Series:
@@ -143,7 +87,7 @@ class GpuTotals:
         # A process that uses a GPU holds memory on it, so a peak of zero means that NVML never showed ours.
         memory = self._memory.peak if usable and self._memory.known and self._memory.peak else None
         utilization_known, power_known = usable and self._utilization.known, usable and self._power.known
-        shared = _any_shared([*self._shared, *([] if usable and self._shared else [None])])
+        shared = any_shared([*self._shared, *([] if usable and self._shared else [None])])
         energy_kj = self._power.integral / 1000 if power_known and not shared else None
         mean = self._utilization.mean if utilization_known else None
         unknown = [
@@ -161,6 +105,7 @@ class GpuTotals:
             cpu_seconds=cpu_seconds,
             gpu_shared=shared,
             gpu_problem=self.failure or reason,
+            gpu_seconds_counted=self._utilization.seconds,
         )
 
 

@@ -15,7 +15,9 @@ from mtbert_ray.events import (
     ProbeFinished,
     SweepResumed,
     SweepStarted,
+    TrialFailed,
     TrialFinished,
+    TrialResumed,
     TrialStarted,
 )
 from mtbert_ray.metrics import Objectives, known_metrics
@@ -81,6 +83,8 @@ class Study:
         self._queue: dict[str, Mapping[str, Any]] = {}
         """Trial -> its values, of those that run before the searcher is asked: interrupted trials again, then
         `points_to_evaluate`."""
+        self._deaths: dict[str, int] = {}
+        """Trial -> how often it died in this session."""
         self._repeats = True
         """Whether the searcher has suggested what the trials started with, and so needs no rebuilding."""
         self._new_searcher(seed=space.seed, num_trials=space.trials)
@@ -124,6 +128,7 @@ class Study:
             trial_id=suggestion.trial_id,
             hyperparameters=dict(suggestion.values),
             config=self._config_of(suggestion.values),
+            attempt=1 if (trial := self.sweep.trial(suggestion.trial_id)) is None else trial.attempts + 1,
         )
         self._start(event, suggestion)
         return event
@@ -137,17 +142,36 @@ class Study:
         if isinstance(event, TrialStarted):
             self._start(event, self._repeat_ask(event))
             return None
+        if isinstance(event, TrialResumed):
+            self._forget_if_over(event)
         self.sweep.apply(event)
         trial = self.sweep.trial(event.trial_id) if hasattr(event, "trial_id") else None
         self._notify(event, trial)
         if isinstance(event, SweepResumed):
             self._resume()
-        if trial is None:
+        if trial is None or isinstance(event, TrialResumed):
             return None
         self._give_feedback(event, trial)
-        return self._prune(event, trial)
+        decision = self._prune(event, trial)
+        if isinstance(event, TrialFailed) and trial.is_interrupted:
+            self._retry(trial)
+        return decision
+
+    def _retry(self, trial: Trial) -> None:
+        """Let a trial that died run again, before all others, unless it has died too often in this session."""
+        deaths = self._deaths[trial.trial_id] = self._deaths.get(trial.trial_id, 0) + 1
+        if deaths <= self.space.retries:
+            self._queue = {trial.trial_id: trial.hyperparameters} | self._queue
+
+    def _forget_if_over(self, event: TrialResumed) -> None:
+        """Drop what a trial that starts over had reported."""
+        trial = self.sweep.trial(event.trial_id)
+        if trial is not None and trial.starts_over(event) and self._pruner is not None:
+            self._pruner.forget(event.trial_id)
 
     def _start(self, event: TrialStarted, suggestion: _Suggestion | None) -> None:
+        if event.attempt == 1 and self._pruner is not None:
+            self._pruner.forget(event.trial_id)  # Of a journal of an earlier version, where it started over.
         self.sweep.apply(event)
         started = config_key(event.hyperparameters)
         self._queue = {
@@ -198,9 +222,7 @@ class Study:
         if not self._repeats or self.sweep.num_trials != earlier_session:
             self._rebuild_searcher()
         self._queue = {trial.trial_id: trial.hyperparameters for trial in again} | self._queue
-        for trial in again:
-            if self._pruner is not None:
-                self._pruner.forget(trial.trial_id)
+        self._deaths.clear()
 
     def _rebuild_searcher(self) -> None:
         """Make the searcher anew from the trials, with other draws than those that it has made for them."""
@@ -239,6 +261,8 @@ class Study:
             # The last epoch is the trial's result, which comes with its end.
             at_end = done >= trial.num_epochs
             return None if at_end else self._pruner.prune(trial.trial_id, done, trial.projection)
+        if trial.is_interrupted:
+            return None  # It will continue from where it was.
         if trial.status == "failed":
             self._pruner.forget(trial.trial_id)
         else:

@@ -191,7 +191,6 @@ class CheckpointWriter:
         self._config = config
         self._write = write
         self._fingerprint: str | None = None
-        self._has_saved = False
         self._thread = ThreadPoolExecutor(1, "checkpoint") if behind else None
         self._pending: list[Future[None]] = []
 
@@ -201,7 +200,6 @@ class CheckpointWriter:
         Raises:
             OSError: the disk refused this or, behind, an earlier one.
         """
-        self._has_saved = True
         self.wait()  # Never two copies of the weights at once.
         weights = kept_weights(self._model, self._config, copy=self._thread is not None, fingerprint=self._fingerprint)
         self._fingerprint = weights.base_fingerprint
@@ -223,14 +221,14 @@ class CheckpointWriter:
             job.result()
 
     def discard(self) -> None:
-        """Remove the checkpoint that was saved, if any: the run diverged.
+        """Remove the checkpoint, if any, also that of an earlier attempt: the run diverged.
 
         Raises:
             OSError: it cannot be removed.
         """
         pending, self._pending = self._pending, []
         wait(pending)  # Their errors do not matter: what was not written need not be removed.
-        if self._has_saved and self._folder.exists():
+        if self._folder.exists():
             shutil.rmtree(self._folder)
 
     def close(self) -> None:

@@ -123,7 +123,7 @@ class EpochResult:
     eval_once_seconds: float
     parameters: ParameterCounts
     is_best: bool
-    """Whether this epoch's checkpoint is the one kept; see `loop.is_best`."""
+    """Whether this epoch's checkpoint is the one kept; see `is_best`."""
 
     @property
     def dev_score(self) -> float | None:
@@ -148,3 +148,11 @@ class EpochResult:
             "trainable_percent": self.parameters.trainable_percent,
             "adapter_percent": self.parameters.adapter_percent,
         }
+
+
+def is_best(dev_score: float | None, best_score: float | None) -> bool:
+    """Return whether an epoch is the best so far: the first of those with the highest score.
+
+    While no epoch has a score the latest one counts as best, as in `trial.best_place`.
+    """
+    return best_score is None or (dev_score is not None and dev_score > best_score)

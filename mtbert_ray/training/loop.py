@@ -5,10 +5,9 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from mtbert_ray.config import ProbeConfig, TrialConfig
 from mtbert_ray.data.batching import Batch, Split, epoch_batches, num_steps, prefetched
@@ -16,13 +15,14 @@ from mtbert_ray.errors import DivergedError
 from mtbert_ray.models.adapters import count_parameters
 from mtbert_ray.training.checkpoint import CheckpointWriter, initial_model
 from mtbert_ray.training.embedding_cache import cache_embeddings, can_cache_embeddings
-from mtbert_ray.training.evaluate import EpochResult, evaluate
+from mtbert_ray.training.evaluate import EpochResult, evaluate, is_best
 from mtbert_ray.training.inputs import LoadInputs, load_inputs, row_notes
-from mtbert_ray.training.loss import EpochLosses, LossSums, RowLosses, TrainingLoss, check_weights
-from mtbert_ray.training.optimizer import make_optimizer, make_schedule
+from mtbert_ray.training.loss import EpochLosses, LossSums, check_weights
 from mtbert_ray.training.probe import Pace, ProbeResult, is_probed
 from mtbert_ray.training.process import Process, uses_bf16
 from mtbert_ray.training.profile import profiling
+from mtbert_ray.training.run_state import Progress, RunState
+from mtbert_ray.training.step import TrainingStep
 
 CHECKPOINT_NAME = "checkpoint"
 _STEPS_BETWEEN_CHECKS = 200
@@ -41,6 +41,7 @@ class TrainingRun:
         write_behind: whether a run on a GPU writes checkpoints in a thread while it continues; `epochs` does not end
             before they are on disk. Not where a reported epoch must have its checkpoint on disk. On a CPU the copy of
             the weights would count as the run's memory, and the thread would take its CPU time.
+        state: saves the run's state while it trains; the run continues from the one that is there.
         clock: monotonic seconds.
 
     Raises:
@@ -58,6 +59,7 @@ class TrainingRun:
         on_step: Callable[[int, int], None] = lambda step, total_steps: None,
         load: LoadInputs = load_inputs,
         write_behind: bool = False,
+        state: RunState | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.config = config
@@ -66,13 +68,17 @@ class TrainingRun:
         self.bf16 = uses_bf16(config, process.device)
         self._on_step = on_step
         self._clock = clock
-        self.epoch = self._step = 0
+        self.progress = Progress()
+        self.meter_state: Callable[[], dict[str, Any]] = dict
+        """What a meter wants saved with the run's state."""
         self.batches: Generator[Batch] = (batch for batch in list[Batch]())
         """Those of the epoch that are still to come."""
-        self._best_score: float | None = None
-        self._train_seconds = self._eval_seconds = 0.0
-        self._train_once_seconds = self._eval_once_seconds = 0.0
+        self._state = state
         self.prepare(load)
+        self.restored: dict[str, Any] | None = None
+        """The state that the run continues from, if there was one."""
+        if state is not None:
+            self._restore(state)
         self.checkpoints: CheckpointWriter | None = None
         """Keeps the best epoch's model; none where this rank or run keeps none."""
         if self.folder is not None:
@@ -92,12 +98,32 @@ class TrainingRun:
         self.parameters = count_parameters(self.model)
         self.caches_embeddings = can_cache_embeddings(self.model, config, [*train.values(), *dev.values()])
         """Whether the encoder runs in the first epoch only: later ones cost what the heads cost."""
-        self._loss = _wrap(
-            TrainingLoss(self.model, config.smart, seed=config.seed, rank=process.rank, bf16=self.bf16), process
-        )
-        self._trained = {name: each for name, each in self.model.named_parameters() if each.requires_grad}
-        self._optimizer = make_optimizer(self.model, config)
-        self._schedule = make_schedule(self._optimizer, config, total_steps=self.total_steps)
+        self._steps = TrainingStep(self.model, config, process, bf16=self.bf16, total_steps=self.total_steps)
+
+    def _restore(self, state: RunState) -> None:
+        """Continue from a saved state, if there is one. What that takes is not counted as the run's."""
+        self.restored = state.load()
+        if self.restored is None:
+            return
+        self._steps.load_state_dict(self.restored["steps"])
+        self.progress = self.restored["progress"]
+        if self.caches_embeddings:
+            self.train_splits = cache_embeddings(self.model, self.train_splits, self.process, bf16=self.bf16)
+            if self.progress.num_ended > 0:
+                self.dev_splits = cache_embeddings(self.model, self.dev_splits, self.process, bf16=self.bf16)
+
+    def save_state(self) -> None:
+        """Save the run's state between two steps; every rank must call it at the same one.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        if self._state is None:
+            return
+        content = {"steps": self._steps.state_dict(), "meter": self.meter_state()}
+        if self.progress.epoch_steps:
+            content["sums"] = self._sums.state_dict()
+        self._state.save(self.progress, content)
 
     def epochs(
         self,
@@ -121,14 +147,20 @@ class TrainingRun:
         """
         # Dropout draws from torch's global generator; ranks must not share their masks.
         torch.manual_seed(self.config.seed + self.process.rank)
-        with closing(self), profiling(self.config.profile, self.folder) as self._after_step:
-            if self.caches_embeddings:
+        # The steps that are recorded come first: a run that continues has had them.
+        traces = self.folder if self.restored is None else None
+        with closing(self), profiling(self.config.profile, traces) as self._after_step:
+            if self.restored is not None:
+                self._steps.seed_from(self.restored["steps"])
+            elif self.caches_embeddings:
                 with while_training():
                     self.cache_training_embeddings()
-            for epoch in range(1, self.config.epochs + 1):
+            for epoch in range(self.progress.next_epoch, self.config.epochs + 1):
                 try:
                     self.start_epoch(epoch)
-                    if epoch == 1 and is_probed(probe, self.train_splits, batch_size=self.config.batch_size):
+                    # A run that continues has had its probe.
+                    batch_size = self.config.batch_size
+                    if self.progress.step == 0 and is_probed(probe, self.train_splits, batch_size=batch_size):
                         with while_training():
                             result = self.probe(probe)
                         yield result
@@ -142,11 +174,11 @@ class TrainingRun:
         """Replace the training rows by the frozen encoder's outputs."""
         started = self._now()
         self.train_splits = cache_embeddings(self.model, self.train_splits, self.process, bf16=self.bf16)
-        self._train_once_seconds = self._train_seconds = self._now() - started
+        self.progress.train_once_seconds = self.progress.train_seconds = self._now() - started
 
     def start_epoch(self, epoch: int) -> None:
         """Shuffle this rank's batches of an epoch; for a GPU a thread prepares them ahead."""
-        self.epoch = epoch
+        self.progress.epoch = epoch
         batches = epoch_batches(
             self.train_splits,
             batch_size=self.config.batch_size,
@@ -156,8 +188,12 @@ class TrainingRun:
             rank=self.process.rank,
             world_size=self.process.world_size,
         )
+        if self.progress.epoch_steps:  # Those that an earlier attempt has taken.
+            batches = (batch for batch in islice(batches, self.progress.epoch_steps, None))
         self.batches = prefetched(batches, self.process.device) if self.process.device.type == "cuda" else batches
         self._sums = LossSums({task: len(split) for task, split in self.train_splits.items()}, self.process)
+        if self.progress.epoch_steps and self.restored is not None:
+            self._sums.load_state_dict(self.restored["sums"])
 
     def probe(self, probe: ProbeConfig) -> ProbeResult:
         """Take the first steps of the epoch and project the run's training time from them; `train_epoch` continues."""
@@ -172,47 +208,58 @@ class TrainingRun:
         self._take_steps(pace.counted(islice(self.batches, probe.warmup_steps)))
         self._take_steps(pace.timed(islice(self.batches, probe.steps), self._now))
         self._sums.check()
-        self._train_seconds += self._now() - started
+        self.progress.train_seconds += self._now() - started
         left = pace.seconds_left()
         return ProbeResult(
-            step=self._step,
-            train_seconds=self._train_seconds,
-            projected_train_seconds=None if left is None else self._train_seconds + left,
+            step=self.progress.step,
+            train_seconds=self.progress.train_seconds,
+            projected_train_seconds=None if left is None else self.progress.train_seconds + left,
             parameters=self.parameters,
         )
 
     def train_epoch(self) -> EpochLosses:
         """Take the epoch's remaining steps; return the mean losses of all its steps, over all ranks."""
-        started = self._now()
-        self._take_steps(self.batches)
+        self._training_since = self._now()
+        self._take_steps(self._with_states(self.batches))
         losses = self._sums.means(self.config.smart)
-        check_weights(self._trained, self.process)
-        self._train_seconds += self._now() - started
+        check_weights(self._steps.trained, self.process)
+        self._count_training()
         return losses
+
+    def _with_states(self, batches: Iterable[Batch]) -> Generator[Batch]:
+        """Pass batches on, and save the state between steps when one is due; its time is not counted as training."""
+        for batch in batches:
+            yield batch
+            if self._state is None or self.progress.step % _STEPS_BETWEEN_CHECKS or not self._state.is_due():
+                continue
+            self._count_training()
+            self.save_state()
+            self._training_since = self._now()
+
+    def _count_training(self) -> None:
+        self.progress.train_seconds += self._now() - self._training_since
 
     def evaluate_epoch(self, losses: EpochLosses) -> EpochResult:
         """Score the dev rows, and save the checkpoint if no earlier epoch was better."""
-        started = self._now()
-        if self.caches_embeddings and self.epoch == 1:
+        started, progress = self._now(), self.progress
+        if self.caches_embeddings and progress.epoch == 1:
             self.dev_splits = cache_embeddings(self.model, self.dev_splits, self.process, bf16=self.bf16)
-            self._eval_once_seconds = self._now() - started
+            progress.eval_once_seconds = self._now() - started
         scores = evaluate(self.model, self.config.tasks, self.dev_splits, self.process, bf16=self.bf16)
-        self._eval_seconds += self._now() - started
+        progress.eval_seconds += self._now() - started
+        progress.epoch_steps = 0
         result = EpochResult(
-            epoch=self.epoch,
-            step=self._step,
+            epoch=progress.epoch,
+            step=progress.step,
             losses=losses,
             scores=scores.values,
             undefined=scores.undefined,
-            train_seconds=self._train_seconds,
-            eval_seconds=self._eval_seconds,
-            train_once_seconds=self._train_once_seconds,
-            eval_once_seconds=self._eval_once_seconds,
             parameters=self.parameters,
-            is_best=is_best(scores.values["dev_score"], self._best_score),
+            is_best=is_best(scores.values["dev_score"], progress.best_score),
+            **progress.seconds,
         )
         if result.is_best:
-            self._best_score = result.dev_score
+            progress.best_score = result.dev_score
             if self.checkpoints is not None:
                 self.checkpoints.save(result.metrics())
         return result
@@ -224,41 +271,15 @@ class TrainingRun:
             self.checkpoints.close()
 
     def _take_steps(self, batches: Iterable[Batch]) -> None:
-        self._loss.train()
+        self._steps.train()
         for batch in batches:
-            self._train_step(batch)
-            self._step += 1
+            self._steps.take(batch, self.progress.epoch, self._sums)
+            self.progress.step += 1
+            self.progress.epoch_steps += 1
             self._after_step()
-            if self._step % _STEPS_BETWEEN_CHECKS == 0:
+            if self.progress.step % _STEPS_BETWEEN_CHECKS == 0:
                 self._sums.check()
-            self._on_step(self._step, self.total_steps)
-
-    def _train_step(self, batch: Batch) -> None:
-        """Take one optimizer step over a global batch, of which this is the rank's share."""
-        self._optimizer.zero_grad(set_to_none=True)
-        *earlier, last = batch.split(self.config.accumulation_steps)
-        for part in earlier:
-            with self._without_reduction():
-                self._add_gradients(part)
-        self._add_gradients(last)
-        if self.config.max_grad_norm is not None:
-            nn.utils.clip_grad_norm_(self._trained.values(), self.config.max_grad_norm)
-        self._optimizer.step()
-        self._schedule.step()
-
-    def _add_gradients(self, part: Batch) -> None:
-        part = part.to(self.process.device)
-        losses: RowLosses = self._loss(part, self.epoch)
-        total_B = losses.task
-        if losses.penalty is not None:
-            total_B = total_B + self.config.smart.weight * losses.penalty
-        # The weights make DDP's mean over ranks the mean over the global batch, also where it divides unevenly.
-        (part.weights * total_B).sum().backward()  # type: ignore[no-untyped-call]
-        self._sums.add(part, losses)
-
-    def _without_reduction(self) -> AbstractContextManager[None]:
-        """Keep gradients on this rank until the step's last part: one reduction a step is enough."""
-        return self._loss.no_sync() if isinstance(self._loss, DistributedDataParallel) else nullcontext()
+            self._on_step(self.progress.step, self.total_steps)
 
     def _diverged(self, error: DivergedError) -> DivergedError:
         """Remove the checkpoint, and return the error with what may help."""
@@ -271,7 +292,7 @@ class TrainingRun:
         norm = "max_grad_norm" if config.max_grad_norm is None else f"a max_grad_norm below {config.max_grad_norm:g}"
         smaller = " or a smaller smart.epsilon or smart.weight" if config.smart.tasks else ""
         return DivergedError(
-            f"{error} in epoch {self.epoch}; a lower learning rate than {config.scaled_learning_rate:g}, "
+            f"{error} in epoch {self.progress.epoch}; a lower learning rate than {config.scaled_learning_rate:g}, "
             f"{norm}{smaller} may help{kept}"
         )
 
@@ -279,20 +300,3 @@ class TrainingRun:
         if self.process.device.type == "cuda":
             torch.cuda.synchronize(self.process.device)
         return self._clock()
-
-
-def is_best(dev_score: float | None, best_score: float | None) -> bool:
-    """Return whether an epoch is the best so far: the first of those with the highest score.
-
-    While no epoch has a score the latest one counts as best, as in `trial.best_place`.
-    """
-    return best_score is None or (dev_score is not None and dev_score > best_score)
-
-
-def _wrap(loss: TrainingLoss, process: Process) -> nn.Module:
-    """Return the loss for training steps: under DDP where there are several ranks."""
-    if process.world_size == 1:
-        return loss
-    device_ids = [process.device.index] if process.device.type == "cuda" else None
-    # A step trains one task, so the other heads get no gradient; DDP must look for them at each step.
-    return DistributedDataParallel(loss, device_ids=device_ids, find_unused_parameters=True)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +44,8 @@ class TrainingLoss(nn.Module):
         self._smart = smart
         self._seed = seed
         self._bf16 = bf16
-        self._dropout_seeds = torch.Generator().manual_seed(seed + rank)
+        self.dropout_seeds = torch.Generator().manual_seed(seed + rank)
+        """Seeds of the masks that SMART's passes share."""
 
     def forward(self, batch: Batch, epoch: int) -> RowLosses:
         """Return the losses of a batch that is on the model's device; `epoch` makes the noise new in each."""
@@ -52,7 +53,7 @@ class TrainingLoss(nn.Module):
         if batch.task not in self._smart.tasks:
             logits = self._logits(batch)
             return RowLosses(self.model.loss(batch.task, logits, batch.labels), None, 0)
-        dropout_seed = int(torch.randint(_MAX_SEED, (), generator=self._dropout_seeds))
+        dropout_seed = int(torch.randint(_MAX_SEED, (), generator=self.dropout_seeds))
         seed_dropout(dropout_seed, batch.labels.device)
         logits = self._logits(batch)
         loss_B = self.model.loss(batch.task, logits, batch.labels)
@@ -105,6 +106,21 @@ class LossSums:
         self._penalties = torch.zeros_like(self._losses)
         self._smart_steps = 0
         self._smart_passes = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the sums of this rank."""
+        return {
+            "losses": self._losses,
+            "penalties": self._penalties,
+            "smart_steps": self._smart_steps,
+            "smart_passes": self._smart_passes,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue with the sums of `state_dict`."""
+        self._losses.copy_(state["losses"])
+        self._penalties.copy_(state["penalties"])
+        self._smart_steps, self._smart_passes = state["smart_steps"], state["smart_passes"]
 
     def add(self, batch: Batch, losses: RowLosses) -> None:
         """Add a batch's losses; rows without weight only keep a rank in step with the others."""

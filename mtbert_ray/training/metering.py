@@ -2,14 +2,16 @@
 
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 
 from mtbert_ray.config import ProbeConfig
 from mtbert_ray.metrics import METRICS, Metrics, MetricValue
 from mtbert_ray.resources.gpu import GpuReader, GpuReadError, NvmlReader
-from mtbert_ray.resources.meter import Meter, reduce_usages
+from mtbert_ray.resources.meter import Meter
+from mtbert_ray.resources.usage import Usage, reduce_usages
 from mtbert_ray.training.evaluate import EpochResult
 from mtbert_ray.training.loop import TrainingRun
 from mtbert_ray.training.probe import ProbeResult
@@ -55,23 +57,27 @@ def metered_epochs(
     """Train, evaluate and meter; yield the probe, if the run has one, then each epoch, with the totals so far.
 
     Ray kills the workers of a stopped trial without warning, so nothing may wait for the end. The checkpoint's
-    metrics.json holds the scores of its epoch, and the costs of the whole run so far. The reader reads this rank's GPU;
-    none opens NVML for a run on a GPU.
+    metrics.json holds the scores of its epoch, and the costs of the whole run so far. The state is saved before an
+    epoch is yielded. A run that continues yields its last epoch once more, as that may have been lost; its totals go
+    on, without what loading takes. The reader reads this rank's GPU; none opens NVML for a run on a GPU.
     """
     problem = None
-    best: dict[str, MetricValue] = {}
+    totals = _Totals(run)
+    if totals.last is not None:
+        yield totals.last
     if reader is None:
         reader, problem = open_gpu_reader(run.process.device)
     # Closed here and not by garbage collection, which would swallow errors.
     with Meter(reader) as meter, closing(run.epochs(while_training=meter.counting, probe=probe)) as results:
+        totals.meter = meter
         for result in results:
-            usage = reduce_usages(run.process.gather(meter.usage()))
+            usage = reduce_usages(run.process.gather(totals.usage()))
             problems = [text for text in run.process.gather(problem) if text is not None]
             gpu_problem = "; ".join(problems) or usage.gpu_problem
             costs: dict[str, MetricValue] = {
                 **usage.metrics(),
                 "gpu_shared": None if usage.gpu_shared is None else int(usage.gpu_shared),
-                **_costs_over_ranks(result, run.process),
+                **_costs_over_ranks(result, run.process, allocated=totals.peak_allocated_gib()),
             }
             metrics = {**result.metrics(), **costs}
             if isinstance(result, ProbeResult):
@@ -82,17 +88,55 @@ def metered_epochs(
                     gpu_problem=gpu_problem,
                 )
                 continue
-            best = metrics if result.is_best else best
+            totals.best = metrics if result.is_best else totals.best
             if run.checkpoints is not None:
-                run.checkpoints.write_metrics({**best, **costs})
+                run.checkpoints.write_metrics({**totals.best, **costs})
             is_last = result.epoch == run.config.epochs
-            yield MeteredEpoch(
+            totals.last = MeteredEpoch(
                 metrics=metrics,
                 undefined=result.undefined,
                 is_last=is_last,
                 gpu_problem=gpu_problem,
                 profile_problem=profile_problem(run.config.profile, taken=result.step) if is_last else None,
             )
+            if not is_last:
+                run.save_state()
+            yield totals.last
+
+
+class _Totals:
+    """What a run took on this rank, over its attempts, and what else its state keeps for its reports."""
+
+    def __init__(self, run: TrainingRun) -> None:
+        earlier = {} if run.restored is None else run.restored["meter"]
+        self._earlier = Usage(**earlier["usage"]) if earlier else None
+        self._allocated_earlier: float | None = earlier.get("peak_allocated_gib")
+        self._device = run.process.device
+        self.best: dict[str, MetricValue] = earlier.get("best", {})
+        """Metrics of the best epoch."""
+        self.last = MeteredEpoch(**earlier["last"]) if earlier.get("last") else None
+        """The epoch that ended last."""
+        self.meter: Meter | None = None
+        run.meter_state = self.state_dict
+
+    def usage(self) -> Usage:
+        assert self.meter is not None, "the meter runs before the first step"
+        usage = self.meter.usage()
+        return usage if self._earlier is None else usage.after(self._earlier)
+
+    def peak_allocated_gib(self) -> float | None:
+        """Return the allocator's peak, None on a CPU."""
+        if self._device.type != "cuda":
+            return None
+        return max(torch.cuda.max_memory_allocated(self._device) / _GIB, self._allocated_earlier or 0.0)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "usage": asdict(self.usage()),
+            "peak_allocated_gib": self.peak_allocated_gib(),
+            "best": self.best,
+            "last": None if self.last is None else asdict(self.last),
+        }
 
 
 def _projected(metrics: Metrics, train_seconds: float | None) -> dict[str, MetricValue]:
@@ -125,11 +169,12 @@ def open_gpu_reader(device: torch.device) -> tuple[GpuReader | None, str | None]
         return None, problem
 
 
-def _costs_over_ranks(result: ProbeResult | EpochResult, process: Process) -> dict[str, MetricValue]:
+def _costs_over_ranks(
+    result: ProbeResult | EpochResult, process: Process, *, allocated: float | None
+) -> dict[str, MetricValue]:
     """Return the times of the slowest rank, and the costs that the meters do not read."""
     train_seconds = max(process.gather(result.train_seconds))
     on_gpu = process.device.type == "cuda"
-    allocated = torch.cuda.max_memory_allocated(process.device) / _GIB if on_gpu else None
     return {
         "train_seconds": train_seconds,
         "eval_seconds": max(process.gather(result.eval_seconds)),

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from mtbert_ray.models.state import trainable_state
 from mtbert_ray.training.loop import TrainingRun
 from mtbert_ray.training.metering import metered_epochs
 from mtbert_ray.training.process import Process
+from mtbert_ray.training.run_state import RunState
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["mtbert_ray.training.metering"])
@@ -61,10 +63,26 @@ def _gloo(rank: int, world_size: int, folder: Path) -> Iterator[Process]:
     dist.destroy_process_group()
 
 
-def _trained(rank: int, world_size: int, config: TrialConfig, folder: Path) -> list[dict[str, Any]]:
+def train_in_ranks_twice(config: TrialConfig, folder: Path, *, epochs_before: int) -> list[list[dict[str, Any]]]:
+    """Return each rank's metrics of each epoch, where all ranks are dropped after some epochs and start again.
+
+    The epoch that was reported last comes twice. The last epoch's weights are as for `train_in_ranks`.
+    """
+    folder.mkdir(parents=True)
+    first = [future.result() for future in _all_done(_trained, config, folder, 2, epochs_before)]
+    second = [future.result() for future in _all_done(_trained, config, folder, 2)]
+    return [before + after for before, after in zip(first, second, strict=True)]
+
+
+def _trained(
+    rank: int, world_size: int, config: TrialConfig, folder: Path, num_epochs: int | None = None
+) -> list[dict[str, Any]]:
     with _gloo(rank, world_size, folder) as process:
-        run = TrainingRun(config, process=process, folder=folder / "ranks")
-        metrics = [epoch.metrics for epoch in metered_epochs(run)]
+        state = RunState(folder / "state", config, process)
+        run = TrainingRun(config, process=process, folder=folder / "ranks", state=state)
+        epochs = metered_epochs(run)
+        metrics = [epoch.metrics for epoch in islice(epochs, num_epochs)]
+        epochs.close()
         if process.is_main:
             # The weights of the last epoch: which one is best hangs on rounding, as a tiny encoder's scores do.
             save_file(trainable_state(run.model), folder / "ranks" / "last.safetensors")

@@ -69,6 +69,12 @@ class SearchSpace(Schema):
     """How many configs to try; none for a time budget alone, or for the whole grid."""
     time_budget_minutes: float | None = Field(default=None, gt=0, le=MAX_MINUTES)
     """The sweep ends after this; trials that still run are stopped, and count as such."""
+    retries: int = Field(default=3, ge=0, le=MAX_STEPS)
+    """How often a trial that died starts again within a session: killed, evicted, its node lost. Its config is not to
+    blame, so the algorithm is not told."""
+    checkpoint_minutes: float | None = Field(default=10, gt=0, le=MAX_MINUTES)
+    """Between two states of a trial within an epoch, from which it continues when it is interrupted; after each epoch
+    its state is saved anyway. None saves it after epochs only."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """The searcher's, and every trial's unless `seed` is fixed or searched."""
     resources: SweepResources = SweepResources()

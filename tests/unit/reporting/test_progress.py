@@ -335,7 +335,7 @@ def test_interrupted_trials_are_not_done(log):
         run_trial(progress, "t0", metrics())
         run_trial(progress, "t1", metrics(), reason="the sweep was interrupted", kind="sweep")
         start(progress, "t2")
-    assert (progress.done, progress.stopped, progress.interrupted, list(progress.running)) == (1, 0, 1, ["t2"])
+    assert (progress.done, progress.stopped, len(progress.interrupted), list(progress.running)) == (1, 0, 1, ["t2"])
     assert "1 of 4 trials done, 1 interrupted" in lines_of(log)[-2]
 
 

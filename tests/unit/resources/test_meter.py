@@ -10,7 +10,8 @@ from fake_gpu import FakeGpuReader
 
 from mtbert_ray.metrics import METRICS
 from mtbert_ray.resources.gpu import GpuReadError, GpuSample
-from mtbert_ray.resources.meter import GpuTotals, Meter, Usage, reduce_usages, return_freed_memory
+from mtbert_ray.resources.meter import GpuTotals, Meter, return_freed_memory
+from mtbert_ray.resources.usage import Usage, reduce_usages
 
 NEVER = 3600.0  # the thread takes no sample of its own
 

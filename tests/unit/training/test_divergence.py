@@ -13,7 +13,8 @@ from mtbert_ray.errors import DivergedError
 from mtbert_ray.training import loop
 from mtbert_ray.training.alone import run_alone
 from mtbert_ray.training.evaluate import EpochResult
-from mtbert_ray.training.loop import TrainingRun, is_best
+from mtbert_ray.training.evaluate import is_best
+from mtbert_ray.training.loop import TrainingRun
 from mtbert_ray.training.loss import check_weights
 from mtbert_ray.training.process import Process
 from mtbert_ray.trial import best_place
