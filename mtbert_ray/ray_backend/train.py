@@ -10,7 +10,7 @@ from ray.tune.integration.ray_train import TuneReportCallback
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.ray_backend.failure import memory_message
-from mtbert_ray.ray_backend.worker import gpus_of, out_of_memory_report, run_rank
+from mtbert_ray.ray_backend.worker import Attempt, gpus_of, out_of_memory_report, run_rank
 
 
 def drive_trial(config: dict[str, Any], *, sweep_folder: str) -> None:
@@ -32,7 +32,7 @@ def drive_trial(config: dict[str, Any], *, sweep_folder: str) -> None:
         scaling_config=scaling_of(trial),
         run_config=RunConfig(
             # Another one for each attempt: a trainer would take up the run of that name where it failed.
-            name=f"{trial_id}-{config['attempt']}",
+            name=f"{trial_id}-{Attempt.of(config).number}",
             storage_path=str(Path(sweep_folder) / "ray" / "train"),
             # Ray's default retries an unschedulable trial for ever.
             failure_config=FailureConfig(max_failures=0, controller_failure_limit=2),

@@ -38,7 +38,10 @@ class TrialFiles:
 
     def _start(self, trial: Trial) -> None:
         folder = trial_folder(self._folder, trial.trial_id)
-        folder.mkdir(parents=True, exist_ok=True)  # A later attempt continues from what is there.
+        if trial.attempts == 1:  # A later attempt continues from what is there.
+            for old in (folder, self._folder / TENSORBOARD_NAME / trial.trial_id):
+                shutil.rmtree(old, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
         with (folder / "config.yaml").open("w", encoding="utf-8") as file:
             YAML().dump(trial.config, file)
 

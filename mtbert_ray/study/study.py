@@ -170,7 +170,7 @@ class Study:
             self._pruner.forget(event.trial_id)
 
     def _start(self, event: TrialStarted, suggestion: _Suggestion | None) -> None:
-        if event.attempt == 1 and self._pruner is not None:
+        if event.attempt == 1 and self._pruner is not None and self.sweep.trial(event.trial_id) is not None:
             self._pruner.forget(event.trial_id)  # Of a journal of an earlier version, where it started over.
         self.sweep.apply(event)
         started = config_key(event.hyperparameters)

@@ -7,7 +7,15 @@ from pathlib import Path
 import numpy as np
 
 from mtbert_ray.errors import DivergedError
-from mtbert_ray.events import EpochFinished, Event, ProbeFinished, SweepFinished, SweepResumed, SweepStarted
+from mtbert_ray.events import (
+    EpochFinished,
+    Event,
+    ProbeFinished,
+    SweepFinished,
+    SweepResumed,
+    SweepStarted,
+    TrialResumed,
+)
 from mtbert_ray.metrics import Objective
 from mtbert_ray.ray_backend.tune import StudyOnTune
 from mtbert_ray.ray_backend.worker import out_of_memory_report
@@ -119,10 +127,20 @@ class ScriptedTune:
                 trial_id = suggested["trial_id"]
                 (self.folder / "trials" / trial_id / "checkpoint").mkdir(parents=True, exist_ok=True)
                 self.running[trial_id], self.done[trial_id] = next(curves), -1 if suggested["probe"] else 0
+                if suggested["attempt"] > 1:
+                    self._continue(trial_id, suggested["epochs_done"], lost=incidents and self.rng.random() < 0.3)
             if not self.running:
                 return
             trial_id = list(self.running)[int(self.rng.integers(len(self.running)))]
             self._step(trial_id, incidents=incidents)
+
+    def _continue(self, trial_id: str, epochs_done: int, *, lost: bool) -> None:
+        """Continue from the trial's state, or start over where that is lost."""
+        epoch = 0 if lost else min(epochs_done, NUM_EPOCHS - 1)
+        event = TrialResumed(trial_id=trial_id, epoch=epoch)
+        for _ in range(int(self.rng.integers(1, 3))):
+            self.backend.receive({"event": event.model_dump_json(exclude={"time"}), "node_id": "here"})
+        self.done[trial_id] = max(epoch, self.done[trial_id]) if epoch else self.done[trial_id]
 
     def _step(self, trial_id: str, *, incidents: bool) -> None:
         curve = self.running[trial_id]

@@ -12,7 +12,7 @@ from sweep_on_tune import OBJECTIVES, SweepOnTune
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.config.file import load_config
-from mtbert_ray.events import TrialStopped
+from mtbert_ray.events import TrialResumed, TrialStopped
 from mtbert_ray.metrics import Objective
 from mtbert_ray.ray_backend import tune
 
@@ -36,11 +36,63 @@ def pruned(tmp_path) -> SweepOnTune:
 
 def test_tune_is_given_a_whole_config_until_there_are_no_more(tmp_path):
     sweep = SweepOnTune(tmp_path / "sweep", trials=2, fixed={"dropout": 0.5})
-    first, second, *rest = [sweep.backend.searcher.suggest(name) for name in "abcd"]
-    assert (first["trial_id"], second["trial_id"], rest) == ("t000", "t001", ["FINISHED", "FINISHED"])
-    config = TrialConfig.model_validate(second["trial"])
+    assert [sweep.start(), sweep.start()] == ["t000", "t001"]
+    config = TrialConfig.model_validate(sweep.trials["t001"].config["trial"])
     assert config.dropout == 0.5
     assert config.learning_rate == sweep.read_trials()[1].hyperparameters["learning_rate"]
+    # While one runs it may die and have to run again, so Tune asks on.
+    assert sweep.backend.searcher.suggest("Ray's own id") is None
+    for trial_id in ("t000", "t001"):
+        sweep.finish(trial_id)
+    assert sweep.backend.searcher.suggest("Ray's own id") == "FINISHED"
+
+
+def test_a_trial_that_died_starts_again_and_continues(tmp_path):
+    sweep = SweepOnTune(tmp_path / "sweep", trials=1, retries=1)
+    sweep.start()
+    sweep.epoch("t000", 1, node_name="node-7")
+    (sweep.folder / "trials" / "t000" / "state").mkdir()
+    sweep.fail("t000", RayActorError())
+    (trial,) = sweep.read_trials()
+    assert (trial.status, trial.failure_kind, trial.is_interrupted) == ("failed", DIED, True)
+    assert trial.reason.endswith("on node node-7")
+    assert sweep.start() == "t000"
+    config = sweep.trials["t000"].config
+    assert (config["attempt"], config["epochs_done"]) == (2, 1)
+    assert (sweep.folder / "trials" / "t000" / "state").exists()
+    for _ in range(2):
+        sweep.report("t000", TrialResumed(trial_id="t000", epoch=1))
+    sweep.epoch("t000", 1)  # Once more: its report may have been lost.
+    sweep.epoch("t000", 2)
+    sweep.complete("t000")
+    (trial,) = sweep.read_trials()
+    assert (trial.status, trial.attempts, trial.num_done, len(trial.epochs)) == ("finished", 2, 2, 2)
+    assert [kind for kind, _ in sweep.lines()].count("trial_resumed") == 1
+    assert not (sweep.folder / "trials" / "t000" / "state").exists()
+
+
+def test_a_trial_whose_state_is_lost_starts_over(tmp_path):
+    sweep = SweepOnTune(tmp_path / "sweep", trials=1)
+    sweep.start()
+    sweep.epoch("t000", 1, 0.9)
+    sweep.fail("t000", None)
+    sweep.start()
+    sweep.report("t000", TrialResumed(trial_id="t000", epoch=0))
+    assert sweep.read_trials()[0].epochs == []
+    for number in (1, 2):
+        sweep.epoch("t000", number, 0.5)
+    sweep.complete("t000")
+    assert [epoch["sst"] for epoch in sweep.read_trials()[0].epochs] == [0.5, 0.5]
+
+
+def test_one_that_dies_too_often_is_left_for_the_next_session(tmp_path):
+    sweep = SweepOnTune(tmp_path / "sweep", trials=1, retries=2)
+    for _ in range(3):
+        assert sweep.start() == "t000"
+        sweep.fail("t000", None)
+    assert sweep.backend.searcher.suggest("Ray's own id") == "FINISHED"
+    (trial,) = sweep.read_trials()
+    assert (trial.attempts, trial.is_interrupted) == (3, True)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +246,8 @@ def test_out_of_memory_is_an_outcome_and_no_failure(sweep):
 # Failures
 
 
-def test_a_failure_without_an_error_file_is_a_death(sweep):
+def test_a_failure_without_an_error_file_is_a_death(tmp_path):
+    sweep = SweepOnTune(tmp_path / "sweep", retries=0)
     for trial_id in ("t000", "t001"):
         sweep.start()
         sweep.trials[trial_id].pickled_error_file = (
@@ -245,7 +298,7 @@ def test_each_trial_s_config_is_a_file_that_train_reads(tmp_path):
     assert (config.adapter.rank, config.hidden_layers) == (2, {"sst": 2})
 
 
-def test_what_an_interrupted_attempt_left_is_removed_when_its_trial_starts_again(sweep):
+def test_what_lies_in_the_place_of_a_new_trial_is_removed(sweep):
     left = [sweep.folder / "trials" / "t000" / "checkpoint", sweep.folder / "tensorboard" / "t000"]
     for folder in left:
         folder.mkdir(parents=True)

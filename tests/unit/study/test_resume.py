@@ -20,7 +20,7 @@ from study_sessions import (
 )
 
 from mtbert_ray.errors import ConfigError, JournalError
-from mtbert_ray.events import EpochFinished, SweepFinished
+from mtbert_ray.events import EpochFinished, SweepFinished, TrialResumed
 from mtbert_ray.journal import Journal, read_events, read_journal, writing_alone
 from mtbert_ray.study.pruning.rungs import HalvingConfig, Rungs
 from mtbert_ray.study.request import resume_request
@@ -72,7 +72,12 @@ def test_interrupted_trials_run_again_under_their_ids_and_ended_ones_do_not(kill
     assert all(values == before[trial_id].hyperparameters for trial_id, values in again)
     assert [trial.trial_id for trial in new] == [f"t{number:03d}" for number in range(7, 12)]
     assert study.trials[:4] == [before[f"t00{number}"] for number in range(4)]
-    assert study.sweep.trial("t004").epochs == []
+    interrupted = study.sweep.trial("t004")
+    assert (interrupted.attempts, interrupted.num_done) == (2, 2)
+    study.add(TrialResumed(trial_id="t004", epoch=2))
+    assert interrupted.num_done == 2, "it continues"
+    study.add(TrialResumed(trial_id="t005", epoch=0))
+    assert study.sweep.trial("t005").epochs == [], "it starts over"
 
 
 def test_no_config_is_suggested_twice(killed):
@@ -99,8 +104,9 @@ def test_a_trial_is_compared_with_those_of_earlier_sessions_and_not_with_its_own
     for study, trial_id in ((alone, "t000"), (resumed, "t004")):
         assert study.ask().trial_id == trial_id
     assert alone.add(EpochFinished(trial_id="t000", metrics=epoch)) is None
+    resumed.add(TrialResumed(trial_id="t004", epoch=0))
     decision = resumed.add(EpochFinished(trial_id="t004", metrics=epoch))
-    assert decision is not None and set(decision.dominated_by) == {"t000", "t001"}
+    assert decision is not None and set(decision.dominated_by) == {"t000", "t001", "t005"}
 
 
 @pytest.mark.parametrize("reason", ["interrupted", "time_budget"])
@@ -120,12 +126,13 @@ def test_trials_that_the_sweep_s_end_stopped_run_again(tmp_path, reason):
 def test_a_death_runs_again_and_an_error_does_not(tmp_path):
     folder = tmp_path / "sweep"
     study = new_study(space_of(tmp_path), folder)
+    assert start(study, 2) == ["t000", "t001"]
     for trial_id, kind in (("t000", "died"), ("t001", "error")):
-        start(study)
         fail(study, trial_id, kind)
-    study = resumed_study(folder)
-    assert num_left(study) == 11
-    assert [study.ask().trial_id for _ in range(2)] == ["t000", "t002"]
+    for study in (read_study(folder), resumed_study(folder)):
+        assert num_left(study) == 11
+        assert [study.ask().trial_id for _ in range(2)] == ["t000", "t002"]
+        assert [trial.attempts for trial in study.trials] == [2, 1, 1]
 
 
 def test_a_complete_sweep_has_nothing_left_unless_it_is_to_have_more(tmp_path):
