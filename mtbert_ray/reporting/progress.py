@@ -33,8 +33,8 @@ from mtbert_ray.pareto.objectives import (
     to_losses,
     unreached_references,
 )
-from mtbert_ray.schema import one_line
 from mtbert_ray.reporting.wording import counted
+from mtbert_ray.schema import one_line
 from mtbert_ray.trial import Trial, is_score
 
 

@@ -12,8 +12,7 @@ from mtbert_ray.config.file import load_config
 from mtbert_ray.errors import DivergedError
 from mtbert_ray.training import loop
 from mtbert_ray.training.alone import run_alone
-from mtbert_ray.training.evaluate import EpochResult
-from mtbert_ray.training.evaluate import is_best
+from mtbert_ray.training.evaluate import EpochResult, is_best
 from mtbert_ray.training.loop import TrainingRun
 from mtbert_ray.training.loss import check_weights
 from mtbert_ray.training.process import Process
@@ -79,7 +78,7 @@ def test_a_run_that_diverges_in_a_later_epoch_loses_the_checkpoint_of_the_earlie
     run = TrainingRun(config_of(epochs=2, learning_rate=1e-3, schedule="constant"), process=Process(), folder=tmp_path)
     results = run.epochs()
     assert isinstance(next(results), EpochResult) and (tmp_path / "checkpoint" / "model.safetensors").exists()
-    for group in run._optimizer.param_groups:
+    for group in run._steps._optimizer.param_groups:
         group["lr"] = 1e38
     with pytest.raises(DivergedError, match="in epoch 2"):
         next(results)

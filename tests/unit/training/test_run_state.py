@@ -37,7 +37,7 @@ METHODS = [
 COSTS = ("seconds", "peak_rss_gib")
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Ends a run without anything being said."""
 
 
@@ -55,7 +55,7 @@ def attempt(config: TrialConfig, folder: Path, *, die_at: int | None = None, **o
 
     def on_step(step: int, total: int) -> None:
         if step == die_at:
-            raise Killed
+            raise KilledError
 
     state = RunState(folder / "state", config, Process(), **options)
     reported = []
@@ -63,8 +63,8 @@ def attempt(config: TrialConfig, folder: Path, *, die_at: int | None = None, **o
         for epoch in metered_epochs(
             TrainingRun(config, process=Process(), folder=folder, on_step=on_step, state=state)
         ):
-            reported.append(epoch.metrics)
-    except Killed:
+            reported.append(epoch.metrics)  # noqa: PERF401  # What came before the kill counts.
+    except KilledError:
         pass
     return reported
 
@@ -119,14 +119,14 @@ def test_costs_add_up_over_the_attempts(tmp_path):
             nonlocal at
             at += 1
             if step == die_at:
-                raise Killed
+                raise KilledError
 
         state = RunState(tmp_path / "state", config, Process())
         run = TrainingRun(config, process=Process(), on_step=on_step, state=state, clock=lambda: at)
         reported = []
-        with suppress(Killed):
+        with suppress(KilledError):
             for epoch in metered_epochs(run):
-                reported.append(epoch.metrics)
+                reported.append(epoch.metrics)  # noqa: PERF401  # What came before the kill counts.
         return reported
 
     (first,) = run_until(20)
