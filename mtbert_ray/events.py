@@ -141,9 +141,9 @@ class TrialStopped(_Event):
     """Folder of the best checkpoint so far, relative to the sweep's folder."""
 
 
-FailureKind = Literal["error", "died", "diverged"]
-"""What made a trial fail: an error of its own, the death of its process or node, or values that are not finite. Only a
-death is worth another attempt."""
+FailureKind = Literal["error", "died", "diverged", "memory_taken"]
+"""What made a trial fail: an error of its own, the death of its process or node, values that are not finite, or memory
+that others held. A death and memory that others held say nothing about its config: it runs again."""
 
 
 class TrialFailed(_Event):

@@ -39,6 +39,8 @@ class Trial:
     started: float
     """Of its first attempt, in seconds since the epoch."""
     attempts: int = 1
+    evictions: int = 0
+    """Attempts that ran out of memory which others held."""
     continued_from: int | None = None
     """Epochs that the saved state of its last attempt had, once that has reported it."""
     status: Literal["running", "finished", "stopped", "failed"] = "running"
@@ -91,6 +93,7 @@ class Trial:
             case TrialFailed():
                 self.status, self.ended = "failed", event.time
                 self.reason, self.failure_kind = event.reason, event.kind
+                self.evictions += event.kind == "memory_taken"
 
     def starts_over(self, event: TrialResumed) -> bool:
         """Whether an attempt lacks what earlier ones reported. The last epoch may run again: its result is known."""
@@ -116,7 +119,12 @@ class Trial:
         """Whether nothing of its own ended it, but its sweep's end or the death of its process or node."""
         if self.status == "stopped":
             return self.stop_kind == "sweep"
-        return self.status == "running" or self.failure_kind == "died"
+        return self.status == "running" or self.failure_kind in ("died", "memory_taken")
+
+    @property
+    def runs_alone(self) -> bool:
+        """Whether no other trial may run beside it: others have taken its memory more than once."""
+        return self.evictions > 1
 
     @property
     def status_in_words(self) -> str:

@@ -17,6 +17,7 @@ from ray.train import ControllerError, WorkerGroupError
 from mtbert_ray import compat
 from mtbert_ray.errors import DivergedError
 from mtbert_ray.events import FailureKind
+from mtbert_ray.ray_backend.memory import MemoryUse, memory_use_at
 from mtbert_ray.reporting.failures import failure_text
 
 _ON_GPU = re.compile(
@@ -27,6 +28,7 @@ _ON_CPU = re.compile(r"DefaultCPUAllocator: can't allocate memory: you tried to 
 _OUTSIDE_THE_ALLOCATOR = re.compile(r"CUDA error: out of memory|Cuda failure (\d+ )?'out of memory'")
 """Of CUDA's driver, when a process opens the GPU, and of NCCL."""
 _BY_RAY = re.compile(r"was (?P<used>[\d.]+ ?\w+) used / (?P<total>[\d.]+ ?\w+) limit")
+_KILLED_BY_RAY = re.compile(r"actual memory used=([\d.]+)GB")
 _GIB = 2**30
 
 
@@ -48,7 +50,53 @@ def memory_message(error: BaseException | None) -> str | None:
     Recognizes torch on GPU and CPU, CUDA, NCCL, Python, numpy, Arrow and Ray's memory monitor; alone, or wrapped by Ray
     together with the errors of other ranks, which then are consequences.
     """
-    return next((message for message in map(_own_message, _innermost(error)) if message is not None), None)
+    for each in _innermost(error):
+        if (message := _own_message(each)) is not None:
+            use = _memory_use(each)
+            return message if use is None else f"{message}; {use.in_words()}"
+    return None
+
+
+def is_own_memory(error: BaseException | None) -> bool:
+    """Whether a trial that ran out of memory would have done so alone as well, whatever others held.
+
+    Where it is not known who held how much: yes for an allocation that failed, no where Ray chose a process to kill.
+    """
+    for each in _innermost(error):
+        if _own_message(each) is not None:
+            use = _memory_use(each)
+            if use is None:
+                return not isinstance(each, OutOfMemoryError | KilledForMemoryError)
+            return use.is_own_fault(_asked_gib(each))
+    return False
+
+
+def _memory_use(error: BaseException) -> MemoryUse | None:
+    """Return how the memory was used: as noted by the worker, or from the text of Ray's memory monitor."""
+    if not isinstance(error, OutOfMemoryError | KilledForMemoryError):
+        return memory_use_at(error)
+    node, killed = _BY_RAY.search(str(error)), _KILLED_BY_RAY.findall(str(error))
+    if node is None or not killed:
+        return None
+    own, used, total = max(map(float, killed)), _in_gib(node["used"]), _in_gib(node["total"])
+    return MemoryUse(own=own, others=max(0.0, used - own), total=total)
+
+
+def _asked_gib(error: BaseException) -> float:
+    """Return what the allocation that failed asked for; 0 where that is not told."""
+    text = str(error)
+    if (found := _ON_GPU.search(text)) is not None:
+        return _in_gib(found["asked"])
+    return int(found[1]) / _GIB if (found := _ON_CPU.search(text)) is not None else 0.0
+
+
+_UNITS = {"bytes": 1 / _GIB, "KiB": 2**-20, "MiB": 2**-10, "GiB": 1.0, "GB": 1.0, "TiB": 2.0**10}
+"""In GiB; Ray's monitor writes GB for them."""
+
+
+def _in_gib(text: str) -> float:
+    number, unit = re.fullmatch(r"([\d.]+) ?(\w+)", text).groups()  # type: ignore[union-attr]  # By the patterns above.
+    return float(number) * _UNITS.get(unit, 1.0)
 
 
 def _innermost(error: BaseException | None) -> Iterator[BaseException]:

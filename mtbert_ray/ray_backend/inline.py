@@ -12,11 +12,12 @@ import torch
 from ray import tune
 
 from mtbert_ray.config import TrialConfig
-from mtbert_ray.ray_backend.failure import memory_message
+from mtbert_ray.ray_backend.memory import noting_memory_use
 from mtbert_ray.ray_backend.worker import (
     Attempt,
     Continued,
     gpus_of,
+    out_of_memory,
     out_of_memory_report,
     probe_of,
     report_of,
@@ -50,19 +51,20 @@ class InlineTrial(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
     def step(self) -> dict[str, Any]:
         """Train the probe, or train and score one epoch."""
         try:
-            if self._epochs is None:
-                self._epochs = self._start_epochs()
-            result = next(self._epochs)
+            with noting_memory_use(self._process()):
+                if self._epochs is None:
+                    self._epochs = self._start_epochs()
+                result = next(self._epochs)
         except (RuntimeError, MemoryError) as error:
-            out_of_memory = memory_message(error)
-            if out_of_memory is None:
+            end = out_of_memory(self._trial_id, error)
+            if end is None:
                 raise
         else:
             is_last = isinstance(result, MeteredEpoch) and result.is_last
             return {**report_of(self._trial_id, result), "done": is_last}
         # Only here: the error's traceback held the frames of the step, and their tensors.
         self._end()
-        return out_of_memory_report(self._trial_id, out_of_memory)
+        return out_of_memory_report(end)
 
     def cleanup(self) -> None:
         """Stop metering and free the model."""
@@ -76,12 +78,14 @@ class InlineTrial(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
         self._epochs = None
 
     def _start_epochs(self) -> Generator[Continued | MeteredProbe | MeteredEpoch]:
+        folder = self._sweep_folder / "trials" / self._trial_id
+        run = start_run(self._trial, self._process(), folder, attempt=self._attempt, load=self._load)
+        return reported_epochs(run, probe=self._probe, attempt=self._attempt.number)
+
+    def _process(self) -> Process:
         # Ray has set CUDA_VISIBLE_DEVICES to the trial's GPU, or slice of one.
         gpus = gpus_of(self._trial)
-        process = Process(device=torch.device("cuda", 0), gpus=gpus) if gpus > 0 else Process()
-        folder = self._sweep_folder / "trials" / self._trial_id
-        run = start_run(self._trial, process, folder, attempt=self._attempt, load=self._load)
-        return reported_epochs(run, probe=self._probe, attempt=self._attempt.number)
+        return Process(device=torch.device("cuda", 0), gpus=gpus) if gpus > 0 else Process()
 
     def _end(self) -> None:
         if self._epochs is not None:

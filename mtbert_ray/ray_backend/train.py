@@ -9,8 +9,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from mtbert_ray.config import TrialConfig
-from mtbert_ray.ray_backend.failure import memory_message
-from mtbert_ray.ray_backend.worker import Attempt, gpus_of, out_of_memory_report, run_rank
+from mtbert_ray.ray_backend.worker import Attempt, gpus_of, out_of_memory, out_of_memory_report, run_rank
 
 
 def drive_trial(config: dict[str, Any], *, sweep_folder: str) -> None:
@@ -42,10 +41,10 @@ def drive_trial(config: dict[str, Any], *, sweep_folder: str) -> None:
     try:
         trainer.fit()
     except TrainingFailedError as error:
-        message = memory_message(error)
-        if message is None:
+        end = out_of_memory(trial_id, error)
+        if end is None:
             raise
-        tune.report(out_of_memory_report(trial_id, message))
+        tune.report(out_of_memory_report(end))
 
 
 def scaling_of(trial: TrialConfig) -> ScalingConfig:

@@ -20,12 +20,16 @@ from mtbert_ray.events import (
     EpochFinished,
     Event,
     ProbeFinished,
+    SweepFinished,
+    SweepResumed,
+    SweepStarted,
     TrialFailed,
     TrialFinished,
     TrialResumed,
+    TrialStarted,
     TrialStopped,
 )
-from mtbert_ray.ray_backend.failure import failure_kind_of, memory_message, reason_of
+from mtbert_ray.ray_backend.failure import failure_kind_of, reason_of
 from mtbert_ray.ray_backend.session import collect_folder
 from mtbert_ray.ray_backend.trial_files import trial_folder
 from mtbert_ray.ray_backend.worker import out_of_memory
@@ -47,7 +51,7 @@ class StudyOnTune:
         self._nodes: dict[str, str] = {}
         """Trial -> the node that holds its checkpoint and traces."""
         self._node_names: dict[str, str | None] = {}
-        self._out_of_memory: dict[str, TrialStopped] = {}
+        self._out_of_memory: dict[str, TrialStopped | TrialFailed] = {}
         """Trial -> the end that its worker reported; Tune has yet to end it."""
         self.searcher = _Searcher(self)
         self.scheduler = _Scheduler(self)
@@ -86,14 +90,14 @@ class StudyOnTune:
         if "event" not in result:
             return False
         event = _EVENT.validate_json(result["event"])
-        assert isinstance(event, TrialResumed | ProbeFinished | EpochFinished | TrialStopped), "what workers send"
+        assert not isinstance(event, SweepStarted | SweepResumed | SweepFinished | TrialStarted | TrialFinished)
         trial_id = event.trial_id
         if self._study.decision(trial_id) is not None:
             return True
         if not _is_news(event, self._trial(trial_id)):
             return False
         self._nodes[trial_id], self._node_names[trial_id] = result["node_id"], result.get("node_name")
-        if isinstance(event, TrialStopped):
+        if isinstance(event, TrialStopped | TrialFailed):
             self._out_of_memory[trial_id] = event
             return False
         if result.get("profile_problem"):
@@ -105,11 +109,12 @@ class StudyOnTune:
         trial, decision = self._trial(trial_id), self._study.decision(trial_id)
         if trial.status != "running":
             return
+        if (end := self._out_of_memory.pop(trial_id, None)) is not None:
+            self._end_of_memory(end)
+            return
         checkpoint = self._fetch(trial)
         if trial.num_done == trial.num_epochs:
             self._study.add(TrialFinished(trial_id=trial_id, checkpoint=checkpoint))
-        elif trial_id in self._out_of_memory:
-            self._study.add(self._out_of_memory[trial_id].model_copy(update={"checkpoint": checkpoint}))
         elif decision is not None:
             reason = decision.in_words()
             self._study.add(TrialStopped(trial_id=trial_id, reason=reason, kind=decision.kind, checkpoint=checkpoint))
@@ -118,15 +123,21 @@ class StudyOnTune:
 
     def fail(self, trial_id: str, error: BaseException | None) -> None:
         """Take note that a trial raised an error, or that its process died without one."""
-        memory = None if error is None else memory_message(error)
-        if memory is None:
+        end = out_of_memory(trial_id, error)
+        if end is None:
             node, kind, reason = self._node_names.get(trial_id), failure_kind_of(error), reason_of(error)
             if kind == "died" and node is not None:
                 reason = f"{reason}, on node {node}"
             self._study.add(TrialFailed(trial_id=trial_id, reason=reason, kind=kind, node=node))
         else:
-            stopped = out_of_memory(trial_id, memory)
-            self._study.add(stopped.model_copy(update={"checkpoint": self._fetch(self._trial(trial_id))}))
+            self._end_of_memory(end)
+
+    def _end_of_memory(self, end: TrialStopped | TrialFailed) -> None:
+        if isinstance(end, TrialStopped):
+            end = end.model_copy(update={"checkpoint": self._fetch(self._trial(end.trial_id))})
+        else:
+            end = end.model_copy(update={"node": self._node_names.get(end.trial_id)})
+        self._study.add(end)
 
     def interrupt(self, trial_id: str, reason: str) -> None:
         """Take note that the sweep ended before a trial did."""
@@ -161,14 +172,14 @@ class StudyOnTune:
         return folder
 
 
-def _is_news(event: TrialResumed | ProbeFinished | EpochFinished | TrialStopped, trial: Trial) -> bool:
+def _is_news(event: TrialResumed | ProbeFinished | EpochFinished | TrialStopped | TrialFailed, trial: Trial) -> bool:
     if trial.status != "running":
         return False
     if isinstance(event, EpochFinished):
         return (event.metrics.get("epoch") or 0) > trial.num_done
     if isinstance(event, TrialResumed):
         return trial.continued_from is None
-    return isinstance(event, TrialStopped) or trial.probe is None
+    return isinstance(event, TrialStopped | TrialFailed) or trial.probe is None
 
 
 class _Searcher(RaySearcher):  # type: ignore[misc]  # Ray is untyped

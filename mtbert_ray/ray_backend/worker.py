@@ -14,7 +14,9 @@ import torch
 import torch.distributed as dist
 
 from mtbert_ray.config import ProbeConfig, TrialConfig
-from mtbert_ray.events import EpochFinished, ProbeFinished, TrialResumed, TrialStopped
+from mtbert_ray.events import EpochFinished, ProbeFinished, TrialFailed, TrialResumed, TrialStopped
+from mtbert_ray.ray_backend.failure import is_own_memory, memory_message
+from mtbert_ray.ray_backend.memory import noting_memory_use
 from mtbert_ray.training.inputs import LoadInputs, load_inputs
 from mtbert_ray.training.loop import TrainingRun
 from mtbert_ray.training.metering import MeteredEpoch, MeteredProbe, metered_epochs
@@ -129,12 +131,12 @@ def report_of(trial_id: str, result: Continued | MeteredProbe | MeteredEpoch) ->
     return {**_report(event), "profile_problem": result.profile_problem}
 
 
-def out_of_memory_report(trial_id: str, message: str) -> dict[str, Any]:
-    """Return a trial's last report to Tune when it runs out of memory."""
-    return {**_report(out_of_memory(trial_id, message)), "done": True}
+def out_of_memory_report(end: TrialStopped | TrialFailed) -> dict[str, Any]:
+    """Return a trial's last report to Tune when it runs out of memory: its `out_of_memory`."""
+    return {**_report(end), "done": True}
 
 
-def _report(event: TrialResumed | ProbeFinished | EpochFinished | TrialStopped) -> dict[str, Any]:
+def _report(event: TrialResumed | ProbeFinished | EpochFinished | TrialStopped | TrialFailed) -> dict[str, Any]:
     return {
         # The driver sets the time: clocks of nodes differ.
         "event": event.model_dump_json(exclude={"time"}),
@@ -144,9 +146,17 @@ def _report(event: TrialResumed | ProbeFinished | EpochFinished | TrialStopped) 
     }
 
 
-def out_of_memory(trial_id: str, message: str) -> TrialStopped:
-    """Return the end of a trial that ran out of memory, with a line of `memory_message`."""
-    return TrialStopped(trial_id=trial_id, reason=f"out of memory: {message}", kind="memory")
+def out_of_memory(trial_id: str, error: BaseException | None) -> TrialStopped | TrialFailed | None:
+    """Return the end of a trial that ran out of memory; None for another error.
+
+    Only where its own memory explains it the config is to blame.
+    """
+    message = memory_message(error)
+    if message is None:
+        return None
+    if is_own_memory(error):
+        return TrialStopped(trial_id=trial_id, reason=f"out of memory: {message}", kind="memory")
+    return TrialFailed(trial_id=trial_id, reason=f"others took its memory: {message}", kind="memory_taken")
 
 
 def probe_of(config: Mapping[str, Any]) -> ProbeConfig | None:
@@ -165,6 +175,7 @@ def run_rank(config: dict[str, Any]) -> None:
         gpus=gpus_of(trial),
     )
     attempt = Attempt.of(config)
-    run = start_run(trial, process, Path(config["trial_folder"]), attempt=attempt)
-    for result in reported_epochs(run, probe=probe_of(config), attempt=attempt.number):
-        ray.train.report(report_of(config["trial_id"], result))
+    with noting_memory_use(process):
+        run = start_run(trial, process, Path(config["trial_folder"]), attempt=attempt)
+        for result in reported_epochs(run, probe=probe_of(config), attempt=attempt.number):
+            ray.train.report(report_of(config["trial_id"], result))

@@ -120,6 +120,8 @@ class Study:
         """Start the next trial and return its event; None when there is none left to start."""
         if not self._repeats:
             self._rebuild_searcher()
+        if self._waits():
+            return None
         suggestion = self._suggest()
         if suggestion is None:
             return None
@@ -156,6 +158,13 @@ class Study:
         if isinstance(event, TrialFailed) and trial.is_interrupted:
             self._retry(trial)
         return decision
+
+    def _waits(self) -> bool:
+        """Whether the next trial must wait for others to end: one of them, or it, has to run alone."""
+        running = [trial for trial in self.trials if trial.status == "running" and trial.trial_id not in self._queue]
+        following = self.sweep.trial(next(iter(self._queue), ""))
+        alone = [*running, *([] if following is None else [following])]
+        return bool(running) and any(trial.runs_alone for trial in alone)
 
     def _retry(self, trial: Trial) -> None:
         """Let a trial that died run again, before all others, unless it has died too often in this session."""

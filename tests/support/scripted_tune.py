@@ -15,6 +15,7 @@ from mtbert_ray.events import (
     SweepResumed,
     SweepStarted,
     TrialResumed,
+    TrialStopped,
 )
 from mtbert_ray.metrics import Objective
 from mtbert_ray.ray_backend.tune import StudyOnTune
@@ -198,5 +199,5 @@ def out_of_memory_report_of(trial_id: str) -> dict:
     from unittest.mock import patch
 
     with patch("mtbert_ray.ray_backend.worker.ray"):
-        report = out_of_memory_report(trial_id, "4 GiB")
+        report = out_of_memory_report(TrialStopped(trial_id=trial_id, reason="4 GiB", kind="memory"))
     return {**report, "node_id": "here"}

@@ -7,12 +7,11 @@ from pathlib import Path
 from ray import cloudpickle
 from rich.console import Console
 
-from mtbert_ray.events import EpochFinished, ProbeFinished, SweepStarted
+from mtbert_ray.events import EpochFinished, ProbeFinished, SweepStarted, TrialStopped
 from mtbert_ray.journal import Journal, read_journal
 from mtbert_ray.metrics import Objective
 from mtbert_ray.ray_backend.trial_files import TrialFiles
 from mtbert_ray.ray_backend.tune import StudyOnTune
-from mtbert_ray.ray_backend.worker import out_of_memory
 from mtbert_ray.reporting.progress import SweepProgress
 from mtbert_ray.study.space import SearchSpace
 from mtbert_ray.study.space.parameters import FloatRange
@@ -110,7 +109,8 @@ class SweepOnTune:
         return self.report(trial_id, event)
 
     def run_out_of_memory(self, trial_id: str, message: str) -> None:
-        self.report(trial_id, out_of_memory(trial_id, message), done=True)
+        end = TrialStopped(trial_id=trial_id, reason=f"out of memory: {message}", kind="memory")
+        self.report(trial_id, end, done=True)
 
     def complete(self, trial_id: str) -> None:
         self.backend.scheduler.on_trial_complete(None, self.trials[trial_id], {})

@@ -12,7 +12,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mtbert_ray.config import TrialConfig, nest
 from mtbert_ray.models.multitask import MultitaskModel
+from mtbert_ray.ray_backend import memory
 from mtbert_ray.ray_backend.inline import InlineTrial
+from mtbert_ray.ray_backend.memory import MemoryUse
 from mtbert_ray.training.checkpoint import load_checkpoint
 from mtbert_ray.training.loss import DivergedError
 
@@ -54,6 +56,9 @@ def on_a_node(monkeypatch):
     # What is frozen is not among gc's objects, so a model that was left behind would not be counted.
     monkeypatch.setattr(gc, "freeze", lambda: None)
     monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(get_node_id=lambda: "node-1"))
+    # As if nobody else were there, whatever else runs on this machine.
+    alone = MemoryUse(own=1.0, others=0.0, total=8.0)
+    monkeypatch.setattr(memory, "memory_use", lambda process: alone)
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
@@ -130,7 +135,7 @@ def test_running_out_of_memory_in_between_lets_go_of_all_that_was_held(tmp_path,
         report = trial.step()
     assert [step["done"] for step in before] == [False] * reports_before
     assert (event_of(report)["kind"], report["done"]) == ("memory", True)
-    assert event_of(report)["reason"].endswith("asked for 2.00 GiB on GPU 0, which has 8.00 GiB, 1.50 GiB of it free")
+    assert "asked for 2.00 GiB on GPU 0, which has 8.00 GiB, 1.50 GiB of it free" in event_of(report)["reason"]
     assert len(living_models()) == models
     assert set(threading.enumerate()) == threads
     assert trial.reset_config(given("t1"))
@@ -165,3 +170,41 @@ def test_the_next_trial_of_the_process_has_the_rows_of_the_last_one(tmp_path):
     trial.step()
     assert set(kept) == {"train", "dev"}
     assert all(trial._load._kept[split][1] is inputs for split, inputs in kept.items())
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "kind"),
+    [
+        (1.0, 0.0, "memory"),
+        (6.9, 1.0, "memory"),  # With the 2 GiB that it asks for it does not fit into 8 alone.
+        (1.0, 6.5, "memory_taken"),
+        (3.0, 4.5, "memory_taken"),
+    ],
+)
+def test_memory_that_others_hold_is_not_the_config_s_fault(tmp_path, monkeypatch, own, others, kind):
+    monkeypatch.setattr(memory, "memory_use", lambda process: MemoryUse(own=own, others=others, total=8.0))
+    trial = actor(tmp_path, given("t0"))
+    with FullGpu(7):
+        report = trial.step()
+    event = event_of(report)
+    assert (event["kind"], report["done"]) == (kind, True)
+    assert f"it held {own:.1f} GiB, others {others:.1f} of 8.0 GiB" in event["reason"]
+
+
+def test_a_later_attempt_says_where_it_continues(tmp_path):
+    first = actor(tmp_path, given("t0", epochs=3))
+    reports = [first.step(), first.step()]
+    again = given("t0", epochs=3) | {"attempt": 2, "epochs_done": 2}
+    first._end()  # Its process dies.
+    second = actor(tmp_path, again)
+    resumed, repeated, last = second.step(), second.step(), second.step()
+    assert event_of(resumed) == {"event": "trial_resumed", "trial_id": "t0", "epoch": 2}
+    assert event_of(repeated)["metrics"] == event_of(reports[1])["metrics"]
+    assert number_of(last) == 3 and last["done"] and not repeated["done"]
+
+
+def test_a_later_attempt_without_a_state_starts_over(tmp_path):
+    trial = actor(tmp_path, given("t0", PROBE) | {"attempt": 3, "epochs_done": 1})
+    reports = [trial.step() for _ in range(4)]
+    assert event_of(reports[0]) == {"event": "trial_resumed", "trial_id": "t0", "epoch": 0}
+    assert [number_of(report) for report in reports[1:]] == [0, 1, 2]

@@ -10,8 +10,10 @@ from ray.exceptions import ActorDiedError, OutOfMemoryError, RayTaskError
 from ray.train import ControllerError, WorkerGroupError
 from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 
-from mtbert_ray.ray_backend.failure import KilledForMemoryError, memory_message
+from mtbert_ray.ray_backend.failure import KilledForMemoryError, is_own_memory, memory_message
+from mtbert_ray.ray_backend.memory import MemoryUse, memory_use
 from mtbert_ray.training.loss import DivergedError
+from mtbert_ray.training.process import Process
 
 ON_GPU = torch.OutOfMemoryError(
     "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 3 has a total capacity of 14.58 GiB of which 17.31 MiB is "
@@ -114,3 +116,53 @@ def test_what_it_was_raised_from_counts():
 )
 def test_nothing_else_is_one(error):
     assert memory_message(error) is None
+
+
+BY_MONITOR = (
+    "2 worker(s) were killed due to the node running low on memory. Memory on the node (IP: 10.0.0.1, ID: 4df8) was "
+    "22.41GB used / 23.54GB limit (0.952)\n(actor=InlineTrial, pid=7, actual memory used={own}GB, worker ID=ab12)"
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "own"),
+    [
+        (ON_GPU, True),  # Nobody noted how the memory was used: the allocation is the trial's.
+        (MemoryError(), True),
+        (KilledForMemoryError(BY_RAY), False),  # Ray may have killed anybody.
+        (KilledForMemoryError(BY_MONITOR.format(own="21.90")), True),
+        (KilledForMemoryError(BY_MONITOR.format(own="0.70")), False),
+        (task_error(ON_GPU), True),
+        (ValueError("no"), False),
+        (None, False),
+    ],
+)
+def test_whose_memory_it_was(error, own):
+    assert is_own_memory(error) is own
+
+
+def noted(error: BaseException, **use: float) -> BaseException:
+    error.memory_use = MemoryUse(**{"total": 16.0, **use})
+    return error
+
+
+@pytest.mark.parametrize("wrap", [lambda error: error, task_error, lambda error: WorkerGroupError("r", {0: error})])
+@pytest.mark.parametrize(
+    ("use", "own"),
+    [
+        ({"own": 15.0, "others": 0.5}, True),
+        ({"own": 5.0, "others": 10.5}, False),
+        ({"own": 5.0, "others": 10.5, "share": 0.25}, True),  # It had more than its quarter of the GPU.
+        ({"own": 3.0, "others": 12.0, "share": 0.5}, False),
+    ],
+)
+def test_what_a_worker_noted_comes_through_ray(wrap, use, own):
+    error = noted(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."), **use)
+    wrapped = wrap(pickle.loads(pickle.dumps(error)))
+    assert is_own_memory(wrapped) is own
+    assert f"it held {use['own']:.1f} GiB, others {use['others']:.1f} of 16.0 GiB" in memory_message(wrapped)
+
+
+def test_the_memory_of_this_machine_is_read():
+    use = memory_use(Process())
+    assert 0 < use.own < use.total and 0 <= use.others < use.total

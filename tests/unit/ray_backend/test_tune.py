@@ -12,7 +12,7 @@ from sweep_on_tune import OBJECTIVES, SweepOnTune
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.config.file import load_config
-from mtbert_ray.events import TrialResumed, TrialStopped
+from mtbert_ray.events import TrialFailed, TrialResumed, TrialStopped
 from mtbert_ray.metrics import Objective
 from mtbert_ray.ray_backend import tune
 
@@ -396,3 +396,21 @@ def test_out_of_memory_after_an_epoch_keeps_its_checkpoint(sweep, fetched):
     stopped = TrialStopped(trial_id="t000", reason=trial.reason, kind="memory")
     sweep.report("t000", stopped, done=True)  # Repeated after the end.
     assert sweep.lines()[-1] == ("trial_stopped", "t000") and len(sweep.lines()) == 3
+
+
+def test_one_whose_memory_others_took_runs_again_and_after_the_second_time_alone(tmp_path):
+    sweep = SweepOnTune(tmp_path / "sweep", trials=3)
+    end = TrialFailed(trial_id="t000", reason="others took its memory", kind="memory_taken")
+    for beside in ((), ("t001",)):
+        assert sweep.start() == "t000"
+        assert tuple(sweep.start() for _ in beside) == beside
+        sweep.report("t000", end, done=True)
+        sweep.complete("t000")
+        assert sweep.study.sweep.trial("t000").is_interrupted
+    suggest = sweep.backend.searcher.suggest
+    assert suggest("Ray's own id") is None, "t001 still runs beside it"
+    sweep.finish("t001")
+    assert sweep.start() == "t000"
+    assert suggest("Ray's own id") is None, "it runs alone"
+    sweep.finish("t000")
+    assert sweep.start() == "t002"
