@@ -17,6 +17,7 @@ from mtbert_ray.ray_backend.worker import (
     Attempt,
     Continued,
     gpus_of,
+    heartbeat_of,
     out_of_memory,
     out_of_memory_report,
     probe_of,
@@ -25,6 +26,7 @@ from mtbert_ray.ray_backend.worker import (
     start_run,
 )
 from mtbert_ray.resources.meter import return_freed_memory
+from mtbert_ray.training.heartbeat import Heartbeat
 from mtbert_ray.training.inputs import RememberedInputs
 from mtbert_ray.training.metering import MeteredEpoch, MeteredProbe
 from mtbert_ray.training.process import Process
@@ -34,6 +36,7 @@ class InlineTrial(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
     """One Tune step for the probe, then one an epoch; the config is that of `StudyOnTune.suggest`."""
 
     _epochs: Generator[Continued | MeteredProbe | MeteredEpoch] | None = None
+    _heartbeat: Heartbeat | None = None
 
     def setup(self, config: dict[str, Any], *, sweep_folder: str) -> None:
         """Keep the config; the first step loads model and data."""
@@ -79,7 +82,9 @@ class InlineTrial(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
 
     def _start_epochs(self) -> Generator[Continued | MeteredProbe | MeteredEpoch]:
         folder = self._sweep_folder / "trials" / self._trial_id
-        run = start_run(self._trial, self._process(), folder, attempt=self._attempt, load=self._load)
+        self._heartbeat = heartbeat_of(folder, self._process())
+        on_step = self._heartbeat.on_step
+        run = start_run(self._trial, self._process(), folder, attempt=self._attempt, on_step=on_step, load=self._load)
         return reported_epochs(run, probe=self._probe, attempt=self._attempt.number)
 
     def _process(self) -> Process:
@@ -91,6 +96,9 @@ class InlineTrial(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
         if self._epochs is not None:
             self._epochs.close()  # Its `with` stops the meter.
         self._epochs = None
+        if self._heartbeat is not None:
+            self._heartbeat.close()
+        self._heartbeat = None
         # The memory of this trial must not count for the next one.
         return_freed_memory()
         if not self._imports_done:

@@ -5,6 +5,7 @@ import shutil
 import signal
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, Self
@@ -16,10 +17,11 @@ from mtbert_ray.compat import replaced_actor_errors
 from mtbert_ray.events import SweepEnd, SweepFinished
 from mtbert_ray.ray_backend.capacity import DRIVER_CPUS
 from mtbert_ray.ray_backend.failure import as_dead_actor
+from mtbert_ray.ray_backend.hang_watch import HangWatch
 from mtbert_ray.ray_backend.inline import InlineTrial
 from mtbert_ray.ray_backend.plan import Plan
 from mtbert_ray.ray_backend.train import drive_trial
-from mtbert_ray.ray_backend.trial_files import TrialFiles
+from mtbert_ray.ray_backend.trial_files import TrialFiles, trial_folder
 from mtbert_ray.ray_backend.tune import StudyOnTune
 from mtbert_ray.reporting.document import write_report
 from mtbert_ray.reporting.progress import SweepProgress
@@ -61,7 +63,12 @@ def run_study(study: Study, plan: Plan, folder: Path, *, console: Console) -> Sw
     )
     progress.count_earlier(trial for trial in study.trials if not trial.is_interrupted)
     study.observers += [TrialFiles(folder), progress.on_event]
-    backend = StudyOnTune(study, folder)
+    watch = HangWatch(
+        partial(trial_folder, folder),
+        lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True),
+        hang_minutes=plan.space.hang_minutes,
+    )
+    backend = StudyOnTune(study, folder, watch=watch)
     with progress, _Interrupts(console) as interrupts:
         started = time.monotonic()
         # Left by a killed session.

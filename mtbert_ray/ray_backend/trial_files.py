@@ -8,6 +8,7 @@ from ruamel.yaml import YAML
 
 from mtbert_ray.events import EpochFinished, Event, ProbeFinished, TrialStarted, as_scalar
 from mtbert_ray.task_metrics import in_words
+from mtbert_ray.training.heartbeat import SIGN_FILES
 from mtbert_ray.training.run_state import STATE_NAME
 from mtbert_ray.training.tensorboard import TENSORBOARD_NAME, ScalarLog
 from mtbert_ray.trial import Trial
@@ -42,6 +43,8 @@ class TrialFiles:
             for old in (folder, self._folder / TENSORBOARD_NAME / trial.trial_id):
                 shutil.rmtree(old, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
+        for sign in folder.glob(SIGN_FILES):  # Of a process that was killed.
+            sign.unlink(missing_ok=True)
         with (folder / "config.yaml").open("w", encoding="utf-8") as file:
             YAML().dump(trial.config, file)
 

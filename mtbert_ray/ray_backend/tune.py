@@ -30,6 +30,7 @@ from mtbert_ray.events import (
     TrialStopped,
 )
 from mtbert_ray.ray_backend.failure import failure_kind_of, reason_of
+from mtbert_ray.ray_backend.hang_watch import HangWatch
 from mtbert_ray.ray_backend.session import collect_folder
 from mtbert_ray.ray_backend.trial_files import trial_folder
 from mtbert_ray.ray_backend.worker import out_of_memory
@@ -43,10 +44,14 @@ _log = logging.getLogger(__name__)
 
 
 class StudyOnTune:
-    """Feeds a study with what Tune reports, for the three interfaces that Tune calls; `folder` is the sweep's."""
+    """Feeds a study with what Tune reports, for the three interfaces that Tune calls.
 
-    def __init__(self, study: Study, folder: Path) -> None:
+    `folder` is the sweep's; `watch` looks at the running trials from time to time.
+    """
+
+    def __init__(self, study: Study, folder: Path, *, watch: HangWatch | None = None) -> None:
         self._study = study
+        self._watch = watch
         self._folder = folder
         self._nodes: dict[str, str] = {}
         """Trial -> the node that holds its checkpoint and traces."""
@@ -144,6 +149,11 @@ class StudyOnTune:
         checkpoint = self._fetch(self._trial(trial_id))
         self._study.add(TrialStopped(trial_id=trial_id, reason=reason, kind="sweep", checkpoint=checkpoint))
 
+    def look(self) -> None:
+        """Look whether a running trial hangs."""
+        if self._watch is not None:
+            self._watch.look(trial for trial in self._study.trials if trial.status == "running")
+
     def folder_of(self, trial_id: str) -> Path:
         """Return the folder of a trial's files."""
         return trial_folder(self._folder, trial_id)
@@ -217,6 +227,9 @@ class _Scheduler(FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
 class _Callback(tune.Callback):  # type: ignore[misc]  # Ray is untyped
     def __init__(self, backend: StudyOnTune) -> None:
         self._backend = backend
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:  # noqa: ANN401
+        self._backend.look()
 
     def on_trial_result(self, result: dict[str, Any], **info: Any) -> None:  # noqa: ANN401
         # The last result of a trial comes to the callbacks alone.

@@ -1,7 +1,7 @@
 """A worker of a trial under either launcher: sets up the device, trains, and reports events to Tune."""
 
 import platform
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from mtbert_ray.config import ProbeConfig, TrialConfig
 from mtbert_ray.events import EpochFinished, ProbeFinished, TrialFailed, TrialResumed, TrialStopped
 from mtbert_ray.ray_backend.failure import is_own_memory, memory_message
 from mtbert_ray.ray_backend.memory import noting_memory_use
+from mtbert_ray.training.heartbeat import Heartbeat
 from mtbert_ray.training.inputs import LoadInputs, load_inputs
 from mtbert_ray.training.loop import TrainingRun
 from mtbert_ray.training.metering import MeteredEpoch, MeteredProbe, metered_epochs
@@ -30,6 +31,7 @@ def start_run(
     trial_folder: Path,
     *,
     attempt: "Attempt | None" = None,
+    on_step: Callable[[int, int], None] = lambda step, total_steps: None,
     load: LoadInputs = load_inputs,
 ) -> TrainingRun:
     """Return a run that is ready for its next step and keeps its best checkpoint under the trial's folder.
@@ -45,7 +47,12 @@ def start_run(
         # Several trials share the machine.
         torch.set_num_threads(config.resources.cpus_per_worker)
     state = None if attempt is None else attempt.state(trial_folder, config, process)
-    return TrainingRun(config, process=process, folder=trial_folder, load=load, state=state)
+    return TrainingRun(config, process=process, folder=trial_folder, on_step=on_step, load=load, state=state)
+
+
+def heartbeat_of(trial_folder: Path, process: Process) -> Heartbeat:
+    """Return the signs of life of a rank, which begin with its loading."""
+    return Heartbeat(trial_folder, process.rank, node_id=ray.get_runtime_context().get_node_id())
 
 
 def gpus_of(trial: TrialConfig) -> float:
@@ -175,7 +182,8 @@ def run_rank(config: dict[str, Any]) -> None:
         gpus=gpus_of(trial),
     )
     attempt = Attempt.of(config)
-    with noting_memory_use(process):
-        run = start_run(trial, process, Path(config["trial_folder"]), attempt=attempt)
+    folder = Path(config["trial_folder"])
+    with noting_memory_use(process), heartbeat_of(folder, process) as heartbeat:
+        run = start_run(trial, process, folder, attempt=attempt, on_step=heartbeat.on_step)
         for result in reported_epochs(run, probe=probe_of(config), attempt=attempt.number):
             ray.train.report(report_of(config["trial_id"], result))

@@ -75,6 +75,8 @@ class SearchSpace(Schema):
     checkpoint_minutes: float | None = Field(default=10, gt=0, le=MAX_MINUTES)
     """Between two states of a trial within an epoch, from which it continues when it is interrupted; after each epoch
     its state is saved anyway. None saves it after epochs only."""
+    hang_minutes: float | None = Field(default=None, gt=0, le=MAX_MINUTES)
+    """A trial that hangs so long, without a step or a sign of life, is ended and starts again; none only names it."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """The searcher's, and every trial's unless `seed` is fixed or searched."""
     resources: SweepResources = SweepResources()

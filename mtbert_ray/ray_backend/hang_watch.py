@@ -1,0 +1,131 @@
+"""Names trials that hang, and ends those that hang too long, so that they run again.
+
+A trial hangs when it takes no step for many times its longest pause so far, or its process gives no sign of life at
+all. It works where the sweep can read the trial's folder: on one machine, and where nodes share the folder.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import psutil
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from mtbert_ray.reporting.wording import duration
+from mtbert_ray.training.heartbeat import Sign, read_signs
+from mtbert_ray.trial import Trial
+
+SILENCE_SECONDS = 60.0
+"""Without a sign of life, of which there is one in 5 seconds: a process that is stopped, or a node that is gone."""
+_LEAST_SECONDS = 60.0
+_TIMES_THE_PAUSE = 20
+_BEFORE_FIRST_EPOCH_SECONDS = 600.0
+"""Until a first epoch has been scored, nobody knows how long that takes."""
+_BETWEEN_LOOKS = 5.0
+
+
+@dataclass
+class _Seen:
+    sign: Sign
+    at: float
+    named: bool = False
+    ended: bool = False
+
+
+class HangWatch:
+    """Watches the running trials of a sweep.
+
+    Args:
+        folder_of: a trial's id -> its folder.
+        announce: called with a line for each trial that hangs.
+        hang_minutes: after which a trial that hangs is ended; none lets it be.
+        end: ends the process that a sign is of.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        folder_of: Callable[[str], Path],
+        announce: Callable[[str], None],
+        *,
+        hang_minutes: float | None,
+        end: Callable[[Sign], None] = lambda sign: kill(sign),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._folder_of = folder_of
+        self._announce = announce
+        self._hang_minutes = hang_minutes
+        self._end = end
+        self._clock = clock
+        self._looked_at = clock()
+        self._seen: dict[tuple[str, int, str, int], _Seen] = {}
+        """Trial, attempt, node and process -> its last sign."""
+
+    def look(self, running: Iterable[Trial]) -> None:
+        """Look at the running trials, not more often than every few seconds."""
+        now = self._clock()
+        if now - self._looked_at < _BETWEEN_LOOKS:
+            return
+        self._looked_at = now
+        current = {}
+        for trial in running:
+            for sign in read_signs(self._folder_of(trial.trial_id)):
+                key = (trial.trial_id, trial.attempts, sign.node, sign.pid)
+                seen = self._seen.get(key)
+                if seen is None or seen.sign.count != sign.count:
+                    seen = _Seen(sign, now) if seen is None else replace(seen, sign=sign, at=now)
+                current[key] = seen
+                self._judge(trial, seen, now)
+        self._seen = current
+
+    def _judge(self, trial: Trial, seen: _Seen, now: float) -> None:
+        sign, silence = seen.sign, now - seen.at
+        pause = sign.seconds_since_step + silence
+        if silence > SILENCE_SECONDS:
+            text = f"its process gives no sign of life (stopped, or its node is gone), last at {sign.where}"
+        elif pause > _longest_pause(trial, sign):
+            text = f"it takes no step, at {sign.where}"
+        else:
+            seen.named = False
+            return
+        hangs = f"{trial.trial_id} hangs on node {sign.node}, process {sign.pid}, for {duration(pause)}: {text}"
+        if not seen.named:
+            seen.named = True
+            self._announce(hangs)
+        if self._hang_minutes is not None and pause > 60 * self._hang_minutes and not seen.ended:
+            seen.ended = True
+            self._announce(f"{trial.trial_id}: ended after hang_minutes: {self._hang_minutes:g}")
+            self._end(sign)
+
+
+def _longest_pause(trial: Trial, sign: Sign) -> float:
+    """Return after how many seconds without a step a trial hangs."""
+    least = _LEAST_SECONDS if trial.num_done else _BEFORE_FIRST_EPOCH_SECONDS
+    return max(least, _TIMES_THE_PAUSE * sign.longest_pause)
+
+
+def kill(sign: Sign) -> None:
+    """Kill the worker that a sign of life is of, on whichever node; nothing else that has its number by now."""
+    if not sign.node_id:
+        return
+    on_node = NodeAffinitySchedulingStrategy(sign.node_id, soft=False)
+    _kill_worker.options(scheduling_strategy=on_node).remote(sign.pid, sign.created)
+
+
+@ray.remote(num_cpus=0)  # type: ignore[untyped-decorator]  # Ray is untyped
+def _kill_worker(pid: int, created: float) -> None:
+    kill_worker(pid, created)
+
+
+def kill_worker(pid: int, created: float) -> bool:
+    """Kill a process of this node, if it is a worker of Ray that was created then; return whether it was."""
+    try:
+        process = psutil.Process(pid)
+        if abs(process.create_time() - created) > 1 or not " ".join(process.cmdline()).startswith("ray::"):
+            return False
+        process.kill()
+    except psutil.Error:
+        return False  # It has ended meanwhile; Ray says so.
+    return True
