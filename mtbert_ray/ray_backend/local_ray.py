@@ -27,7 +27,8 @@ from mtbert_ray.ray_backend.processes import has_ended
 DAEMONS = ("gcs_server", "raylet")
 """The processes without which a Ray of one machine cannot go on, by their names."""
 _PREFIX = "mtbert-"
-_SOCKET = "/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
+_INSIDE = "ray"
+_SOCKET = f"/{_INSIDE}/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
 """The longest path that Ray adds."""
 _SOCKET_LIMIT = 107 if sys.platform == "linux" else 103
 """Bytes in the path of a Unix socket."""
@@ -52,7 +53,8 @@ def local_ray(*, init: Callable[..., object] = ray.init, **options: Any) -> Iter
     """
     with _own_folder() as folder:
         try:
-            _start(init, {**options, "_temp_dir": str(folder)})
+            # Ray opens the folder that it is given to all users, so it gets one inside.
+            _start(init, {**options, "_temp_dir": str(folder / _INSIDE)})
             _close_token_file()
             daemons = {process: process.name() for process in psutil.Process().children() if process.name() in DAEMONS}
             with _told_if_lost(daemons):

@@ -15,12 +15,18 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from study_sessions import finish, run_epochs, start
-
-from mtbert_ray.events import SweepFinished, TrialFailed
+from mtbert_ray.events import (
+    EpochFinished,
+    SweepFinished,
+    SweepResumed,
+    SweepStarted,
+    TrialFailed,
+    TrialFinished,
+    TrialStarted,
+)
+from mtbert_ray.journal import Journal, writing_alone
 from mtbert_ray.ray_backend.processes import end_with_parent
 from mtbert_ray.ray_backend.session_process import FORWARDED
-from mtbert_ray.study.session import new_session, resumed_session
 
 
 class FakeSession:
@@ -50,29 +56,51 @@ class FakeSession:
 
     def do_open(self) -> None:
         request = self.order.request
+        space, folder = request.space, request.folder
+        of_session = {"num_trials": space.num_trials, "versions": {}, "git_revision": None, "hardware": {}}
         if request.earlier is None:
-            manager = new_session(
-                request.folder, request.space, request.space.objectives, notes=(), cluster="", space_text="#\n"
+            self.journal, self.num_trials = Journal(folder), 0
+            self.journal.append(
+                SweepStarted(
+                    name=space.name,
+                    space=space.model_dump(mode="json"),
+                    objectives=dict(space.objectives),
+                    hyperparameters=space.hyperparameters,
+                    tasks=("sst",),
+                    seed=0,
+                    **of_session,
+                )
             )
         else:
-            manager = resumed_session(request.folder, num_trials=request.space.num_trials, space_text=None, cluster="")
-        self.study = self.stack.enter_context(manager)
+            ended = [trial for trial in request.earlier.trials if not trial.is_interrupted]
+            self.journal, self.num_trials = Journal.reopen(folder), len(ended)
+            self.journal.append(SweepResumed(**of_session))
+        self.stack.enter_context(writing_alone(folder))
+
+    def start(self, epochs: int) -> str:
+        """Start the next trial, and let it come to so many epochs."""
+        values = {"learning_rate": 1e-4 * (1 + self.num_trials), "hidden_layers": 1}
+        config = self.order.request.space.trial_config(values).model_dump(mode="json")
+        trial_id = f"t{self.num_trials:03d}"
+        self.num_trials += 1
+        self.journal.append(TrialStarted(trial_id=trial_id, hyperparameters=values, config=config))
+        for number in range(1, epochs + 1):
+            metrics = {"epoch": number, "sst": 0.5, "dev_score": 0.5, "train_seconds": 10.0 * number}
+            self.journal.append(EpochFinished(trial_id=trial_id, metrics=metrics))
+        return trial_id
 
     def do_finish(self, count: str = "1") -> None:
         for _ in range(int(count)):
-            [trial_id] = start(self.study)
-            finish(self.study, trial_id)
+            self.journal.append(TrialFinished(trial_id=self.start(9)))
 
     def do_epochs(self, count: str) -> None:
-        [trial_id] = start(self.study)
-        run_epochs(self.study, trial_id, [0.5] * int(count))
+        self.start(int(count))
 
     def do_died(self) -> None:
-        [trial_id] = start(self.study)
-        self.study.add(TrialFailed(trial_id=trial_id, reason="its process died", kind="died"))
+        self.journal.append(TrialFailed(trial_id=self.start(0), reason="its process died", kind="died"))
 
     def do_finished(self, reason: str) -> None:
-        self.study.add(SweepFinished(reason=reason))
+        self.journal.append(SweepFinished(reason=reason))
 
     def do_kill(self) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
