@@ -8,17 +8,17 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Self
 
-from mtbert_ray.ray_backend.processes import discard_output, end_group, terminals
+from mtbert_ray.ray_backend.processes import discard_output, terminals
 from mtbert_ray.ray_backend.session_process import FORWARDED
 
 _IMPATIENT = 3
-"""Signals after which the process is killed with its group."""
+"""Signals after which the process is killed."""
 
 
 class Forwarding:
-    """Forwards SIGINT, SIGTERM and SIGHUP to a process that leads a process group of its own; suspends it on SIGTSTP.
+    """Forwards SIGINT, SIGTERM and SIGHUP to a process with a session (setsid) of its own, and suspends it on SIGTSTP.
 
-    In a group of its own it does not get a terminal's Ctrl-C, which goes to all processes in the foreground. While
+    In a session of its own it does not get a terminal's Ctrl-C, which goes to all processes in the foreground. While
     there is no process a signal raises KeyboardInterrupt.
     """
 
@@ -78,7 +78,7 @@ class Forwarding:
     def _send(self, number: int) -> None:
         assert self._process is not None, "checked by whoever calls"
         if self.came >= _IMPATIENT:
-            end_group(self._process.pid, timeout_seconds=0)
+            os.killpg(self._process.pid, signal.SIGKILL)
         else:
             self._process.send_signal(number if number == signal.SIGHUP else FORWARDED)
 

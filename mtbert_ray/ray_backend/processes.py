@@ -1,4 +1,4 @@
-"""Processes of the operating system: whether one has ended, ending a group, ending together with the parent.
+"""Processes of the operating system: whether one has ended, ending a whole session, ending together with the parent.
 
 Knows nothing of Ray and of sweeps, and imports neither.
 """
@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from typing import BinaryIO
 
 import psutil
@@ -24,16 +25,29 @@ def has_ended(process: psutil.Process) -> bool:
         return True
 
 
-def end_group(group: int, *, timeout_seconds: float = 10.0) -> None:
-    """Kill all processes of a process group, and wait until the last of them is gone."""
+def end_session(leader: int, *, timeout_seconds: float = 10.0) -> None:
+    """Kill all processes of a session of the system (setsid), whatever their groups, and wait until they are gone.
+
+    Ray's workers have groups of their own, and another parent once their raylet is gone; the session they keep.
+    """
     deadline = time.monotonic() + timeout_seconds
+    # Again until there is none: one of them may just have started another.
+    while (members := _session(leader)) and time.monotonic() < deadline:
+        for process in members:
+            with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                process.kill()
+        psutil.wait_procs(members, timeout=1)
+
+
+def _session(leader: int) -> list[psutil.Process]:
+    return [process for process in psutil.process_iter() if _leader_of(process) == leader and not has_ended(process)]
+
+
+def _leader_of(process: psutil.Process) -> int | None:
     try:
-        os.killpg(group, signal.SIGKILL)
-        while time.monotonic() < deadline:
-            time.sleep(0.05)
-            os.killpg(group, signal.SIGKILL)  # Again: one of them may just have started another.
-    except (ProcessLookupError, PermissionError):  # None left; on macOS only such as have ended.
-        return
+        return os.getsid(process.pid)
+    except (ProcessLookupError, PermissionError):
+        return None
 
 
 def end_with_parent(parent: int, never_written: BinaryIO) -> None:

@@ -61,7 +61,7 @@ def ray_session(
     level = logging.INFO if verbose else logging.ERROR
     # Tune would print the whole trace of a failed trial; the sweep gives the reason in a line and keeps the trace.
     logging.getLogger("ray.tune").setLevel(logging.INFO if verbose else logging.CRITICAL)
-    output = {"log_to_driver": verbose, "logging_level": level}
+    output: dict[str, Any] = {"log_to_driver": verbose, "logging_level": level}
     if address is None:
         # One more for the trials' drivers under Ray Train, which only wait.
         cpus = int(local_capacity().nodes[0].cpus) + (1 if runs_ray_train else 0)

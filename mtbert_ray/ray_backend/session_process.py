@@ -87,7 +87,6 @@ def main() -> None:
 
     try:
         signal.signal(FORWARDED, signal.default_int_handler)
-        signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # Not the terminal's foreground group, but its progress is shown.
         plain_warnings()
         end_with_parent(int(sys.argv[2]), sys.stdin.buffer)
         order: SessionOrder = pickle.load(sys.stdin.buffer)

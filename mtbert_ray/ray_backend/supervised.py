@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 
 from mtbert_ray.ray_backend.forwarding import Forwarding
-from mtbert_ray.ray_backend.processes import end_group, has_ended
+from mtbert_ray.ray_backend.processes import end_session, has_ended
 from mtbert_ray.ray_backend.session_process import SessionOrder
 
 _POLL_SECONDS = 1.0
@@ -49,7 +49,10 @@ def run_process(command: Sequence[str], order: SessionOrder, forwarding: Forward
     try:
         with forwarding.starting():
             process = subprocess.Popen(
-                [*command, str(theirs), str(os.getpid())], stdin=subprocess.PIPE, pass_fds=(theirs,), process_group=0
+                [*command, str(theirs), str(os.getpid())],
+                stdin=subprocess.PIPE,
+                pass_fds=(theirs,),
+                start_new_session=True,
             )
             forwarding.attach(process)
         os.close(theirs)
@@ -65,7 +68,7 @@ def run_process(command: Sequence[str], order: SessionOrder, forwarding: Forward
         os.close(ours)
     end = _end_of(process.returncode, reports)
     if end.exit_code is None:
-        end_group(process.pid)
+        end_session(process.pid)
     return end
 
 
@@ -137,7 +140,7 @@ def _wait(process: "subprocess.Popen[bytes]", reports: _Reports) -> None:
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:
-    end_group(process.pid, timeout_seconds=0)
+    process.kill()
     process.wait()
 
 

@@ -166,7 +166,7 @@ class _Searcher(RaySearcher):  # type: ignore[misc]  # Ray is untyped
         Path(checkpoint_path).touch()  # Tune's snapshot wants a file.
 
 
-class _Scheduler(NewestFirst):  # type: ignore[misc]  # Ray is untyped
+class _Scheduler(NewestFirst):
     # With results in a buffer a trial would continue for some while after its stop.
     _supports_buffered_results = False
 

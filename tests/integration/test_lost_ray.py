@@ -1,6 +1,5 @@
 """A sweep whose Ray loses its daemons goes on with another one; where Ray listens, and what it leaves behind."""
 
-import os
 import signal
 import stat
 import subprocess
@@ -19,16 +18,16 @@ LOCAL = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
 
 
 def session_of(supervisor: psutil.Process) -> list[psutil.Process]:
-    """The processes of a session: its own and those of its Ray; none between two sessions."""
-    groups = {child.pid for child in supervisor.children()}
-    return [process for process in psutil.process_iter() if group_of(process) in groups]
+    """The processes of a session: its own, those of its Ray and its trials'; none between two sessions."""
+    [leader] = supervisor.children()
+    return [leader, *leader.children(recursive=True)]
 
 
-def group_of(process: psutil.Process) -> int | None:
+def name_of(process: psutil.Process) -> str:
     try:
-        return os.getpgid(process.pid)
-    except ProcessLookupError:
-        return None
+        return process.name()
+    except psutil.NoSuchProcess:
+        return ""
 
 
 def wait_for(done, process: subprocess.Popen) -> None:
@@ -67,11 +66,12 @@ def test_a_sweep_survives_the_loss_of_its_raylet_and_of_its_gcs(space_file, tmp_
         for count, daemon in enumerate(("raylet", "gcs_server"), start=1):
             wait_for(lambda count=count: num_finished(out) >= count, process)
             session = session_of(supervisor)
+            assert any(name_of(one).startswith("ray::Inline") for one in session)
             seen += session
             assert listening(session) and listening(session) <= set(LOCAL)
             [folder] = set(Path("/tmp").glob("mtbert-*")) - before
             assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-            [lost] = [one for one in session if one.name() == daemon]
+            [lost] = [one for one in session if name_of(one) == daemon]
             lost.send_signal(signal.SIGKILL)
             wait_for(lambda session=session: all(has_ended(one) for one in session), process)
         stdout, stderr = process.communicate(timeout=240)

@@ -117,8 +117,8 @@ class FakeSession:
         self.tell(daemons={"raylet": self.daemon.pid})
 
     def do_worker(self) -> None:
-        """Start a process that outlives this one."""
-        self.note(f"process {subprocess.Popen(['sleep', '600']).pid}")
+        """Start a process that outlives this one, in a group of its own as Ray's workers are."""
+        self.note(f"process {subprocess.Popen(['sleep', '600'], process_group=0).pid}")
 
     def do_lose(self) -> None:
         assert self.daemon is not None
