@@ -1,14 +1,15 @@
-"""What a sweep adds around its trials: seconds a trial beside training and scoring, memory an extra trial.
+"""What a sweep adds around its trials: seconds a trial beside training and scoring, memory an extra trial, idle slots.
 
 Run: python benchmarks/overhead.py --data DIR                  (one worker a trial, in a process that is used again)
      python benchmarks/overhead.py --data DIR --workers 2      (two workers a trial under Ray Train)
+     python benchmarks/overhead.py --encoder tiny --trials 30 --rows 600 --epochs 4 --at-a-time 2  (idle slots)
      (DIR: the course's files, of which few rows are used; without it, the toy corpus)
 
 Trials train on few rows on purpose, one at a time, so that what is left beside them is the sweep's own: starting the
 trial, its rows and encoder, the checkpoint, what Ray and the journal take. They differ in the learning rate, as those
 of most sweeps do, so a process that is used again has their rows. Memory is what a trial's process has for itself
-(USS), so pages shared with others do not count; two at a time need two processors, and trials of seconds: `tiny` ones
-are over before a second process is up.
+(USS), so pages shared with others do not count; two at a time need two processors. A slot is busy while a trial trains
+or scores in it.
 """
 
 import statistics
@@ -25,7 +26,7 @@ import typer
 from ruamel.yaml import YAML
 
 from mtbert_ray.journal import read_journal
-from mtbert_ray.trial import Sweep
+from mtbert_ray.trial import Sweep, Trial
 
 _TRIAL_PROCESSES = ("ray::InlineTrial", "ray::ImplicitFunc", "ray::TrainController", "ray::RayTrainWorker")
 
@@ -37,14 +38,21 @@ def main(
     data: Annotated[
         Path | None, typer.Option(help="Folder of the course's files; the toy corpus if not given.")
     ] = None,
+    rows: Annotated[int, typer.Option(min=1, help="Rows of each task that a trial trains on.")] = 64,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of a trial.")] = 1,
     at_a_time: Annotated[list[int] | None, typer.Option(min=1, help="Trials at a time. Default: 1, then 2.")] = None,
 ) -> None:
-    """Print both for one trial at a time, and the memory for two at a time as well."""
+    """Print memory for one and for two trials at a time, seconds for one, and for two how busy the slots were."""
     for concurrent in at_a_time or (1, 2):
         with tempfile.TemporaryDirectory() as folder:
             space = _space(trials=trials, workers=workers, encoder=encoder, data=data, concurrent=concurrent)
+            space["fixed"] |= {"data.max_train_rows": rows, "epochs": epochs}
             sweep, peak_mib = _run(Path(folder), space)
         typer.echo(f"{concurrent} at a time: {peak_mib:.0f} MiB in the trials' processes at their highest")
+        if concurrent > 1:
+            whole, once_full = busy_share(sweep, concurrent), busy_share(sweep, concurrent, once_full=True)
+            later = "never all of them" if once_full is None else f"{once_full:.2f} once all had been"
+            typer.echo(f"slots busy: {whole:.2f} of the time from the first trial to the last, {later}")
         if concurrent == 1:
             gaps = gaps_of(sweep)
             typer.echo(
@@ -83,6 +91,30 @@ def gaps_of(sweep: Sweep) -> list[float]:
         end - before - float(trial.metrics["train_seconds"] or 0.0) - float(trial.metrics["eval_seconds"] or 0.0)
         for (before, _), (end, trial) in pairwise(ended)
     ]
+
+
+def busy_share(sweep: Sweep, slots: int, *, once_full: bool = False) -> float | None:
+    """Return the share of the slots' time in which they had a trial that trained or scored.
+
+    The time is that from the first trial's work to the last one's; or, `once_full`, from when all slots were busy for
+    the first time until a slot was busy for the last time that another trial was to come. None if they never were.
+    """
+    work = sorted(_work_of(trial) for trial in sweep.trials)
+    begin, end = work[0][0], max(stop for _, stop in work)
+    if once_full:
+        full = [start for start, _ in work if sum(a <= start < b for a, b in work) >= slots]
+        if not full:
+            return None
+        begin, end = full[0], work[-1][0]
+    busy = sum(max(0.0, min(stop, end) - max(start, begin)) for start, stop in work)
+    return busy / (slots * (end - begin))
+
+
+def _work_of(trial: Trial) -> tuple[float, float]:
+    """Return when a trial's own work began and ended; before that it may have waited for a process."""
+    assert trial.status == "finished" and trial.ended is not None, "every trial must finish"
+    seconds = sum(float(trial.metrics[name] or 0.0) for name in ("train_seconds", "eval_seconds"))
+    return trial.ended - seconds, trial.ended
 
 
 def _run(folder: Path, space: dict[str, Any]) -> tuple[Sweep, float]:

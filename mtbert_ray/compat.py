@@ -95,6 +95,23 @@ def replaced_actor_errors(replace: Callable[[Exception], Exception]) -> Iterator
         RayActorManager._actor_task_failed = of_tune
 
 
+@contextmanager
+def ray_on_loopback() -> Iterator[None]:
+    """Let `ray.init` start a Ray that has the address 127.0.0.1 in this context.
+
+    On Linux it takes the machine's outside address even where 127.0.0.1 is asked for, and then listens on all
+    addresses; on macOS and Windows this constant makes it stay on the machine (ray 2.60).
+    """
+    from ray._private import ray_constants
+
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+
+
 def health_check_failure(error: BaseException) -> BaseException | None:
     """Return why Ray Train's health check of a worker failed; the error's class is private (ray 2.60)."""
     from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError

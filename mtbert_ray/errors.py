@@ -90,6 +90,16 @@ class DivergedError(UserError):
     exit_code = 1
 
 
+class RayLostError(UserError):
+    """Ray on this machine ended while a sweep ran on it. What the journal has stays, and the sweep can be resumed."""
+
+    exit_code = 3
+
+
+class NothingLeftError(JournalError):
+    """A sweep that is to be resumed has no trial left to run."""
+
+
 class Problems:
     """The mistakes found so far, and the place of every key, so that each mistake can name its line or its option.
 

@@ -1,7 +1,6 @@
 """Run a sweep: `python -m mtbert_ray.sweep SPACE.yaml`."""
 
-import shlex
-import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,10 +8,13 @@ import typer
 from rich.console import Console
 
 from mtbert_ray.errors import ConfigError, UserError
+from mtbert_ray.ray_backend.session_process import plain_warnings, run_session
 
 if TYPE_CHECKING:
     from mtbert_ray.study.request import SweepRequest
 
+RunSweep = Callable[..., int]
+"""Runs a request, and returns the exit code; takes `address` and `verbose`."""
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 _SET_HELP = (
@@ -28,6 +30,7 @@ _RESUME_HELP = (
 
 @app.command()
 def sweep(
+    context: typer.Context,
     space: Annotated[Path | None, typer.Argument(help="YAML of a search space, as search_spaces/peft.yaml.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of the course's files for sst, quora and sts.")] = None,
     out: Annotated[Path | None, typer.Option(help="Output folder. Default: reports/NAME-DATE-TIME.")] = None,
@@ -48,25 +51,23 @@ def sweep(
     folder holds the journal, the report (index.html, report.md), trials.csv, pareto.csv and each trial's checkpoint.
 
     Exit codes: 0 done, 1 no trial finished (all failed, or the time budget was too short), 2 bad input (nothing was
-    started), 130 interrupted.
+    started), 3 cut off (Ray or the sweep's process was lost; --resume continues), 4 the disk is full or fails, 130
+    interrupted.
     """
     try:
         request = _request(space, resume, data=data, out=out, trials=trials, overrides=set_ or [])
-        # Only now: torch and Ray take seconds, which neither --help nor a mistake in the YAML need wait for.
-        from mtbert_ray.ray_backend.launch import dry_run, launch
-
         if only_check:
+            from mtbert_ray.ray_backend.launch import dry_run  # It brings torch and Ray, which take seconds.
+
             for line in dry_run(request, address=address):
                 typer.echo(line)
             return
-        outcome = launch(request, address=address, verbose=verbose, console=Console(stderr=True))
+        run: RunSweep = context.obj or run_session
+        exit_code = run(request, address=address, verbose=verbose)
     except UserError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(error.exit_code) from error
-    typer.echo(f"Report: {outcome.report}")
-    if outcome.reason != "completed":
-        typer.echo(f"Resume with: python -m mtbert_ray.sweep --resume {shlex.quote(str(outcome.folder))}")
-    raise typer.Exit(outcome.exit_code)
+    raise typer.Exit(exit_code)
 
 
 def _request(
@@ -90,10 +91,16 @@ def _request(
     return resume_request(resume, num_trials=trials)
 
 
+def _supervised(request: "SweepRequest", *, address: str | None, verbose: bool) -> int:
+    from mtbert_ray.ray_backend.supervisor import supervise
+
+    return supervise(request, address=address, verbose=verbose, console=Console(stderr=True))
+
+
 def main() -> None:
-    """Run the command line."""
-    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
-    app()
+    """Run the command line, with the sweep in a process of its own; `app` alone runs it in this one."""
+    plain_warnings()
+    app(obj=_supervised)
 
 
 if __name__ == "__main__":

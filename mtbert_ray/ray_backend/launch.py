@@ -14,7 +14,8 @@ from mtbert_ray.ray_backend.inventory import cluster_capacity, local_capacity
 from mtbert_ray.ray_backend.plan import Plan, describe, describe_rows, make_plan
 from mtbert_ray.ray_backend.preflight import check_inputs, undefined_notes, with_classes_found
 from mtbert_ray.ray_backend.run import SweepOutcome, run_study
-from mtbert_ray.ray_backend.session import cluster_address, ray_session
+from mtbert_ray.ray_backend.session import OnDaemons, ray_session
+from mtbert_ray.ray_backend.session_process import cluster_address
 from mtbert_ray.reporting.wording import counted
 from mtbert_ray.study.request import SweepRequest, new_request, request_of, resume_request
 from mtbert_ray.study.session import new_session, resumed_session
@@ -86,14 +87,22 @@ def dry_run(request: SweepRequest, *, address: str | None = None) -> Iterator[st
     yield from (f"note: {note}" for note in undefined_notes(space))
 
 
-def launch(request: SweepRequest, *, address: str | None, verbose: bool, console: Console) -> SweepOutcome:
-    """Check everything, then run or resume the sweep, and write its report.
+def launch(
+    request: SweepRequest,
+    *,
+    address: str | None,
+    verbose: bool,
+    console: Console,
+    on_daemons: OnDaemons | None = None,
+) -> SweepOutcome:
+    """Check everything, then run or resume the sweep, and write its report; `on_daemons` is as of `ray_session`.
 
     Raises:
         ConfigError: what the YAML asks for does not fit together or the cluster.
         DataError: a data file cannot be read as its task needs it.
         EncoderError: an encoder cannot be found.
-        ResourceError: a trial could never be placed, or no cluster answers.
+        ResourceError: a trial could never be placed, or no cluster answers, or Ray does not start.
+        RayLostError: the Ray that was started here has ended.
         JournalError: the output folder cannot be written, or another process runs this sweep.
     """
     for note in request.notes:
@@ -107,7 +116,7 @@ def launch(request: SweepRequest, *, address: str | None, verbose: bool, console
     for note in undefined_notes(space):
         warnings.warn(note, stacklevel=2)
         notes.append(note)
-    with _planned(space, address, verbose=verbose) as plan:
+    with _planned(space, address, verbose=verbose, on_daemons=on_daemons) as plan:
         if cluster_address(address) is not None:
             _announce(request, plan, console)
         with _session(request, _with_notes(plan, notes)) as study:
@@ -153,9 +162,12 @@ def _session(request: SweepRequest, plan: Plan) -> AbstractContextManager[Study]
 
 
 @contextmanager
-def _planned(space: SearchSpace, address: str | None, *, verbose: bool = False) -> Iterator[Plan]:
+def _planned(
+    space: SearchSpace, address: str | None, *, verbose: bool = False, on_daemons: OnDaemons | None = None
+) -> Iterator[Plan]:
     """Connect to Ray and plan for what it has."""
     address = cluster_address(address)
-    with ray_session(address, runs_ray_train=space.resources.uses_ray_train, verbose=verbose):
+    runs_ray_train = space.resources.uses_ray_train
+    with ray_session(address, runs_ray_train=runs_ray_train, verbose=verbose, on_daemons=on_daemons):
         capacity = local_capacity() if address is None else cluster_capacity()
         yield make_plan(space, capacity, own_cluster=address is None)

@@ -20,6 +20,8 @@ from mtbert_ray.ray_backend.failure import as_dead_actor
 from mtbert_ray.ray_backend.hang_watch import HangWatch
 from mtbert_ray.ray_backend.inline import InlineTrial
 from mtbert_ray.ray_backend.plan import Plan
+from mtbert_ray.ray_backend.processes import discard_output, terminals
+from mtbert_ray.ray_backend.session_process import FORWARDED, INTERRUPTED
 from mtbert_ray.ray_backend.train import drive_trial
 from mtbert_ray.ray_backend.trial_files import TrialFiles, trial_folder
 from mtbert_ray.ray_backend.tune import StudyOnTune
@@ -44,7 +46,7 @@ class SweepOutcome:
     def exit_code(self) -> int:
         """0 done, 1 no trial finished, 130 interrupted."""
         if self.reason == "interrupted":
-            return 130
+            return INTERRUPTED
         return 0 if self.num_finished > 0 else 1
 
 
@@ -146,15 +148,17 @@ class _Interrupts(tune.Callback):  # type: ignore[misc]  # Ray is untyped
 
     def __init__(self, console: Console) -> None:
         self.came = 0
+        self._counts = {True: 0, False: 0}
+        """Forwarded by the supervisor, sent by others."""
         self._console = console
         self._before: dict[int, Any] = {}
         self._switch_before: str | None = None
-        self._terminals = [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]
+        self._terminals = terminals()
 
     def __enter__(self) -> Self:
         self._switch_before = os.environ.get(_TUNE_SWITCH)
         os.environ[_TUNE_SWITCH] = "1"
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, FORWARDED):
             # Under nohup SIGHUP stays ignored.
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._handle)
@@ -179,6 +183,9 @@ class _Interrupts(tune.Callback):  # type: ignore[misc]  # Ray is untyped
             signal.raise_signal(signal.SIGUSR1)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        self._counts[number == FORWARDED] += 1
+        if max(self._counts.values()) == self.came:
+            return  # The same one, which the supervisor got as well.
         self.came += 1
         if self.came > 1:
             raise KeyboardInterrupt
@@ -188,6 +195,4 @@ class _Interrupts(tune.Callback):  # type: ignore[misc]  # Ray is untyped
             return
         # The terminal is gone, so writing to it would raise; and a shell that ends may send the signal again.
         signal.signal(number, signal.SIG_IGN)
-        null = os.open(os.devnull, os.O_WRONLY)
-        for descriptor in self._terminals:
-            os.dup2(null, descriptor)
+        discard_output(self._terminals)

@@ -2,12 +2,12 @@
 
 import logging
 import os
-import signal
 import socket
-import threading
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -15,6 +15,7 @@ from ray.util.state import list_nodes
 
 from mtbert_ray.errors import ResourceError
 from mtbert_ray.ray_backend.inventory import local_capacity
+from mtbert_ray.ray_backend.local_ray import local_ray
 
 _QUIET = {
     # No usage reports, no CSV, JSON and TensorBoard copies of what the journal holds.
@@ -32,67 +33,67 @@ _WORKER_ENV = {
 }
 
 
-def cluster_address(address: str | None) -> str | None:
-    """Return the cluster to connect to, from RAY_ADDRESS in a submitted job; None to start Ray here."""
-    return address or os.environ.get("RAY_ADDRESS")
+_ON_THIS_MACHINE = {
+    # The workers of a trial under Ray Train talk to each other on 127.0.0.1.
+    "GLOO_SOCKET_IFNAME": "lo" if sys.platform == "linux" else "lo0",
+}
+OnDaemons = Callable[[dict[str, int]], None]
 
 
 @contextmanager
-def ray_session(address: str | None, *, runs_ray_train: bool, verbose: bool = False) -> Iterator[None]:
+def ray_session(
+    address: str | None, *, runs_ray_train: bool, verbose: bool = False, on_daemons: OnDaemons | None = None
+) -> Iterator[None]:
     """Connect to a cluster, or start Ray on this machine and stop it at the end.
 
     Args:
         address: from `cluster_address`.
         runs_ray_train: trials run under Ray Train, which frees placement groups through the dashboard's State API.
         verbose: whether the workers' own output is shown.
+        on_daemons: hears the names and process ids of the daemons of a Ray that is started here, and of none before
+            they are stopped.
 
     Raises:
-        ResourceError: no cluster answers at the address, or its State API does not.
+        ResourceError: no cluster answers at the address, or its State API does not; or Ray did not start.
     """
-    os.environ.update({name: value for name, value in (_QUIET | _WORKER_ENV).items() if name not in os.environ})
+    defaults = _QUIET | _WORKER_ENV | (_ON_THIS_MACHINE if address is None else {})
+    os.environ.update({name: value for name, value in defaults.items() if name not in os.environ})
     level = logging.INFO if verbose else logging.ERROR
     # Tune would print the whole trace of a failed trial; the sweep gives the reason in a line and keeps the trace.
     logging.getLogger("ray.tune").setLevel(logging.INFO if verbose else logging.CRITICAL)
-    if address is not None:
-        _check_reachable(address)
-    try:
-        if address is None:
-            # One more for the trials' drivers under Ray Train, which only wait.
-            cpus = int(local_capacity().nodes[0].cpus)
-            with _ignoring_hangups():
-                ray.init(
-                    num_cpus=cpus + 1 if runs_ray_train else cpus,
-                    address="local",
-                    include_dashboard=runs_ray_train,
-                    log_to_driver=verbose,
-                    logging_level=level,
-                )
-            _close_token_file()
-        else:
-            env = {name: os.environ[name] for name in (*_WORKER_ENV, "HF_HUB_OFFLINE") if name in os.environ}
-            ray.init(address=address, runtime_env={"env_vars": env}, log_to_driver=verbose, logging_level=level)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        where = "Ray did not start on this machine" if address is None else f"--address {address}: no Ray answers"
-        raise ResourceError(f"{where}: {error}") from error
-    try:
+    output: dict[str, Any] = {"log_to_driver": verbose, "logging_level": level}
+    if address is None:
+        # One more for the trials' drivers under Ray Train, which only wait.
+        cpus = int(local_capacity().nodes[0].cpus) + (1 if runs_ray_train else 0)
+        ray_here = local_ray(num_cpus=cpus, include_dashboard=runs_ray_train, **output)
+    else:
+        ray_here = _connected(address, **output)
+    with ray_here as daemons:
         if runs_ray_train:
             _check_state_api()
-        yield
-    finally:
-        ray.shutdown()
+        if on_daemons is None:
+            yield
+            return
+        on_daemons(daemons)
+        try:
+            yield
+        finally:
+            on_daemons({})
 
 
 @contextmanager
-def _ignoring_hangups() -> Iterator[None]:
-    """Let Ray's processes, which inherit it, ignore that the terminal is closed; the sweep then ends them in order."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+def _connected(address: str, **output: Any) -> Iterator[dict[str, int]]:  # noqa: ANN401
+    """Connect to a cluster, whose daemons are none of ours."""
+    _check_reachable(address)
+    env = {name: os.environ[name] for name in (*_WORKER_ENV, "HF_HUB_OFFLINE") if name in os.environ}
     try:
-        yield
+        ray.init(address=address, runtime_env={"env_vars": env}, **output)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise ResourceError(f"--address {address}: no Ray answers: {error}") from error
+    try:
+        yield {}
     finally:
-        signal.signal(signal.SIGHUP, before)
+        ray.shutdown()
 
 
 def _check_reachable(address: str) -> None:
@@ -104,13 +105,6 @@ def _check_reachable(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=10).close()
     except OSError as error:
         raise ResourceError(f"--address {address}: no Ray answers: {error}") from error
-
-
-def _close_token_file() -> None:
-    """Keep the token that Ray wrote for this cluster from other users of the machine (Ray leaves it readable)."""
-    token = Path.home() / ".ray" / "auth_token"
-    if token.exists():
-        token.chmod(0o600)
 
 
 def _check_state_api() -> None:

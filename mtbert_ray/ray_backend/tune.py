@@ -13,7 +13,6 @@ from pydantic import TypeAdapter
 from ray import cloudpickle, tune
 from ray.exceptions import RayError
 from ray.tune.experiment import Trial as RayTrial
-from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher as RaySearcher
 
 from mtbert_ray.events import (
@@ -32,6 +31,7 @@ from mtbert_ray.events import (
 from mtbert_ray.ray_backend.failure import failure_kind_of, reason_of
 from mtbert_ray.ray_backend.hang_watch import HangWatch
 from mtbert_ray.ray_backend.session import collect_folder
+from mtbert_ray.ray_backend.slots import NewestFirst
 from mtbert_ray.ray_backend.trial_files import trial_folder
 from mtbert_ray.ray_backend.worker import out_of_memory
 from mtbert_ray.study.study import Study
@@ -212,7 +212,7 @@ class _Searcher(RaySearcher):  # type: ignore[misc]  # Ray is untyped
         Path(checkpoint_path).touch()  # Tune's snapshot wants a file.
 
 
-class _Scheduler(FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
+class _Scheduler(NewestFirst):
     # With results in a buffer a trial would continue for some while after its stop.
     _supports_buffered_results = False
 

@@ -14,7 +14,7 @@ from mtbert_ray.config.file import problem_with_data_directory
 from mtbert_ray.config.keys import add_violations, unknown_key
 from mtbert_ray.config.trial import never_with_effect
 from mtbert_ray.config.yaml_lines import read_yaml_mapping, read_yaml_text
-from mtbert_ray.errors import ConfigError, JournalError, shown
+from mtbert_ray.errors import ConfigError, NothingLeftError, shown
 from mtbert_ray.journal import read_journal, refuse_used_folder, writing_alone
 from mtbert_ray.metrics import Objectives
 from mtbert_ray.mistakes import problems_of, violations_in
@@ -106,7 +106,8 @@ def resume_request(folder: Path, *, num_trials: int | None = None) -> SweepReque
 
     Raises:
         ConfigError: the search space is of another version, or space.yaml was edited and has mistakes.
-        JournalError: there is no sweep, another process runs it, or nothing of it is left to run.
+        JournalError: there is no sweep, or another process runs it.
+        NothingLeftError: nothing of it is left to run.
     """
     sweep = read_journal(folder)
     with writing_alone(folder):
@@ -175,8 +176,8 @@ def _num_left(space: SearchSpace, objectives: Objectives, sweep: Sweep | None) -
     return None if total is None else max(0, total - (0 if sweep is None else sweep.num_ended))
 
 
-def _nothing_left(space: SearchSpace, folder: Path, sweep: Sweep) -> JournalError:
+def _nothing_left(space: SearchSpace, folder: Path, sweep: Sweep) -> NothingLeftError:
     planned, count = space.num_trials, len(sweep.trials)
     if planned is not None and count < planned:
-        return JournalError(f"{folder}: its {count} trials have ended; warm_start_from's sweeps tried the rest")
-    return JournalError(f"{folder}: all {count} trials of this sweep have ended; give --trials N, more in all")
+        return NothingLeftError(f"{folder}: its {count} trials have ended; warm_start_from's sweeps tried the rest")
+    return NothingLeftError(f"{folder}: all {count} trials of this sweep have ended; give --trials N, more in all")

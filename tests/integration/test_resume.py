@@ -6,6 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from command_line import ROOT, command, invoke
 
@@ -47,16 +48,17 @@ def outcome(trial: Trial) -> tuple:
 def test_a_killed_sweep_resumes_and_a_complete_one_takes_more_trials(ray_address, tmp_path):
     space, out = tmp_path / "space.yaml", tmp_path / "out"
     space.write_text(SPACE)
-    # A session of its own, as a terminal that is closed would leave none of its processes behind.
-    process = subprocess.Popen(command("sweep", space, "--out", out), cwd=ROOT, start_new_session=True)
+    process = subprocess.Popen(command("sweep", space, "--out", out), cwd=ROOT)
     try:
         wait_for(process, out / "journal.jsonl", {"trial_finished": 1, "trial_started": 3})
-        os.killpg(process.pid, signal.SIGSTOP)  # It must not end before the next command has come so far.
+        [session] = psutil.Process(process.pid).children()
+        os.killpg(session.pid, signal.SIGSTOP)  # It must not end before the next command has come so far.
         busy = invoke("sweep", "--resume", out)
         assert busy.exit_code == 2 and "another process is running this sweep" in busy.stderr
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
         process.wait()
+    psutil.wait_procs([session], timeout=60)
 
     killed = read_journal(out)
     assert killed.finished is None

@@ -10,9 +10,10 @@ import pytest
 from rich.console import Console
 
 from mtbert_ray.ray_backend.run import _Interrupts
+from mtbert_ray.ray_backend.session_process import FORWARDED
 
 SWITCH = "TUNE_DISABLE_SIGINT_HANDLER"
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, FORWARDED)
 
 
 @pytest.fixture
@@ -50,6 +51,24 @@ def test_the_first_signal_ends_the_trials_and_the_second_ends_at_once(as_found, 
             return
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(number)
+
+
+@pytest.mark.parametrize("direct", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_the_supervisor_forwards_too_counts_once(as_found, direct):
+    with _Interrupts(Console(quiet=True)) as interrupts:
+        for number in (direct, FORWARDED):
+            signal.raise_signal(number)
+            assert interrupts.came == 1
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(FORWARDED)
+
+
+def test_two_that_the_supervisor_forwards_are_two(as_found):
+    with _Interrupts(Console(quiet=True)) as interrupts:
+        signal.raise_signal(FORWARDED)
+        assert interrupts.came == 1
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(FORWARDED)
 
 
 def test_a_signal_that_came_before_tune_listened_is_repeated(as_found):

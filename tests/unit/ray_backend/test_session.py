@@ -5,7 +5,8 @@ import socket
 import pytest
 
 from mtbert_ray.errors import ResourceError
-from mtbert_ray.ray_backend.session import cluster_address, ray_session
+from mtbert_ray.ray_backend.session import ray_session
+from mtbert_ray.ray_backend.session_process import cluster_address
 
 
 def test_an_address_where_nobody_listens_is_refused_at_once():
