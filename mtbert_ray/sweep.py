@@ -48,7 +48,7 @@ def sweep(
     folder holds the journal, the report (index.html, report.md), trials.csv, pareto.csv and each trial's checkpoint.
 
     Exit codes: 0 done, 1 no trial finished (all failed, or the time budget was too short), 2 bad input (nothing was
-    started), 130 interrupted.
+    started), 4 a disk is full or fails, 130 interrupted.
     """
     try:
         request = _request(space, resume, data=data, out=out, trials=trials, overrides=set_ or [])
@@ -63,9 +63,15 @@ def sweep(
     except UserError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(error.exit_code) from error
-    typer.echo(f"Report: {outcome.report}")
+    if outcome.problem is not None:
+        typer.echo(outcome.problem, err=True)
+    folder = shlex.quote(str(outcome.folder))
+    if outcome.report is None:
+        typer.echo(f"Write the report with: python -m mtbert_ray.report {folder}")
+    else:
+        typer.echo(f"Report: {outcome.report}")
     if outcome.reason != "completed":
-        typer.echo(f"Resume with: python -m mtbert_ray.sweep --resume {shlex.quote(str(outcome.folder))}")
+        typer.echo(f"Resume with: python -m mtbert_ray.sweep --resume {folder}")
     raise typer.Exit(outcome.exit_code)
 
 

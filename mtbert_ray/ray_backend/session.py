@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import signal
 import socket
 import threading
@@ -135,6 +136,7 @@ def collect_folder(source: Path, target: Path, *, node_id: str, timeout_seconds:
 
     Raises:
         ray.exceptions.RayError: the node is gone or the copy failed.
+        OSError: the disk here refused it; nothing of it is left.
     """
     if target.exists():
         return  # The same node, or shared storage.
@@ -142,7 +144,11 @@ def collect_folder(source: Path, target: Path, *, node_id: str, timeout_seconds:
     files = ray.get(_read_folder.options(scheduling_strategy=on_node).remote(str(source)), timeout=timeout_seconds)
     # Renamed when complete: an interrupted copy must not look like a whole one.
     partial = target.with_name(target.name + ".new")
-    partial.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        (partial / name).write_bytes(content)
-    partial.replace(target)
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            (partial / name).write_bytes(content)
+        partial.replace(target)
+    except OSError:
+        shutil.rmtree(partial, ignore_errors=True)  # A full disk has no room for half a copy.
+        raise

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from mtbert_ray.disk import naming
 from mtbert_ray.events import EpochFinished, Event, ProbeFinished, TrialStarted, as_scalar
+from mtbert_ray.files import put_file
 from mtbert_ray.task_metrics import in_words
 from mtbert_ray.training.tensorboard import TENSORBOARD_NAME, ScalarLog
 from mtbert_ray.trial import Trial
@@ -15,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 
 class TrialFiles:
-    """An observer of a study that writes to the sweep's folder."""
+    """An observer of a study that writes to the sweep's folder; an OSError of the disk goes through."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -41,13 +43,14 @@ class TrialFiles:
             # Of an interrupted attempt.
             shutil.rmtree(old, ignore_errors=True)
         folder.mkdir(parents=True)
-        with (folder / "config.yaml").open("w", encoding="utf-8") as file:
-            YAML().dump(trial.config, file)
+        put_file(folder / "config.yaml", lambda new: YAML().dump(trial.config, new))
 
     def _add_epoch(self, trial: Trial, event: EpochFinished) -> None:
-        if trial.trial_id not in self._scalars:
-            self._scalars[trial.trial_id] = ScalarLog(self._folder / TENSORBOARD_NAME / trial.trial_id)
-        self._scalars[trial.trial_id].add_epoch(event.metrics)
+        scalars = self._folder / TENSORBOARD_NAME / trial.trial_id
+        with naming(scalars):
+            if trial.trial_id not in self._scalars:
+                self._scalars[trial.trial_id] = ScalarLog(scalars)
+            self._scalars[trial.trial_id].add_epoch(event.metrics)
         gpu = f"GPU metrics are null: {event.gpu_problem}" if event.gpu_problem else ""
         for kind, text in (("gpu", gpu), ("scores", "; ".join(in_words(event.undefined)))):
             if text and (trial.trial_id, kind) not in self._warned:
@@ -58,7 +61,7 @@ class TrialFiles:
         """Write a trial's hyperparameters and result for TensorBoard and close its file."""
         scalars = self._scalars.pop(trial.trial_id, None)
         if scalars is not None:
-            with scalars:
+            with naming(self._folder / TENSORBOARD_NAME / trial.trial_id), scalars:
                 if trial.status != "failed":
                     hyperparameters = {name: as_scalar(value) for name, value in trial.hyperparameters.items()}
                     scalars.add_result(hyperparameters, trial.metrics)

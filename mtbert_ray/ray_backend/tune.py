@@ -16,8 +16,10 @@ from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher as RaySearcher
 
+from mtbert_ray.disk import disk_error, naming
 from mtbert_ray.events import EpochFinished, Event, ProbeFinished, TrialFailed, TrialFinished, TrialStopped
-from mtbert_ray.ray_backend.failure import failure_kind_of, memory_message, reason_of
+from mtbert_ray.ray_backend.disk_watch import DiskWatch
+from mtbert_ray.ray_backend.failure import disk_refusal, failure_kind_of, memory_message, reason_of
 from mtbert_ray.ray_backend.session import collect_folder
 from mtbert_ray.ray_backend.trial_files import trial_folder
 from mtbert_ray.ray_backend.worker import out_of_memory
@@ -31,10 +33,14 @@ _log = logging.getLogger(__name__)
 
 
 class StudyOnTune:
-    """Feeds a study with what Tune reports, for the three interfaces that Tune calls; `folder` is the sweep's."""
+    """Feeds a study with what Tune reports, for the three interfaces that Tune calls.
 
-    def __init__(self, study: Study, folder: Path) -> None:
+    `folder` is the sweep's; `disk` ends the sweep when a disk refuses what a trial, or this, writes.
+    """
+
+    def __init__(self, study: Study, folder: Path, *, disk: DiskWatch | None = None) -> None:
         self._study = study
+        self.disk = disk or DiskWatch(folder)
         self._folder = folder
         self._nodes: dict[str, str] = {}
         """Trial -> the node that holds its checkpoint and traces."""
@@ -52,7 +58,7 @@ class StudyOnTune:
 
         It is `{"trial_id": "t007", "trial": a whole TrialConfig as a dict, "probe": a ProbeConfig as a dict, or None}`.
         """
-        started = self._study.ask()
+        started = None if self.disk.refused else self._study.ask()
         if started is None:
             return None
         space = self._study.space
@@ -100,6 +106,11 @@ class StudyOnTune:
 
     def fail(self, trial_id: str, error: BaseException | None) -> None:
         """Take note that a trial raised an error, or that its process died without one."""
+        if (refusal := disk_refusal(error)) is not None:
+            told = disk_error(refusal, where=trial_id)
+            self.disk.note(told)
+            self.interrupt(trial_id, str(told))
+            return
         memory = None if error is None else memory_message(error)
         if memory is None:
             self._study.add(TrialFailed(trial_id=trial_id, reason=reason_of(error), kind=failure_kind_of(error)))
@@ -133,8 +144,10 @@ class StudyOnTune:
     def _collect(self, trial_id: str, name: str) -> Path | None:
         folder = self.folder_of(trial_id) / name
         try:
-            collect_folder(folder, folder, node_id=self._nodes[trial_id])
+            with naming(folder):
+                collect_folder(folder, folder, node_id=self._nodes[trial_id])
         except (RayError, OSError) as error:  # As a full disk: that it ended must be written down all the same.
+            self.disk.note(error)
             _log.warning("%s: its %s could not be fetched from its node: %s", trial_id, name, error)
             return None
         return folder
@@ -193,7 +206,8 @@ class _Callback(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         trial_id = str(trial.config["trial_id"])
         self._backend.fail(trial_id, error_of(trial))
         if trial.error_file is not None and Path(trial.error_file).exists():
-            shutil.copyfile(trial.error_file, self._backend.folder_of(trial_id) / "error.txt")
+            with self._backend.disk.watching(), naming(path := self._backend.folder_of(trial_id) / "error.txt"):
+                shutil.copyfile(trial.error_file, path)
 
 
 def error_of(trial: RayTrial) -> BaseException | None:

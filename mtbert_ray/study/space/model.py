@@ -69,6 +69,9 @@ class SearchSpace(Schema):
     """How many configs to try; none for a time budget alone, or for the whole grid."""
     time_budget_minutes: float | None = Field(default=None, gt=0, le=MAX_MINUTES)
     """The sweep ends after this; trials that still run are stopped, and count as such."""
+    keep_checkpoints: Literal["all", "front", "best"] = "all"
+    """Which trials keep their checkpoint: all of them; those on the front, so that one is deleted as soon as its trial
+    ended off the front or is dominated by another; or the one on the front that is the best in the first objective."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """The searcher's, and every trial's unless `seed` is fixed or searched."""
     resources: SweepResources = SweepResources()
