@@ -7,6 +7,7 @@ wrong, and the same again works once the disk does.
 import errno
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,8 +24,8 @@ _REMEDIES = {
     errno.ESTALE: "mount that folder again",
 }
 """Errors that are the disk's doing -> what helps."""
-_CODES = re.compile(r"\[Errno (\d+)\]|\(os error (\d+)\)")
-"""As Python, and as Rust, writes an error of the system into the text of another error."""
+_CODES = re.compile(r"\[Errno (\d+)\](?: [^:'\n]*: '([^'\n]*)')?|\(os error (\d+)\)")
+"""As Python, with the file if it has one, and as Rust write an error of the system into the text of another error."""
 _SHORT_WRITE = re.compile(r"^\d+ requested and \d+ written$|inline_container\.cc:\d+\] \. unexpected pos \d+ vs \d+")
 """The texts, without a code, of numpy's error and of torch's after a part of a file was written."""
 
@@ -53,10 +54,10 @@ def _own_refusal(error: BaseException) -> OSError | None:
             return error
         if error.errno is not None:
             return None
-    codes = [int(python or rust) for python, rust in _CODES.findall(str(error))]
+    found = [(int(python or rust), path or None) for python, path, rust in _CODES.findall(str(error))]
     if isinstance(error, OSError | RuntimeError) and _SHORT_WRITE.search(str(error)):
-        codes.append(errno.ENOSPC)
-    return next((_refusal(code) for code in codes if code in _REMEDIES), None)
+        found.append((errno.ENOSPC, None))
+    return next((_refusal(code, path) for code, path in found if code in _REMEDIES), None)
 
 
 def _refusal(code: int, path: str | None = None) -> OSError:
@@ -68,10 +69,20 @@ def is_lack_of_room(refusal: OSError) -> bool:
     return refusal.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
-def disk_error(refusal: OSError, *, where: Path | str) -> DiskError:
-    """Return the error to tell a user, of the file that the refusal names, or else of `where`."""
+def free_bytes(folder: Path) -> int:
+    """Return the room on the disk of a folder, which need not be there yet."""
+    folder = folder.absolute()
+    return shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.is_dir())).free
+
+
+def disk_error(refusal: OSError, *where: Path | str) -> DiskError:
+    """Return the error to tell a user, of the file that the refusal names.
+
+    Where it names none, `where` is what may be meant; of several folders it is the one whose disk has the least room.
+    """
     assert refusal.errno is not None, "a refusal has a code"
-    text = f"{refusal.filename or where}: {os.strerror(refusal.errno)}; {_REMEDIES[refusal.errno]}"
+    place = refusal.filename or (where[0] if len(where) == 1 else min(map(Path, where), key=free_bytes))
+    text = f"{place}: {os.strerror(refusal.errno)}; {_REMEDIES[refusal.errno]}"
     # A file name that is not UTF-8 comes as lone surrogates, which no journal can hold.
     return DiskError(" ".join(text.encode(errors="backslashreplace").decode().split()))
 
@@ -94,10 +105,10 @@ def naming(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def told_of_refusals(where: Path | str) -> Iterator[None]:
+def told_of_refusals(*where: Path) -> Iterator[None]:
     """Tell the user of a refusal in one line; errors that are in words already stay as they are.
 
-    `where` is named for a refusal that names no file itself.
+    `where` is as for `disk_error`.
 
     Raises:
         DiskError: the disk refused something.
@@ -110,4 +121,4 @@ def told_of_refusals(where: Path | str) -> Iterator[None]:
         refusal = refusal_in(error)
         if refusal is None:
             raise
-        raise disk_error(refusal, where=where) from error
+        raise disk_error(refusal, *where) from error

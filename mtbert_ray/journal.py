@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 from mtbert_ray.deprecated import current_event, mentions_old_names
 from mtbert_ray.disk import disk_error, is_lack_of_room, refusal_in
 from mtbert_ray.errors import DiskError, JournalError
-from mtbert_ray.events import Event, SweepStarted
+from mtbert_ray.events import Event, SweepFinished, SweepStarted
 from mtbert_ray.trial import Sweep
 
 JOURNAL_NAME = "journal.jsonl"
@@ -48,7 +48,7 @@ class Journal:
             self._path.touch(exist_ok=False)
         except OSError as error:
             if (refusal := refusal_in(error)) is not None:
-                raise disk_error(refusal, where=self._path) from error
+                raise disk_error(refusal, self._path) from error
             raise JournalError(f"{folder}: no sweep can be written there: {error.strerror}") from error
 
     @classmethod
@@ -106,7 +106,7 @@ class Journal:
             with suppress(OSError):
                 if self._path.stat().st_size == 0:
                     self._path.unlink()
-            raise disk_error(refusal, where=self._reserve) from error
+            raise disk_error(refusal, self._reserve) from error
 
     def append(self, event: Event) -> None:
         """Write one event and hand it to the disk, or write nothing of it.
@@ -117,6 +117,11 @@ class Journal:
         """
         if self._refused is not None:
             raise self._refused
+        self._append(event)
+        if isinstance(event, SweepFinished):
+            self._reserve.unlink(missing_ok=True)  # The report may need the room.
+
+    def _append(self, event: Event) -> None:
         line = event.model_dump_json().encode() + b"\n"
         try:
             self._write(line)
@@ -124,7 +129,7 @@ class Journal:
             refusal = refusal_in(error)
             if refusal is None:
                 raise
-            told = disk_error(refusal, where=self._path)
+            told = disk_error(refusal, self._path)
             if not (is_lack_of_room(refusal) and self._write_in_reserve(line)):
                 self._refused = told
             raise told from error

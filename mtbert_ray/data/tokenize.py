@@ -115,7 +115,7 @@ def _cached(folder: Path, tokenizer: Tokenizer, sentences: Sequence[str]) -> Col
                 _publish(home, lambda: _encode(tokenizer, sentences))
     except OSError as error:
         if (refusal := refusal_in(error)) is not None:
-            told = f"{disk_error(refusal, where=home.parent)}, or set {CACHE_VARIABLE} to a folder with room"
+            told = f"{disk_error(refusal, home.parent)}, or set {CACHE_VARIABLE} to a folder with room"
             _log.warning("no cache of tokenized sentences, so that each process tokenizes them itself: %s", told)
             return _encode(tokenizer, sentences)
         raise DataError(

@@ -1,12 +1,11 @@
 """How much room a sweep's checkpoints will take, from the sizes of the models that its configs make; for a dry run."""
 
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import mean
 
 from mtbert_ray.config import TrialConfig
+from mtbert_ray.disk import free_bytes
 from mtbert_ray.models.adapters import count_parameters
 from mtbert_ray.models.build import build_model, changed_parameters
 from mtbert_ray.models.state import trainable_state
@@ -43,7 +42,7 @@ def disk_estimate(request: SweepRequest, plan: Plan) -> str:
     left, keep = request.num_left, plan.space.keep_checkpoints
     at_once = plan.concurrent_trials if left is None else min(left, plan.concurrent_trials)
     running = at_once * max(trial.state for trial in trials)
-    free = shutil.disk_usage(_nearest_folder(request.folder)).free
+    free = free_bytes(request.folder)
     while_running = f"{in_words(running)} while {counted(at_once, 'trial')} run{'s' if at_once == 1 else ''}"
     if keep == "best":
         # That of the best so far, and those of the trials that run.
@@ -121,12 +120,6 @@ def _between(low: TrialBytes, high: TrialBytes, share: float) -> TrialBytes:
         checkpoint=low.checkpoint + share * (high.checkpoint - low.checkpoint),
         state=low.state + share * (high.state - low.state),
     )
-
-
-def _nearest_folder(folder: Path) -> Path:
-    """Return the folder, or the nearest one above it that is there already."""
-    folder = folder.absolute()
-    return next(path for path in (folder, *folder.parents) if path.is_dir())
 
 
 def in_words(num_bytes: float) -> str:

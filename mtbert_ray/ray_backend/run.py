@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -77,16 +78,25 @@ def run_study(study: Study, plan: Plan, folder: Path, *, console: Console) -> Sw
         started = time.monotonic()
         # Left by a killed session.
         shutil.rmtree(folder / "ray", ignore_errors=True)
-        with replaced_actor_errors(as_dead_actor), disk.watching():
-            _tuner(study, plan, folder, [backend.callback, interrupts], backend).fit()
+        with replaced_actor_errors(as_dead_actor):
+            _fit(lambda: _tuner(study, plan, folder, [backend.callback, interrupts], backend), disk)
         over = _is_over(study, plan, seconds=time.monotonic() - started)
         reason: SweepEnd = "interrupted" if interrupts.came else "time_budget" if over else "completed"
         why = "interrupted" if interrupts.came else "the time budget was spent"
         if disk.refused is not None:
-            reason, why = "disk_full", str(disk.refused)
+            reason, why = "disk_full", f"the sweep ended: {disk.refused}"
         for trial in [trial for trial in study.trials if trial.status == "running"]:
             backend.interrupt(trial.trial_id, why)
     return _end(study, folder, reason, disk)
+
+
+def _fit(make_tuner: Callable[[], tune.Tuner], disk: DiskWatch) -> None:
+    try:
+        make_tuner().fit()
+    except Exception as error:
+        # After a refusal Tune stumbles over its own files too, as an error that it could not write down.
+        if not disk.note(error) and disk.refused is None:
+            raise
 
 
 def _end(study: Study, folder: Path, reason: SweepEnd, disk: DiskWatch) -> SweepOutcome:

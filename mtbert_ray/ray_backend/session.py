@@ -23,6 +23,8 @@ _QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     # Tune's own progress tables, which `verbose=0` does not turn off in its newer output.
     "RAY_AIR_NEW_OUTPUT": "0",
+    # The traces of trials that ended with the sweep, whose error nobody asks for any more.
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",
     # A warning of a future change: workers will see GPUs that they did not ask for.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }

@@ -138,7 +138,7 @@ def _write(folder: Path, files: Mapping[str, bytes]) -> None:
                 unfinished.unlink(missing_ok=True)
     except OSError as error:
         if (refusal := refusal_in(error)) is not None:
-            raise disk_error(refusal, where=folder) from error
+            raise disk_error(refusal, folder) from error
         raise UserError(
             f"{folder}: the report cannot be written: {error}. Copy the folder to a place that you can write to"
         ) from error

@@ -3,6 +3,7 @@
 import errno
 import os
 import pickle
+from pathlib import Path
 
 import pytest
 
@@ -79,7 +80,7 @@ def test_what_was_written_in_part_is_a_refusal(error):
 )
 def test_no_other_error_is_taken_for_one(error):
     assert refusal_in(error) is None
-    with pytest.raises(type(error)) as caught, told_of_refusals("out"), naming("file"):
+    with pytest.raises(type(error)) as caught, told_of_refusals(Path("out")), naming("file"):
         raise error
     assert caught.value is error
 
@@ -102,22 +103,22 @@ def test_errors_that_cause_each_other_are_no_endless_search():
 
 @pytest.mark.parametrize("code", CODES)
 def test_the_line_names_the_file_or_else_what_was_to_be_written(code, message_snapshot):
-    told = disk_error(refusal(code, "out/model"), where="elsewhere")
+    told = disk_error(refusal(code, "out/model"), "elsewhere")
     assert str(told).startswith(f"out/model: {os.strerror(code)}; ") and told.exit_code == 4
-    assert str(disk_error(refusal(code), where="elsewhere")).startswith("elsewhere: ")
+    assert str(disk_error(refusal(code), "elsewhere")).startswith("elsewhere: ")
     message_snapshot(f"disk {errno.errorcode[code]}", str(told))
 
 
 def test_the_line_is_one_that_a_journal_can_hold():
-    text = str(disk_error(refusal(path="a\nb/\udcff.csv"), where=""))
+    text = str(disk_error(refusal(path="a\nb/\udcff.csv"), ""))
     assert len(text.splitlines()) == 1 and text.encode().startswith(rb"a b/\udcff.csv: ")
 
 
 def test_a_command_s_error_is_told_and_what_is_in_words_already_stays():
-    with pytest.raises(DiskError, match=f"^out: {FULL}; "), told_of_refusals("out"):
+    with pytest.raises(DiskError, match=f"^out: {FULL}; "), told_of_refusals(Path("out")):
         raise refusal()
     inner = DataError(f"mine: {refusal()}")
-    with pytest.raises(DataError) as caught, told_of_refusals("out"):
+    with pytest.raises(DataError) as caught, told_of_refusals(Path("out")):
         raise inner
     assert caught.value is inner
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from study_sessions import finish, new_study, space_of
 
+from mtbert_ray import disk
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.models.build import build_model
 from mtbert_ray.ray_backend import disk_estimate as module
@@ -141,12 +142,12 @@ def test_what_will_not_fit_is_said(tmp_path, monkeypatch, message_snapshot):
         asked.append(path)
         return Free(0.8 * needed)
 
-    monkeypatch.setattr(module.shutil, "disk_usage", usage)
+    monkeypatch.setattr(disk.shutil, "disk_usage", usage)
     for keep in ("all", "front"):
         message_snapshot(f"disk too small for {keep}", masked(line_of(tmp_path, trials=10, keep_checkpoints=keep)))
     assert set(asked) == {tmp_path}, "the nearest folder that is there"
     fits = line_of(tmp_path, trials=10, keep_checkpoints="best")
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: Free(needed / 100))
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: Free(needed / 100))
     message_snapshot("disk too small for best", masked(line_of(tmp_path, trials=10, keep_checkpoints="best")))
     assert fits.count(";") == enough.count(";") == 1, "no more is said where it fits"
 
