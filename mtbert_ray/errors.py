@@ -84,6 +84,12 @@ class CheckpointError(UserError):
     """A checkpoint folder that is missing something or does not fit its encoder."""
 
 
+class DiskError(UserError):
+    """A disk that is full, over its quota, read-only or failing. The same again works once the disk does."""
+
+    exit_code = 4
+
+
 class DivergedError(UserError):
     """A model's weights, losses or outputs are no longer finite numbers: its predictions mean nothing."""
 

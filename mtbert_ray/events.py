@@ -157,7 +157,8 @@ class TrialFailed(_Event):
     """The node that it ran on, where that is known."""
 
 
-SweepEnd = Literal["completed", "interrupted", "time_budget"]
+SweepEnd = Literal["completed", "interrupted", "time_budget", "disk_full"]
+"""What ended a session; `disk_full` stands for every disk that took no more, a failing or read-only one too."""
 
 
 class SweepFinished(_Event):

@@ -2,8 +2,10 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+from mtbert_ray.disk import naming
 from mtbert_ray.errors import UserError
 
 # Read once: it can only be read by setting it, for all threads of the process.
@@ -16,17 +18,23 @@ def put_file(path: Path, write: Callable[[Path], object]) -> None:
 
     A process that is killed at any moment leaves the old file or the new one. Others may read it as the user's umask
     allows: some libraries write files that only their owner may read. `write` gets a path with another extension, so
-    that what a killed process left is never taken for a file like the others.
+    that what a killed process left is never taken for a file like the others. What a full disk took of it is removed.
 
     Raises:
-        OSError: the disk refuses.
+        OSError: the disk refuses, also where `write` raised another error for that; its `filename` is the path.
     """
     new = path.with_name(path.name + ".new")
-    write(new)
-    open_to_others(new)
-    with new.open("rb") as file:
-        os.fsync(file.fileno())
-    new.replace(path)
+    with naming(path):
+        try:
+            write(new)
+            open_to_others(new)
+            with new.open("rb") as file:
+                os.fsync(file.fileno())
+            new.replace(path)
+        except Exception:
+            with suppress(OSError):
+                new.unlink()
+            raise
 
 
 def open_to_others(path: Path) -> None:

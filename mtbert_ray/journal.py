@@ -1,6 +1,7 @@
 """The append-only journal of a sweep: one JSON line an event.
 
-Each is flushed to disk as it happens, so that a killed process loses at most the line it was writing.
+Each is flushed to disk as it happens, so that a killed process loses at most the line it was writing, and a full disk
+none: the last events of a session have room of their own.
 """
 
 import fcntl
@@ -8,18 +9,22 @@ import json
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
 from pydantic import TypeAdapter
 
 from mtbert_ray.deprecated import current_event, mentions_old_names
-from mtbert_ray.errors import JournalError
-from mtbert_ray.events import Event, SweepStarted
+from mtbert_ray.disk import disk_error, is_lack_of_room, refusal_in
+from mtbert_ray.errors import DiskError, JournalError
+from mtbert_ray.events import Event, SweepFinished, SweepStarted
 from mtbert_ray.trial import Sweep
 
 JOURNAL_NAME = "journal.jsonl"
+RESERVE_NAME = "journal.reserve"
+RESERVE_BYTES = 2**20
+"""Enough for the ends of a thousand running trials."""
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 _log = logging.getLogger(__name__)
 
@@ -29,7 +34,11 @@ class Journal:
 
     Raises:
         JournalError: the folder is not empty, or cannot be written.
+        DiskError: the disk has no room for it, or fails.
     """
+
+    _refused: DiskError | None = None
+    """Why an event was not written; then none after it is, as it might be of a trial whose start is missing."""
 
     def __init__(self, folder: Path) -> None:
         refuse_used_folder(folder)
@@ -38,6 +47,8 @@ class Journal:
             folder.mkdir(parents=True, exist_ok=True)
             self._path.touch(exist_ok=False)
         except OSError as error:
+            if (refusal := refusal_in(error)) is not None:
+                raise disk_error(refusal, self._path) from error
             raise JournalError(f"{folder}: no sweep can be written there: {error.strerror}") from error
 
     @classmethod
@@ -52,16 +63,102 @@ class Journal:
         try:
             with journal._path.open("r+b") as file:
                 file.truncate(len(_whole_lines(file.read())))
+            journal._reserve.unlink(missing_ok=True)  # Of a session that was killed.
         except OSError as error:
             raise JournalError(f"{folder}: no sweep can be resumed there: {error.strerror}") from error
         return journal
 
+    def begin(self, event: SweepStarted) -> None:
+        """Write the first event; where the disk refuses it, nothing is left, so that the same folder can be used again.
+
+        Raises:
+            DiskError: the disk refused it.
+        """
+        try:
+            self.append(event)
+        except DiskError:
+            with suppress(OSError):
+                self._path.unlink()
+            raise
+
+    @contextmanager
+    def reserving(self) -> Iterator[None]:
+        """Keep room on the disk for the events that end a session, in a file that is removed when they need it.
+
+        Raises:
+            DiskError: there is not even that much room; a journal without an event is removed.
+        """
+        try:
+            self._reserve_room()
+            yield
+        finally:
+            with suppress(OSError):
+                self._reserve.unlink(missing_ok=True)
+
+    def _reserve_room(self) -> None:
+        try:
+            with self._reserve.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
+        except OSError as error:
+            refusal = refusal_in(error)
+            if refusal is None:
+                raise
+            with suppress(OSError):
+                if self._path.stat().st_size == 0:
+                    self._path.unlink()
+            raise disk_error(refusal, self._reserve) from error
+
     def append(self, event: Event) -> None:
-        """Write one event and hand it to the disk."""
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(event.model_dump_json() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        """Write one event and hand it to the disk, or write nothing of it.
+
+        Raises:
+            DiskError: the disk refused it. It is written all the same if the reserve had room for it; if not, it is
+                lost, and every later one is refused too.
+        """
+        if self._refused is not None:
+            raise self._refused
+        self._append(event)
+        if isinstance(event, SweepFinished):
+            self._reserve.unlink(missing_ok=True)  # The report may need the room.
+
+    def _append(self, event: Event) -> None:
+        line = event.model_dump_json().encode() + b"\n"
+        try:
+            self._write(line)
+        except OSError as error:
+            refusal = refusal_in(error)
+            if refusal is None:
+                raise
+            told = disk_error(refusal, self._path)
+            if not (is_lack_of_room(refusal) and self._write_in_reserve(line)):
+                self._refused = told
+            raise told from error
+
+    @property
+    def _reserve(self) -> Path:
+        return self._path.with_name(RESERVE_NAME)
+
+    def _write_in_reserve(self, line: bytes) -> bool:
+        try:
+            self._reserve.unlink()
+            self._write(line)
+        except OSError:
+            return False
+        return True
+
+    def _write(self, line: bytes) -> None:
+        """Write a line as a whole; what a full disk took of it is cut off, as the next line would continue it."""
+        with self._path.open("ab", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            try:
+                left = line
+                while left:
+                    left = left[file.write(left) :]
+                os.fsync(file.fileno())
+            except OSError:
+                with suppress(OSError):
+                    file.truncate(size)
+                raise
 
 
 @contextmanager

@@ -51,7 +51,7 @@ def sweep(
     folder holds the journal, the report (index.html, report.md), trials.csv, pareto.csv and each trial's checkpoint.
 
     Exit codes: 0 done, 1 no trial finished (all failed, or the time budget was too short), 2 bad input (nothing was
-    started), 3 cut off (Ray or the sweep's process was lost; --resume continues), 4 the disk is full or fails, 130
+    started), 3 cut off (Ray or the sweep's process was lost; --resume continues), 4 a disk is full or fails, 130
     interrupted.
     """
     try:

@@ -11,6 +11,7 @@ from rich.progress import Progress
 
 from mtbert_ray.config.file import load_config
 from mtbert_ray.config.trial import without_effect
+from mtbert_ray.disk import told_of_refusals
 from mtbert_ray.errors import DivergedError, UserError
 from mtbert_ray.metrics import Metrics
 
@@ -31,7 +32,7 @@ def train(
     Prints each epoch's dev scores and costs, writes them to metrics.jsonl, and keeps the checkpoint of the epoch with
     the best dev_score. The config.yaml of any trial of a sweep reproduces that trial.
 
-    Exit codes: 0 done, 1 training diverged, 2 bad input (nothing was started).
+    Exit codes: 0 done, 1 training diverged, 2 bad input (nothing was started), 4 a disk is full or fails.
     """
     folder = out or Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}"
     try:
@@ -42,7 +43,7 @@ def train(
         from mtbert_ray.training.alone import run_alone
         from mtbert_ray.training.loop import CHECKPOINT_NAME
 
-        with Progress(console=Console(stderr=True), transient=True) as progress:
+        with told_of_refusals(folder), Progress(console=Console(stderr=True), transient=True) as progress:
             bar = progress.add_task("loading data and encoder", total=None)
 
             def show_step(step: int, total: int) -> None:

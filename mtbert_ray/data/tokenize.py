@@ -5,6 +5,7 @@ limit.
 """
 
 import hashlib
+import logging
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from filelock import FileLock
 from tokenizers import Tokenizer
 
 from mtbert_ray.data.examples import Examples, RowsRead
+from mtbert_ray.disk import disk_error, refusal_in
 from mtbert_ray.errors import DataError
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ FORMAT_VERSION = 1
 CACHE_VARIABLE = "MTBERT_RAY_CACHE"
 SENTENCES_AT_ONCE = 8192
 """Bounds the memory that the tokenizer's own objects take."""
+
+_log = logging.getLogger(__name__)
 
 Column = tuple[np.ndarray, np.ndarray]
 """Token ids of all sentences one after another, (T,) uint16 or uint32, and offsets (N + 1,) int64: sentence i has
@@ -57,10 +61,11 @@ def tokenize(
     """Return the tokens of a split, from the cache where this machine has tokenized the same sentences before.
 
     Processes that start together wait for the first one. The tokenizer's truncation and padding are ignored. Without
-    `keep` the cache is not used: rows that come once are not worth a folder.
+    `keep` the cache is not used: rows that come once are not worth a folder. Where the cache's disk is full or fails,
+    which the rows can do without, a warning is logged.
 
     Raises:
-        DataError: the cache folder cannot be written.
+        DataError: the cache folder cannot be written for another reason, as one that belongs to somebody else.
     """
     column_of: Callable[[Sequence[str]], Column]
     if keep:
@@ -109,6 +114,10 @@ def _cached(folder: Path, tokenizer: Tokenizer, sentences: Sequence[str]) -> Col
             if _opened(home, len(sentences)) is None:
                 _publish(home, lambda: _encode(tokenizer, sentences))
     except OSError as error:
+        if (refusal := refusal_in(error)) is not None:
+            told = f"{disk_error(refusal, home.parent)}, or set {CACHE_VARIABLE} to a folder with room"
+            _log.warning("no cache of tokenized sentences, so that each process tokenizes them itself: %s", told)
+            return _encode(tokenizer, sentences)
         raise DataError(
             f"{home.parent}: the cache of tokenized sentences cannot be written: {error}. "
             f"Set the environment variable {CACHE_VARIABLE} to a folder with room that you may write to"
@@ -151,13 +160,18 @@ def _publish(home: Path, make: Callable[[], Column]) -> None:
     partial = home.with_suffix(".partial")
     for left_over in (partial, home):
         shutil.rmtree(left_over, ignore_errors=True)
-    partial.mkdir()
-    for name, array in zip(("tokens", "offsets"), make(), strict=True):
-        with (partial / f"{name}.npy").open("wb") as file:
-            np.save(file, array)
-            file.flush()
-            os.fsync(file.fileno())
-    partial.replace(home)
+    arrays = make()
+    try:
+        partial.mkdir()
+        for name, array in zip(("tokens", "offsets"), arrays, strict=True):
+            with (partial / f"{name}.npy").open("wb") as file:
+                np.save(file, array)
+                file.flush()
+                os.fsync(file.fileno())
+        partial.replace(home)
+    except OSError:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
 
 
 def _opened(home: Path, num_sentences: int) -> Column | None:

@@ -1,5 +1,7 @@
-"""The cause of a trial's failure in one line, unwrapped from Ray's errors; and whether it ran out of memory."""
+"""The cause of a trial's failure in one line, unwrapped from Ray's errors; and whether it ran out of memory or disk."""
 
+import errno
+import os
 import re
 from collections.abc import Iterator
 
@@ -7,6 +9,7 @@ import torch
 from ray.exceptions import (
     LocalRayletDiedError,
     NodeDiedError,
+    OutOfDiskError,
     OutOfMemoryError,
     RayActorError,
     RayTaskError,
@@ -15,6 +18,7 @@ from ray.exceptions import (
 from ray.train import ControllerError, WorkerGroupError
 
 from mtbert_ray import compat
+from mtbert_ray.disk import refusal_in
 from mtbert_ray.errors import DivergedError
 from mtbert_ray.events import FailureKind
 from mtbert_ray.ray_backend.memory import MemoryUse, memory_use_at
@@ -97,6 +101,18 @@ _UNITS = {"bytes": 1 / _GIB, "KiB": 2**-20, "MiB": 2**-10, "GiB": 1.0, "GB": 1.0
 def _in_gib(text: str) -> float:
     number, unit = re.fullmatch(r"([\d.]+) ?(\w+)", text).groups()  # type: ignore[union-attr]  # By the patterns above.
     return float(number) * _UNITS.get(unit, 1.0)
+
+
+def disk_refusal(error: BaseException | None) -> OSError | None:
+    """Return the disk's refusal that ended a trial, alone or wrapped by Ray; None where something else did."""
+    if isinstance(_cause_of(error), DivergedError):
+        return None  # Whatever its text says of a checkpoint that could not be removed.
+    for each in _innermost(error):
+        if isinstance(each, OutOfDiskError):
+            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "Ray's temporary folder")
+        if (refusal := refusal_in(each)) is not None:
+            return refusal
+    return None
 
 
 def _innermost(error: BaseException | None) -> Iterator[BaseException]:

@@ -8,7 +8,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from mtbert_ray.disk import told_of_refusals
 from mtbert_ray.errors import ConfigError
+from mtbert_ray.ray_backend.disk_estimate import disk_estimate
+from mtbert_ray.ray_backend.disk_watch import ray_folder, told_of_ray_s_disk
 from mtbert_ray.ray_backend.estimate import time_estimate
 from mtbert_ray.ray_backend.inventory import cluster_capacity, local_capacity
 from mtbert_ray.ray_backend.plan import Plan, describe, describe_rows, make_plan
@@ -84,6 +87,7 @@ def dry_run(request: SweepRequest, *, address: str | None = None) -> Iterator[st
     noted: list[str] = []
     yield from describe_rows(check_inputs(space, announce=noted.append))
     yield from (f"rows: {line}" for line in noted)
+    yield disk_estimate(request, plan)
     yield from (f"note: {note}" for note in undefined_notes(space))
 
 
@@ -104,7 +108,13 @@ def launch(
         ResourceError: a trial could never be placed, or no cluster answers, or Ray does not start.
         RayLostError: the Ray that was started here has ended.
         JournalError: the output folder cannot be written, or another process runs this sweep.
+        DiskError: a disk refused something before the first trial started.
     """
+    with told_of_ray_s_disk(), told_of_refusals(request.folder, ray_folder()):
+        return _launch(request, address=address, verbose=verbose, console=console)
+
+
+def _launch(request: SweepRequest, *, address: str | None, verbose: bool, console: Console) -> SweepOutcome:
     for note in request.notes:
         console.print(note, highlight=False, markup=False, soft_wrap=True)
     space, found = _with_classes(request)

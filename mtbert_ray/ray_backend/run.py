@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,8 +15,12 @@ from ray import tune
 from rich.console import Console
 
 from mtbert_ray.compat import replaced_actor_errors
+from mtbert_ray.errors import DiskError
 from mtbert_ray.events import SweepEnd, SweepFinished
+from mtbert_ray.journal import read_journal
 from mtbert_ray.ray_backend.capacity import DRIVER_CPUS
+from mtbert_ray.ray_backend.checkpoint_keeper import CheckpointKeeper
+from mtbert_ray.ray_backend.disk_watch import DiskWatch
 from mtbert_ray.ray_backend.failure import as_dead_actor
 from mtbert_ray.ray_backend.hang_watch import HangWatch
 from mtbert_ray.ray_backend.inline import InlineTrial
@@ -27,7 +32,7 @@ from mtbert_ray.ray_backend.trial_files import TrialFiles, trial_folder
 from mtbert_ray.ray_backend.tune import StudyOnTune
 from mtbert_ray.reporting.document import write_report
 from mtbert_ray.reporting.progress import SweepProgress
-from mtbert_ray.study.study import Study
+from mtbert_ray.study.study import Observer, Study
 
 _TUNE_SWITCH = "TUNE_DISABLE_SIGINT_HANDLER"
 
@@ -39,12 +44,16 @@ class SweepOutcome:
     reason: SweepEnd
     num_finished: int
     folder: Path
-    report: Path
-    """The report's index.html."""
+    report: Path | None
+    """The report's index.html; none where the disk had no room for it."""
+    problem: str | None = None
+    """What a disk refused, in a line."""
 
     @property
     def exit_code(self) -> int:
-        """0 done, 1 no trial finished, 130 interrupted."""
+        """0 done, 1 no trial finished, 4 a disk refused something, 130 interrupted."""
+        if self.problem is not None:
+            return DiskError.exit_code
         if self.reason == "interrupted":
             return INTERRUPTED
         return 0 if self.num_finished > 0 else 1
@@ -54,6 +63,7 @@ def run_study(study: Study, plan: Plan, folder: Path, *, console: Console) -> Sw
     """Run the trials of a study that is attached to its journal, and write the report.
 
     A first SIGINT, SIGTERM or SIGHUP ends the running trials and still writes the report; a second one exits at once.
+    So does a disk that refuses something, and the outcome names it.
     """
     folder = folder.resolve()
     progress = SweepProgress(
@@ -64,31 +74,57 @@ def run_study(study: Study, plan: Plan, folder: Path, *, console: Console) -> Sw
         console=console,
     )
     progress.count_earlier(trial for trial in study.trials if not trial.is_interrupted)
-    study.observers += [TrialFiles(folder), progress.on_event]
+    disk = DiskWatch(folder)
+    own: list[Observer] = [TrialFiles(folder), progress.on_event, CheckpointKeeper(folder, study.sweep)]
+    study.observers[:] = [disk.watched(each) for each in (*study.observers, *own)]
     watch = HangWatch(
         partial(trial_folder, folder),
         lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True),
         hang_minutes=plan.space.hang_minutes,
     )
-    backend = StudyOnTune(study, folder, watch=watch)
-    with progress, _Interrupts(console) as interrupts:
+    backend = StudyOnTune(study, folder, disk=disk, watch=watch)
+    with progress, _Interrupts(console) as interrupts, disk.ending_by(interrupts.end):
         started = time.monotonic()
         # Left by a killed session.
         shutil.rmtree(folder / "ray", ignore_errors=True)
         with replaced_actor_errors(as_dead_actor):
-            _tuner(study, plan, folder, [backend.callback, interrupts], backend).fit()
+            _fit(lambda: _tuner(study, plan, folder, [backend.callback, interrupts], backend), disk)
         over = _is_over(study, plan, seconds=time.monotonic() - started)
         reason: SweepEnd = "interrupted" if interrupts.came else "time_budget" if over else "completed"
+        why = "interrupted" if interrupts.came else "the time budget was spent"
+        if disk.refused is not None:
+            reason, why = "disk_full", f"the sweep ended: {disk.refused}"
         for trial in [trial for trial in study.trials if trial.status == "running"]:
-            backend.interrupt(trial.trial_id, "interrupted" if interrupts.came else "the time budget was spent")
+            backend.interrupt(trial.trial_id, why)
+    return _end(study, folder, reason, disk)
+
+
+def _fit(make_tuner: Callable[[], tune.Tuner], disk: DiskWatch) -> None:
+    try:
+        make_tuner().fit()
+    except Exception as error:
+        # After a refusal Tune stumbles over its own files too, as an error that it could not write down.
+        if not disk.note(error) and disk.refused is None:
+            raise
+
+
+def _end(study: Study, folder: Path, reason: SweepEnd, disk: DiskWatch) -> SweepOutcome:
+    """Write the end of a session and its report; neither where the disk has no room for it."""
+    planned = study.num_trials
+    if reason == "disk_full" and planned is not None and read_journal(folder).num_ended >= planned:
+        reason = "completed"  # The last trial has ended, and its end is in the journal: nothing is left to resume.
     study.add(SweepFinished(reason=reason))
     # Tune's own state; sweeps resume from the journal.
     shutil.rmtree(folder / "ray", ignore_errors=True)
+    report = None
+    with disk.watching():
+        report = write_report(folder)
     return SweepOutcome(
         reason=reason,
         num_finished=sum(trial.status == "finished" for trial in study.trials),
         folder=folder,
-        report=write_report(folder),
+        report=report,
+        problem=None if disk.refused is None else str(disk.refused),
     )
 
 
@@ -148,6 +184,7 @@ class _Interrupts(tune.Callback):  # type: ignore[misc]  # Ray is untyped
 
     def __init__(self, console: Console) -> None:
         self.came = 0
+        self._ending = False
         self._counts = {True: 0, False: 0}
         """Forwarded by the supervisor, sent by others."""
         self._console = console
@@ -175,12 +212,17 @@ class _Interrupts(tune.Callback):  # type: ignore[misc]  # Ray is untyped
             os.environ[_TUNE_SWITCH] = self._switch_before
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"came": self.came}  # Tune pickles its callbacks; signal handlers cannot be.
+        return {"came": self.came, "_ending": self._ending}  # Tune pickles its callbacks; signal handlers cannot be.
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:  # noqa: ANN401
         """Repeat a signal that came before Tune's handler was in place."""
-        if self.came:
+        if self.came or self._ending:
             signal.raise_signal(signal.SIGUSR1)
+
+    def end(self) -> None:
+        """Let Tune stop early, as after a first signal."""
+        self._ending = True
+        signal.raise_signal(signal.SIGUSR1)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self._counts[number == FORWARDED] += 1

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -23,6 +24,8 @@ _QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     # Tune's own progress tables, which `verbose=0` does not turn off in its newer output.
     "RAY_AIR_NEW_OUTPUT": "0",
+    # The traces of trials that ended with the sweep, whose error nobody asks for any more.
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",
     # A warning of a future change: workers will see GPUs that they did not ask for.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
@@ -129,6 +132,7 @@ def collect_folder(source: Path, target: Path, *, node_id: str, timeout_seconds:
 
     Raises:
         ray.exceptions.RayError: the node is gone or the copy failed.
+        OSError: the disk here refused it; nothing of it is left.
     """
     if target.exists():
         return  # The same node, or shared storage.
@@ -136,7 +140,11 @@ def collect_folder(source: Path, target: Path, *, node_id: str, timeout_seconds:
     files = ray.get(_read_folder.options(scheduling_strategy=on_node).remote(str(source)), timeout=timeout_seconds)
     # Renamed when complete: an interrupted copy must not look like a whole one.
     partial = target.with_name(target.name + ".new")
-    partial.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        (partial / name).write_bytes(content)
-    partial.replace(target)
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            (partial / name).write_bytes(content)
+        partial.replace(target)
+    except OSError:
+        shutil.rmtree(partial, ignore_errors=True)  # A full disk has no room for half a copy.
+        raise

@@ -60,16 +60,21 @@ def run_session(
     from mtbert_ray.ray_backend.launch import launch
 
     outcome = launch(request, address=address, verbose=verbose, console=Console(stderr=True), on_daemons=on_daemons)
+    if outcome.problem is not None:
+        typer.echo(outcome.problem, err=True)
     print_end(outcome.report, outcome.folder, is_complete=outcome.reason == "completed")
     return outcome.exit_code
 
 
 def print_end(report: Path | None, folder: Path, *, is_complete: bool) -> None:
-    """Print where the report is, if there is one, and how to resume a sweep that did not complete."""
-    if report is not None:
+    """Print where the report is, or how to write it, and how to resume a sweep that did not complete."""
+    where = shlex.quote(str(folder))
+    if report is None:
+        typer.echo(f"Write the report with: python -m mtbert_ray.report {where}")
+    else:
         typer.echo(f"Report: {report}")
     if not is_complete:
-        typer.echo(f"Resume with: python -m mtbert_ray.sweep --resume {shlex.quote(str(folder))}")
+        typer.echo(f"Resume with: python -m mtbert_ray.sweep --resume {where}")
 
 
 def plain_warnings() -> None:

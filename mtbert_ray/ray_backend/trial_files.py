@@ -6,7 +6,9 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from mtbert_ray.disk import naming
 from mtbert_ray.events import EpochFinished, Event, ProbeFinished, TrialStarted, as_scalar
+from mtbert_ray.files import put_file
 from mtbert_ray.task_metrics import in_words
 from mtbert_ray.training.heartbeat import SIGN_FILES
 from mtbert_ray.training.run_state import STATE_NAME
@@ -17,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 class TrialFiles:
-    """An observer of a study that writes to the sweep's folder."""
+    """An observer of a study that writes to the sweep's folder; an OSError of the disk goes through."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -45,13 +47,14 @@ class TrialFiles:
         folder.mkdir(parents=True, exist_ok=True)
         for sign in folder.glob(SIGN_FILES):  # Of a process that was killed.
             sign.unlink(missing_ok=True)
-        with (folder / "config.yaml").open("w", encoding="utf-8") as file:
-            YAML().dump(trial.config, file)
+        put_file(folder / "config.yaml", lambda new: YAML().dump(trial.config, new))
 
     def _add_epoch(self, trial: Trial, event: EpochFinished) -> None:
-        if trial.trial_id not in self._scalars:
-            self._scalars[trial.trial_id] = ScalarLog(self._folder / TENSORBOARD_NAME / trial.trial_id)
-        self._scalars[trial.trial_id].add_epoch(event.metrics)
+        scalars = self._folder / TENSORBOARD_NAME / trial.trial_id
+        with naming(scalars):
+            if trial.trial_id not in self._scalars:
+                self._scalars[trial.trial_id] = ScalarLog(scalars)
+            self._scalars[trial.trial_id].add_epoch(event.metrics)
         gpu = f"GPU metrics are null: {event.gpu_problem}" if event.gpu_problem else ""
         for kind, text in (("gpu", gpu), ("scores", "; ".join(in_words(event.undefined)))):
             if text and (trial.trial_id, kind) not in self._warned:
@@ -64,7 +67,7 @@ class TrialFiles:
         if not trial.is_interrupted:
             shutil.rmtree(trial_folder(self._folder, trial.trial_id) / STATE_NAME, ignore_errors=True)
         if scalars is not None:
-            with scalars:
+            with naming(self._folder / TENSORBOARD_NAME / trial.trial_id), scalars:
                 if trial.status != "failed":
                     hyperparameters = {name: as_scalar(value) for name, value in trial.hyperparameters.items()}
                     scalars.add_result(hyperparameters, trial.metrics)

@@ -15,6 +15,7 @@ from ray.exceptions import RayError
 from ray.tune.experiment import Trial as RayTrial
 from ray.tune.search import Searcher as RaySearcher
 
+from mtbert_ray.disk import disk_error, naming
 from mtbert_ray.events import (
     EpochFinished,
     Event,
@@ -28,7 +29,8 @@ from mtbert_ray.events import (
     TrialStarted,
     TrialStopped,
 )
-from mtbert_ray.ray_backend.failure import failure_kind_of, reason_of
+from mtbert_ray.ray_backend.disk_watch import DiskWatch
+from mtbert_ray.ray_backend.failure import disk_refusal, failure_kind_of, reason_of
 from mtbert_ray.ray_backend.hang_watch import HangWatch
 from mtbert_ray.ray_backend.session import collect_folder
 from mtbert_ray.ray_backend.slots import NewestFirst
@@ -46,11 +48,15 @@ _log = logging.getLogger(__name__)
 class StudyOnTune:
     """Feeds a study with what Tune reports, for the three interfaces that Tune calls.
 
-    `folder` is the sweep's; `watch` looks at the running trials from time to time.
+    `folder` is the sweep's; `disk` ends the sweep when a disk refuses what a trial, or this, writes; `watch` looks at
+    the running trials from time to time.
     """
 
-    def __init__(self, study: Study, folder: Path, *, watch: HangWatch | None = None) -> None:
+    def __init__(
+        self, study: Study, folder: Path, *, disk: DiskWatch | None = None, watch: HangWatch | None = None
+    ) -> None:
         self._study = study
+        self.disk = disk or DiskWatch(folder)
         self._watch = watch
         self._folder = folder
         self._nodes: dict[str, str] = {}
@@ -71,7 +77,7 @@ class StudyOnTune:
         It is `{"trial_id": "t007", "trial": a whole TrialConfig as a dict, "probe": a ProbeConfig as a dict, or None}`
         with the `attempt` at the trial from 1, `epochs_done` by earlier ones, and `checkpoint_minutes`.
         """
-        started = self._study.ask()
+        started = None if self.disk.refused else self._study.ask()
         if started is None:
             return None
         space = self._study.space
@@ -128,6 +134,11 @@ class StudyOnTune:
 
     def fail(self, trial_id: str, error: BaseException | None) -> None:
         """Take note that a trial raised an error, or that its process died without one."""
+        if (refusal := disk_refusal(error)) is not None:
+            told = disk_error(refusal, trial_id)
+            self.disk.note(told)
+            self.interrupt(trial_id, str(told))
+            return
         end = out_of_memory(trial_id, error)
         if end is None:
             node, kind, reason = self._node_names.get(trial_id), failure_kind_of(error), reason_of(error)
@@ -175,8 +186,10 @@ class StudyOnTune:
     def _collect(self, trial_id: str, name: str) -> Path | None:
         folder = self.folder_of(trial_id) / name
         try:
-            collect_folder(folder, folder, node_id=self._nodes[trial_id])
+            with naming(folder):
+                collect_folder(folder, folder, node_id=self._nodes[trial_id])
         except (RayError, OSError) as error:  # As a full disk: that it ended must be written down all the same.
+            self.disk.note(error)
             _log.warning("%s: its %s could not be fetched from its node: %s", trial_id, name, error)
             return None
         return folder
@@ -242,7 +255,8 @@ class _Callback(tune.Callback):  # type: ignore[misc]  # Ray is untyped
         trial_id = str(trial.config["trial_id"])
         self._backend.fail(trial_id, error_of(trial))
         if trial.error_file is not None and Path(trial.error_file).exists():
-            shutil.copyfile(trial.error_file, self._backend.folder_of(trial_id) / "error.txt")
+            with self._backend.disk.watching(), naming(path := self._backend.folder_of(trial_id) / "error.txt"):
+                shutil.copyfile(trial.error_file, path)
 
 
 def error_of(trial: RayTrial) -> BaseException | None:

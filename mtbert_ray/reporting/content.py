@@ -10,7 +10,7 @@ from mtbert_ray.pareto.front import hypervolume, trade_offs
 from mtbert_ray.pareto.objectives import reference_losses
 from mtbert_ray.reporting.facts import facts_of, notes_of
 from mtbert_ray.reporting.failures import EndedEarly, ended_early
-from mtbert_ray.reporting.outcome import Outcome, config_text
+from mtbert_ray.reporting.outcome import Outcome, config_text, kept_checkpoint
 from mtbert_ray.reporting.wording import counted, difference, joined, plain_name, quantity
 from mtbert_ray.task_metrics import meaning_of
 from mtbert_ray.trial import Trial
@@ -20,6 +20,7 @@ _ENDS = {
     "completed": "completed",
     "interrupted": "interrupted",
     "time_budget": "stopped by its time budget",
+    "disk_full": "ended by a full or failing disk",
 }
 
 
@@ -48,7 +49,7 @@ class FrontPoint:
     is_knee: bool
     train_command: str
     predict_command: str | None
-    """None when the trial kept no checkpoint."""
+    """None when the trial has no checkpoint, or it was deleted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +180,7 @@ def front_points(outcome: Outcome, folder: Path) -> tuple[FrontPoint, ...]:
             or ("none: it is the best in every objective",),
             is_knee=trial is outcome.knee,
             train_command=_command("train", "--config", folder / "trials" / trial.trial_id / "config.yaml"),
-            predict_command=_command("predict", folder / trial.checkpoint) if trial.checkpoint else None,
+            predict_command=_command("predict", folder / kept) if (kept := kept_checkpoint(trial, outcome)) else None,
         )
         for trial, own in zip(outcome.front, compared, strict=True)
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from mtbert_ray.disk import disk_error, naming, refusal_in
 from mtbert_ray.errors import UserError
 from mtbert_ray.journal import read_journal
 from mtbert_ray.reporting.content import content_of
@@ -38,7 +39,7 @@ def write_report(folder: Path) -> Path:
 
     Raises:
         JournalError: there is no journal, or it is damaged before its last line.
-        UserError: the report cannot be written.
+        UserError: the report cannot be written; a DiskError where the disk is full or fails.
     """
     sweep = read_journal(folder)
     outcome = outcome_of(sweep)
@@ -129,9 +130,15 @@ def _write(folder: Path, files: Mapping[str, bytes]) -> None:
         for name, content in files.items():
             path = folder / name
             unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-            unfinished.write_bytes(content)
-            unfinished.replace(path)
+            try:
+                with naming(path):
+                    unfinished.write_bytes(content)
+                    unfinished.replace(path)
+            finally:
+                unfinished.unlink(missing_ok=True)
     except OSError as error:
+        if (refusal := refusal_in(error)) is not None:
+            raise disk_error(refusal, folder) from error
         raise UserError(
             f"{folder}: the report cannot be written: {error}. Copy the folder to a place that you can write to"
         ) from error

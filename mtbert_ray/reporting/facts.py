@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from mtbert_ray.events import Scalar, SweepResumed, SweepStarted
 from mtbert_ray.pareto.objectives import best_values, reference_losses, unreached_references
 from mtbert_ray.reporting.failures import failed_count, failure_notes, status_of
-from mtbert_ray.reporting.outcome import Outcome
+from mtbert_ray.reporting.outcome import Outcome, keeps_checkpoint
 from mtbert_ray.reporting.wording import config_value, counted, duration, joined, plain_name, quantity
 from mtbert_ray.trial import Sweep
 
@@ -108,6 +108,10 @@ def notes_of(outcome: Outcome) -> tuple[str, ...]:
     if outcome.sweep.torn:
         notes.append("The journal's last line is incomplete; its event is not in this report.")
     notes += failure_notes(outcome.sweep)
+    deleted = [trial for trial in outcome.sweep.trials if trial.checkpoint and not keeps_checkpoint(trial, outcome)]
+    if deleted:
+        kept = outcome.sweep.started.space["keep_checkpoints"]
+        notes.append(f"{counted(len(deleted), 'checkpoint')} of other trials were deleted (keep_checkpoints: {kept}).")
     compared = {trial.trial_id for trial in outcome.compared}
     unmeasured = sum(
         trial.status == "finished" and trial.trial_id not in compared and not trial.without_value

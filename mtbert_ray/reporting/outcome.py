@@ -78,6 +78,26 @@ def outcome_of(sweep: Sweep) -> Outcome:
     )
 
 
+def keeps_checkpoint(trial: Trial, outcome: Outcome) -> bool:
+    """Return whether `keep_checkpoints` of the search space lets a trial's checkpoint stay.
+
+    That of a trial which runs, or will run again, stays. A journal of an earlier version keeps all.
+    """
+    match outcome.sweep.started.space.get("keep_checkpoints"):
+        case "front":
+            members = outcome.front
+        case "best":
+            members = outcome.front[:1]
+        case _:
+            return True
+    return trial.is_interrupted or any(trial is member for member in members)
+
+
+def kept_checkpoint(trial: Trial, outcome: Outcome) -> str | None:
+    """Return the folder of a trial's checkpoint below the sweep's; none where it has none, or it was deleted."""
+    return trial.checkpoint if keeps_checkpoint(trial, outcome) else None
+
+
 def config_text(trial: Trial, sweep: Sweep) -> str:
     """Return a trial's hyperparameters in the order of the search space: "adapter.kind lora, batch_size 16"."""
     searched = [name for name in sweep.started.hyperparameters if name in trial.hyperparameters]

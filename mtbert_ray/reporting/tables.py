@@ -10,7 +10,7 @@ from mtbert_ray.events import Scalar, as_scalar
 from mtbert_ray.metrics import METRICS
 from mtbert_ray.pareto.objectives import is_feasible
 from mtbert_ray.reporting.failures import reason_of, status_of
-from mtbert_ray.reporting.outcome import Outcome, outcome_of
+from mtbert_ray.reporting.outcome import Outcome, kept_checkpoint, outcome_of
 from mtbert_ray.reporting.wording import axis_label, number
 from mtbert_ray.trial import Sweep, Trial
 
@@ -36,14 +36,14 @@ def trial_table(sweep: Sweep) -> pd.DataFrame:
 
     The columns are trial_id, status, the hyperparameters (dotted), the tasks' scores, `_COSTS`, on_front, `_APPENDED`,
     what else the trials reported, reason and checkpoint. What was not measured, or does not apply, is NA and never 0.
-    `feasible` is NA for trials that did not finish.
+    `feasible` is NA for trials that did not finish, `checkpoint` for those that have none or whose was deleted.
 
     Its CSV is read back without loss, where an id may look like a number and a hyperparameter like a gap, with
     `pd.read_csv(path, dtype={"trial_id": str}, keep_default_na=False, na_values=[""])`; pandas 2 also needs
     `float_precision="round_trip"` for the last digit.
     """
-    front_ids = {trial.trial_id for trial in outcome_of(sweep).front}
-    rows = [_row(trial, sweep, on_front=trial.trial_id in front_ids) for trial in sweep.trials]
+    outcome = outcome_of(sweep)
+    rows = [_row(trial, outcome) for trial in sweep.trials]
     columns = _columns(sweep)
     return pd.DataFrame({name: _column([row.get(name) for row in rows]) for name in columns}, columns=columns)
 
@@ -65,18 +65,18 @@ def _columns(sweep: Sweep) -> list[str]:
     return [*dict.fromkeys((*named, *reported)), "reason", "checkpoint"]
 
 
-def _row(trial: Trial, sweep: Sweep, *, on_front: bool) -> dict[str, Scalar]:
-    metrics = trial.metrics
+def _row(trial: Trial, outcome: Outcome) -> dict[str, Scalar]:
+    metrics, sweep = trial.metrics, outcome.sweep
     return {
         **metrics,
         **{name: as_scalar(trial.hyperparameters.get(name)) for name in sweep.started.hyperparameters},
         "trial_id": trial.trial_id,
         "status": status_of(trial, sweep),
-        "on_front": on_front,
+        "on_front": any(trial is member for member in outcome.front),
         "feasible": is_feasible(metrics, sweep.started.objectives) if trial.status == "finished" else None,
         "epochs_done": len(trial.epochs),
         "reason": reason_of(trial),
-        "checkpoint": trial.checkpoint,
+        "checkpoint": kept_checkpoint(trial, outcome),
     }
 
 

@@ -12,6 +12,7 @@ import psutil
 
 from mtbert_ray.errors import ConfigError
 from mtbert_ray.events import Scalar, SweepResumed, SweepStarted
+from mtbert_ray.files import put_file
 from mtbert_ray.journal import Journal, read_events, writing_alone
 from mtbert_ray.metrics import Objectives
 from mtbert_ray.resources.gpu import list_gpus
@@ -34,6 +35,7 @@ def new_session(
     Raises:
         ConfigError: the sweeps of `warm_start_from` have tried everything there is.
         JournalError: the folder is not empty or cannot be written, or a journal of `warm_start_from` cannot be read.
+        DiskError: the disk has no room for a journal, or fails; nothing is left there.
     """
     earlier = read_earlier_sweeps(space, objectives)
     planned, untried = space.num_trials, num_untried(space, earlier)
@@ -56,13 +58,13 @@ def new_session(
         notes=(*notes, *(note for sweep in earlier for note in sweep.notes)),
     )
     study = Study(started, earlier=earlier)
-    # Last, so that nothing but a full disk can leave a journal without its first event.
+    # Last, so that nothing leaves a journal without its first event.
     journal = Journal(folder)
-    with writing_alone(folder):
-        journal.append(started)
+    with writing_alone(folder), journal.reserving():
+        journal.begin(started)
         study.observers.append(lambda event, trial: journal.append(event))
         try:
-            (folder / SPACE_NAME).write_text(space_text, encoding="utf-8")
+            put_file(folder / SPACE_NAME, lambda new: new.write_text(space_text, encoding="utf-8"))
         except OSError as error:
             _log.warning("%s: no copy of the search space, which the journal holds too: %s", folder, error)
         yield study
@@ -76,21 +78,22 @@ def resumed_session(folder: Path, *, num_trials: int | None, space_text: str | N
 
     Raises:
         JournalError: another process writes the journal, or it cannot be read.
+        DiskError: the disk has no room to continue it, or fails; it stays as it was.
     """
     with writing_alone(folder):
         journal = Journal.reopen(folder)
         study = read_study(folder)
         study.observers.append(lambda event, trial: journal.append(event))
-        study.add(
-            SweepResumed(
-                num_trials=num_trials,
-                space_text=space_text,
-                versions=package_versions(),
-                git_revision=git_revision(),
-                hardware=hardware(cluster),
-            )
+        resumed = SweepResumed(
+            num_trials=num_trials,
+            space_text=space_text,
+            versions=package_versions(),
+            git_revision=git_revision(),
+            hardware=hardware(cluster),
         )
-        yield study
+        with journal.reserving():
+            study.add(resumed)
+            yield study
 
 
 def read_study(folder: Path) -> Study:

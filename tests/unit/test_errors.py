@@ -5,8 +5,9 @@ import pickle
 import pytest
 
 from mtbert_ray import errors
-from mtbert_ray.errors import ConfigError, DivergedError, Mistake, UserError, did_you_mean
+from mtbert_ray.errors import ConfigError, DiskError, DivergedError, Mistake, UserError, did_you_mean
 
+EXIT_CODES = {DivergedError: 1, DiskError: 4}
 PROBLEMS = ["a.yaml: epochs has 'x'", "a.yaml: unknown key 'epoch'"]
 
 
@@ -28,7 +29,7 @@ def test_every_user_error_keeps_its_text_and_its_exit_code_through_a_pickle(kind
     assert kind.__module__ == errors.__name__
     error = kind(["one"]) if kind is ConfigError else kind("one")
     copy = pickle.loads(pickle.dumps(error))
-    assert (type(copy), str(copy), copy.exit_code) == (kind, "one", 1 if kind is DivergedError else 2)
+    assert (type(copy), str(copy), copy.exit_code) == (kind, "one", EXIT_CODES.get(kind, 2))
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,9 @@ class SearchSpace(Schema):
     its state is saved anyway. None saves it after epochs only."""
     hang_minutes: float | None = Field(default=None, gt=0, le=MAX_MINUTES)
     """A trial that hangs so long, without a step or a sign of life, is ended and starts again; none only names it."""
+    keep_checkpoints: Literal["all", "front", "best"] = "all"
+    """Which trials keep their checkpoint: all of them; those on the front, so that one is deleted as soon as its trial
+    ended off the front or is dominated by another; or the one on the front that is the best in the first objective."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """The searcher's, and every trial's unless `seed` is fixed or searched."""
     resources: SweepResources = SweepResources()

@@ -1,3 +1,5 @@
+import errno
+import os
 import subprocess
 import sys
 import time
@@ -72,6 +74,28 @@ def test_a_cache_that_cannot_be_written_is_an_error_that_names_the_variable(toke
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(DataError, match=f"cannot be written: .*{CACHE_VARIABLE}"):
         tokenize(toy_examples("sst", "test"), tokenizer, cache=tmp_path / "file")
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS])
+@pytest.mark.parametrize("broken", ["mkdir", "save"])
+def test_a_cache_without_room_is_logged_and_the_tokens_are_the_same(
+    tokenizer, tmp_path, monkeypatch, caplog, code, broken
+):
+    examples = toy_examples("sst", "test")
+    expected = tokenize(examples, tokenizer, cache=tmp_path / "good")
+
+    def refuse(*arguments, **named):
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as failing:
+        failing.setattr(*{"mkdir": (Path, "mkdir"), "save": (np, "save")}[broken], refuse)
+        split = tokenize(examples, tokenizer, cache=tmp_path / "full")
+    np.testing.assert_array_equal(split.tokens1, expected.tokens1)
+    np.testing.assert_array_equal(split.offsets1, expected.offsets1)
+    assert os.strerror(code) in caplog.text and CACHE_VARIABLE in caplog.text
+    assert not list(tmp_path.glob("full/tokens/*.partial")), "half of it would take room"
+    assert len(tokenize(examples, tokenizer, cache=tmp_path / "full")) == len(split), "with room it is written"
+    assert list(tmp_path.glob("full/tokens/*/tokens.npy"))
 
 
 def start_process(script: str, cache) -> subprocess.Popen:

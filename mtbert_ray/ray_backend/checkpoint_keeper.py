@@ -1,0 +1,46 @@
+"""Deletes the checkpoints of ended trials that `keep_checkpoints` does not keep, as soon as that is sure."""
+
+import logging
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from mtbert_ray.events import Event, TrialFailed, TrialFinished, TrialStopped
+from mtbert_ray.ray_backend.trial_files import trial_folder
+from mtbert_ray.reporting.outcome import Outcome, keeps_checkpoint, outcome_of
+from mtbert_ray.training.loop import CHECKPOINT_NAME
+from mtbert_ray.trial import Sweep, Trial
+
+_log = logging.getLogger(__name__)
+
+
+class CheckpointKeeper:
+    """An observer of a study; `folder` and `sweep` are the sweep's, as it is when a session begins.
+
+    It also deletes what an earlier session, killed before it could, has left. The journal stays as it was written.
+    """
+
+    def __init__(self, folder: Path, sweep: Sweep) -> None:
+        self._folder = folder
+        self._sweep = sweep
+        self._front: tuple[Trial, ...] = ()
+        self._sort_out(outcome_of(sweep), sweep.trials)
+
+    def __call__(self, event: Event, trial: Trial | None) -> None:
+        """Take note that a trial has ended."""
+        if trial is not None and isinstance(event, TrialFinished | TrialStopped | TrialFailed):
+            # What was off the front stays off it, so the others need not be compared again.
+            candidates = [*self._front, trial]
+            self._sort_out(outcome_of(Sweep(started=self._sweep.started, trials=candidates)), candidates)
+
+    def _sort_out(self, outcome: Outcome, candidates: Sequence[Trial]) -> None:
+        self._front = outcome.front
+        for trial in candidates:
+            if not keeps_checkpoint(trial, outcome):
+                self._delete(trial.trial_id)
+
+    def _delete(self, trial_id: str) -> None:
+        checkpoint = trial_folder(self._folder, trial_id) / CHECKPOINT_NAME
+        shutil.rmtree(checkpoint, ignore_errors=True)
+        if checkpoint.exists():
+            _log.warning("%s: its checkpoint could not be deleted: %s", trial_id, checkpoint)
