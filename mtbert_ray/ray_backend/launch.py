@@ -111,10 +111,12 @@ def launch(
         DiskError: a disk refused something before the first trial started.
     """
     with told_of_ray_s_disk(), told_of_refusals(request.folder, ray_folder()):
-        return _launch(request, address=address, verbose=verbose, console=console)
+        return _launch(request, address=address, verbose=verbose, console=console, on_daemons=on_daemons)
 
 
-def _launch(request: SweepRequest, *, address: str | None, verbose: bool, console: Console) -> SweepOutcome:
+def _launch(
+    request: SweepRequest, *, address: str | None, verbose: bool, console: Console, on_daemons: OnDaemons | None
+) -> SweepOutcome:
     for note in request.notes:
         console.print(note, highlight=False, markup=False, soft_wrap=True)
     space, found = _with_classes(request)
