@@ -1,0 +1,251 @@
+"""Kills the processes of a sweep at random, resumes it, and compares all that it ends with to an undisturbed run.
+
+Run: PYTHONPATH=tests/support python tests/chaos/chaos.py --kills 40 --algorithm random --seed 0
+
+Victims are the supervisor, the sweep's own process, the process of a trial, and Ray's raylet and GCS. A session that
+was cut off is resumed by the supervisor or, where that is gone, by this script, as a user would.
+"""
+
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import psutil
+import typer
+from in_process import run_in_process
+from safetensors.torch import load_file
+
+from mtbert_ray.journal import read_events, read_journal
+from mtbert_ray.study.request import new_request
+from mtbert_ray.trial import Sweep, Trial
+
+ROOT = Path(__file__).parents[2]
+VICTIMS = ("trial", "sweep", "supervisor", "raylet", "gcs_server")
+SPACE = """\
+name: chaos
+objectives:
+  dev_score: {{direction: maximize, reference: -1}}
+  trainable_parameters: {{direction: minimize, reference: 1000000}}
+fixed:
+  encoder: tiny
+  epochs: {epochs}
+  data.max_train_rows: 200
+  data.max_dev_rows: 40
+search:
+  learning_rate: {learning_rate}
+  adapter.kind: {{{choice}: [none, lora]}}
+algorithm: {algorithm}
+scheduler: fifo
+{trials}retries: 100
+resources: {{concurrent_trials: {workers}}}
+"""
+
+
+def space_text(algorithm: str, *, trials: int, epochs: int) -> str:
+    """The search space; `front` learns from what has ended, so only one trial at a time is the same each time."""
+    is_grid = algorithm == "grid"
+    rates = ", ".join(str(1e-3 * (number + 1)) for number in range(-(-trials // 2)))
+    return SPACE.format(
+        algorithm=algorithm,
+        epochs=epochs,
+        learning_rate=f"{{grid: [{rates}]}}" if is_grid else "{loguniform: [1e-4, 1e-2]}",
+        choice="grid" if is_grid else "choice",
+        trials="" if is_grid else f"trials: {trials}\n",
+        workers=1 if algorithm == "front" else 2,
+    )
+
+
+@dataclass
+class Chaos:
+    """One sweep under attack."""
+
+    space: Path
+    out: Path
+    rng: random.Random
+    kills: Counter[str] = field(default_factory=Counter)
+    finished: dict[str, Any] = field(default_factory=dict)
+    """Trial -> what it was when it was first seen to have finished."""
+    resumed_by_hand: int = 0
+
+    def run(self, victims: list[str], *, timeout_seconds: float = 3600) -> None:
+        """Run the sweep to its end, and kill a process of each of these kinds on the way, if there is time."""
+        deadline = time.monotonic() + timeout_seconds
+        process = self._start("--out", str(self.out), str(self.space))
+        try:
+            while True:
+                assert time.monotonic() < deadline, "the sweep does not come to its end"
+                if process.poll() is not None:
+                    if process.returncode == 0:
+                        return
+                    self.resumed_by_hand += 1
+                    process = self._start(*(("--resume", str(self.out)) if self._events() else self._anew()))
+                if victims and self._made_progress(process):
+                    time.sleep(self.rng.uniform(0, 1.5))
+                    if self._kill(process, victims[0]):
+                        self.kills[victims.pop(0)] += 1
+                time.sleep(0.1)
+        finally:
+            _end(process)
+
+    def _anew(self) -> tuple[str, ...]:
+        return ("--out", str(self.out), str(self.space))
+
+    def _start(self, *arguments: str) -> "subprocess.Popen[bytes]":
+        self._seen = self._events()
+        return subprocess.Popen(
+            [sys.executable, "-m", "mtbert_ray.sweep", *arguments], cwd=ROOT, start_new_session=True
+        )
+
+    def _events(self) -> int:
+        journal = self.out / "journal.jsonl"
+        return journal.read_bytes().count(b"\n") if journal.exists() else 0
+
+    def _made_progress(self, process: "subprocess.Popen[bytes]") -> bool:
+        """Whether an epoch has come since the last kill or start: less would be no test of what is kept."""
+        if self._events() < self._seen + 4:
+            return False
+        for trial in read_journal(self.out).trials:
+            if trial.status == "finished":
+                self.finished.setdefault(trial.trial_id, outcome_of(trial, self.out))
+        return process.poll() is None
+
+    def _kill(self, process: "subprocess.Popen[bytes]", victim: str) -> bool:
+        self._seen = self._events()
+        found = _processes(process, victim)
+        if not found:
+            return False
+        try:
+            self.rng.choice(found).send_signal(signal.SIGKILL)
+        except psutil.NoSuchProcess:
+            return False
+        return True
+
+
+def _processes(supervisor: "subprocess.Popen[bytes]", victim: str) -> list[psutil.Process]:
+    """The processes of a sweep that are of a kind."""
+    try:
+        above = psutil.Process(supervisor.pid)
+        if victim == "supervisor":
+            return [above]
+        sessions = above.children()
+        if victim == "sweep":
+            return sessions
+        everything = [each for session in sessions for each in session.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+    return [each for each in everything if _is_a(each, victim)]
+
+
+def _is_a(process: psutil.Process, victim: str) -> bool:
+    try:
+        title = " ".join(process.cmdline())
+    except psutil.Error:
+        return False
+    if victim == "trial":
+        return title.startswith(("ray::InlineTrial", "ray::ResourceTrainable"))
+    return title.partition(" ")[0].endswith(f"/{victim}")
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    process.wait()
+
+
+def outcome_of(trial: Trial, folder: Path) -> dict[str, Any]:
+    """What a trial came to: all but what it took, and the tensors of its checkpoint."""
+    weights = load_file(folder / (trial.checkpoint or "") / "model.safetensors")
+    costs = ("seconds", "peak_rss_gib")
+    return {
+        "hyperparameters": trial.hyperparameters,
+        "status": trial.status,
+        "epochs": [
+            {name: value for name, value in epoch.items() if not name.endswith(costs)} for epoch in trial.epochs
+        ],
+        "weights": {name: tensor.numpy().tobytes() for name, tensor in sorted(weights.items())},
+    }
+
+
+def outcomes(sweep: Sweep, folder: Path) -> dict[str, Any]:
+    """Trial -> what it came to."""
+    return {trial.trial_id: outcome_of(trial, folder) for trial in sweep.trials}
+
+
+def differences(expected: dict[str, Any], found: dict[str, Any]) -> list[str]:
+    """What of each trial is not as it was undisturbed."""
+    lines = [f"trials {sorted(found)}, not {sorted(expected)}"] if found.keys() != expected.keys() else []
+    for trial_id in expected.keys() & found.keys():
+        lines += [f"{trial_id}: {key}" for key, value in expected[trial_id].items() if found[trial_id][key] != value]
+    return sorted(lines)
+
+
+def restarts(folder: Path) -> tuple[int, int]:
+    """How often a trial continued, and how often it lacked epochs that it had reported, and so trained them again."""
+    done: dict[str, int] = {}
+    continued = lacking = 0
+    for event in read_events(folder)[0]:
+        match event.event:
+            case "epoch":
+                done[event.trial_id] = int(event.metrics["epoch"])
+            case "trial_resumed":
+                continued += 1
+                lacking += event.epoch < done.get(event.trial_id, 0)
+    return continued, lacking
+
+
+def attack(folder: Path, algorithm: str, victims: list[str], *, trials: int, epochs: int, seed: int) -> Chaos:
+    """Run a sweep undisturbed and one under attack, and compare them.
+
+    Raises:
+        AssertionError: they differ, a finished trial was touched, or an epoch that was reported was trained again.
+    """
+    space, undisturbed, out = folder / "space.yaml", folder / "undisturbed", folder / "out"
+    space.write_text(space_text(algorithm, trials=trials, epochs=epochs))
+    run_in_process(new_request(space, out=undisturbed))
+    chaos = Chaos(space, out, random.Random(seed))
+    chaos.run(victims)
+    sweep = read_journal(out)
+    found = outcomes(sweep, out)
+    assert not (wrong := differences(outcomes(read_journal(undisturbed), undisturbed), found)), wrong
+    untouched = {trial_id: found[trial_id] for trial_id in chaos.finished}
+    assert untouched == chaos.finished, "a trial that had finished was changed"
+    continued, lacking = restarts(out)
+    assert lacking == 0, f"{lacking} of {continued} restarts trained epochs again that had been reported"
+    assert not list(out.glob("trials/*/state")), "states are removed when their trials end"
+    return chaos
+
+
+def main(
+    kills: Annotated[int, typer.Option(min=1)] = 20,
+    algorithm: Annotated[str, typer.Option(help="random, grid or front.")] = "random",
+    trials: Annotated[int, typer.Option(min=1)] = 8,
+    epochs: Annotated[int, typer.Option(min=1)] = 30,
+    seed: int = 0,
+) -> None:
+    """Attack sweeps until so many kills have been made; print the counts."""
+    rng, total, number = random.Random(seed), Counter[str](), 0
+    while total.total() < kills:
+        left = kills - total.total()
+        victims = [rng.choice(VICTIMS) for _ in range(min(10, left))]
+        with tempfile.TemporaryDirectory() as folder:
+            chaos = attack(Path(folder), algorithm, victims, trials=trials, epochs=epochs, seed=seed + number)
+            continued, _ = restarts(Path(folder) / "out")
+        total += chaos.kills
+        number += 1
+        counts = ", ".join(f"{count} {victim}" for victim, count in total.items())
+        typer.echo(f"{algorithm}: {number} sweeps, {total.total()} kills ({counts}); {continued} trials continued")
+
+
+if __name__ == "__main__":
+    typer.run(main)
