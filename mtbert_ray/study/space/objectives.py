@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from mtbert_ray.config.keys import YamlValue, check_section
 from mtbert_ray.errors import Problems, did_you_mean, key_text, shown
-from mtbert_ray.metrics import Metric, Objective, completed_with, known_metrics, metric_of_task
+from mtbert_ray.metrics import MAX_OBJECTIVES, Metric, Objective, completed_with, known_metrics, metric_of_task
 from mtbert_ray.task_metrics import CLASSIFICATION_METRICS, F1_OF_CLASS, REGRESSION_METRICS, Direction
 from mtbert_ray.tasks import TaskSpec
 
@@ -24,6 +24,9 @@ def check_objectives(
     """
     if not isinstance(raw, dict) or not raw:
         problems.wrong_type(("objectives",), raw, "a mapping of at least one metric")
+        return {}
+    if len(raw) > MAX_OBJECTIVES:
+        problems.about(("objectives",), f" has {len(raw)} metrics; must have at most {MAX_OBJECTIVES}", "out_of_bounds")
         return {}
     metrics = known_metrics(tasks)
     objectives = {}
