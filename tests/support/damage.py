@@ -3,6 +3,8 @@
 import copy
 import json
 import random
+import traceback
+from collections import Counter
 from collections.abc import Callable
 from contextlib import contextmanager
 from signal import ITIMER_REAL, SIGALRM, setitimer, signal
@@ -30,6 +32,33 @@ def no_hang(seconds: float = SECONDS):
     finally:
         setitimer(ITIMER_REAL, 0)
         signal(SIGALRM, before)
+
+
+def try_each(
+    kind: str,
+    count: int,
+    seed: int,
+    attempt: Callable[[random.Random, int], str],
+    *,
+    failures: list[str] | None = None,
+    seconds: float = SECONDS,
+) -> Counter[str]:
+    """Make so many attempts, each with a generator and a number of its own; return how they came out.
+
+    A failed one is raised with what it takes to repeat it, or added to `failures`.
+    """
+    outcomes: Counter[str] = Counter()
+    for number in range(count):
+        try:
+            with no_hang(seconds):
+                outcomes[attempt(random.Random(f"{seed} {number}"), number)] += 1
+        except (Exception, Hang) as error:
+            error.add_note(f"{kind}, seed {seed}, case {number}")
+            if failures is None:
+                raise
+            failures.append("".join(traceback.format_exception(error)))
+            outcomes["FAILED"] += 1
+    return outcomes
 
 
 # Bytes

@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 import torch
-from damage import BYTES, as_json, changed_value, no_hang
+from damage import BYTES, as_json, changed_value, try_each
 from safetensors.torch import load_file, save_file
 from saved import save_shifted_checkpoint
 
@@ -41,29 +41,25 @@ def _outputs(folder: Path) -> list[float]:
     return torch.cat([model(task.name, (tokens,)).flatten() for task in config.tasks]).tolist()
 
 
-def run(count: int, seed: int, folder: Path) -> Counter[str]:
-    """Try so many checkpoints; return how they came out. Raises an AssertionError, with the number of the case."""
+def run(count: int, seed: int, folder: Path, failures: list[str] | None = None) -> Counter[str]:
+    """Try so many checkpoints; return how they came out, as `try_each` does."""
     bases = []
     for number, values in enumerate(CONFIGS):
         config = TrialConfig.model_validate(nest({"encoder": "tiny", "tasks": ["sst", "sts"], **values}))
         bases.append(save_shifted_checkpoint(folder / f"base{number}", config, METRICS))
     right = {base: _outputs(base) for base in bases}
-    outcomes: Counter[str] = Counter()
-    for number in range(count):
-        rng = random.Random(f"{seed} {number}")
+    case = folder / "case"
+
+    def attempt(rng: random.Random, number: int) -> str:
         base = rng.choice(bases)
-        case = folder / "case"
         shutil.rmtree(case, ignore_errors=True)
         shutil.copytree(base, case)
         kind = (_bytes, _bytes, _config, _tensors)[number % 4](rng, case)
-        try:
-            with no_hang(60), warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always")
-                outcomes[f"{kind}: {_try(case, right[base], caught)}"] += 1
-        except BaseException as error:
-            error.add_note(f"checkpoints, seed {seed}, case {number}: {kind}, {case}")
-            raise
-    return outcomes
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            return f"{kind}: {_try(case, right[base], caught)}"
+
+    return try_each("checkpoints", count, seed, attempt, failures=failures, seconds=60)
 
 
 def _try(case: Path, right: list[float], caught: list) -> str:

@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 import pandas as pd
-from damage import BYTES, LINES, cut, no_hang
+from damage import BYTES, LINES, cut, try_each
 
 from mtbert_ray.config import DataConfig
 from mtbert_ray.data.sources import load_examples, load_file
@@ -70,8 +70,8 @@ def _read(kind: str, path: Path) -> Counter[tuple]:
     return Counter(rows) + Counter({("left out", n): 1 for n in range(left_out)})
 
 
-def run(count: int, seed: int, folder: Path) -> Counter[str]:
-    """Try so many files; return how they came out. Raises an AssertionError, with the number of the case."""
+def run(count: int, seed: int, folder: Path, failures: list[str] | None = None) -> Counter[str]:
+    """Try so many files; return how they came out, as `try_each` does."""
     contents = {kind: _content(kind) for kind in FORMATS}
     paths = {kind: folder / f"rows.{kind.rpartition('.')[2]}" for kind in FORMATS} | {
         "course": folder / "quora-train.csv"
@@ -81,21 +81,17 @@ def run(count: int, seed: int, folder: Path) -> Counter[str]:
         paths[kind].write_bytes(content)
         right[kind] = _read(kind, paths[kind])
         assert right[kind].total() == NUM_ROWS
-    outcomes: Counter[str] = Counter()
-    for number in range(count):
-        rng = random.Random(f"{seed} {number}")
+
+    def attempt(rng: random.Random, number: int) -> str:
         kind = FORMATS[number % len(FORMATS)]
         # Other damage to Parquet is for its own library to find.
         damaged = cut(rng, contents[kind]) if kind == "parquet" else rng.choice(BYTES + LINES)(rng, contents[kind])
         paths[kind].write_bytes(damaged)
-        try:
-            with no_hang(), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                outcomes[f"{kind}: {_try(kind, paths[kind], contents[kind], damaged, right[kind])}"] += 1
-        except BaseException as error:
-            error.add_note(f"data files, seed {seed}, case {number}: {kind}, {paths[kind]}")
-            raise
-    return outcomes
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return f"{kind}: {_try(kind, paths[kind], contents[kind], damaged, right[kind])}"
+
+    return try_each("data files", count, seed, attempt, failures=failures)
 
 
 def _try(kind: str, path: Path, whole: bytes, damaged: bytes, right: Counter) -> str:

@@ -11,7 +11,7 @@ import warnings
 from collections import Counter
 from pathlib import Path
 
-from damage import BYTES, LINES, as_json, changed_value, no_hang
+from damage import BYTES, LINES, as_json, changed_value, try_each
 from study_sessions import GRID, fail, finish, new_study, resumed_study, run_epochs, space_of, start, stop
 
 from mtbert_ray.errors import UserError
@@ -51,34 +51,30 @@ def written_journals(folder: Path) -> list[bytes]:
     return journals
 
 
-def run(count: int, seed: int, folder: Path) -> Counter[str]:
-    """Try so many journals; return how they came out. Raises an AssertionError, with the number of the case."""
+def run(count: int, seed: int, folder: Path, failures: list[str] | None = None) -> Counter[str]:
+    """Try so many journals; return how they came out, as `try_each` does."""
     bases = written_journals(folder)
     old = [(path / JOURNAL_NAME).read_bytes() for path in OLD]
-    outcomes: Counter[str] = Counter()
+    place = folder / "case"
+
+    def attempt(rng: random.Random, number: int) -> str:
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            match number % 4:
+                case 0 | 1:
+                    return _try_damaged(rng, rng.choice(bases), place)
+                case 2:
+                    return _try_made_up(rng, rng.choice(bases), place)
+                case _:
+                    return _try_old(rng, rng.choice(old), place)
+
     document._png = lambda drawing: b""  # A second each.
     try:
-        for number in range(count):
-            rng = random.Random(f"{seed} {number}")
-            case = folder / "case"
-            shutil.rmtree(case, ignore_errors=True)
-            case.mkdir()
-            try:
-                with no_hang(), warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    kind = number % 4
-                    if kind < 2:
-                        outcomes[_try_damaged(rng, rng.choice(bases), case)] += 1
-                    elif kind == 2:
-                        outcomes[_try_made_up(rng, rng.choice(bases), case)] += 1
-                    else:
-                        outcomes[_try_old(rng, rng.choice(old), case)] += 1
-            except BaseException as error:
-                error.add_note(f"journals, seed {seed}, case {number}: {case / JOURNAL_NAME}")
-                raise
+        return try_each("journals", count, seed, attempt, failures=failures)
     finally:
         document._png = _WRITERS_OF_PICTURES
-    return outcomes
 
 
 def _try_damaged(rng: random.Random, whole: bytes, case: Path) -> str:

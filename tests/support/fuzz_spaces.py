@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from damage import BYTES, LINES, as_json, changed_value, no_hang
+from damage import BYTES, LINES, as_json, changed_value, try_each
 from ruamel.yaml import YAML
 
 from mtbert_ray.config.yaml_lines import read_yaml_text
@@ -56,29 +56,25 @@ resources: {num_workers: 1, concurrent_trials: 2}
 """
 
 
-def run(count: int, seed: int, folder: Path) -> Counter[str]:
-    """Try so many spaces; return how they came out. Raises an AssertionError, with the number of the case."""
+def run(count: int, seed: int, folder: Path, failures: list[str] | None = None) -> Counter[str]:
+    """Try so many spaces; return how they came out, as `try_each` does."""
     texts = [OWN, *(path.read_text(encoding="utf-8") for path in sorted(SPACES.rglob("*.yaml")))]
     path = folder / "space.yaml"
-    outcomes: Counter[str] = Counter()
-    for number in range(count):
-        rng = random.Random(f"{seed} {number}")
+
+    def attempt(rng: random.Random, number: int) -> str:
         text = OWN if rng.random() < 0.5 else rng.choice(texts)
-        content = YAML(typ="safe", pure=True).load(text)
         if number % 2:
             damaged = rng.choice(BYTES + LINES)(rng, text.encode())
         else:
+            content = YAML(typ="safe", pure=True).load(text)
             damaged = as_json(_for_yaml(changed_value(rng, content))).encode(errors="surrogatepass")
         path.write_bytes(damaged)
         shutil.rmtree(folder / "out", ignore_errors=True)
-        try:
-            with no_hang(), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                outcomes[_try(path, folder, text)] += 1
-        except BaseException as error:
-            error.add_note(f"spaces, seed {seed}, case {number}: {path}")
-            raise
-    return outcomes
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _try(path, folder, text)
+
+    return try_each("spaces", count, seed, attempt, failures=failures)
 
 
 def _for_yaml(value: Any) -> Any:

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from damage import BYTES, no_hang
+from damage import BYTES, try_each
 
 from mtbert_ray.data.tokenize import tokenize
 from mtbert_ray.data.toy import toy_examples
@@ -15,8 +15,8 @@ from mtbert_ray.models.encoder import load_tokenizer
 FILES = ("tokens.npy", "offsets.npy", "digest")
 
 
-def run(count: int, seed: int, folder: Path) -> Counter[str]:
-    """Try so many caches; return what was done to them. Raises an AssertionError, with the number of the case."""
+def run(count: int, seed: int, folder: Path, failures: list[str] | None = None) -> Counter[str]:
+    """Try so many caches; return what was done to them, as `try_each` does."""
     tokenizer, examples = load_tokenizer("tiny"), toy_examples("sst", "test")
     cache = folder / "cache"
 
@@ -27,19 +27,14 @@ def run(count: int, seed: int, folder: Path) -> Counter[str]:
     right = read()
     (home,) = (path for path in (cache / "tokens").iterdir() if path.is_dir())
     whole = {name: (home / name).read_bytes() for name in FILES}
-    outcomes: Counter[str] = Counter()
-    for number in range(count):
-        rng = random.Random(f"{seed} {number}")
+
+    def attempt(rng: random.Random, number: int) -> str:
         kind = _damage(rng, home, whole, len(right[1]))
-        try:
-            with no_hang():
-                assert read() == right, f"after {kind} other tokens came out"
-                assert read() == right and {name: (home / name).read_bytes() for name in FILES} == whole
-        except BaseException as error:
-            error.add_note(f"token caches, seed {seed}, case {number}: {kind}")
-            raise
-        outcomes[f"{kind}: made anew"] += 1
-    return outcomes
+        assert read() == right, f"after {kind} other tokens came out"
+        assert read() == right and {name: (home / name).read_bytes() for name in FILES} == whole
+        return f"{kind}: made anew"
+
+    return try_each("token caches", count, seed, attempt, failures=failures)
 
 
 def _damage(rng: random.Random, home: Path, whole: dict[str, bytes], num_offsets: int) -> str:

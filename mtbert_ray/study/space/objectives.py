@@ -163,7 +163,8 @@ def _check_fallback(name: str, objective: Objective, metrics: Mapping[str, Metri
 
 def _check_unique(name: str, fallback: str | None, raw: Mapping[str, YamlValue], problems: Problems) -> None:
     others = {other: entry for other, entry in raw.items() if other != name}
-    taken = {entry.get("fallback") for entry in others.values() if isinstance(entry, dict)} | set(others)
+    # A list: what stands there in place of a name may be anything.
+    taken = [*others, *(entry.get("fallback") for entry in others.values() if isinstance(entry, dict))]
     if fallback is not None and fallback in taken:
         text = f": {fallback} is another objective already; without a GPU there would be one axis fewer"
         problems.about(("objectives", name, "fallback"), text)

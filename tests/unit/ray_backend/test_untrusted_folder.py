@@ -5,10 +5,10 @@ import os
 from pathlib import Path
 
 import pytest
-from study_sessions import finish, new_study, resumed_study, run_epochs, space_of, start
+from study_sessions import new_study, resumed_study, space_of, start
 
 from mtbert_ray.errors import JournalError, UserError
-from mtbert_ray.events import EpochFinished
+from mtbert_ray.events import EpochFinished, TrialFinished
 from mtbert_ray.files import empty_folder, put_file, refuse_links, remove_below
 from mtbert_ray.journal import JOURNAL_NAME, Journal, read_journal, writing_alone
 from mtbert_ray.journal_lines import seal
@@ -39,8 +39,8 @@ def sweep(tmp_path) -> Path:
     study = new_study(space_of(tmp_path), tmp_path / "sweep")
     study.observers.append(TrialFiles(tmp_path / "sweep"))
     first, second = start(study, 2)
-    run_epochs(study, second, [])
     finish_with_steps(study, second)
+    study.add(TrialFinished(trial_id=second))
     assert (first, second) == ("t000", "t001")
     return tmp_path / "sweep"
 
@@ -49,8 +49,8 @@ def finish_with_steps(study, trial_id):
     study.add(EpochFinished(trial_id=trial_id, metrics={"epoch": 1, "step": 1, "sst": 0.5, "dev_score": 0.5}))
 
 
-def state_of(folder: Path) -> dict[str, str | None]:
-    return {str(path.relative_to(folder)): path.read_text() if path.is_file() else None for path in folder.rglob("*")}
+def state_of(folder: Path) -> dict[str, bytes | None]:
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
 
 
 def resume(folder: Path) -> None:
