@@ -51,15 +51,17 @@ def misfits(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
 
     They are missing, unexpected, of another shape or type, or not finite although the model's own are.
     """
-    shared = [name for name in expected if name in state]
+    shared = [(name, state[name], tensor) for name, tensor in expected.items() if name in state]
+    other_shape = [(name, tuple(got.shape), tuple(own.shape)) for name, got, own in shared if got.shape != own.shape]
+    other_type = [(name, got.dtype, own.dtype) for name, got, own in shared if got.dtype != own.dtype]
     return "; ".join(
         f"{len(names)} {what}: {', '.join(names[:_NUM_NAMED])}{', ...' if len(names) > _NUM_NAMED else ''}"
         for what, names in (
             ("missing", _without(expected, state)),
             ("unexpected", _without(state, expected)),
-            ("of another shape", [name for name in shared if state[name].shape != expected[name].shape]),
-            ("of another type", [name for name in shared if state[name].dtype != expected[name].dtype]),
-            ("not finite", [name for name in shared if not _is_finite(state[name]) and _is_finite(expected[name])]),
+            ("of another shape", [f"{name} ({got}, the model has {own})" for name, got, own in other_shape]),
+            ("of another type", [f"{name} ({got}, the model has {own})" for name, got, own in other_type]),
+            ("not finite", [name for name, got, own in shared if not _is_finite(got) and _is_finite(own)]),
         )
         if names
     )

@@ -23,7 +23,7 @@ from mtbert_ray.config import TrialConfig
 from mtbert_ray.config.checkpoint import CHECKPOINT_CONFIG_NAME, read_checkpoint_config
 from mtbert_ray.errors import CheckpointError, EncoderError
 from mtbert_ray.files import put_file
-from mtbert_ray.metrics import MEAN_SCORES, METRICS, Metrics, MetricValue
+from mtbert_ray.metrics import METRICS, Metrics, MetricValue
 from mtbert_ray.models.adapters import merge_adapter
 from mtbert_ray.models.build import InitialWeights, build_model, changed_parameters
 from mtbert_ray.models.multitask import MultitaskModel
@@ -116,10 +116,11 @@ def read_metrics(folder: Path) -> dict[str, MetricValue]:
         stored = parsed_metrics((folder / METRICS_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return with_weights
-    # Scores are in both; what the run has cost grows until its end.
-    scores = {name: value for name, value in with_weights.items() if name in MEAN_SCORES or name not in METRICS}
-    is_same = all(name in stored and stored[name] == value for name, value in scores.items())
-    return stored if is_same else with_weights
+    # What is in both is the same in both, but for costs that grow until the run ends.
+    growing = {name for name, metric in METRICS.items() if metric.over_time in ("peak", "total")}
+    same = {name: value for name, value in with_weights.items() if name not in growing}
+    is_whole = all(name in stored and stored[name] == value for name, value in same.items())
+    return stored if is_whole else with_weights
 
 
 def _as_json(metrics: Metrics) -> str:

@@ -1,4 +1,4 @@
-"""A share of what `scripts/fuzz` tries: damaged and made-up files of every kind are refused in a line, or read right."""
+"""A share of what `scripts/fuzz` tries: damaged and made-up files are refused in a line, or read right."""
 
 from collections.abc import Callable
 from pathlib import Path

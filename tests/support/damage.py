@@ -7,11 +7,12 @@ import traceback
 from collections import Counter
 from collections.abc import Callable
 from contextlib import contextmanager
-from signal import ITIMER_REAL, SIGALRM, setitimer, signal
+from signal import ITIMER_PROF, ITIMER_REAL, SIGALRM, SIGPROF, setitimer, signal
 from typing import Any
 
 SECONDS = 20.0
-"""What one case may take before it counts as a hang."""
+"""Of CPU time, which one case may take before it counts as a hang; of waiting on a busy machine much more."""
+_WAITING = 15
 
 
 class Hang(BaseException):
@@ -23,15 +24,18 @@ def no_hang(seconds: float = SECONDS):
     """Raise `Hang` in a block that does not end in time."""
 
     def stop(number, frame):
-        raise Hang(f"no end after {seconds} s")
+        raise Hang(f"no end after {seconds} s of CPU time, or {_WAITING} times as long")
 
-    before = signal(SIGALRM, stop)
-    setitimer(ITIMER_REAL, seconds)
+    before = {number: signal(number, stop) for number in (SIGPROF, SIGALRM)}
+    setitimer(ITIMER_PROF, seconds)
+    setitimer(ITIMER_REAL, _WAITING * seconds)
     try:
         yield
     finally:
-        setitimer(ITIMER_REAL, 0)
-        signal(SIGALRM, before)
+        for timer in (ITIMER_PROF, ITIMER_REAL):
+            setitimer(timer, 0)
+        for number, handler in before.items():
+            signal(number, handler)
 
 
 def try_each(

@@ -1,7 +1,7 @@
 """Damaged and made-up journals: what is read of them by reports and resumed sweeps.
 
-Damage to what a sweep wrote (`damaged`) must be refused or change nothing but what is torn off at the end. Journals with
-right checksums and wrong values (`made_up`) must be refused in a line, or be reported and resumed.
+Damage to what a sweep wrote must be refused or change nothing but what is torn off at the end. Made-up journals, with
+right checksums and wrong values, must be refused in a line, or be reported and resumed.
 """
 
 import json

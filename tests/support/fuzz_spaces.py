@@ -32,8 +32,8 @@ fixed:
   encoder: tiny
   tasks:
     - sst
-    - {name: topic, kind: classification, classes: [a, b], metrics: [accuracy, f1_macro], source: {train: a.csv, dev: b.csv,
-       columns: {sentence1: text, label: topic}}}
+    - {name: topic, kind: classification, classes: [a, b], metrics: [accuracy, f1_macro],
+       source: {train: a.csv, dev: b.csv, columns: {sentence1: text, label: topic}}}
   data: {max_train_rows: {sst: 10, topic: 20}, max_length: 32}
 experiments:
   plain: {adapter.kind: none}
