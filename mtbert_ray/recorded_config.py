@@ -3,7 +3,7 @@
 Those of earlier versions lack keys and hold others, so only what is read is checked, and nothing is changed.
 """
 
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -39,7 +39,7 @@ class _Config(_Recorded):
     encoder: str = ""
     init_from: str | None = None
     hidden_layers: int | dict[str, int] = 1
-    tasks: list[_Task] = Field(min_length=1)
+    tasks: list[_Task]
     epochs: int = Field(ge=1, le=MAX_STEPS)
     data: _Data = _Data()
     profile: _Profile = _Profile()
@@ -47,7 +47,7 @@ class _Config(_Recorded):
 
 class _Space(_Recorded):
     question: str | None = None
-    paper_table: Annotated[int, Field(ge=1, le=9)] | None = None
+    paper_table: int | None = None
     fixed: dict[str, Any] | None = None
 
 

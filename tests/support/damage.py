@@ -27,8 +27,9 @@ def no_hang(seconds: float = SECONDS):
         raise Hang(f"no end after {seconds} s of CPU time, or {_WAITING} times as long")
 
     before = {number: signal(number, stop) for number in (SIGPROF, SIGALRM)}
-    setitimer(ITIMER_PROF, seconds)
-    setitimer(ITIMER_REAL, _WAITING * seconds)
+    # Again and again: Python drops what is raised while it cleans up.
+    setitimer(ITIMER_PROF, seconds, 1.0)
+    setitimer(ITIMER_REAL, _WAITING * seconds, 1.0)
     try:
         yield
     finally:
