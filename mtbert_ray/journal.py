@@ -35,6 +35,7 @@ class Journal:
         refuse_used_folder(folder)
         self._path = folder / JOURNAL_NAME
         self._known = (0, 0)
+        """Bytes and lines after the last event; counted anew where another process has written since."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._path.touch(exist_ok=False)
@@ -68,8 +69,7 @@ class Journal:
         with _open(self._path, os.O_WRONLY | os.O_APPEND) as file:
             size = file.seek(0, os.SEEK_END)
             known_size, num_lines = self._known
-            if size != known_size:
-                num_lines = _num_lines(self._path)
+            num_lines = num_lines if size == known_size else _num_lines(self._path)
             try:
                 line = as_line(event, num_lines + 1)
             except ValueError as error:
@@ -78,9 +78,6 @@ class Journal:
             file.flush()
             os.fsync(file.fileno())
         self._known = (size + len(line), num_lines + 1)
-
-    _known: tuple[int, int]
-    """The journal's bytes and lines after the last event; counted anew where another has written since."""
 
 
 def _open(path: Path, flags: int) -> BinaryIO:
@@ -250,10 +247,8 @@ class _Order:
             return f"is line {number}, which stands there twice or later than it should", False
         first, self._is_numbered = self._next, True
         self._next, self._num_skipped = number + 1, 0
-        if number - first == skipped:
+        if number - first <= skipped:  # Fewer, where a line break was put into a line.
             return None, True
-        if number - first < skipped:
-            return None, True  # A line that a line break was put into is more than one.
         missing = f"line {first} is" if number - first == 1 else f"lines {first} to {number - 1} are"
         return f"is line {number}: {missing} missing before it", True
 

@@ -9,7 +9,7 @@ import math
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -65,6 +65,7 @@ def line_of(text: bytes) -> Line:
     Raises:
         ValueError: it is no event, or not as it was written; the message says why.
     """
+    text = text.removesuffix(b"\r")  # Of a copy that went through Windows.
     if len(text) > MAX_LINE_BYTES:
         raise ValueError(f"it has {len(text)} bytes; must have at most {MAX_LINE_BYTES}")
     found = _SEAL.search(text)
@@ -75,6 +76,8 @@ def line_of(text: bytes) -> Line:
         raise ValueError(f"must be a mapping, got {shown_briefly(content)}")
     if found is not None:
         del content["line"], content["crc32"]
+    elif content.keys() & {"line", "crc32"}:
+        raise ValueError("its number and checksum are damaged")
     try:
         event = _EVENT.validate_python(current_event(content) if mentions_old_names(text) else content)
     except ValidationError as error:
@@ -91,7 +94,7 @@ def _reason(error: ValidationError, content: Mapping[str, Any]) -> str:
 
 def _json_of(text: bytes) -> Any:  # noqa: ANN401  # any JSON
     try:
-        content = json.loads(text.decode(), parse_constant=_refuse_constant, object_pairs_hook=_without_doubles)
+        content = _DECODER.decode(text.decode())
     except RecursionError:
         raise _too_deep() from None
     _check_values(content)
@@ -110,6 +113,9 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_without_doubles)
+
+
 def _too_deep() -> ValueError:
     return ValueError(f"lists and mappings stand inside each other more than {MAX_DEPTH} deep")
 
@@ -118,25 +124,28 @@ def _check_values(content: Any) -> None:  # noqa: ANN401  # any JSON
     """Raise a ValueError for a number that is not finite or absurdly large, half a character, and too much depth."""
     level: list[Any] = [content]
     for _ in range(MAX_DEPTH + 1):
-        level = [part for value in level for part in _parts(value)]
-        if not level:
+        below: list[Any] = []
+        for value in level:
+            match value:
+                case dict():
+                    below.extend(value)
+                    below.extend(value.values())
+                case list():
+                    below.extend(value)
+                case str() if not value.isascii():
+                    _check_text(value)
+                case float() if not math.isfinite(value):
+                    raise ValueError("a number is too large; must be finite")
+                case int() if abs(value) > MAX_NUMBER:
+                    raise ValueError(f"a whole number is too large; must be at most {MAX_NUMBER:g}")
+        if not below:
             return
+        level = below
     raise _too_deep()
 
 
-def _parts(value: Any) -> Iterator[Any]:  # noqa: ANN401  # any JSON
-    """Yield what a value is made of, after a check of the value itself."""
-    if isinstance(value, dict):
-        yield from value
-        yield from value.values()
-    elif isinstance(value, list):
-        yield from value
-    elif isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise ValueError(f"half a surrogate pair, which is no character: {shown_briefly(value)}") from None
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("a number is too large; must be finite")
-    elif isinstance(value, int) and abs(value) > MAX_NUMBER:
-        raise ValueError(f"a whole number is too large; must be at most {MAX_NUMBER:g}")
+def _check_text(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"half a surrogate pair, which is no character: {shown_briefly(text)}") from None

@@ -215,6 +215,12 @@ def test_an_event_written_with_another_s_checksum_is_refused(sweep):
         read_journal(sweep)
 
 
+def test_a_copy_with_the_line_ends_of_windows_is_the_same(sweep):
+    before = read_journal(sweep)
+    write_lines(sweep, [line.replace(b"\n", b"\r\n") for line in lines_of(sweep)])
+    assert read_journal(sweep) == before
+
+
 # Names that become paths
 
 
