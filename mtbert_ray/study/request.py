@@ -109,7 +109,7 @@ def resume_request(folder: Path, *, num_trials: int | None = None) -> SweepReque
     Without `num_trials`, the number in all, it keeps what was planned, or takes that of an edited space.yaml.
 
     Raises:
-        ConfigError: the search space is of another version, or space.yaml was edited and has mistakes.
+        ConfigError: the search space or a trial is of another version, or space.yaml was edited and has mistakes.
         JournalError: there is no sweep, another process runs it, or nothing of it is left to run.
         UserError: what a sweep writes in its folder is a symbolic link.
     """
@@ -122,6 +122,9 @@ def resume_request(folder: Path, *, num_trials: int | None = None) -> SweepReque
     space, text, notes = _with_edits(space, folder, sweep)
     if num_trials is not None:
         space = space.model_copy(update={"trials": num_trials})
+    for trial in sweep.trials:
+        if trial.is_interrupted:
+            space.trial_config(trial.hyperparameters)  # It runs again.
     num_left = _num_left(space, sweep.started.objectives, sweep)
     if num_left == 0:
         raise _nothing_left(space, folder, sweep)

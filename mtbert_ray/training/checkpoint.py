@@ -118,9 +118,10 @@ def read_metrics(folder: Path) -> dict[str, MetricValue]:
         return with_weights
     # What is in both is the same in both, but for costs that grow until the run ends.
     growing = {name for name, metric in METRICS.items() if metric.over_time in ("peak", "total")}
-    same = {name: value for name, value in with_weights.items() if name not in growing}
-    is_whole = all(name in stored and stored[name] == value for name, value in same.items())
-    return stored if is_whole else with_weights
+    same = {name: value for name, value in with_weights.items() if name not in growing and name in stored}
+    is_of_epoch = not with_weights or stored.get("epoch") == with_weights.get("epoch")
+    is_whole = is_of_epoch and all(stored[name] == value for name, value in same.items())
+    return {**with_weights, **stored} if is_whole else with_weights
 
 
 def _as_json(metrics: Metrics) -> str:

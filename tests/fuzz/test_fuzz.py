@@ -16,7 +16,7 @@ import pytest
     [
         pytest.param(fuzz_spaces.run, 60, ("refused", "accepted: another"), id="spaces"),
         pytest.param(fuzz_data_files.run, 60, ("csv: refused", "csv: accepted"), id="data files"),
-        pytest.param(fuzz_journals.run, 40, ("damaged: refused", "made up: reported"), id="journals"),
+        pytest.param(fuzz_journals.run, 28, ("damaged: refused", "made up: reported"), id="journals"),
         pytest.param(fuzz_checkpoints.run, 32, ("bytes", "made up", "no digest"), id="checkpoints"),
         pytest.param(fuzz_token_caches.run, 30, ("bytes", "other ids"), id="token caches"),
     ],

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,11 @@ from mtbert_ray.reporting.document import write_report
 from mtbert_ray.study.request import resume_request
 
 
-@pytest.fixture(autouse=True)
-def _empty_pictures(monkeypatch):
-    monkeypatch.setattr(document, "_png", lambda drawing: b"")
+@pytest.fixture(autouse=True, scope="module")
+def _empty_pictures():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(document, "_png", lambda drawing: b"")
+        yield
 
 
 @pytest.fixture
@@ -33,16 +36,23 @@ def outside(tmp_path) -> Path:
     return folder
 
 
-@pytest.fixture
-def sweep(tmp_path) -> Path:
-    """A killed sweep: t000 was running, t001 finished, with the folders that it had made."""
-    study = new_study(space_of(tmp_path), tmp_path / "sweep")
-    study.observers.append(TrialFiles(tmp_path / "sweep"))
+@pytest.fixture(scope="module")
+def killed_sweep(tmp_path_factory) -> Path:
+    """A sweep of which t000 was running and t001 finished, with the folders that it had made."""
+    folder = tmp_path_factory.mktemp("killed")
+    study = new_study(space_of(folder, "random"), folder / "sweep")
+    study.observers.append(TrialFiles(folder / "sweep"))
     first, second = start(study, 2)
     finish_with_steps(study, second)
     study.add(TrialFinished(trial_id=second))
     assert (first, second) == ("t000", "t001")
-    return tmp_path / "sweep"
+    write_report(folder / "sweep")
+    return folder / "sweep"
+
+
+@pytest.fixture
+def sweep(killed_sweep, tmp_path) -> Path:
+    return Path(shutil.copytree(killed_sweep, tmp_path / "sweep"))
 
 
 def finish_with_steps(study, trial_id):
@@ -151,6 +161,7 @@ def test_a_link_that_appears_while_a_sweep_runs_is_not_followed(sweep, outside):
 
 def test_a_report_follows_no_link(sweep, outside):
     for name in ("index.html", "report.md", "trials.csv", f".index.html.{os.getpid()}.tmp"):
+        (sweep / name).unlink(missing_ok=True)
         (sweep / name).symlink_to(outside / "index.html")
     before = state_of(outside)
     write_report(sweep)
