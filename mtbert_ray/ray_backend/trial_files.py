@@ -1,6 +1,7 @@
 """The files of each trial in a sweep's folder: config.yaml and TensorBoard's event file."""
 
 import logging
+from contextlib import suppress
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -38,7 +39,8 @@ class TrialFiles:
 
     def _start(self, trial: Trial) -> None:
         # What is there is of an interrupted attempt.
-        remove_below(self._folder, f"{TENSORBOARD_NAME}/{trial.trial_id}")
+        with suppress(OSError):  # TensorBoard may have it open on another file system.
+            remove_below(self._folder, f"{TENSORBOARD_NAME}/{trial.trial_id}")
         folder = empty_folder(self._folder, f"{TRIALS_NAME}/{trial.trial_id}")
         with (folder / "config.yaml").open("w", encoding="utf-8") as file:
             YAML().dump(trial.config, file)
