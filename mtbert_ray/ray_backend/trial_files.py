@@ -1,20 +1,21 @@
 """The files of each trial in a sweep's folder: config.yaml and TensorBoard's event file."""
 
 import logging
-import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from ruamel.yaml import YAML
 
 from mtbert_ray.disk import naming
 from mtbert_ray.events import EpochFinished, Event, ProbeFinished, TrialStarted, as_scalar
-from mtbert_ray.files import put_file
+from mtbert_ray.files import empty_folder, put_file, refuse_links, remove_below
 from mtbert_ray.task_metrics import in_words
 from mtbert_ray.training.heartbeat import SIGN_FILES
 from mtbert_ray.training.run_state import STATE_NAME
 from mtbert_ray.training.tensorboard import TENSORBOARD_NAME, ScalarLog
 from mtbert_ray.trial import Trial
 
+TRIALS_NAME = "trials"
 _log = logging.getLogger(__name__)
 
 
@@ -40,13 +41,20 @@ class TrialFiles:
             self._close(trial)
 
     def _start(self, trial: Trial) -> None:
-        folder = trial_folder(self._folder, trial.trial_id)
-        if trial.attempts == 1:  # A later attempt continues from what is there.
-            for old in (folder, self._folder / TENSORBOARD_NAME / trial.trial_id):
-                shutil.rmtree(old, ignore_errors=True)
+        name = f"{TRIALS_NAME}/{trial.trial_id}"
+        refuse_links(self._folder, TRIALS_NAME)
+        if trial.attempts == 1:
+            # What is there is none of a trial's; a later attempt continues from what is there.
+            with suppress(OSError):  # TensorBoard may have it open on another file system.
+                remove_below(self._folder, f"{TENSORBOARD_NAME}/{trial.trial_id}")
+            empty_folder(self._folder, name)
+        folder = self._folder / name
+        if folder.is_symlink():
+            folder.unlink()
         folder.mkdir(parents=True, exist_ok=True)
-        for sign in folder.glob(SIGN_FILES):  # Of a process that was killed.
-            sign.unlink(missing_ok=True)
+        # Signs are of a process that was killed; links would be followed in writing.
+        for path in (*folder.glob(SIGN_FILES), *(each for each in folder.rglob("*") if each.is_symlink())):
+            path.unlink(missing_ok=True)
         put_file(folder / "config.yaml", lambda new: YAML().dump(trial.config, new))
 
     def _add_epoch(self, trial: Trial, event: EpochFinished) -> None:
@@ -65,7 +73,8 @@ class TrialFiles:
         """Write a trial's hyperparameters and result for TensorBoard and close its file."""
         scalars = self._scalars.pop(trial.trial_id, None)
         if not trial.is_interrupted:
-            shutil.rmtree(trial_folder(self._folder, trial.trial_id) / STATE_NAME, ignore_errors=True)
+            with suppress(OSError):
+                remove_below(self._folder, f"{TRIALS_NAME}/{trial.trial_id}/{STATE_NAME}")
         if scalars is not None:
             with naming(self._folder / TENSORBOARD_NAME / trial.trial_id), scalars:
                 if trial.status != "failed":
@@ -75,4 +84,4 @@ class TrialFiles:
 
 def trial_folder(sweep_folder: Path, trial_id: str) -> Path:
     """Return the folder of a trial's config.yaml and checkpoint."""
-    return sweep_folder / "trials" / trial_id
+    return sweep_folder / TRIALS_NAME / trial_id

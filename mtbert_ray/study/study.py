@@ -28,7 +28,7 @@ from mtbert_ray.study.pruning.pareto_pruner import ParetoPruner
 from mtbert_ray.study.search import SEARCHERS, Searcher
 from mtbert_ray.study.space import SearchSpace
 from mtbert_ray.study.space.model import config_key
-from mtbert_ray.study.warm_start import EarlierSweep, num_untried, points_to_evaluate, teach
+from mtbert_ray.study.warm_start import EarlierSweep, points_to_evaluate, teach, trials_possible
 from mtbert_ray.trial import Sweep, Trial
 
 Observer = Callable[[Event, Trial | None], None]
@@ -290,15 +290,6 @@ def make_pruner(space: SearchSpace, objectives: Objectives) -> ParetoPruner | No
         metrics=known_metrics(space.tasks),
         margin=space.probe.margin,
     )
-
-
-def trials_possible(
-    planned: int | None, space: SearchSpace, trials: Sequence[Trial], earlier: Sequence[EarlierSweep]
-) -> int | None:
-    """Return how many trials a sweep can come to: as planned, or fewer where earlier sweeps have tried the rest."""
-    space = space.model_copy(update={"trials": planned})
-    untried = num_untried(space, earlier, {config_key(trial.hyperparameters) for trial in trials})
-    return planned if planned is None or untried is None else min(planned, len(trials) + untried)
 
 
 def trial_name(number: int) -> str:

@@ -240,3 +240,12 @@ def _new(space: SearchSpace, given: Given, unseen: Unseen, rng: np.random.Genera
         if is_only_one:
             break
     return None
+
+
+def trials_possible(
+    planned: int | None, space: SearchSpace, trials: Sequence[Trial], earlier: Sequence[EarlierSweep]
+) -> int | None:
+    """Return how many trials a sweep can come to: as planned, or fewer where earlier sweeps have tried the rest."""
+    space = space.model_copy(update={"trials": planned})
+    untried = num_untried(space, earlier, {config_key(trial.hyperparameters) for trial in trials})
+    return planned if planned is None or untried is None else min(planned, len(trials) + untried)

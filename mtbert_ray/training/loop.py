@@ -147,8 +147,7 @@ class TrainingRun:
         """
         # Dropout draws from torch's global generator; ranks must not share their masks.
         torch.manual_seed(self.config.seed + self.process.rank)
-        # The steps that are recorded come first: a run that continues has had them.
-        traces = self.folder if self.restored is None else None
+        traces = self.folder if self.restored is None else None  # Else the steps to record have been taken.
         with closing(self), profiling(self.config.profile, traces) as self._after_step:
             if self.restored is not None:
                 self._steps.seed_from(self.restored["steps"])
@@ -158,9 +157,8 @@ class TrainingRun:
             for epoch in range(self.progress.next_epoch, self.config.epochs + 1):
                 try:
                     self.start_epoch(epoch)
-                    # A run that continues has had its probe.
-                    batch_size = self.config.batch_size
-                    if self.progress.step == 0 and is_probed(probe, self.train_splits, batch_size=batch_size):
+                    is_new = self.progress.step == 0
+                    if is_new and is_probed(probe, self.train_splits, batch_size=self.config.batch_size):
                         with while_training():
                             result = self.probe(probe)
                         yield result
