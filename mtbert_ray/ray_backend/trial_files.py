@@ -48,13 +48,13 @@ class TrialFiles:
             with suppress(OSError):  # TensorBoard may have it open on another file system.
                 remove_below(self._folder, f"{TENSORBOARD_NAME}/{trial.trial_id}")
             empty_folder(self._folder, name)
-        folder = self._folder / name
-        if folder.is_symlink():
-            folder.unlink()
+        folder, scalars = self._folder / name, self._folder / TENSORBOARD_NAME / trial.trial_id
+        for path in (folder, scalars, *folder.rglob("*"), *scalars.rglob("*")):
+            if path.is_symlink():  # Writing would follow it.
+                path.unlink()
         folder.mkdir(parents=True, exist_ok=True)
-        # Signs are of a process that was killed; links would be followed in writing.
-        for path in (*folder.glob(SIGN_FILES), *(each for each in folder.rglob("*") if each.is_symlink())):
-            path.unlink(missing_ok=True)
+        for sign in folder.glob(SIGN_FILES):  # Of a process that was killed.
+            sign.unlink(missing_ok=True)
         put_file(folder / "config.yaml", lambda new: YAML().dump(trial.config, new))
 
     def _add_epoch(self, trial: Trial, event: EpochFinished) -> None:

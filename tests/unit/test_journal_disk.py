@@ -65,7 +65,9 @@ def test_of_an_event_that_found_no_room_nothing_stays_and_none_follows_it(folder
 
 def test_a_first_event_that_found_no_room_leaves_the_folder_as_it_was(tmp_path):
     first = json.loads(content_of_new(tmp_path / "other")[0])
-    started = journal_module.SweepStarted.model_validate(first)
+    started = journal_module.SweepStarted.model_validate(
+        {key: value for key, value in first.items() if key not in ("line", "crc32")}
+    )
     journal = Journal(tmp_path / "sweep")
     with largest_file(100), pytest.raises(DiskError):
         journal.begin(started)

@@ -74,11 +74,16 @@ def resume(folder: Path) -> None:
     write_report(folder)
 
 
-def test_resuming_starts_an_interrupted_trial_in_an_empty_folder(sweep, outside):
-    (sweep / "trials/t000/left.txt").write_text("of the interrupted attempt")
+def test_resuming_continues_an_interrupted_trial_in_its_folder_without_its_links(sweep, outside):
+    folder = sweep / "trials/t000"
+    (folder / "state").mkdir()
+    (folder / "state" / "complete.json").write_text("of the interrupted attempt")
+    for name in ("checkpoint", "state/step-1-epochs-1.rank-0.pt", "config.yaml.new", "heartbeat-0.new"):
+        (folder / name).symlink_to(outside)
     before = state_of(outside)
     resume(sweep)
-    assert sorted(path.name for path in (sweep / "trials/t000").iterdir()) == ["config.yaml"]
+    assert sorted(path.name for path in folder.iterdir()) == ["config.yaml", "state"]
+    assert [path.name for path in (folder / "state").iterdir()] == ["complete.json"]
     assert state_of(outside) == before
 
 
