@@ -197,8 +197,9 @@ class TrialFailed(_Event):
     """The node that it ran on, where that is known."""
 
 
-SweepEnd = Literal["completed", "interrupted", "time_budget", "disk_full"]
-"""What ended a session; `disk_full` stands for every disk that took no more, a failing or read-only one too."""
+SweepEnd = Literal["completed", "interrupted", "time_budget", "disk_full", "deaths"]
+"""What ended a session; `disk_full` stands for every disk that took no more, a failing or read-only one too, `deaths`
+for too many trials that died in a row."""
 
 
 class SweepFinished(_Event):

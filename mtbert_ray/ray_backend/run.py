@@ -26,7 +26,7 @@ from mtbert_ray.ray_backend.hang_watch import HangWatch
 from mtbert_ray.ray_backend.inline import InlineTrial
 from mtbert_ray.ray_backend.plan import Plan
 from mtbert_ray.ray_backend.processes import discard_output, terminals
-from mtbert_ray.ray_backend.session_process import FORWARDED, INTERRUPTED
+from mtbert_ray.ray_backend.session_process import CUT_OFF, FORWARDED, INTERRUPTED
 from mtbert_ray.ray_backend.train import drive_trial
 from mtbert_ray.ray_backend.trial_files import TrialFiles, trial_folder
 from mtbert_ray.ray_backend.tune import StudyOnTune
@@ -51,11 +51,13 @@ class SweepOutcome:
 
     @property
     def exit_code(self) -> int:
-        """0 done, 1 no trial finished, 4 a disk refused something, 130 interrupted."""
+        """0 done, 1 no trial finished, 3 too many died in a row, 4 a disk refused something, 130 interrupted."""
         if self.problem is not None:
             return DiskError.exit_code
         if self.reason == "interrupted":
             return INTERRUPTED
+        if self.reason == "deaths":
+            return CUT_OFF
         return 0 if self.num_finished > 0 else 1
 
 
@@ -92,6 +94,9 @@ def run_study(study: Study, plan: Plan, folder: Path, *, console: Console) -> Sw
         over = _is_over(study, plan, seconds=time.monotonic() - started)
         reason: SweepEnd = "interrupted" if interrupts.came else "time_budget" if over else "completed"
         why = "interrupted" if interrupts.came else "the time budget was spent"
+        if study.retries.gives_up:
+            reason, why = "deaths", "too many trials died in a row"
+            console.print("Too many trials died in a row: their reasons are in the report. Mend it, then resume.")
         if disk.refused is not None:
             reason, why = "disk_full", f"the sweep ended: {disk.refused}"
         for trial in [trial for trial in study.trials if trial.status == "running"]:

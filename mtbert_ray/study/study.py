@@ -15,7 +15,6 @@ from mtbert_ray.events import (
     ProbeFinished,
     SweepResumed,
     SweepStarted,
-    TrialFailed,
     TrialFinished,
     TrialResumed,
     TrialStarted,
@@ -25,6 +24,7 @@ from mtbert_ray.study.feedback import Feedback
 from mtbert_ray.study.pruning.axes import Axes
 from mtbert_ray.study.pruning.decision import Decision, Pruner
 from mtbert_ray.study.pruning.pareto_pruner import ParetoPruner
+from mtbert_ray.study.retries import Retries, must_wait
 from mtbert_ray.study.search import SEARCHERS, Searcher
 from mtbert_ray.study.space import SearchSpace
 from mtbert_ray.study.space.model import config_key
@@ -83,8 +83,7 @@ class Study:
         self._queue: dict[str, Mapping[str, Any]] = {}
         """Trial -> its values, of those that run before the searcher is asked: interrupted trials again, then
         `points_to_evaluate`."""
-        self._deaths: dict[str, int] = {}
-        """Trial -> how often it died in this session."""
+        self.retries = Retries(space.retries)
         self._repeats = True
         """Whether the searcher has suggested what the trials started with, and so needs no rebuilding."""
         self._new_searcher(seed=space.seed, num_trials=space.trials)
@@ -120,7 +119,8 @@ class Study:
         """Start the next trial and return its event; None when there is none left to start."""
         if not self._repeats:
             self._rebuild_searcher()
-        if self._waits():
+        running = [trial for trial in self.trials if trial.status == "running" and trial.trial_id not in self._queue]
+        if self.retries.gives_up or must_wait(self.sweep.trial(next(iter(self._queue), "")), running):
             return None
         suggestion = self._suggest()
         if suggestion is None:
@@ -149,28 +149,15 @@ class Study:
         self.sweep.apply(event)
         trial = self.sweep.trial(event.trial_id) if hasattr(event, "trial_id") else None
         self._notify(event, trial)
+        starts_again = self.retries.add(event, self.trials)
         if isinstance(event, SweepResumed):
             self._resume()
         if trial is None or isinstance(event, TrialResumed):
             return None
         self._give_feedback(event, trial)
-        decision = self._prune(event, trial)
-        if isinstance(event, TrialFailed) and trial.is_interrupted:
-            self._retry(trial)
-        return decision
-
-    def _waits(self) -> bool:
-        """Whether the next trial must wait for others to end: one of them, or it, has to run alone."""
-        running = [trial for trial in self.trials if trial.status == "running" and trial.trial_id not in self._queue]
-        following = self.sweep.trial(next(iter(self._queue), ""))
-        alone = [*running, *([] if following is None else [following])]
-        return bool(running) and any(trial.runs_alone for trial in alone)
-
-    def _retry(self, trial: Trial) -> None:
-        """Let a trial that died run again, before all others, unless it has died too often in this session."""
-        deaths = self._deaths[trial.trial_id] = self._deaths.get(trial.trial_id, 0) + 1
-        if deaths <= self.space.retries:
+        if starts_again:  # Before all others.
             self._queue = {trial.trial_id: trial.hyperparameters} | self._queue
+        return self._prune(event, trial)
 
     def _forget_if_over(self, event: TrialResumed) -> None:
         """Drop what a trial that starts over had reported."""
@@ -231,7 +218,6 @@ class Study:
         if not self._repeats or self.sweep.num_trials != earlier_session:
             self._rebuild_searcher()
         self._queue = {trial.trial_id: trial.hyperparameters for trial in again} | self._queue
-        self._deaths.clear()
 
     def _rebuild_searcher(self) -> None:
         """Make the searcher anew from the trials, with other draws than those that it has made for them."""

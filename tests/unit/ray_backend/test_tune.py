@@ -414,3 +414,27 @@ def test_one_whose_memory_others_took_runs_again_and_after_the_second_time_alone
     assert suggest("Ray's own id") is None, "it runs alone"
     sweep.finish("t000")
     assert sweep.start() == "t002"
+
+
+@pytest.mark.parametrize(("at_once", "limit"), [(1, 10), (4, 12)])
+def test_too_many_deaths_in_a_row_end_the_sweep(tmp_path, at_once, limit):
+    sweep = SweepOnTune(tmp_path / "sweep", trials=40, retries=3)
+    running = [sweep.start() for _ in range(at_once)]
+    for trial_id in running:
+        sweep.epoch(trial_id, 1)
+    for number in range(limit):
+        assert not sweep.study.retries.gives_up, number
+        sweep.fail(running.pop(0), None)
+        if number < limit - 1:
+            running.append(sweep.start())
+    assert sweep.study.retries.gives_up
+    assert sweep.backend.suggest() is None
+
+
+def test_an_epoch_in_between_tells_that_it_goes_on(tmp_path):
+    sweep = SweepOnTune(tmp_path / "sweep", trials=40, retries=0)
+    for _ in range(15):
+        trial_id = sweep.start()
+        sweep.epoch(trial_id, 1)
+        sweep.fail(trial_id, None)
+    assert not sweep.study.retries.gives_up
