@@ -108,6 +108,7 @@ MOMENTS: dict[str, tuple[Any, str, int, dict[str, Any]]] = {
     "space.yaml": (session, "put_file", 1, {}),
     "config.yaml": (trial_files, "put_file", 2, {}),
     "epoch": (journal.Journal, "append", 3, {"only": EpochFinished}),
+    "epoch without a reserve": (journal.Journal, "append", 3, {"only": EpochFinished}),
     "weights": (checkpoint, "save_file", 2, {}),
     "metrics.json": (checkpoint, "write_metrics", 2, {}),
     "tensorboard": (trial_files.ScalarLog, "add_epoch", 3, {}),
@@ -178,9 +179,15 @@ def run_moment(disk: Path, name: str) -> dict[str, Any]:
     folder, ballast = disk / name.replace(" ", "-").replace("'", ""), Ballast(disk)
     raises = {"t001"} if name == "error.txt" else set()
     space = Path(sys.argv[2]) / "space.yaml"
-    space.write_text(SPACE)
+    space.write_text(SPACE + ("keep_checkpoints: best\n" if name == "report" else ""))
     new = [str(space), "--out", str(folder)]
-    with before(owner, function, call, ballast.fill, **only):
+
+    def fill() -> None:
+        if name.endswith("without a reserve"):
+            (folder / journal.RESERVE_NAME).unlink()
+        ballast.fill()
+
+    with before(owner, function, call, fill, **only):
         first = {**attempt(new, raises=raises), "journal": state(folder)}
     if not (disk / "ballast").exists():
         return {"moment": name, "first": first, "error": "the moment never came"}
