@@ -98,7 +98,10 @@ class Journal:
     def _reserve_room(self) -> None:
         try:
             with self._reserve.open("wb") as file:
-                os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
+                # A file system that compresses would keep no room for zeros.
+                file.write(os.urandom(RESERVE_BYTES))
+                file.flush()
+                os.fsync(file.fileno())
         except OSError as error:
             refusal = refusal_in(error)
             if refusal is None:

@@ -115,7 +115,7 @@ def _launch(request: SweepRequest, *, address: str | None, verbose: bool, consol
     notes = list(found)
     check_inputs(space, announce=notes.append)
     for note in undefined_notes(space):
-        warnings.warn(note, stacklevel=2)
+        warnings.warn(note, stacklevel=3)
         notes.append(note)
     with _planned(space, address, verbose=verbose) as plan:
         if cluster_address(address) is not None:

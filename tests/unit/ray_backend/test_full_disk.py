@@ -18,6 +18,7 @@ MOMENTS = {
     "tensorboard": "tensorboard/t00",
     "first tensorboard": "tensorboard/t000",
     "error.txt": "trials/t001/error.txt",
+    "last error.txt": "trials/t002/error.txt",
     "trial's end": "",
     "last trial's end": "",
     "sweep's end": "",
@@ -49,7 +50,7 @@ def test_it_ends_in_order_and_with_room_it_comes_to_the_full_set(outcomes, momen
         assert first["code"] == 4 and "No space left on device; " in line and MOMENTS[moment] in line
     if journal:
         assert not journal["torn"] and journal["half written"] == []
-        failed = {"t001"} if moment == "error.txt" else set()
+        failed = {"error.txt": {"t001"}, "last error.txt": {"t002"}}.get(moment, set())
         assert {trial for trial, status in journal["status"].items() if status.startswith("failed")} == failed
         ends = {"disk_full", None} if moment.endswith("without a reserve") else {"disk_full"}
         assert journal["end"] in (ends if journal["left"] else {"completed"})
