@@ -103,7 +103,10 @@ class Journal:
         try:
             self._reserve.unlink(missing_ok=True)  # It may be a link, which writing would follow.
             with self._reserve.open("xb") as file:
-                os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
+                # A file system that compresses would keep no room for zeros.
+                file.write(os.urandom(RESERVE_BYTES))
+                file.flush()
+                os.fsync(file.fileno())
         except OSError as error:
             refusal = refusal_in(error)
             if refusal is None:

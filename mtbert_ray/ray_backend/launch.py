@@ -126,7 +126,7 @@ def _launch(
     notes = list(found)
     check_inputs(space, announce=notes.append)
     for note in undefined_notes(space):
-        warnings.warn(note, stacklevel=2)
+        warnings.warn(note, stacklevel=3)
         notes.append(note)
     with _planned(space, address, verbose=verbose, on_daemons=on_daemons) as plan:
         if cluster_address(address) is not None:

@@ -21,6 +21,7 @@ _ENDS = {
     "interrupted": "interrupted",
     "time_budget": "stopped by its time budget",
     "disk_full": "ended by a full or failing disk",
+    "deaths": "ended after too many deaths in a row",
 }
 
 

@@ -108,17 +108,21 @@ MOMENTS: dict[str, tuple[Any, str, int, dict[str, Any]]] = {
     "space.yaml": (session, "put_file", 1, {}),
     "config.yaml": (trial_files, "put_file", 2, {}),
     "epoch": (journal.Journal, "append", 3, {"only": EpochFinished}),
+    "epoch without a reserve": (journal.Journal, "append", 3, {"only": EpochFinished}),
     "weights": (checkpoint, "save_file", 2, {}),
     "metrics.json": (checkpoint, "write_metrics", 2, {}),
     "tensorboard": (trial_files.ScalarLog, "add_epoch", 3, {}),
     "first tensorboard": (trial_files, "ScalarLog", 1, {}),
     "error.txt": (tune.shutil, "copyfile", 1, {}),
+    "last error.txt": (tune.shutil, "copyfile", 1, {}),
     "trial's end": (journal.Journal, "append", 2, {"only": TrialFinished}),
     "last trial's end": (journal.Journal, "append", 3, {"only": TrialFinished}),
     "sweep's end": (journal.Journal, "append", 1, {"only": SweepFinished}),
     "report": (document, "_write", 1, {}),
 }
 """Moment -> the function before whose call the disk fills up, and which call."""
+RAISES = {"error.txt": {"t001"}, "last error.txt": {"t002"}}
+"""Moment -> the trials that have failed by themselves."""
 
 
 @contextmanager
@@ -176,11 +180,17 @@ def state(folder: Path) -> dict[str, Any]:
 def run_moment(disk: Path, name: str) -> dict[str, Any]:
     owner, function, call, only = MOMENTS[name]
     folder, ballast = disk / name.replace(" ", "-").replace("'", ""), Ballast(disk)
-    raises = {"t001"} if name == "error.txt" else set()
+    raises = RAISES.get(name, set())
     space = Path(sys.argv[2]) / "space.yaml"
-    space.write_text(SPACE)
+    space.write_text(SPACE + ("keep_checkpoints: best\n" if name == "report" else ""))
     new = [str(space), "--out", str(folder)]
-    with before(owner, function, call, ballast.fill, **only):
+
+    def fill() -> None:
+        if name.endswith("without a reserve"):
+            (folder / journal.RESERVE_NAME).unlink()
+        ballast.fill()
+
+    with before(owner, function, call, fill, **only):
         first = {**attempt(new, raises=raises), "journal": state(folder)}
     if not (disk / "ballast").exists():
         return {"moment": name, "first": first, "error": "the moment never came"}

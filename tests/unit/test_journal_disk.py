@@ -12,8 +12,8 @@ from study_sessions import new_study, space_of
 
 from mtbert_ray import journal as journal_module
 from mtbert_ray.errors import DiskError
-from mtbert_ray.events import EpochFinished, TrialStarted
-from mtbert_ray.journal import JOURNAL_NAME, RESERVE_NAME, Journal, read_journal
+from mtbert_ray.events import EpochFinished, SweepFinished, TrialStarted
+from mtbert_ray.journal import JOURNAL_NAME, RESERVE_BYTES, RESERVE_NAME, Journal, read_journal
 from mtbert_ray.study.session import resumed_session
 
 
@@ -116,6 +116,15 @@ def test_the_reserve_of_a_killed_session_goes_with_the_next_one(folder):
     (folder / RESERVE_NAME).write_bytes(b"0" * 1000)
     Journal.reopen(folder)
     assert not (folder / RESERVE_NAME).exists()
+
+
+def test_after_the_last_event_the_report_has_the_room(folder):
+    journal = Journal.reopen(folder)
+    with journal.reserving():
+        journal.append(epoch("t000"))
+        assert (folder / RESERVE_NAME).stat().st_size == RESERVE_BYTES
+        journal.append(SweepFinished(reason="completed"))
+        assert not (folder / RESERVE_NAME).exists()
 
 
 def test_an_error_that_is_none_of_the_disk_s_goes_through(folder):

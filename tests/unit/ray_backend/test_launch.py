@@ -126,6 +126,7 @@ def test_a_dry_run_of_a_resumed_sweep_starts_nothing(fake_ray, space_file, tmp_p
     lines = list(dry_run(resume_request(out)))
     assert "3 trials left" in lines[0] and str(out) in lines[0]
     assert any(line.startswith("rows: ") for line in lines)
+    assert any(line.startswith("disk: ") and "3 trials" in line for line in lines)
     assert len(fake_ray.plans) == 1 and (out / "journal.jsonl").read_text() == before
 
 
