@@ -63,7 +63,7 @@ class Journal:
         """Write one event and hand it to the disk.
 
         Raises:
-            JournalError: the event is longer than a line may be.
+            JournalError: the event is none that could be read back, as a longer one than a line may be.
             OSError: the disk refuses.
         """
         with _open(self._path, os.O_WRONLY | os.O_APPEND) as file:
@@ -73,7 +73,7 @@ class Journal:
             try:
                 line = as_line(event, num_lines + 1)
             except ValueError as error:
-                raise JournalError(f"{self._path}: an event {error}") from error
+                raise JournalError(f"{self._path}: an event cannot be written: {error}") from error
             file.write(line)
             file.flush()
             os.fsync(file.fileno())
