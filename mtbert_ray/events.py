@@ -5,7 +5,7 @@ keys of a config or a search space that reports look into, and numbers that are 
 """
 
 import json
-import math
+import sys
 import time
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
@@ -20,8 +20,18 @@ Scalar = str | int | float | bool | None
 """What a hyperparameter's value can be in a table; lists and mappings are written as JSON text."""
 
 
+_EXACT = 2**53
+"""Whole numbers up to this are floats without rounding; no count of ours is larger."""
+
+
 def _without_infinities(metrics: dict[str, MetricValue]) -> dict[str, MetricValue]:
-    return {name: value if value is None or math.isfinite(value) else None for name, value in metrics.items()}
+    return {name: _finite(value) for name, value in metrics.items()}
+
+
+def _finite(value: MetricValue) -> MetricValue:
+    if value is None or not abs(value) <= sys.float_info.max:  # Nor is NaN.
+        return None
+    return float(value) if abs(value) > _EXACT else value
 
 
 def _counting(metrics: dict[str, MetricValue]) -> dict[str, MetricValue]:

@@ -7,6 +7,7 @@ is bounded in length and depth, its numbers are finite, and its texts can be wri
 import json
 import math
 import re
+import sys
 import zlib
 from collections import Counter
 from collections.abc import Mapping
@@ -19,7 +20,6 @@ from mtbert_ray.deprecated import current_event, mentions_old_names
 from mtbert_ray.errors import shown_briefly
 from mtbert_ray.events import Event
 from mtbert_ray.mistakes import violations_in
-from mtbert_ray.schema import MAX_NUMBER
 
 MAX_LINE_BYTES = 1 << 24
 MAX_DEPTH = 120
@@ -45,11 +45,10 @@ def as_line(event: Event, number: int) -> bytes:
     """Return the line of an event, with its end.
 
     Raises:
-        ValueError: it is longer than `line_of` takes.
+        ValueError: `line_of` would refuse it.
     """
     line = seal(event.model_dump_json().encode(), number)
-    if len(line) > MAX_LINE_BYTES:
-        raise ValueError(f"has {len(line)} bytes; must have at most {MAX_LINE_BYTES}")
+    line_of(line)  # What is written must be readable: nothing else tells of the trials.
     return line + b"\n"
 
 
@@ -136,8 +135,8 @@ def _check_values(content: Any) -> None:  # noqa: ANN401  # any JSON
                     _check_text(value)
                 case float() if not math.isfinite(value):
                     raise ValueError("a number is too large; must be finite")
-                case int() if abs(value) > MAX_NUMBER:
-                    raise ValueError(f"a whole number is too large; must be at most {MAX_NUMBER:g}")
+                case int() if abs(value) > sys.float_info.max:
+                    raise ValueError("a whole number is too large; must be finite as a float")
         if not below:
             return
         level = below

@@ -246,7 +246,7 @@ def changed_value(rng: random.Random, content: Any) -> Any:
             case 3:
                 parent[key] = [copy.deepcopy(parent[key])]
             case 4:
-                parent[key] = deep(rng.choice([3, 90, 130, 400]))
+                parent[key] = deep(rng.choice([3, 90, 130, 250]))
             case _:
                 parent[key] = copy.deepcopy(rng.choice(NASTY))
     return made

@@ -20,8 +20,11 @@ from mtbert_ray.journal import JOURNAL_NAME, read_events, read_journal
 from mtbert_ray.journal_lines import seal
 from mtbert_ray.reporting import document
 from mtbert_ray.reporting.document import write_report
+from mtbert_ray.simulation.recorded import read_recorded
 from mtbert_ray.study.request import resume_request
 from mtbert_ray.study.session import resumed_session
+from mtbert_ray.study.space.read_back import read_space
+from mtbert_ray.study.warm_start import fit
 
 ROOT = Path(__file__).parents[1]
 OLD = (ROOT / "unit/study/old_sweep", ROOT / "unit/reporting/old_sweep")
@@ -150,6 +153,12 @@ def _report_and_resume(case: Path) -> str:
         except UserError as error:
             _check_message(error)
             outcome.append("refused")
+    try:
+        sweep = read_journal(case)
+        fit("earlier", sweep, read_space(sweep.started.space, "earlier"), sweep.started.objectives)
+        read_recorded([case])
+    except UserError as error:
+        _check_message(error)
     try:
         request = resume_request(case)
         with resumed_session(case, num_trials=request.space.trials, space_text=None, cluster="") as study:

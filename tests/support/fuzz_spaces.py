@@ -5,13 +5,11 @@ same. Where the damage leaves what YAML reads as it was, the space is that of th
 """
 
 import json
-import math
 import random
 import shutil
 import warnings
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from damage import BYTES, LINES, as_json, changed_value, try_each
 from ruamel.yaml import YAML
@@ -67,7 +65,7 @@ def run(count: int, seed: int, folder: Path, failures: list[str] | None = None) 
             damaged = rng.choice(BYTES + LINES)(rng, text.encode())
         else:
             content = YAML(typ="safe", pure=True).load(text)
-            damaged = as_json(_for_yaml(changed_value(rng, content))).encode(errors="surrogatepass")
+            damaged = as_json(changed_value(rng, content)).encode(errors="surrogatepass")
         path.write_bytes(damaged)
         shutil.rmtree(folder / "out", ignore_errors=True)
         with warnings.catch_warnings():
@@ -75,15 +73,6 @@ def run(count: int, seed: int, folder: Path, failures: list[str] | None = None) 
             return _try(path, folder, text)
 
     return try_each("spaces", count, seed, attempt, failures=failures)
-
-
-def _for_yaml(value: Any) -> Any:
-    """Return a value with infinities as YAML writes them."""
-    if isinstance(value, dict):
-        return {key: _for_yaml(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_for_yaml(part) for part in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _try(path: Path, folder: Path, undamaged: str) -> str:

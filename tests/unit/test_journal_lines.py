@@ -4,12 +4,13 @@ import json
 import zlib
 
 import pytest
+from damage import deep
 from old_journals import unsealed
 from study_sessions import finish, new_study, resumed_study, run_epochs, space_of, start
 
 from mtbert_ray import journal_lines
 from mtbert_ray.errors import JournalError
-from mtbert_ray.events import EpochFinished, TrialFailed, TrialFinished
+from mtbert_ray.events import EpochFinished, TrialFailed, TrialFinished, TrialStarted
 from mtbert_ray.journal import JOURNAL_NAME, Journal, read_events, read_journal
 from mtbert_ray.journal_lines import MAX_DEPTH, as_line, line_of, seal
 
@@ -64,7 +65,7 @@ def test_every_single_byte_that_is_changed_is_found():
         '{"x": Infinity}',
         '{"x": -Infinity}',
         '{"x": 1e999}',
-        f'{{"x": {10**60}}}',
+        f'{{"x": {10**400}}}',
         '{"x": 1, "x": 2}',
         '{"epoch": 1000000000000}',
         '{"epoch": 0}',
@@ -94,6 +95,22 @@ def test_length_is_bounded_for_reader_and_writer(monkeypatch, sweep):
         line_of(b" " * 401)
     with pytest.raises(JournalError, match="bytes"):
         Journal.reopen(sweep).append(TrialFailed(trial_id="t001", reason="x" * 400))
+
+
+def test_a_whole_number_beyond_64_bits_is_read_as_a_float(sweep):
+    journal = Journal.reopen(sweep)
+    journal.append(EpochFinished(trial_id="t000", metrics={"epoch": 3, "huge": 10**60, "count": 2**53}))
+    metrics = read_journal(sweep).trials[0].epochs[-1]
+    assert metrics == {"epoch": 3, "huge": 1e60, "count": 2**53} and isinstance(metrics["count"], int)
+
+
+@pytest.mark.parametrize("values", [{"dropout": 10**400}, {"dropout": deep(200)}])
+def test_what_could_not_be_read_back_is_not_written(sweep, values):
+    before = (sweep / JOURNAL_NAME).read_bytes()
+    started = TrialStarted(trial_id="t002", hyperparameters=values, config={"epochs": 1, "tasks": []})
+    with pytest.raises(JournalError, match="cannot be written"):
+        Journal.reopen(sweep).append(started)
+    assert (sweep / JOURNAL_NAME).read_bytes() == before
 
 
 def test_half_a_character_is_refused():

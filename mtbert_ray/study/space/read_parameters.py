@@ -133,9 +133,9 @@ def _wrong_bounds(key: str, kind: str, low: YamlValue, high: YamlValue, *, log: 
 def _wrong_steps(log: YamlValue, step: YamlValue) -> list[str]:
     wrong = []
     if not isinstance(log, bool):
-        wrong.append(f"has log {shown(log)}; must be true or false")
+        wrong.append(f"has log {shown_briefly(log)}; must be true or false")
     if isinstance(step, bool) or not isinstance(step, int) or step < 1:
-        wrong.append(f"has step {shown(step)}; must be a whole number of at least 1")
+        wrong.append(f"has step {shown_briefly(step)}; must be a whole number of at least 1")
     elif step != 1 and log is True:
         wrong.append("has log and step; a logarithmic scale has no step")
     return wrong
