@@ -14,6 +14,7 @@ from mtbert_ray.journal import read_journal
 from mtbert_ray.ray_backend.processes import has_ended
 
 pytestmark = pytest.mark.ray
+TRIAL_PROCESSES = ("ray::InlineTrial", "ray::ResourceTrainable")
 LOCAL = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
 
 
@@ -23,9 +24,9 @@ def session_of(supervisor: psutil.Process) -> list[psutil.Process]:
     return [leader, *leader.children(recursive=True)]
 
 
-def name_of(process: psutil.Process) -> str:
+def title_of(process: psutil.Process) -> str:
     try:
-        return process.name()
+        return " ".join(process.cmdline())
     except psutil.NoSuchProcess:
         return ""
 
@@ -66,12 +67,12 @@ def test_a_sweep_survives_the_loss_of_its_raylet_and_of_its_gcs(space_file, tmp_
         for count, daemon in enumerate(("raylet", "gcs_server"), start=1):
             wait_for(lambda count=count: num_finished(out) >= count, process)
             session = session_of(supervisor)
-            assert any(name_of(one).startswith("ray::Inline") for one in session)
+            assert any(title_of(one).startswith(TRIAL_PROCESSES) for one in session)
             seen += session
             assert listening(session) and listening(session) <= set(LOCAL)
             [folder] = set(Path("/tmp").glob("mtbert-*")) - before
             assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-            [lost] = [one for one in session if name_of(one) == daemon]
+            [lost] = [one for one in session if title_of(one).partition(" ")[0].endswith(f"/{daemon}")]
             lost.send_signal(signal.SIGKILL)
             wait_for(lambda session=session: all(has_ended(one) for one in session), process)
         stdout, stderr = process.communicate(timeout=240)

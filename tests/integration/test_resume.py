@@ -52,13 +52,17 @@ def test_a_killed_sweep_resumes_and_a_complete_one_takes_more_trials(ray_address
     try:
         wait_for(process, out / "journal.jsonl", {"trial_finished": 1, "trial_started": 3})
         [session] = psutil.Process(process.pid).children()
+        processes = [session, *session.children(recursive=True)]
         os.killpg(session.pid, signal.SIGSTOP)  # It must not end before the next command has come so far.
         busy = invoke("sweep", "--resume", out)
         assert busy.exit_code == 2 and "another process is running this sweep" in busy.stderr
     finally:
         process.kill()
         process.wait()
-    psutil.wait_procs([session], timeout=60)
+    _, alive = psutil.wait_procs([session], timeout=60)
+    assert not alive, "the session must not outlive the command"
+    for one in filter(psutil.Process.is_running, processes):  # Agents of Ray that were stopped as well.
+        one.kill()
 
     killed = read_journal(out)
     assert killed.finished is None
