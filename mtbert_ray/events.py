@@ -1,31 +1,87 @@
-"""What happens in a sweep, event by event: the lines of the journal, and all that a `Study` is ever fed."""
+"""What happens in a sweep, event by event: the lines of the journal, and all that a `Study` is ever fed.
+
+A journal may come from anywhere, so an event is checked for all that its readers rely on: names that become paths, the
+keys of a config or a search space that reports look into, and numbers that are counted up to.
+"""
 
 import json
-import math
+import sys
 import time
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
-from mtbert_ray.metrics import MetricValue, Objective
-from mtbert_ray.schema import Schema
+from mtbert_ray.metrics import MAX_OBJECTIVES, MetricValue, Objective
+from mtbert_ray.recorded_config import has_recorded_config, has_recorded_space
+from mtbert_ray.schema import MAX_ROWS, MAX_STEPS, Schema, problem_with_path_part
 
 Scalar = str | int | float | bool | None
 """What a hyperparameter's value can be in a table; lists and mappings are written as JSON text."""
 
 
+_EXACT = 2**53
+"""Whole numbers up to this are floats without rounding; no count of ours is larger."""
+
+
 def _without_infinities(metrics: dict[str, MetricValue]) -> dict[str, MetricValue]:
-    return {name: value if value is None or math.isfinite(value) else None for name, value in metrics.items()}
+    return {name: _finite(value) for name, value in metrics.items()}
 
 
-FiniteMetrics = Annotated[dict[str, MetricValue], AfterValidator(_without_infinities)]
+def _finite(value: MetricValue) -> MetricValue:
+    if value is None or not abs(value) <= sys.float_info.max:  # Nor is NaN.
+        return None
+    return float(value) if abs(value) > _EXACT else value
+
+
+def _counting(metrics: dict[str, MetricValue]) -> dict[str, MetricValue]:
+    for name, lowest, highest in (("epoch", 1, MAX_STEPS), ("step", 0, MAX_STEPS * MAX_ROWS)):
+        value = metrics.get(name)
+        if value is not None and not (lowest <= value <= highest and value == int(value)):
+            raise ValueError(f"{name} has {value:g}; must be a whole number from {lowest} to {highest}")
+    return metrics
+
+
+FiniteMetrics = Annotated[dict[str, MetricValue], AfterValidator(_without_infinities), AfterValidator(_counting)]
 """Metric name -> number, or null where it has no value."""
 
 
+def _path_part(name: str) -> str:
+    if problem := problem_with_path_part(name):
+        raise ValueError(problem)
+    return name
+
+
+TrialId = Annotated[str, AfterValidator(_path_part)]
+"""The name of a trial, which names its folder: letters, digits, `_` and `-`."""
+MAX_TIME = 253_402_300_799.0
+"""The end of the year 9999."""
+
+
 class _Event(Schema):
-    time: float = Field(default_factory=time.time)
+    time: float = Field(default_factory=time.time, ge=0, le=MAX_TIME)
     """Seconds since the epoch."""
+
+
+class _EndedTrial(_Event):
+    """The end of a trial that may leave a checkpoint."""
+
+    trial_id: TrialId
+    checkpoint: str | None = None
+    """Folder of the best checkpoint, relative to the sweep's folder and inside the trial's own."""
+
+    @model_validator(mode="after")
+    def _checkpoint_is_inside(self) -> Self:
+        if self.checkpoint is None:
+            return self
+        above = f"trials/{self.trial_id}/"
+        parts = self.checkpoint.removeprefix(above).split("/")
+        if not self.checkpoint.startswith(above) or any(map(problem_with_path_part, parts)):
+            raise ValueError(f"checkpoint has '{self.checkpoint}'; must be a folder below {above}")
+        return self
+
+
+PlannedTrials = Annotated[int, Field(ge=0, le=MAX_STEPS)] | None
 
 
 class SweepStarted(_Event):
@@ -33,18 +89,18 @@ class SweepStarted(_Event):
 
     event: Literal["sweep_started"] = "sweep_started"
     name: str
-    space: dict[str, Any]
+    space: Annotated[dict[str, Any], AfterValidator(has_recorded_space)]
     """The search space as validated."""
     space_text: str | None = None
     """The search space as the user wrote it; none in journals of earlier versions."""
-    objectives: dict[str, Objective]
+    objectives: dict[str, Objective] = Field(max_length=MAX_OBJECTIVES)
     """Metric name -> objective, as resolved for this cluster."""
     hyperparameters: tuple[str, ...]
     """The searched keys, dotted."""
     tasks: tuple[str, ...]
-    num_trials: int | None
+    num_trials: PlannedTrials
     """Trials planned; none under a time budget alone."""
-    seed: int
+    seed: int = Field(ge=0, lt=2**32)
     versions: dict[str, str]
     """Package -> version."""
     git_revision: str | None
@@ -58,7 +114,7 @@ class SweepResumed(_Event):
     """Another session continues the sweep; interrupted trials start again."""
 
     event: Literal["sweep_resumed"] = "sweep_resumed"
-    num_trials: int | None
+    num_trials: PlannedTrials
     """Trials planned now, those of earlier sessions among them."""
     space_text: str | None = None
     """The search space as the user wrote it, as it was then."""
@@ -71,10 +127,10 @@ class TrialStarted(_Event):
     """A trial was given its config."""
 
     event: Literal["trial_started"] = "trial_started"
-    trial_id: str
+    trial_id: TrialId
     hyperparameters: dict[str, Any]
     """The searched keys that apply to this trial, dotted."""
-    config: dict[str, Any]
+    config: Annotated[dict[str, Any], AfterValidator(has_recorded_config)]
     """The whole TrialConfig."""
 
 
@@ -82,8 +138,8 @@ class ProbeFinished(_Event):
     """A trial's costs after its first steps."""
 
     event: Literal["probe"] = "probe"
-    trial_id: str
-    steps: int
+    trial_id: TrialId
+    steps: int = Field(ge=0, le=MAX_STEPS * MAX_ROWS)
     """Optimizer steps taken, warm-up included."""
     metrics: FiniteMetrics
     """Spent until then."""
@@ -96,7 +152,7 @@ class EpochFinished(_Event):
     """A trial's scores and costs so far."""
 
     event: Literal["epoch"] = "epoch"
-    trial_id: str
+    trial_id: TrialId
     metrics: FiniteMetrics
     undefined: dict[str, str] = Field(default_factory=dict)
     """Scores that are null -> why."""
@@ -104,13 +160,10 @@ class EpochFinished(_Event):
     """Why metrics of the GPU are null although the trial holds one."""
 
 
-class TrialFinished(_Event):
+class TrialFinished(_EndedTrial):
     """A trial ran to its end."""
 
     event: Literal["trial_finished"] = "trial_finished"
-    trial_id: str
-    checkpoint: str | None = None
-    """Folder of the best checkpoint, relative to the sweep's folder."""
 
 
 StopKind = Literal["rung", "probe", "constraint", "memory", "sweep"]
@@ -118,16 +171,13 @@ StopKind = Literal["rung", "probe", "constraint", "memory", "sweep"]
 of memory, or the sweep's own end."""
 
 
-class TrialStopped(_Event):
+class TrialStopped(_EndedTrial):
     """A trial was ended before its last epoch; what it reported until then stands."""
 
     event: Literal["trial_stopped"] = "trial_stopped"
-    trial_id: str
     reason: str
     """In plain words, as `epoch 3: dominated on both objectives by t004, t017`."""
     kind: StopKind = "sweep"
-    checkpoint: str | None = None
-    """Folder of the best checkpoint so far, relative to the sweep's folder."""
 
 
 FailureKind = Literal["error", "died", "diverged"]
@@ -139,7 +189,7 @@ class TrialFailed(_Event):
     """A trial ended without a result."""
 
     event: Literal["trial_failed"] = "trial_failed"
-    trial_id: str
+    trial_id: TrialId
     reason: str
     kind: FailureKind = "error"
 

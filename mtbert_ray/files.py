@@ -1,6 +1,7 @@
 """Puts files in their place whole and makes folders."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,7 @@ def put_file(path: Path, write: Callable[[Path], object]) -> None:
         OSError: the disk refuses.
     """
     new = path.with_name(path.name + ".new")
+    new.unlink(missing_ok=True)  # It may be a link, which writing would follow.
     write(new)
     open_to_others(new)
     with new.open("rb") as file:
@@ -57,3 +59,50 @@ def refuse_used_folder(out: Path) -> None:
         raise UserError(f"--out {out}: is a file; give a folder")
     if out.exists() and any(out.iterdir()):
         raise UserError(f"--out {out}: is not empty; give a folder of its own")
+
+
+def refuse_links(folder: Path, *names: str) -> None:
+    """Check that what is called so in a folder is no symbolic link: what a program writes or removes stays inside.
+
+    A folder may come from anywhere, and a link in it lead to the reader's own files. A name may have several parts.
+
+    Raises:
+        UserError: one is a link, or stands below one.
+    """
+    for name in names:
+        path = folder
+        for part in Path(name).parts:
+            path /= part
+            if path.is_symlink():
+                raise UserError(
+                    f"{path}: is a symbolic link, and nothing is written outside of {folder}; put a real "
+                    f"{'file' if path.suffix else 'folder'} in its place"
+                )
+
+
+def empty_folder(root: Path, name: str) -> Path:
+    """Return a folder below a root, new and empty; what was there is removed, and never what a link in it leads to.
+
+    Raises:
+        UserError: it stands below a symbolic link.
+        OSError: the disk refuses.
+    """
+    folder = remove_below(root, name)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def remove_below(root: Path, name: str) -> Path:
+    """Remove a file, a folder or a link below a root, and return its path; it need not be there.
+
+    Raises:
+        UserError: it stands below a symbolic link.
+        OSError: the disk refuses.
+    """
+    path = root / name
+    refuse_links(root, str(Path(name).parent))
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path)
+    return path

@@ -1,26 +1,26 @@
 """The append-only journal of a sweep: one JSON line an event.
 
-Each is flushed to disk as it happens, so that a killed process loses at most the line it was writing.
+Each is flushed to disk as it happens, so that a killed process loses at most the line it was writing. Lines are
+numbered, so that one that is missing or stands there twice is known. `journal_lines.py` has what a line is.
 """
 
+import errno
 import fcntl
-import json
 import logging
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 
-from pydantic import TypeAdapter
-
-from mtbert_ray.deprecated import current_event, mentions_old_names
 from mtbert_ray.errors import JournalError
 from mtbert_ray.events import Event, SweepStarted
+from mtbert_ray.journal_lines import Line, as_line, line_of
 from mtbert_ray.trial import Sweep
 
 JOURNAL_NAME = "journal.jsonl"
-_EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+MAX_JOURNAL_BYTES = 1 << 30
 _log = logging.getLogger(__name__)
 
 
@@ -34,6 +34,8 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         refuse_used_folder(folder)
         self._path = folder / JOURNAL_NAME
+        self._known = (0, 0)
+        """Bytes and lines after the last event; counted anew where another process has written since."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._path.touch(exist_ok=False)
@@ -49,19 +51,49 @@ class Journal:
         """
         journal = cls.__new__(cls)
         journal._path = folder / JOURNAL_NAME
+        journal._known = (0, 0)
         try:
-            with journal._path.open("r+b") as file:
+            with _open(journal._path, os.O_RDWR) as file:
                 file.truncate(len(_whole_lines(file.read())))
         except OSError as error:
-            raise JournalError(f"{folder}: no sweep can be resumed there: {error.strerror}") from error
+            raise JournalError(f"{folder}: no sweep can be resumed there: {_reason(error)}") from error
         return journal
 
     def append(self, event: Event) -> None:
-        """Write one event and hand it to the disk."""
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(event.model_dump_json() + "\n")
+        """Write one event and hand it to the disk.
+
+        Raises:
+            JournalError: the event is none that could be read back, as a longer one than a line may be.
+            OSError: the disk refuses.
+        """
+        with _open(self._path, os.O_WRONLY | os.O_APPEND) as file:
+            size = file.seek(0, os.SEEK_END)
+            known_size, num_lines = self._known
+            num_lines = num_lines if size == known_size else _num_lines(self._path)
+            try:
+                line = as_line(event, num_lines + 1)
+            except ValueError as error:
+                raise JournalError(f"{self._path}: an event cannot be written: {error}") from error
+            file.write(line)
             file.flush()
             os.fsync(file.fileno())
+        self._known = (size + len(line), num_lines + 1)
+
+
+def _open(path: Path, flags: int) -> BinaryIO:
+    """Open a journal for writing; a symbolic link, which may lead out of the sweep's folder, is an OSError."""
+    return os.fdopen(os.open(path, flags | os.O_NOFOLLOW), "rb+" if flags & os.O_RDWR else "ab")
+
+
+def _num_lines(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+
+
+def _reason(error: OSError) -> str:
+    if error.errno == errno.ELOOP:
+        return f"{JOURNAL_NAME} is a symbolic link; put the file itself there"
+    return error.strerror or str(error)
 
 
 @contextmanager
@@ -75,9 +107,9 @@ def writing_alone(folder: Path) -> Iterator[None]:
     """
     try:
         # An exclusive lock over NFS takes a file that is open for writing.
-        file = (folder / JOURNAL_NAME).open("r+b")
+        file = _open(folder / JOURNAL_NAME, os.O_RDWR)
     except OSError as error:
-        raise JournalError(f"{folder}: no sweep can be resumed there: {error.strerror}") from error
+        raise JournalError(f"{folder}: no sweep can be resumed there: {_reason(error)}") from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -106,31 +138,41 @@ def require_journal(folder: Path) -> Path:
     """Return the path of the journal in a sweep's folder.
 
     Raises:
-        JournalError: there is none, or it cannot be read.
+        JournalError: there is none, it cannot be read, or it is larger than a journal can be.
     """
     path = folder / JOURNAL_NAME
     try:
-        path.open("rb").close()
+        # Not blocking: a pipe of that name would wait for ever.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            size = os.fstat(file.fileno()).st_size
     except OSError as error:
         advice = "Give the folder of a sweep (its --out)"
         raise JournalError(f"{path}: cannot be read: {error.strerror}. {advice}") from error
+    if not path.is_file():
+        raise JournalError(f"{path}: is no file")
+    if size > MAX_JOURNAL_BYTES:
+        raise JournalError(f"{path}: has {size / 2**30:.1f} GiB; a journal has at most 1 GiB")
     return path
 
 
-def read_journal(folder: Path) -> Sweep:
+def read_journal(folder: Path, *, lenient: bool = False) -> Sweep:
     """Read the journal in a sweep's folder.
+
+    With `lenient` what is damaged is left out, and named in `Sweep.damage`.
 
     Raises:
         JournalError: as of `read_events`, or an event that cannot stand where it does.
     """
-    (started, *later), torn = read_events(folder)
-    assert isinstance(started, SweepStarted), "read_events checks that"
+    lines, torn, damage = _read_lines(folder, lenient=lenient)
+    (_, started), *later = lines
+    assert isinstance(started, SweepStarted), "_read_lines checks that"
     sweep = Sweep(started=started, torn=torn)
-    for event in later:
+    for place, event in later:
         try:
             sweep.apply(event)
         except JournalError as error:
-            raise JournalError(f"{folder / JOURNAL_NAME}: {error}") from error
+            _note(damage, folder, place, str(error), lenient=lenient)
+    sweep.damage = tuple(text for _, text in sorted(damage))
     return sweep
 
 
@@ -138,21 +180,86 @@ def read_events(folder: Path) -> tuple[list[Event], bool]:
     """Return the events of a sweep's folder, the first of which is its SweepStarted, and whether a last line is torn.
 
     Raises:
-        JournalError: no journal, a journal without its first event, or a damaged line before the last.
+        JournalError: no journal, a journal without its first event, a damaged line before the last, or a line that is
+            missing or stands there twice.
     """
+    lines, torn, _ = _read_lines(folder, lenient=False)
+    return [event for _, event in lines], torn
+
+
+_Damage = list[tuple[int, str]]
+"""Places in the file and what is wrong there."""
+
+
+def _read_lines(folder: Path, *, lenient: bool) -> tuple[list[tuple[int, Event]], bool, _Damage]:
+    """Return the places and events of the lines, whether the last one is torn, and what was left out if `lenient`."""
     path = require_journal(folder)
     content = path.read_bytes()
     whole = _whole_lines(content)
-    events: list[Event] = []
+    damage: _Damage = []
+    order = _Order()
+    lines: list[tuple[int, Event]] = []
     # Not splitlines: JSON leaves line separators such as U+2028 in a text as they are.
-    for number, line in enumerate(whole.split(b"\n")[:-1], start=1):
+    for place, text in enumerate(whole.split(b"\n")[:-1], start=1):
         try:
-            events.append(_event_of(line))
+            line = line_of(text)
         except ValueError as error:
-            raise JournalError(f"{path}, line {number}: not an event of a sweep: {error}") from error
-    if not events or not isinstance(events[0], SweepStarted):
+            order.skip()
+            _note(damage, folder, place, f"not an event of a sweep: {error}", lenient=lenient)
+            continue
+        problem, is_new = order.take(line, text)
+        if problem:
+            _note(damage, folder, place, problem, lenient=lenient)
+        if is_new:
+            lines.append((place, line.event))
+    if not lines or not isinstance(lines[0][1], SweepStarted):
         raise JournalError(f"{path}: does not begin with a sweep_started event")
-    return events, whole != content
+    return lines, whole != content, damage
+
+
+class _Order:
+    """Follows the numbers of a journal's lines."""
+
+    def __init__(self) -> None:
+        self._next = 1
+        self._num_skipped = 0
+        """Since the last line that was read."""
+        self._is_numbered = False
+        self._texts: set[bytes] = set()
+        """Lines without a number, which are the same only where one stands there twice: each has its time."""
+
+    def skip(self) -> None:
+        """Pass over a line that cannot be read."""
+        self._num_skipped += 1
+
+    def take(self, line: Line, text: bytes) -> tuple[str | None, bool]:
+        """Return what is wrong with the place of a line, if anything, and whether it is news."""
+        number, skipped = line.number, self._num_skipped
+        if number is None:
+            if self._is_numbered:
+                return "has no number, which the lines before it have", False
+            if text in self._texts:
+                return "stands there twice", False
+            self._texts.add(text)
+            self._next, self._num_skipped = self._next + skipped + 1, 0
+            return None, True
+        if number < self._next:
+            return f"is line {number}, which stands there twice or later than it should", False
+        first, self._is_numbered = self._next, True
+        self._next, self._num_skipped = number + 1, 0
+        if number - first <= skipped:  # Fewer, where a line break was put into a line.
+            return None, True
+        missing = f"line {first} is" if number - first == 1 else f"lines {first} to {number - 1} are"
+        return f"is line {number}: {missing} missing before it", True
+
+
+def _note(damage: _Damage, folder: Path, place: int, text: str, *, lenient: bool) -> None:
+    """Note what is wrong with a line where that is left out, and raise it where not."""
+    if lenient:
+        damage.append((place, f"line {place}: {text}"))
+        return
+    advice = f"To leave such lines out of a report: python -m mtbert_ray.report --lenient {shlex.quote(str(folder))}"
+    raise JournalError(f"{folder / JOURNAL_NAME}, line {place}: {text}. {advice}")
 
 
 def _whole_lines(content: bytes) -> bytes:
@@ -161,13 +268,7 @@ def _whole_lines(content: bytes) -> bytes:
     if whole == content:
         before = content.rfind(b"\n", 0, -1) + 1
         try:
-            _event_of(content[before:])
+            line_of(content[before:-1])
         except ValueError:
             return content[:before]
     return whole
-
-
-def _event_of(line: bytes) -> Event:
-    """Return the event of a line; raises a ValueError of JSON, of its encoding or of pydantic."""
-    content = json.loads(line)
-    return _EVENT.validate_python(current_event(content) if mentions_old_names(line) else content)

@@ -96,6 +96,9 @@ METRICS: dict[str, Metric] = {
 MEAN_SCORES = ("dev_score", "leaderboard_score")
 """The means over the tasks' scores."""
 
+MAX_OBJECTIVES = 20
+"""Of a sweep: its report draws each pair of them."""
+
 RESERVED_NAMES = frozenset(METRICS) | {
     # Taken names: of an epoch's metrics and of the tables' columns; `para` is the course's quora.
     *("epoch", "step", "all", "adapter_percent", "smart_penalty", "smart_steps", "gpu_shared", "best_epoch"),

@@ -167,10 +167,14 @@ def _violation(keys: Keys, details: Sequence[ErrorDetails], annotation: object, 
             text = f"has {shown_briefly(got)}; must have {num_items} items"
             return Violation(keys=keys[:-1], kind="value", text=text, code="out_of_bounds")
         return Violation(keys=keys, kind="missing", code="missing_key")
-    if kind in ("kind_of_source", "union_tag_invalid") and isinstance(got, Mapping) and "kind" in got:
-        kinds = [str(model.model_fields["kind"].default) for model in _models_at(annotation, content, keys)]
-        text = f"has {shown_briefly(got['kind'])}{did_you_mean(got['kind'], kinds)} ({', '.join(kinds)})"
-        return Violation(keys=(*keys, "kind"), kind="value", text=text, code="not_allowed")
+    tag = str(first.get("ctx", {}).get("discriminator", "kind")).strip("'")  # Of events `event`.
+    if kind == "union_tag_not_found":
+        return Violation(keys=(*keys, tag), kind="missing", code="missing_key")
+    if kind in ("kind_of_source", "union_tag_invalid") and isinstance(got, Mapping) and tag in got:
+        fields = [model.model_fields[tag] for model in _models_at(annotation, content, keys)]
+        kinds = [str(name) for field in fields for name in get_args(field.annotation)]
+        text = f"has {shown_briefly(got[tag])}{did_you_mean(got[tag], kinds)} ({', '.join(kinds)})"
+        return Violation(keys=(*keys, tag), kind="value", text=text, code="not_allowed")
     sentences = [_sentence_of(detail) for detail in details if detail["type"] in ("value_error", "assertion_error")]
     if sentences and not sentences[0].startswith(("must ", "has ")):
         return _of_a_rule(keys, sentences[0], annotation, got, content)

@@ -16,6 +16,9 @@ def report(
     directory: Annotated[
         Path, typer.Argument(metavar="DIR", help="Folder of a sweep: what was given to it as --out; has journal.jsonl.")
     ],
+    lenient: Annotated[
+        bool, typer.Option("--lenient", help="Leave damaged lines of the journal out, and name them in the report.")
+    ] = False,
 ) -> None:
     """Write the report of a sweep that has ended, was killed or is still running.
 
@@ -26,13 +29,16 @@ def report(
 
     A sweep writes its own report when it ends. Run this one to look at a sweep before that, after it was killed,
     or on a laptop that has only a copy of the folder.
+
+    A journal of which a line is damaged, missing or there twice is refused. With --lenient the report is made of the
+    other lines; it names what was left out, and so does this command.
     """
     try:
         require_journal(directory)
         # Imported after the check above: pandas and matplotlib take a second.
         from mtbert_ray.reporting.document import write_report
 
-        index = write_report(directory)
+        index = write_report(directory, lenient=lenient, on_damage=lambda text: typer.echo(text, err=True))
     except UserError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(error.exit_code) from error

@@ -61,6 +61,16 @@ def problem_with_name(name: str) -> str | None:
     )
 
 
+def problem_with_path_part(name: str) -> str | None:
+    """Return what is wrong with a name from a file that becomes a part of a path, or none.
+
+    `..`, an absolute path and an empty name are none; nor is one that begins with `-`, an option of a command.
+    """
+    if re.fullmatch(rf"[A-Za-z0-9_][A-Za-z0-9_-]{{0,{MAX_LENGTH - 1}}}", name):
+        return None
+    return f"must begin with a letter, a digit or '_' and hold only letters, digits, '_' and '-', at most {MAX_LENGTH}"
+
+
 def one_line(name: str) -> str:
     """Return any name as it can stand in a line: a line break is a space."""
     return " ".join(name.split())

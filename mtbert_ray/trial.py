@@ -156,6 +156,8 @@ class Sweep:
     """For each of them when the last event before it was, in seconds since the epoch."""
     torn: bool = False
     """Whether the last line was cut off while it was written (its event is lost)."""
+    damage: tuple[str, ...] = ()
+    """Lines that `read_journal` left out, each with what is wrong with it."""
     _last_time: float | None = None
     _places: dict[str, int] = field(default_factory=dict)
     """Trial -> its place in `trials`."""

@@ -37,7 +37,7 @@ def read_yaml_mapping(path: Path, *, needed: str = "") -> tuple[dict[str, Any], 
     Raises:
         ConfigError: the file cannot be read, is not YAML, is empty, or is not a mapping.
     """
-    text = _text_of(path)
+    text = text_of(path)
     problems = Problems(str(path))
     content = _parsed(text, str(path), problems)
     if content is None:
@@ -101,7 +101,12 @@ def _parts(node: Node) -> Sequence[Node]:
     return node.value if isinstance(node, SequenceNode) else (node,)
 
 
-def _text_of(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """Return the text of a YAML file.
+
+    Raises:
+        ConfigError: it cannot be read, is too large, or is no text.
+    """
     try:
         if path.is_dir():
             names = ", ".join(_yaml_names(path)) or "it has none"

@@ -1,12 +1,11 @@
 """Tokenizes once per node and set of sentences: a folder of memory-mapped arrays, found by a hash of its content.
 
 It holds each sentence's ids without special tokens, so the same folder serves separate and joint pairs and any length
-limit.
+limit. A digest of the arrays lies beside them: where anything is wrong with the folder, it is written anew.
 """
 
 import hashlib
 import os
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,12 +18,15 @@ from tokenizers import Tokenizer
 
 from mtbert_ray.data.examples import Examples, RowsRead
 from mtbert_ray.errors import DataError
+from mtbert_ray.files import put_file, remove_below
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 CACHE_VARIABLE = "MTBERT_RAY_CACHE"
+_ARRAYS = ("tokens.npy", "offsets.npy")
+_DIGEST = "digest"
 SENTENCES_AT_ONCE = 8192
 """Bounds the memory that the tokenizer's own objects take."""
 
@@ -106,16 +108,21 @@ def _cached(folder: Path, tokenizer: Tokenizer, sentences: Sequence[str]) -> Col
     try:
         home.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(home.with_suffix(".lock")):
-            if _opened(home, len(sentences)) is None:
+            if (column := _opened(home, len(sentences))) is None:
                 _publish(home, lambda: _encode(tokenizer, sentences))
+                column = _opened(home, len(sentences))
     except OSError as error:
-        raise DataError(
-            f"{home.parent}: the cache of tokenized sentences cannot be written: {error}. "
-            f"Set the environment variable {CACHE_VARIABLE} to a folder with room that you may write to"
-        ) from error
-    column = _opened(home, len(sentences))
-    assert column is not None, f"{home} was written whole under its lock"
+        raise _unwritten(home, str(error)) from error
+    if column is None:
+        raise _unwritten(home, "what was written is not what is read")
     return column
+
+
+def _unwritten(home: Path, reason: str) -> DataError:
+    return DataError(
+        f"{home.parent}: the cache of tokenized sentences cannot be written: {reason}. "
+        f"Set the environment variable {CACHE_VARIABLE} to a folder with room that you may write to"
+    )
 
 
 def _key(fingerprint: str, sentences: Sequence[str]) -> str:
@@ -148,24 +155,42 @@ def _encode(tokenizer: Tokenizer, sentences: Sequence[str]) -> Column:
 
 def _publish(home: Path, make: Callable[[], Column]) -> None:
     """Write a folder next to its place and move it there whole; what is there already is damaged."""
-    partial = home.with_suffix(".partial")
-    for left_over in (partial, home):
-        shutil.rmtree(left_over, ignore_errors=True)
-    partial.mkdir()
-    for name, array in zip(("tokens", "offsets"), make(), strict=True):
-        with (partial / f"{name}.npy").open("wb") as file:
+    unfinished = home.with_suffix(".partial")
+    for left_over in (unfinished, home):
+        remove_below(home.parent, left_over.name)
+    unfinished.mkdir()
+    for name, array in zip(_ARRAYS, make(), strict=True):
+        with (unfinished / name).open("wb") as file:
             np.save(file, array)
             file.flush()
             os.fsync(file.fileno())
-    partial.replace(home)
+    put_file(unfinished / _DIGEST, lambda new: new.write_text(_digest(unfinished)))
+    unfinished.replace(home)
+
+
+def _digest(home: Path) -> str:
+    """Return a BLAKE2b digest of the arrays' files, in hexadecimal, at about 1 GB/s."""
+    digest = hashlib.blake2b(digest_size=20)
+    for name in _ARRAYS:
+        with (home / name).open("rb") as file:
+            digest.update(hashlib.file_digest(file, partial(hashlib.blake2b, digest_size=20)).digest())
+    return digest.hexdigest()
 
 
 def _opened(home: Path, num_sentences: int) -> Column | None:
-    """Map the arrays into memory; none when they are not there or not whole."""
+    """Map the arrays into memory; none when they are not there, not whole, or not what was written."""
     try:
-        tokens: np.ndarray = np.load(home / "tokens.npy", mmap_mode="r")
-        offsets: np.ndarray = np.load(home / "offsets.npy", mmap_mode="r")
-    except (OSError, ValueError):
+        if (home / _DIGEST).read_bytes() != _digest(home).encode():
+            return None
+        tokens, offsets = (np.load(home / name, mmap_mode="r") for name in _ARRAYS)
+    except (OSError, ValueError, EOFError):
         return None
-    is_whole = len(offsets) == num_sentences + 1 and offsets[-1] == len(tokens)
-    return (tokens, offsets) if is_whole else None
+    # Anybody can write a digest: these are what indexing relies on.
+    is_sound = (
+        all(isinstance(array, np.ndarray) and array.ndim == 1 for array in (tokens, offsets))
+        and (tokens.dtype in (np.uint16, np.uint32) and offsets.dtype == np.int64)
+        and len(offsets) == num_sentences + 1
+        and (offsets[0], offsets[-1]) == (0, len(tokens))
+        and bool((np.diff(offsets) >= 0).all())
+    )
+    return (tokens, offsets) if is_sound else None

@@ -1,16 +1,18 @@
 """The files of each trial in a sweep's folder: config.yaml and TensorBoard's event file."""
 
 import logging
-import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from ruamel.yaml import YAML
 
 from mtbert_ray.events import EpochFinished, Event, ProbeFinished, TrialStarted, as_scalar
+from mtbert_ray.files import empty_folder, remove_below
 from mtbert_ray.task_metrics import in_words
 from mtbert_ray.training.tensorboard import TENSORBOARD_NAME, ScalarLog
 from mtbert_ray.trial import Trial
 
+TRIALS_NAME = "trials"
 _log = logging.getLogger(__name__)
 
 
@@ -36,11 +38,10 @@ class TrialFiles:
             self._close(trial)
 
     def _start(self, trial: Trial) -> None:
-        folder = trial_folder(self._folder, trial.trial_id)
-        for old in (folder, self._folder / TENSORBOARD_NAME / trial.trial_id):
-            # Of an interrupted attempt.
-            shutil.rmtree(old, ignore_errors=True)
-        folder.mkdir(parents=True)
+        # What is there is of an interrupted attempt.
+        with suppress(OSError):  # TensorBoard may have it open on another file system.
+            remove_below(self._folder, f"{TENSORBOARD_NAME}/{trial.trial_id}")
+        folder = empty_folder(self._folder, f"{TRIALS_NAME}/{trial.trial_id}")
         with (folder / "config.yaml").open("w", encoding="utf-8") as file:
             YAML().dump(trial.config, file)
 
@@ -66,4 +67,4 @@ class TrialFiles:
 
 def trial_folder(sweep_folder: Path, trial_id: str) -> Path:
     """Return the folder of a trial's config.yaml and checkpoint."""
-    return sweep_folder / "trials" / trial_id
+    return sweep_folder / TRIALS_NAME / trial_id

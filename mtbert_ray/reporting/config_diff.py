@@ -216,8 +216,9 @@ def _sample_differences(task: str, file: PurePath, published: PublishedConfig) -
 def _about(path: Path) -> dict[str, Any] | None:
     """Return how a sample was drawn; None without such a file."""
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        # A journal names it, and a pipe of that name would wait for ever.
+        about = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except (OSError, ValueError, RecursionError):
         return None
     return about if isinstance(about, dict) and "method" in about else None
 

@@ -7,14 +7,15 @@ out with Jinja. Each file is replaced as a whole, so that a reader never sees ha
 import io
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import combinations
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mtbert_ray.errors import UserError
-from mtbert_ray.journal import read_journal
+from mtbert_ray.files import refuse_links
+from mtbert_ray.journal import JOURNAL_NAME, read_journal
 from mtbert_ray.reporting.content import content_of
 from mtbert_ray.reporting.effects_figure import effects_drawing
 from mtbert_ray.reporting.facts import last_event_time
@@ -30,17 +31,23 @@ _EDGE_UNDERSCORE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
 """An underscore that Markdown takes for emphasis; within a word, as in dev_score, it does not."""
 
 
-def write_report(folder: Path) -> Path:
+def write_report(
+    folder: Path, *, lenient: bool = False, on_damage: Callable[[str], object] = lambda text: None
+) -> Path:
     """Write the report of the sweep in a folder into that folder, and return the path of its index.html.
 
     The sweep may still be running; a report written later replaces this one. The commands in the report name the folder
-    as given here, relative to the working directory if it is below that.
+    as given here, relative to the working directory if it is below that. With `lenient` damaged lines of the journal
+    are left out; `on_damage` is called with each.
 
     Raises:
         JournalError: there is no journal, or it is damaged before its last line.
         UserError: the report cannot be written.
     """
-    sweep = read_journal(folder)
+    refuse_links(folder, "figures")
+    sweep = read_journal(folder, lenient=lenient)
+    for text in sweep.damage:
+        on_damage(f"{folder / JOURNAL_NAME}, {text}")
     outcome = outcome_of(sweep)
     table = trial_table(sweep)
     fronts = front_drawings(outcome)
@@ -129,6 +136,7 @@ def _write(folder: Path, files: Mapping[str, bytes]) -> None:
         for name, content in files.items():
             path = folder / name
             unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+            unfinished.unlink(missing_ok=True)  # It may be a link, which writing would follow.
             unfinished.write_bytes(content)
             unfinished.replace(path)
     except OSError as error:

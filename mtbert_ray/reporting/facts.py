@@ -105,6 +105,7 @@ def notes_of(outcome: Outcome) -> tuple[str, ...]:
         notes.append(
             "The journal has no end: the sweep is still running, or it was killed. This report is of its events so far."
         )
+    notes += _damage_notes(outcome.sweep)
     if outcome.sweep.torn:
         notes.append("The journal's last line is incomplete; its event is not in this report.")
     notes += failure_notes(outcome.sweep)
@@ -121,6 +122,17 @@ def notes_of(outcome: Outcome) -> tuple[str, ...]:
     elif outcome.front and not (outcome.front_losses < reference_losses(outcome.objectives)).all(axis=1).any():
         notes.append("No trial on the front is better than the reference in every objective.")
     return tuple(notes)
+
+
+_MAX_DAMAGE = 20
+"""Lines that a report names."""
+
+
+def _damage_notes(sweep: Sweep) -> Iterator[str]:
+    for text in sweep.damage[:_MAX_DAMAGE]:
+        yield f"The journal is damaged; what this line tells is not in this report: {text}."
+    if (more := len(sweep.damage) - _MAX_DAMAGE) > 0:
+        yield f"The journal is damaged in {counted(more, 'more line')}."
 
 
 def _gaps_to_reference(outcome: Outcome) -> list[str]:

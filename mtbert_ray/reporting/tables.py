@@ -82,7 +82,8 @@ def _row(trial: Trial, sweep: Sweep, *, on_front: bool) -> dict[str, Scalar]:
 
 def _column(values: Iterable[Scalar]) -> "pd.Series[Any]":
     """Return a column of the narrowest type that holds it with its gaps, so that whole numbers stay whole."""
-    values = list(values)
+    # No column of whole numbers holds those of 64 bits and more.
+    values = [float(value) if type(value) is int and abs(value) >= 2**63 else value for value in values]
     kinds = {type(value) for value in values if value is not None}
     dtype = _DTYPES.get(kinds.pop(), "object") if len(kinds) == 1 else "Float64" if kinds == {int, float} else "object"
     return pd.Series(values, dtype=dtype)

@@ -1,11 +1,13 @@
 """A cache of what a model gives for many texts, in chunks on disk, so that no chunk is computed twice.
 
-A chunk is put in its place whole: a process that is killed at any moment loses the chunk it was at, no more.
+A chunk is put in its place whole: a process that is killed at any moment loses the chunk it was at, no more. Each
+begins with a digest of the rest, and is computed anew where anything is wrong with it.
 """
 
 # U texts, K values of each
 
 import hashlib
+import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +23,8 @@ from mtbert_ray.data.tokenize import CACHE_VARIABLE, default_cache
 from mtbert_ray.errors import DataError
 from mtbert_ray.files import put_file
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_DIGEST_SIZE = 20
 
 FloatArray = npt.NDArray[np.floating]
 
@@ -106,14 +109,24 @@ def _writing(home: Path) -> Iterator[None]:
 
 
 def _save(values: FloatArray, path: Path) -> None:
-    with path.open("wb") as file:  # Given a path, numpy would append an extension of its own.
-        np.save(file, values)
+    buffer = io.BytesIO()
+    np.save(buffer, values)
+    content = buffer.getvalue()
+    path.write_bytes(_bytes_digest(content) + content)
+
+
+def _bytes_digest(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=_DIGEST_SIZE).digest()
 
 
 def _opened(path: Path, num_texts: int) -> FloatArray | None:
-    """Read a chunk; none when it is not there or not whole."""
+    """Read a chunk; none when it is not there, not whole, or not what was written."""
     try:
-        values: FloatArray = np.load(path)
+        written = path.read_bytes()
+        digest, content = written[:_DIGEST_SIZE], written[_DIGEST_SIZE:]
+        if digest != _bytes_digest(content):
+            return None
+        values: FloatArray = np.load(io.BytesIO(content))
     except (OSError, ValueError, EOFError):
         return None
     return values if values.ndim == 2 and len(values) == num_texts else None

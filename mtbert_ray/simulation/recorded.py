@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
-from mtbert_ray.errors import JournalError
+from mtbert_ray.errors import ConfigError, JournalError
 from mtbert_ray.journal import read_journal
 from mtbert_ray.metrics import Metric, Objective, Objectives, known_metrics
 from mtbert_ray.pareto.front import hypervolume
 from mtbert_ray.pareto.objectives import is_feasible, reference_losses, to_losses
 from mtbert_ray.simulation.clock import Curve
 from mtbert_ray.study.space import SearchSpace
+from mtbert_ray.study.space.read_back import read_space
 from mtbert_ray.tasks import TaskSpec
 from mtbert_ray.trial import Sweep, Trial
 
@@ -218,8 +218,8 @@ def _shared_space(
 def _space_of(sweep: Sweep) -> SearchSpace | None:
     """Return a sweep's search space, or None where this version cannot read it."""
     try:
-        return SearchSpace.model_validate(sweep.started.space)
-    except ValidationError:
+        return read_space(sweep.started.space, sweep.started.name)
+    except ConfigError:
         return None
 
 

@@ -13,16 +13,20 @@ from mtbert_ray.config import dotted
 from mtbert_ray.config.file import problem_with_data_directory
 from mtbert_ray.config.keys import add_violations, unknown_key
 from mtbert_ray.config.trial import never_with_effect
-from mtbert_ray.config.yaml_lines import read_yaml_mapping, read_yaml_text
+from mtbert_ray.config.yaml_lines import read_yaml_mapping, read_yaml_text, text_of
 from mtbert_ray.errors import ConfigError, JournalError, shown
-from mtbert_ray.journal import read_journal, refuse_used_folder, writing_alone
+from mtbert_ray.files import refuse_links
+from mtbert_ray.journal import JOURNAL_NAME, read_journal, refuse_used_folder, writing_alone
 from mtbert_ray.metrics import Objectives
-from mtbert_ray.mistakes import problems_of, violations_in
+from mtbert_ray.mistakes import violations_in
 from mtbert_ray.study.space import SearchSpace, load_search_space
+from mtbert_ray.study.space.read_back import read_space
 from mtbert_ray.trial import Sweep
 
 SPACE_NAME = "space.yaml"
 """The search space as the user wrote it, in the sweep's folder."""
+_WRITTEN = (JOURNAL_NAME, SPACE_NAME, "trials", "tensorboard", "figures", "ray")
+"""What a resumed sweep writes or removes in its folder."""
 _CAN_CHANGE = ("trials", "time_budget_minutes", "resources.concurrent_trials")
 """Keys of a search space that a resumed sweep takes from an edited space.yaml."""
 
@@ -72,12 +76,12 @@ def new_request(
         raise ConfigError([*error.problems, *of_data]) from error
     if of_data:
         raise ConfigError(of_data)
-    return request_of(space, space_file.read_text(encoding="utf-8-sig"), out=out)
+    return request_of(space, text_of(space_file), out=out)
 
 
 def request_of(space: SearchSpace, space_text: str | None = None, *, out: Path | None = None) -> SweepRequest:
     """Return a request for a new sweep over a search space that is there already; see `new_request`."""
-    text = _written(space) if space_text is None else space_text
+    text = written(space) if space_text is None else space_text
     # Whoever resumes this sweep may do so from another folder.
     space = space.with_absolute_paths()
     for key, reason in never_with_effect(space.example_configs()).items():
@@ -88,7 +92,7 @@ def request_of(space: SearchSpace, space_text: str | None = None, *, out: Path |
     return SweepRequest(space=space, space_text=text, folder=folder, num_left=num_left)
 
 
-def _written(space: SearchSpace) -> str:
+def written(space: SearchSpace) -> str:
     """Return a search space as `load_search_space` reads it; JSON is YAML."""
     content = space.model_dump(mode="json", exclude_defaults=True)
     for key, parameter in content.get("search", {}).items():
@@ -105,21 +109,22 @@ def resume_request(folder: Path, *, num_trials: int | None = None) -> SweepReque
     Without `num_trials`, the number in all, it keeps what was planned, or takes that of an edited space.yaml.
 
     Raises:
-        ConfigError: the search space is of another version, or space.yaml was edited and has mistakes.
+        ConfigError: the search space or a trial is of another version, or space.yaml was edited and has mistakes.
         JournalError: there is no sweep, another process runs it, or nothing of it is left to run.
+        UserError: what a sweep writes in its folder is a symbolic link.
     """
+    refuse_links(folder, *_WRITTEN)
     sweep = read_journal(folder)
     with writing_alone(folder):
         pass  # Better refused now than after the data has been read.
-    try:
-        space = SearchSpace.model_validate(sweep.started.space)
-    except ValidationError as error:
-        where = f"{folder}: the search space of another version of this program"
-        raise ConfigError(problems_of(error, where, SearchSpace, sweep.started.space)) from error
+    space = read_space(sweep.started.space, str(folder))
     space = space.model_copy(update={"trials": sweep.num_trials})
     space, text, notes = _with_edits(space, folder, sweep)
     if num_trials is not None:
         space = space.model_copy(update={"trials": num_trials})
+    for trial in sweep.trials:
+        if trial.is_interrupted:
+            space.trial_config(trial.hyperparameters)  # It runs again.
     num_left = _num_left(space, sweep.started.objectives, sweep)
     if num_left == 0:
         raise _nothing_left(space, folder, sweep)
@@ -137,7 +142,7 @@ def _with_edits(space: SearchSpace, folder: Path, sweep: Sweep) -> tuple[SearchS
     path = folder / SPACE_NAME
     if not known or not path.is_file():
         return space, None, []
-    text = path.read_text(encoding="utf-8-sig")
+    text = text_of(path)
     if text == known[0] == known[-1]:
         return space, text, []
     written, problems = read_yaml_mapping(path)

@@ -17,6 +17,7 @@ from mtbert_ray.metrics import Objectives
 from mtbert_ray.resources.gpu import list_gpus
 from mtbert_ray.study.request import SPACE_NAME
 from mtbert_ray.study.space import SearchSpace
+from mtbert_ray.study.space.read_back import read_space
 from mtbert_ray.study.study import Study
 from mtbert_ray.study.warm_start import num_untried, read_earlier_sweeps
 
@@ -98,12 +99,12 @@ def read_study(folder: Path) -> Study:
 
     Raises:
         JournalError: it cannot be read.
-        ValidationError: its search space is none of this version.
+        ConfigError: its search space is none of this version.
     """
     events, _ = read_events(folder)
     started = events[0]
     assert isinstance(started, SweepStarted), "read_events checks that"
-    space = SearchSpace.model_validate(started.space)
+    space = read_space(started.space, str(folder))
     return Study.replay(events, earlier=read_earlier_sweeps(space, started.objectives, missing_ok=True))
 
 

@@ -1,6 +1,7 @@
 """Checkpoints: written, loaded, and the initial weights of a run that starts from one (`init_from`).
 
-A checkpoint is a folder: what training changed (safetensors), the configuration, and the scores it had.
+A checkpoint is a folder: what training changed (safetensors), the configuration, and the scores it had. It may come
+from anywhere: digests tell whether it is what was written, and the tensors must fit the model and be finite.
 
 With a frozen encoder it holds the heads and adapters only, and the fingerprint of the encoder they belong to; where the
 frozen weights are not the encoder's own, as after `init_from`, it holds these as well.
@@ -8,25 +9,33 @@ frozen weights are not the encoder's own, as after `init_from`, it holds these a
 
 import json
 import shutil
+import warnings
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.config.checkpoint import CHECKPOINT_CONFIG_NAME, read_checkpoint_config
 from mtbert_ray.errors import CheckpointError, EncoderError
 from mtbert_ray.files import put_file
-from mtbert_ray.metrics import Metrics, MetricValue
+from mtbert_ray.metrics import METRICS, Metrics, MetricValue
 from mtbert_ray.models.adapters import merge_adapter
 from mtbert_ray.models.build import InitialWeights, build_model, changed_parameters
 from mtbert_ray.models.multitask import MultitaskModel
-from mtbert_ray.models.state import base_fingerprint, load_trainable_state, trainable_state
+from mtbert_ray.models.state import base_fingerprint, digest_of, load_trainable_state, trainable_state
+from mtbert_ray.training.checkpoint_digest import (
+    parsed_metrics,
+    read_metadata,
+    read_weights,
+    refuse_other_rank,
+    sealed,
+    text_digest,
+)
 
 WEIGHTS_NAME = "model.safetensors"
 METRICS_NAME = "metrics.json"
@@ -67,7 +76,14 @@ def write_checkpoint(folder: Path, weights: KeptWeights, config: TrialConfig, me
     folder.mkdir(parents=True, exist_ok=True)
     as_json = config.model_dump_json(indent=2) + "\n"
     put_file(folder / CHECKPOINT_CONFIG_NAME, lambda new: new.write_text(as_json, encoding="utf-8"))
-    metadata = {"base_fingerprint": weights.base_fingerprint, "metrics": _as_json(metrics)}
+    metadata = sealed(
+        {
+            "base_fingerprint": weights.base_fingerprint,
+            "metrics": _as_json(metrics),
+            "config_digest": text_digest(as_json),
+            "tensors_digest": digest_of(weights.tensors),
+        }
+    )
     put_file(folder / WEIGHTS_NAME, lambda new: save_file(weights.tensors, new, metadata=metadata))
     write_metrics(folder, metrics)
 
@@ -91,12 +107,21 @@ def read_metrics(folder: Path) -> dict[str, MetricValue]:
     Raises:
         CheckpointError: the weights are missing or damaged.
     """
-    with_weights: dict[str, MetricValue] = json.loads(_metadata(folder / WEIGHTS_NAME).get("metrics", "{}"))
+    weights = folder / WEIGHTS_NAME
     try:
-        stored: dict[str, MetricValue] = json.loads((folder / METRICS_NAME).read_text(encoding="utf-8"))
+        with_weights = parsed_metrics(read_metadata(weights).get("metrics", "{}"))
+    except ValueError as error:
+        raise CheckpointError(f"{weights}: its metrics are damaged: {error}") from error
+    try:
+        stored = parsed_metrics((folder / METRICS_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return with_weights
-    return stored if not with_weights or stored.get("epoch") == with_weights.get("epoch") else with_weights
+    # What is in both is the same in both, but for costs that grow until the run ends.
+    growing = {name for name, metric in METRICS.items() if metric.over_time in ("peak", "total")}
+    same = {name: value for name, value in with_weights.items() if name not in growing and name in stored}
+    is_of_epoch = not with_weights or stored.get("epoch") == with_weights.get("epoch")
+    is_whole = is_of_epoch and all(stored[name] == value for name, value in same.items())
+    return {**with_weights, **stored} if is_whole else with_weights
 
 
 def _as_json(metrics: Metrics) -> str:
@@ -106,39 +131,31 @@ def _as_json(metrics: Metrics) -> str:
 def load_checkpoint(folder: Path) -> tuple[MultitaskModel, TrialConfig]:
     """Return the model of a checkpoint, on the CPU, and its configuration.
 
+    Warns:
+        UserWarning: it is from a version that wrote no digests, or its config.json was changed since.
+
     Raises:
         CheckpointError: something is missing, damaged, or belongs to another encoder.
         EncoderError: the encoder that it was made from cannot be found.
     """
     config = read_checkpoint_config(folder)
     weights = folder / WEIGHTS_NAME
+    metadata, state = read_weights(weights)
+    if "config_digest" not in metadata:
+        text = "has no digest, as earlier versions wrote none: whether it is damaged is not known"
+        warnings.warn(f"{folder}: {text}", stacklevel=2)
+    elif metadata["config_digest"] != text_digest((folder / CHECKPOINT_CONFIG_NAME).read_text(encoding="utf-8")):
+        warnings.warn(f"{folder / CHECKPOINT_CONFIG_NAME}: was changed after the checkpoint was written", stacklevel=2)
+    refuse_other_rank(folder, config, state)
     model = build_model(config)
     changed = changed_parameters(model, config)
-    fingerprint = _metadata(weights).get("base_fingerprint", "")
-    try:
-        state = load_file(weights)
-    except (OSError, SafetensorError) as error:
-        raise _unreadable(weights, error) from error
-    if fingerprint != base_fingerprint(model, changed=changed):
+    if metadata.get("base_fingerprint", "") != base_fingerprint(model, changed=changed):
         raise CheckpointError(
             f"{folder}: its heads and adapters belong to another version of the encoder '{config.encoder}' than the "
             "one found now; give the encoder it was trained with"
         )
     load_trainable_state(model, state, changed=changed)
     return model, config
-
-
-def _metadata(weights: Path) -> dict[str, str]:
-    """Return the metadata of a safetensors file."""
-    try:
-        with safe_open(weights, framework="pt") as file:
-            return dict(file.metadata() or {})
-    except (OSError, SafetensorError) as error:
-        raise _unreadable(weights, error) from error
-
-
-def _unreadable(weights: Path, error: Exception) -> CheckpointError:
-    return CheckpointError(f"{weights}: cannot be read: {error}")
 
 
 def initial_model(config: TrialConfig) -> MultitaskModel:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.config.keys import YamlValue, field_of, problem_with
-from mtbert_ray.errors import KeyPath, Problems, did_you_mean, shown, shown_briefly
+from mtbert_ray.errors import KeyPath, Problems, did_you_mean, shown_briefly
 from mtbert_ray.mistakes import violations_in
 from mtbert_ray.study.space.experiments import EXPERIMENT, SettledKeys
 from mtbert_ray.study.space.parameters import FloatRange, Parameter
@@ -91,11 +91,15 @@ def _check_condition(
     elif parameter is None:
         values = [keys[other] for keys in settled if other in keys]
         if not any(value in allowed for value in values):
-            fixed_at = " or ".join(dict.fromkeys(map(shown, values)))
+            fixed_at = " or ".join(dict.fromkeys(map(shown_briefly, values)))
             problems.add(path, f"{name}.{other} never holds: {other} is fixed at {fixed_at}", "never_applies")
     else:
         listed = list(parameter.listed())
-        few = shown(listed)[1:-1].replace("'", "") if len(listed) <= 10 else f"{listed[0]} to {listed[-1]}"
+        few = (
+            ", ".join(map(shown_briefly, listed)).replace("'", "")
+            if len(listed) <= 10
+            else f"{listed[0]} to {listed[-1]}"
+        )
         for value in allowed:
             if not parameter.takes(value):
                 near = did_you_mean(value, [item for item in listed if isinstance(item, str)])
@@ -242,11 +246,11 @@ def _report(culprit: Values, failure: _Failure, passed: Sequence[Values], build:
     if culprit.keys() == {EXPERIMENT}:
         path, advice = ("experiments", culprit[EXPERIMENT]), ", for all searched values"
     elif len(culprit) == 1:
-        advice = f"; take {shown(culprit[subject])} out of search.{subject}"
+        advice = f"; take {shown_briefly(culprit[subject])} out of search.{subject}"
     else:
         subject, condition = _condition(culprit, failure, passed, build) or (subject, None)
         path = ("search", subject)
-        pairs = ", ".join(f"{key} {shown(value)}" for key, value in culprit.items())
+        pairs = ", ".join(f"{key} {shown_briefly(value)}" for key, value in culprit.items())
         remedy = f"add `when: {condition}` to search.{subject}" if condition else "no condition on one key avoids it"
         advice = f" (drawn together: {pairs}); {remedy}"
     problems.add(path, f"{'.'.join(path)}: {failure.reason}{advice}", "combination")
@@ -263,7 +267,7 @@ def _condition(culprit: Values, failure: _Failure, passed: Sequence[Values], bui
         partners = [values[others[0]] for values in together]
         distinct = list({_hashable(partner): partner for partner in partners}.values())
         if distinct:
-            return subject, f"{{{others[0]}: {shown(distinct[0] if len(distinct) == 1 else distinct)}}}"
+            return subject, f"{{{others[0]}: {shown_briefly(distinct[0] if len(distinct) == 1 else distinct)}}}"
     return None
 
 

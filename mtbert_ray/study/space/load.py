@@ -39,9 +39,9 @@ from mtbert_ray.study.space.experiments import (
     settled_keys,
     tasks_of,
 )
-from mtbert_ray.study.space.model import SearchSpace, SweepResources
+from mtbert_ray.study.space.model import MAX_GRID, SearchSpace, SweepResources
 from mtbert_ray.study.space.objectives import check_objectives, completed_tasks, with_tasks
-from mtbert_ray.study.space.parameters import FloatRange, read_parameters
+from mtbert_ray.study.space.parameters import FloatRange
 from mtbert_ray.study.space.points_to_evaluate import (
     KeysOfSpace,
     check_first_configs,
@@ -49,9 +49,8 @@ from mtbert_ray.study.space.points_to_evaluate import (
     check_warm_start_from,
     without_lost_keys,
 )
+from mtbert_ray.study.space.read_parameters import read_parameters
 
-MAX_GRID = 10_000
-"""Configs of the largest grid; more are better drawn than listed."""
 _OF_A_SPACE = {"name", "objectives", "search", "experiments", "fixed", "trials"}
 _SECTIONS: dict[str, type[Schema]] = {"resources": SweepResources, "halving": HalvingConfig, "probe": ProbeConfig}
 _OPEN_KEYS = ("objectives", "fixed", "experiments", "search", "points_to_evaluate", "warm_start_from", *_SECTIONS)

@@ -12,7 +12,7 @@ from mtbert_ray.config import ProbeConfig, ResourceConfig, TrialConfig, nest
 from mtbert_ray.config.sections import HalvingConfig
 from mtbert_ray.config.trial import absolute_paths_of
 from mtbert_ray.errors import ConfigError
-from mtbert_ray.metrics import Objective
+from mtbert_ray.metrics import MAX_OBJECTIVES, Objective
 from mtbert_ray.mistakes import problems_of
 from mtbert_ray.schema import MAX_PROCESSES, MAX_STEPS, PlainName, Schema
 from mtbert_ray.study.space.conditions import applies, in_dependency_order
@@ -20,6 +20,8 @@ from mtbert_ray.study.space.experiments import EXPERIMENT, chosen_names, tasks_o
 from mtbert_ray.study.space.parameters import Choice, FloatRange, IntRange, Parameter, RandomSuggest, Suggest
 from mtbert_ray.tasks import TaskSpec
 
+MAX_GRID = 10_000
+"""Configs of the largest grid; more are better drawn than listed."""
 MAX_MINUTES = 1e8
 """Of a sweep: 190 years."""
 _MAX_EXAMPLES = 1000
@@ -42,7 +44,7 @@ class SearchSpace(Schema):
     """What the sweep is to answer, in one line; shown in the report."""
     paper_table: int | None = Field(default=None, ge=1, le=9)
     """Table of the paper whose configs these are; the report shows its figures next to ours, by experiment."""
-    objectives: dict[str, Objective]
+    objectives: dict[str, Objective] = Field(max_length=MAX_OBJECTIVES)
     """Metric name -> objective, in the order of the axes."""
     fixed: dict[str, Any] = Field(default={})
     """Dotted TrialConfig key -> the value of every trial."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from mtbert_ray.config.keys import YamlValue, check_section
 from mtbert_ray.errors import Problems, did_you_mean, key_text, shown
-from mtbert_ray.metrics import Metric, Objective, completed_with, known_metrics, metric_of_task
+from mtbert_ray.metrics import MAX_OBJECTIVES, Metric, Objective, completed_with, known_metrics, metric_of_task
 from mtbert_ray.task_metrics import CLASSIFICATION_METRICS, F1_OF_CLASS, REGRESSION_METRICS, Direction
 from mtbert_ray.tasks import TaskSpec
 
@@ -24,6 +24,9 @@ def check_objectives(
     """
     if not isinstance(raw, dict) or not raw:
         problems.wrong_type(("objectives",), raw, "a mapping of at least one metric")
+        return {}
+    if len(raw) > MAX_OBJECTIVES:
+        problems.about(("objectives",), f" has {len(raw)} metrics; must have at most {MAX_OBJECTIVES}", "out_of_bounds")
         return {}
     metrics = known_metrics(tasks)
     objectives = {}
@@ -160,7 +163,8 @@ def _check_fallback(name: str, objective: Objective, metrics: Mapping[str, Metri
 
 def _check_unique(name: str, fallback: str | None, raw: Mapping[str, YamlValue], problems: Problems) -> None:
     others = {other: entry for other, entry in raw.items() if other != name}
-    taken = {entry.get("fallback") for entry in others.values() if isinstance(entry, dict)} | set(others)
+    # A list: what stands there in place of a name may be anything.
+    taken = [*others, *(entry.get("fallback") for entry in others.values() if isinstance(entry, dict))]
     if fallback is not None and fallback in taken:
         text = f": {fallback} is another objective already; without a GPU there would be one axis fewer"
         problems.about(("objectives", name, "fallback"), text)

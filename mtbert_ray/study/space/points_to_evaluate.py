@@ -151,7 +151,8 @@ def _is_right(path: tuple[str, str], key: str, value: YamlValue, keys: KeysOfSpa
 def _not_searched(name: str, key: str, keys: KeysOfSpace, problems: Problems) -> str:
     if key in keys.fixed:
         where = problems.place_of(("fixed", key))
-        return f"{name} is not searched but fixed at {shown(keys.fixed[key])} ({where}); take it out of one of the two"
+        fixed_at = f"fixed at {shown_briefly(keys.fixed[key])} ({where})"
+        return f"{name} is not searched but {fixed_at}; take it out of one of the two"
     for experiment, section in keys.experiments.items():
         if key in section:
             return f"{name} is not searched but set by experiment '{experiment}'; give an experiment instead"
@@ -166,7 +167,7 @@ def _allowed(parameter: Parameter, value: YamlValue) -> str:
     match parameter:
         case Choice(values=values):
             near = did_you_mean(value, [item for item in values if isinstance(item, str)])
-            return f"{near} ({shown(values)[1:-1]})"
+            return f"{near} ({', '.join(map(shown_briefly, values))})"
         case FloatRange(low=low, high=high):
             return f" ({shown(low)} to {shown(high)})"
         case IntRange(low=low, step=step):
@@ -186,8 +187,8 @@ def _check_conditions(path: tuple[str, str], given: Given, keys: KeysOfSpace, pr
         for other, allowed in keys.parameters[key].when.items():
             overridden = problems.is_from_command_line(("fixed", other))
             if other in known and known[other] not in allowed and not overridden:
-                needed = " or ".join(shown(value) for value in allowed)
-                text = f" applies only where {other} is {needed}; here it is {shown(known[other])}"
+                needed = " or ".join(map(shown_briefly, allowed))
+                text = f" applies only where {other} is {needed}; here it is {shown_briefly(known[other])}"
                 problems.about((*path, key), text, "never_applies")
 
 

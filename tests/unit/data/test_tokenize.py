@@ -146,3 +146,86 @@ def test_a_damaged_folder_is_written_anew(tokenizer, tmp_path, damaged):
     path.write_bytes(content[: len(content) // 2])
     np.testing.assert_array_equal(tokenize(examples, tokenizer, cache=tmp_path).tokens1, whole)
     assert path.read_bytes() == content
+
+
+@pytest.fixture
+def cached(tokenizer, tmp_path):
+    """Reads the toy data through one cache: returns a function for the tokens and offsets, and the cache's folder."""
+    examples = toy_examples("sst", "test")
+
+    def read():
+        split = tokenize(examples, tokenizer, cache=tmp_path)
+        return split.tokens1.tolist(), split.offsets1.tolist()
+
+    read()
+    (home,) = (path for path in (tmp_path / "tokens").iterdir() if path.is_dir())
+    return read, home
+
+
+def replaced(home, name, change) -> None:
+    array = change(np.load(home / name).copy())
+    (home / name).unlink()  # The arrays that were read may still be mapped.
+    np.save(home / name, array)
+
+
+def swapped(tokens):
+    return np.concatenate([tokens[1:2], tokens[:1], tokens[2:]])
+
+
+def moved(offsets):
+    return np.concatenate([offsets[:1], offsets[1:2] + 1, offsets[2:]])
+
+
+SAME_LENGTH = [("tokens.npy", swapped), ("offsets.npy", moved)]
+"""What only a digest tells from the right arrays."""
+UNSOUND = [
+    ("offsets.npy", lambda offsets: offsets[::-1].copy()),
+    ("offsets.npy", lambda offsets: offsets.astype(np.float64)),
+    ("tokens.npy", lambda tokens: tokens.astype(np.int64)),
+    ("tokens.npy", lambda tokens: tokens.reshape(1, -1)),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "has_digest"),
+    [*((*each, False) for each in (*SAME_LENGTH, *UNSOUND)), *((*each, True) for each in UNSOUND)],
+)
+def test_other_arrays_in_the_cache_are_made_anew(cached, name, change, has_digest):
+    read, home = cached
+    right, digest = read(), (home / "digest").read_bytes()
+    replaced(home, name, change)
+    if has_digest:
+        (home / "digest").write_text(tokenize_module._digest(home))
+    assert read() == right and (home / "digest").read_bytes() == digest
+
+
+@pytest.mark.parametrize("left", ["no digest", "another digest", "a file", "a link", "an empty folder"])
+def test_whatever_is_in_the_place_of_a_cache_is_made_anew(cached, tmp_path, left):
+    read, home = cached
+    right = read()
+    kept = home.rename(tmp_path / "kept")
+    match left:
+        case "a file":
+            home.write_text("mine")
+        case "a link":
+            home.symlink_to(kept)
+            (kept / "digest").write_text("0")
+        case "an empty folder":
+            home.mkdir()
+        case _:
+            kept.rename(home)
+            (home / "digest").unlink() if left == "no digest" else (home / "digest").write_text("0" * 40)
+    assert read() == right
+    assert not home.is_symlink() and sorted(path.name for path in home.iterdir()) == [
+        "digest",
+        "offsets.npy",
+        "tokens.npy",
+    ]
+    if left == "a link":
+        assert (kept / "digest").read_text() == "0", "what the link led to stays"
+
+
+def test_a_disk_that_gives_back_something_else_is_an_error(tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setattr(tokenize_module, "_opened", lambda *_: None)
+    with pytest.raises(DataError, match=CACHE_VARIABLE):
+        tokenize(toy_examples("sst", "test"), tokenizer, cache=tmp_path)

@@ -194,7 +194,7 @@ def test_a_sample_that_a_table_does_not_name_is_assumed(diff_of, tmp_path):
     assert text.endswith("embeddings (table 5 here: zero_shot, assumed)")
 
 
-@pytest.mark.parametrize("content", [None, "{", "[]", "{}"])
+@pytest.mark.parametrize("content", [None, "{", "[]", "{}", "[" * 100_000])
 def test_a_sample_that_nothing_describes_is_in_the_diff(content, diff_of, tmp_path):
     if content is not None:
         (tmp_path / "mine.json").write_text(content)

@@ -117,3 +117,9 @@ def test_lists_become_json_text_and_unknown_metrics_get_a_column(sweep):
     table = trial_table(read_journal(sweep.finish()))
     assert table["shared_gpu"].tolist() == [True]
     assert table["epochs"].tolist() == [3]
+
+
+def test_a_whole_number_beyond_64_bits_is_a_number_of_the_table(sweep):
+    for trial_id, rate in (("t0", 10**30), ("t1", 1)):
+        sweep.trial(trial_id, [0.5], config={"adapter__kind": "none", "learning_rate": rate})
+    assert trial_table(read_journal(sweep.finish()))["learning_rate"].tolist() == [1e30, 1]

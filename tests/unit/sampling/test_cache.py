@@ -59,6 +59,17 @@ def test_a_damaged_chunk_is_read_again(tmp_path, damage):
     assert again.asked == [(4, 8)]
 
 
+def test_a_chunk_of_other_values_is_read_again(tmp_path):
+    read(LengthReader(TEXTS), tmp_path)
+    (chunk,) = tmp_path.glob("topics/*/00001.npy")
+    content = chunk.read_bytes()
+    for place in (0, 30, len(content) - 1):
+        chunk.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        again = LengthReader(TEXTS)
+        read(again, tmp_path)
+        assert again.asked == [(4, 8)] and chunk.read_bytes() == content
+
+
 @pytest.mark.parametrize(
     "other",
     [

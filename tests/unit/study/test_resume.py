@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from old_journals import unseal
 from study_sessions import (
     GRID,
     SPACE,
@@ -148,7 +149,7 @@ def test_ids_come_behind_all_that_were_given_though_some_starts_were_never_writt
     start(study, 3)
     finish(study, "t000")
     finish(study, "t002")
-    path = folder / "journal.jsonl"
+    path = unseal(folder)
     lines = [line for line in path.read_text().splitlines() if '"trial_id":"t001"' not in line]
     path.write_text("\n".join([*lines, ""]))
     study = resumed_study(folder)

@@ -3,14 +3,16 @@ import shutil
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from saved import save_checkpoint
 
 from mtbert_ray.config import TrialConfig, nest
 from mtbert_ray.errors import CheckpointError, ConfigError
 from mtbert_ray.models.build import build_model
 from mtbert_ray.models.encoder import load_tokenizer
+from mtbert_ray.models.state import digest_of
 from mtbert_ray.training.checkpoint import initial_model, load_checkpoint, read_metrics, write_metrics
+from mtbert_ray.training.checkpoint_digest import read_metadata, sealed
 
 TASKS = ("sst", "quora", "sts")
 ADAPTERS = [
@@ -107,6 +109,98 @@ def test_a_checkpoint_from_before_the_newer_keys(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config))
     loaded, _ = load_checkpoint(tmp_path)
     assert torch.equal(logits_of(loaded), logits_of(model))
+
+
+def rewrite(folder, *, metadata=None, reseal=False, **changed):
+    """Write the weights of a checkpoint anew, with other tensors: as damage does, or with digests of their own."""
+    path = folder / "model.safetensors"
+    state = {**load_file(path), **changed}
+    made = read_metadata(path) if metadata is None else metadata
+    if reseal:
+        del made["digest"]
+        made = sealed({**made, "tensors_digest": digest_of(state)})
+    save_file(state, path, metadata=made)
+
+
+BIAS = "heads.sst.scorer.output.bias"
+
+
+class TestDigests:
+    @pytest.mark.parametrize("hyperparameters", [{}, {"finetune": "heads_only"}, {"adapter.kind": "vera"}])
+    def test_another_value_is_refused(self, hyperparameters, tmp_path):
+        trained(tmp_path, **hyperparameters)
+        rewrite(tmp_path)
+        load_checkpoint(tmp_path)  # The same tensors, written by somebody else, are the same.
+        rewrite(tmp_path, **{BIAS: torch.full((5,), 0.25)})
+        with pytest.raises(CheckpointError, match="damaged"):
+            load_checkpoint(tmp_path)
+
+    @pytest.mark.parametrize("name", ["metrics", "base_fingerprint", "config_digest", "tensors_digest", "digest"])
+    def test_other_metadata_is_refused(self, name, tmp_path):
+        trained(tmp_path)
+        metadata = read_metadata(tmp_path / "model.safetensors")
+        for changed in ({**metadata, name: f"{metadata[name]} "}, {k: v for k, v in metadata.items() if k != name}):
+            rewrite(tmp_path, metadata=changed)
+            for read in (load_checkpoint, read_metrics):
+                with pytest.raises(CheckpointError, match="damaged"):
+                    read(tmp_path)
+
+    def test_a_checkpoint_of_an_earlier_version_is_read_with_one_warning(self, tmp_path):
+        model = trained(tmp_path)
+        metadata = read_metadata(tmp_path / "model.safetensors")
+        rewrite(tmp_path, metadata={name: metadata[name] for name in ("base_fingerprint", "metrics")})
+        with pytest.warns(UserWarning, match="no digest") as caught:
+            loaded, _ = load_checkpoint(tmp_path)
+        assert len(caught) == 1 and torch.equal(logits_of(loaded), logits_of(model))
+        assert read_metrics(tmp_path)["dev_score"] == 0.5
+
+    def test_a_config_that_was_edited_since_is_told(self, tmp_path, recwarn):
+        trained(tmp_path)
+        load_checkpoint(tmp_path)
+        assert not [warning for warning in recwarn if "changed" in str(warning.message)]
+        path = tmp_path / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"pair_encoding": "separate"}))
+        with pytest.warns(UserWarning, match="changed after"), pytest.raises(CheckpointError):
+            load_checkpoint(tmp_path)
+
+    @pytest.mark.parametrize(
+        ("tensor", "what"),
+        [
+            (torch.tensor([0.0, float("nan"), 0, 0, 0]), "not finite"),
+            (torch.tensor([0.0, float("-inf"), 0, 0, 0]), "not finite"),
+            (torch.zeros(5, dtype=torch.float64), "of another type"),
+            (torch.zeros(5, dtype=torch.bfloat16), "of another type"),
+            (torch.zeros(5, dtype=torch.int32), "of another type"),
+            (torch.zeros(5, 1), "of another shape"),
+        ],
+    )
+    def test_tensors_that_do_not_fit_are_refused_whatever_their_digest(self, tensor, what, tmp_path):
+        trained(tmp_path)
+        rewrite(tmp_path, reseal=True, **{BIAS: tensor})
+        with pytest.raises(CheckpointError, match=f"1 {what}: {BIAS}"):
+            load_checkpoint(tmp_path)
+
+    def test_a_rank_that_no_memory_holds_is_refused_before_the_model_is_made(self, tmp_path):
+        trained(tmp_path, **ADAPTERS[0])
+        path = tmp_path / "config.json"
+        config = json.loads(path.read_text())
+        config["adapter"]["rank"] = 10**12
+        path.write_text(json.dumps(config))
+        with pytest.warns(UserWarning), pytest.raises(CheckpointError, match=r"adapter\.rank"):
+            load_checkpoint(tmp_path)
+
+    @pytest.mark.parametrize("text", ["", "{", "[1]", '{"epoch": "a"}', '{"x": NaN}', "[" * 100_000, '{"epoch": 2}'])
+    def test_metrics_that_are_none_do_not_count(self, text, tmp_path):
+        trained(tmp_path, metrics={"epoch": 2, "dev_score": 0.5})
+        (tmp_path / "metrics.json").write_text(text)
+        assert read_metrics(tmp_path) == {"epoch": 2, "dev_score": 0.5}
+
+    def test_other_scores_beside_the_weights_do_not_count(self, tmp_path):
+        trained(tmp_path, metrics={"epoch": 2, "dev_score": 0.5, "train_seconds": 1.0})
+        write_metrics(tmp_path, {"epoch": 2, "dev_score": 0.5, "train_seconds": 9.0, "eval_seconds": 1.0})
+        assert read_metrics(tmp_path)["train_seconds"] == 9.0
+        write_metrics(tmp_path, {"epoch": 2, "dev_score": 0.9, "train_seconds": 9.0})
+        assert read_metrics(tmp_path) == {"epoch": 2, "dev_score": 0.5, "train_seconds": 1.0}
 
 
 class TestMetrics:

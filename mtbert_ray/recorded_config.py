@@ -1,0 +1,69 @@
+"""What reports and simulations look for in the config of a recorded trial and in a recorded search space.
+
+Those of earlier versions lack keys and hold others, so only what is read is checked, and nothing is changed.
+"""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mtbert_ray.mistakes import violations_in
+from mtbert_ray.schema import MAX_STEPS, TaskName
+
+
+class _Recorded(BaseModel):
+    """Knows some of the keys; the others are let through unseen."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+
+class _Task(_Recorded):
+    name: TaskName
+
+
+_Rows = int | dict[str, int] | None
+
+
+class _Data(_Recorded):
+    max_train_rows: _Rows = None
+    max_dev_rows: _Rows = None
+    train_files: dict[str, str] = {}
+
+
+class _Profile(_Recorded):
+    steps: int = 0
+
+
+class _Config(_Recorded):
+    experiment: str | None = None
+    encoder: str = ""
+    init_from: str | None = None
+    hidden_layers: int | dict[str, int] = 1
+    tasks: list[_Task]
+    epochs: int = Field(ge=1, le=MAX_STEPS)
+    data: _Data = _Data()
+    profile: _Profile = _Profile()
+
+
+class _Space(_Recorded):
+    question: str | None = None
+    paper_table: int | None = None
+    fixed: dict[str, Any] | None = None
+
+
+def has_recorded_config(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a trial's config as it is; raises a ValueError where a report could not read it."""
+    return _checked(_Config, config)
+
+
+def has_recorded_space(space: dict[str, Any]) -> dict[str, Any]:
+    """Return a search space as it is; raises a ValueError where a report could not read it."""
+    return _checked(_Space, space)
+
+
+def _checked(model: type[_Recorded], content: dict[str, Any]) -> dict[str, Any]:
+    try:
+        model.model_validate(content)
+    except ValidationError as error:
+        raise ValueError(violations_in(error, model, content)[0].message()) from None
+    return content
