@@ -19,7 +19,7 @@ from typing import Self
 from mtbert_ray.disk import disk_error, is_lack_of_room, refusal_in
 from mtbert_ray.errors import DiskError, JournalError
 from mtbert_ray.events import Event, SweepFinished, SweepStarted
-from mtbert_ray.journal_lines import Line, as_line, line_of
+from mtbert_ray.journal_lines import LineOrder, as_line, line_of, whole_lines
 from mtbert_ray.trial import Sweep
 
 JOURNAL_NAME = "journal.jsonl"
@@ -66,7 +66,7 @@ class Journal:
         journal._known = (0, 0)
         try:
             with _open(journal._path, os.O_RDWR) as file:
-                file.truncate(len(_whole_lines(file.read())))
+                file.truncate(len(whole_lines(file.read())))
             journal._reserve.unlink(missing_ok=True)  # Of a session that was killed.
         except OSError as error:
             raise JournalError(f"{folder}: no sweep can be resumed there: {_reason(error)}") from error
@@ -291,9 +291,9 @@ def _read_lines(folder: Path, *, lenient: bool) -> tuple[list[tuple[int, Event]]
     """Return the places and events of the lines, whether the last one is torn, and what was left out if `lenient`."""
     path = require_journal(folder)
     content = path.read_bytes()
-    whole = _whole_lines(content)
+    whole = whole_lines(content)
     damage: _Damage = []
-    order = _Order()
+    order = LineOrder()
     lines: list[tuple[int, Event]] = []
     # Not splitlines: JSON leaves line separators such as U+2028 in a text as they are.
     for place, text in enumerate(whole.split(b"\n")[:-1], start=1):
@@ -313,42 +313,6 @@ def _read_lines(folder: Path, *, lenient: bool) -> tuple[list[tuple[int, Event]]
     return lines, whole != content, damage
 
 
-class _Order:
-    """Follows the numbers of a journal's lines."""
-
-    def __init__(self) -> None:
-        self._next = 1
-        self._num_skipped = 0
-        """Since the last line that was read."""
-        self._is_numbered = False
-        self._texts: set[bytes] = set()
-        """Lines without a number, which are the same only where one stands there twice: each has its time."""
-
-    def skip(self) -> None:
-        """Pass over a line that cannot be read."""
-        self._num_skipped += 1
-
-    def take(self, line: Line, text: bytes) -> tuple[str | None, bool]:
-        """Return what is wrong with the place of a line, if anything, and whether it is news."""
-        number, skipped = line.number, self._num_skipped
-        if number is None:
-            if self._is_numbered:
-                return "has no number, which the lines before it have", False
-            if text in self._texts:
-                return "stands there twice", False
-            self._texts.add(text)
-            self._next, self._num_skipped = self._next + skipped + 1, 0
-            return None, True
-        if number < self._next:
-            return f"is line {number}, which stands there twice or later than it should", False
-        first, self._is_numbered = self._next, True
-        self._next, self._num_skipped = number + 1, 0
-        if number - first <= skipped:  # Fewer, where a line break was put into a line.
-            return None, True
-        missing = f"line {first} is" if number - first == 1 else f"lines {first} to {number - 1} are"
-        return f"is line {number}: {missing} missing before it", True
-
-
 def _note(damage: _Damage, folder: Path, place: int, text: str, *, lenient: bool) -> None:
     """Note what is wrong with a line where that is left out, and raise it where not."""
     if lenient:
@@ -356,15 +320,3 @@ def _note(damage: _Damage, folder: Path, place: int, text: str, *, lenient: bool
         return
     advice = f"To leave such lines out of a report: python -m mtbert_ray.report --lenient {shlex.quote(str(folder))}"
     raise JournalError(f"{folder / JOURNAL_NAME}, line {place}: {text}. {advice}")
-
-
-def _whole_lines(content: bytes) -> bytes:
-    """Return all but a last line that has no end or is no event."""
-    whole = content[: content.rfind(b"\n") + 1]
-    if whole == content:
-        before = content.rfind(b"\n", 0, -1) + 1
-        try:
-            line_of(content[before:-1])
-        except ValueError:
-            return content[:before]
-    return whole

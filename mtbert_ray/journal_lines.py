@@ -1,4 +1,4 @@
-"""One line of a journal: an event as JSON, with its number and a checksum at its end.
+"""The lines of a journal: an event as JSON, with its number and a checksum at its end; and their order.
 
 Earlier versions wrote the event alone; such lines are still read. A journal may come from anywhere, so that a line
 is bounded in length and depth, its numbers are finite, and its texts can be written out again.
@@ -148,3 +148,51 @@ def _check_text(text: str) -> None:
         text.encode()
     except UnicodeEncodeError:
         raise ValueError(f"half a surrogate pair, which is no character: {shown_briefly(text)}") from None
+
+
+class LineOrder:
+    """Follows the numbers of a journal's lines."""
+
+    def __init__(self) -> None:
+        self._next = 1
+        self._num_skipped = 0
+        """Since the last line that was read."""
+        self._is_numbered = False
+        self._texts: set[bytes] = set()
+        """Lines without a number, which are the same only where one stands there twice: each has its time."""
+
+    def skip(self) -> None:
+        """Pass over a line that cannot be read."""
+        self._num_skipped += 1
+
+    def take(self, line: Line, text: bytes) -> tuple[str | None, bool]:
+        """Return what is wrong with the place of a line, if anything, and whether it is news."""
+        number, skipped = line.number, self._num_skipped
+        if number is None:
+            if self._is_numbered:
+                return "has no number, which the lines before it have", False
+            if text in self._texts:
+                return "stands there twice", False
+            self._texts.add(text)
+            self._next, self._num_skipped = self._next + skipped + 1, 0
+            return None, True
+        if number < self._next:
+            return f"is line {number}, which stands there twice or later than it should", False
+        first, self._is_numbered = self._next, True
+        self._next, self._num_skipped = number + 1, 0
+        if number - first <= skipped:  # Fewer, where a line break was put into a line.
+            return None, True
+        missing = f"line {first} is" if number - first == 1 else f"lines {first} to {number - 1} are"
+        return f"is line {number}: {missing} missing before it", True
+
+
+def whole_lines(content: bytes) -> bytes:
+    """Return all but a last line that has no end or is no event."""
+    whole = content[: content.rfind(b"\n") + 1]
+    if whole == content:
+        before = content.rfind(b"\n", 0, -1) + 1
+        try:
+            line_of(content[before:-1])
+        except ValueError:
+            return content[:before]
+    return whole
