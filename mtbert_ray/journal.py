@@ -19,7 +19,7 @@ from typing import Self
 from mtbert_ray.disk import disk_error, is_lack_of_room, refusal_in
 from mtbert_ray.errors import DiskError, JournalError
 from mtbert_ray.events import Event, SweepFinished, SweepStarted
-from mtbert_ray.journal_lines import LineOrder, as_line, line_of, whole_lines
+from mtbert_ray.journal_lines import as_line, lines_of, num_lines, whole_lines
 from mtbert_ray.trial import Sweep
 
 JOURNAL_NAME = "journal.jsonl"
@@ -158,10 +158,9 @@ class Journal:
         """Write an event as a whole; what a full disk took of it is cut off, as the next line would continue it."""
         with _open(self._path, os.O_WRONLY | os.O_APPEND) as file:
             size = os.fstat(file.fileno()).st_size
-            known_size, num_lines = self._known
-            num_lines = num_lines if size == known_size else _num_lines(self._path)
+            known = self._known[1] if size == self._known[0] else num_lines(self._path)
             try:
-                line = as_line(event, num_lines + 1)
+                line = as_line(event, known + 1)
             except ValueError as error:
                 raise JournalError(f"{self._path}: an event cannot be written: {error}") from error
             try:
@@ -173,17 +172,12 @@ class Journal:
                 with suppress(OSError):
                     file.truncate(size)
                 raise
-        self._known = (size + len(line), num_lines + 1)
+        self._known = (size + len(line), known + 1)
 
 
 def _open(path: Path, flags: int) -> FileIO:
     """Open a journal for writing; a symbolic link, which may lead out of the sweep's folder, is an OSError."""
     return FileIO(os.open(path, flags | os.O_NOFOLLOW), "r+" if flags & os.O_RDWR else "a")
-
-
-def _num_lines(path: Path) -> int:
-    with path.open("rb") as file:
-        return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
 
 
 def _reason(error: OSError) -> str:
@@ -283,37 +277,19 @@ def read_events(folder: Path) -> tuple[list[Event], bool]:
     return [event for _, event in lines], torn
 
 
-_Damage = list[tuple[int, str]]
-"""Places in the file and what is wrong there."""
-
-
-def _read_lines(folder: Path, *, lenient: bool) -> tuple[list[tuple[int, Event]], bool, _Damage]:
+def _read_lines(folder: Path, *, lenient: bool) -> tuple[list[tuple[int, Event]], bool, list[tuple[int, str]]]:
     """Return the places and events of the lines, whether the last one is torn, and what was left out if `lenient`."""
     path = require_journal(folder)
     content = path.read_bytes()
     whole = whole_lines(content)
-    damage: _Damage = []
-    order = LineOrder()
-    lines: list[tuple[int, Event]] = []
-    # Not splitlines: JSON leaves line separators such as U+2028 in a text as they are.
-    for place, text in enumerate(whole.split(b"\n")[:-1], start=1):
-        try:
-            line = line_of(text)
-        except ValueError as error:
-            order.skip()
-            _note(damage, folder, place, f"not an event of a sweep: {error}", lenient=lenient)
-            continue
-        problem, is_new = order.take(line, text)
-        if problem:
-            _note(damage, folder, place, problem, lenient=lenient)
-        if is_new:
-            lines.append((place, line.event))
+    damage: list[tuple[int, str]] = []
+    lines = list(lines_of(whole, lambda place, text: _note(damage, folder, place, text, lenient=lenient)))
     if not lines or not isinstance(lines[0][1], SweepStarted):
         raise JournalError(f"{path}: does not begin with a sweep_started event")
     return lines, whole != content, damage
 
 
-def _note(damage: _Damage, folder: Path, place: int, text: str, *, lenient: bool) -> None:
+def _note(damage: list[tuple[int, str]], folder: Path, place: int, text: str, *, lenient: bool) -> None:
     """Note what is wrong with a line where that is left out, and raise it where not."""
     if lenient:
         damage.append((place, f"line {place}: {text}"))

@@ -10,8 +10,9 @@ import re
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 from pydantic import TypeAdapter, ValidationError
@@ -196,3 +197,27 @@ def whole_lines(content: bytes) -> bytes:
         except ValueError:
             return content[:before]
     return whole
+
+
+def lines_of(content: bytes, damaged: Callable[[int, str], None]) -> Iterator[tuple[int, Event]]:
+    """Yield the places, from 1, and events of whole lines; `damaged` hears of the place and problem of the others."""
+    order = LineOrder()
+    # Not splitlines: JSON leaves line separators such as U+2028 in a text as they are.
+    for place, text in enumerate(content.split(b"\n")[:-1], start=1):
+        try:
+            line = line_of(text)
+        except ValueError as error:
+            order.skip()
+            damaged(place, f"not an event of a sweep: {error}")
+            continue
+        problem, is_new = order.take(line, text)
+        if problem:
+            damaged(place, problem)
+        if is_new:
+            yield place, line.event
+
+
+def num_lines(path: Path) -> int:
+    """Return the number of whole lines in a file."""
+    with path.open("rb") as file:
+        return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
