@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +56,21 @@ def local_ray(*, init: Callable[..., object] = ray.init, **options: Any) -> Iter
             # Ray opens the folder that it is given to all users, so it gets one inside.
             _start(init, {**options, "_temp_dir": str(folder / _INSIDE)})
             _close_token_file()
-            daemons = {process: process.name() for process in psutil.Process().children() if process.name() in DAEMONS}
+            daemons = _daemons()
             with _told_if_lost(daemons):
                 yield {name: process.pid for process, name in daemons.items()}
         finally:
             # Its processes must be gone before its folder is removed.
             ray.shutdown(wait_for_processes=True)
+
+
+def _daemons() -> dict[psutil.Process, str]:
+    found = {}
+    for process in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):  # Another child, which has just ended.
+            if (name := process.name()) in DAEMONS:
+                found[process] = name
+    return found
 
 
 @contextmanager

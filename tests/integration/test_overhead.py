@@ -13,14 +13,6 @@ def test_overhead_prints_seconds_and_memory(benchmark):
     assert float(gap.split("median ")[1].split(",")[0]) > 0 and gap.endswith("(2 trials)")
 
 
-def test_two_slots_are_both_busy_with_trials_shorter_than_the_start_of_a_process(benchmark):
-    few = ("--encoder", "tiny", "--trials", 10, "--rows", 200, "--epochs", 2)
-    done = benchmark("overhead", *few, "--at-a-time", 2)
-    assert done.exit_code == 0, (done.output, done.exception)
-    _, slots = done.stdout.strip().splitlines()
-    assert slots.startswith("slots busy: ") and slots.endswith("once all had been"), slots
-
-
 def test_overhead_tells_why_its_sweep_ended(benchmark):
     done = benchmark("overhead", "--encoder", "tiny", "--data", "nowhere")
     assert done.exit_code == 2 and "must be the folder of the course's files" in done.stderr
