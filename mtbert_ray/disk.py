@@ -1,4 +1,4 @@
-"""What a disk refuses: recognized inside whatever error it comes as, and told in one line.
+"""What a disk refuses: recognized inside whatever error it comes as, and worded in one line.
 
 A disk that is full, over its quota, read-only or failing says nothing about what was to be written: nobody's config is
 wrong, and the same again works once the disk does.
@@ -105,7 +105,7 @@ def naming(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def told_of_refusals(*where: Path) -> Iterator[None]:
+def refusals_as_disk_errors(*where: Path) -> Iterator[None]:
     """Tell the user of a refusal in one line; errors that are in words already stay as they are.
 
     `where` is as for `disk_error`.

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from mtbert_ray.config.checkpoint import read_checkpoint_config
-from mtbert_ray.disk import told_of_refusals
+from mtbert_ray.disk import refusals_as_disk_errors
 from mtbert_ray.errors import UserError
 from mtbert_ray.files import refuse_used_folder
 
@@ -42,7 +42,7 @@ def export(
         from mtbert_ray.training.export import export_checkpoint
         from mtbert_ray.training.onnx_export import export_onnx
 
-        with told_of_refusals(out):
+        with refusals_as_disk_errors(out):
             folder = export_onnx(checkpoint, out) if onnx else export_checkpoint(checkpoint, out, merge=merge)
     except UserError as error:
         typer.echo(str(error), err=True)

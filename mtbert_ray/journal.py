@@ -137,10 +137,10 @@ class Journal:
             refusal = refusal_in(error)
             if refusal is None:
                 raise
-            told = disk_error(refusal, self._path)
+            refused = disk_error(refusal, self._path)
             if not (is_lack_of_room(refusal) and self._write_in_reserve(event)):
-                self._refused = told
-            raise told from error
+                self._refused = refused
+            raise refused from error
 
     @property
     def _reserve(self) -> Path:

@@ -8,7 +8,7 @@ import typer
 
 from mtbert_ray.config.checkpoint import parse_files, read_checkpoint_config
 from mtbert_ray.config.file import problem_with_data_directory
-from mtbert_ray.disk import told_of_refusals
+from mtbert_ray.disk import refusals_as_disk_errors
 from mtbert_ray.errors import DataError, UserError
 from mtbert_ray.task_source import Quoting
 
@@ -54,7 +54,7 @@ def predict(
         request = PredictionRequest(
             checkpoint=checkpoint, data=data, files=tuple(file or ()), out=out, with_text=with_text, quoting=quoting
         )
-        with told_of_refusals(out or checkpoint):
+        with refusals_as_disk_errors(out or checkpoint):
             lines = predict_checkpoint(request, announce=lambda text: typer.echo(text, err=True))
     except UserError as error:
         typer.echo(str(error), err=True)

@@ -11,7 +11,7 @@ from rich.progress import Progress
 
 from mtbert_ray.config.file import load_config
 from mtbert_ray.config.trial import without_effect
-from mtbert_ray.disk import told_of_refusals
+from mtbert_ray.disk import refusals_as_disk_errors
 from mtbert_ray.errors import DivergedError, UserError
 from mtbert_ray.metrics import Metrics
 
@@ -43,7 +43,7 @@ def train(
         from mtbert_ray.training.alone import run_alone
         from mtbert_ray.training.loop import CHECKPOINT_NAME
 
-        with told_of_refusals(folder), Progress(console=Console(stderr=True), transient=True) as progress:
+        with refusals_as_disk_errors(folder), Progress(console=Console(stderr=True), transient=True) as progress:
             bar = progress.add_task("loading data and encoder", total=None)
 
             def show_step(step: int, total: int) -> None:

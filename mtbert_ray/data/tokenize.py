@@ -119,8 +119,8 @@ def _cached(folder: Path, tokenizer: Tokenizer, sentences: Sequence[str]) -> Col
                 column = _opened(home, len(sentences))
     except OSError as error:
         if (refusal := refusal_in(error)) is not None:
-            told = f"{disk_error(refusal, home.parent)}, or set {CACHE_VARIABLE} to a folder with room"
-            _log.warning("no cache of tokenized sentences, so that each process tokenizes them itself: %s", told)
+            problem = f"{disk_error(refusal, home.parent)}, or set {CACHE_VARIABLE} to a folder with room"
+            _log.warning("no cache of tokenized sentences, so that each process tokenizes them itself: %s", problem)
             return _encode(tokenizer, sentences)
         raise _unwritten(home, str(error)) from error
     if column is None:

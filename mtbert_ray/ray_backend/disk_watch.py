@@ -1,4 +1,4 @@
-"""Ends a sweep in order when a disk refuses to take more, before anything else is lost; knows nothing of trials."""
+"""Ends a sweep in order when a disk refuses to take more, before anything else is lost."""
 
 import errno
 import os
@@ -17,12 +17,12 @@ _RAY_NEEDS = 16 * 2**20
 
 
 def ray_folder() -> Path:
-    """Return the folder below which Ray keeps its files on this machine, unless it is told another one."""
+    """Return the folder below which Ray keeps its files on this machine, unless it is given another one."""
     return Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp")  # As Ray has it.
 
 
 @contextmanager
-def told_of_ray_s_disk() -> Iterator[None]:
+def ray_failures_as_disk_errors() -> Iterator[None]:
     """Tell of Ray's full disk where Ray did not start, or broke off, and says no more than that.
 
     Raises:
@@ -62,13 +62,13 @@ class DiskWatch:
     def note(self, error: BaseException) -> bool:
         """End the sweep if an error is a refusal, and return whether it is one."""
         if isinstance(error, DiskError):
-            told = error
+            refused = error
         elif (refusal := refusal_in(error)) is not None:
-            told = disk_error(refusal, self._folder, ray_folder())
+            refused = disk_error(refusal, self._folder, ray_folder())
         else:
             return False
         if self.refused is None:
-            self.refused = told
+            self.refused = refused
             self._end()
         return True
 

@@ -87,7 +87,7 @@ def _memory_use(error: BaseException) -> MemoryUse | None:
 
 
 def _asked_gib(error: BaseException) -> float:
-    """Return what the allocation that failed asked for; 0 where that is not told."""
+    """Return what the allocation that failed asked for; 0 where that is not known."""
     text = str(error)
     if (found := _ON_GPU.search(text)) is not None:
         return _in_gib(found["asked"])

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mtbert_ray.disk import told_of_refusals
+from mtbert_ray.disk import refusals_as_disk_errors
 from mtbert_ray.errors import ConfigError
 from mtbert_ray.ray_backend.disk_estimate import disk_estimate
-from mtbert_ray.ray_backend.disk_watch import ray_folder, told_of_ray_s_disk
+from mtbert_ray.ray_backend.disk_watch import ray_folder, ray_failures_as_disk_errors
 from mtbert_ray.ray_backend.estimate import time_estimate
 from mtbert_ray.ray_backend.inventory import cluster_capacity, local_capacity
 from mtbert_ray.ray_backend.plan import Plan, describe, describe_rows, make_plan
@@ -110,7 +110,7 @@ def launch(
         JournalError: the output folder cannot be written, or another process runs this sweep.
         DiskError: a disk refused something before the first trial started.
     """
-    with told_of_ray_s_disk(), told_of_refusals(request.folder, ray_folder()):
+    with ray_failures_as_disk_errors(), refusals_as_disk_errors(request.folder, ray_folder()):
         return _launch(request, address=address, verbose=verbose, console=console, on_daemons=on_daemons)
 
 

@@ -1,6 +1,6 @@
 """A Ray of this machine for one session of a sweep: started on 127.0.0.1, with its files in a folder of its own.
 
-Knows nothing of sweeps. What of Ray listens on other addresses all the same is in docs/reliability.md.
+What of Ray listens on other addresses all the same is in docs/reliability.md.
 """
 
 import fcntl

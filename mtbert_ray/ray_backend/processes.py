@@ -1,7 +1,4 @@
-"""Processes of the operating system: whether one has ended, ending a whole session, ending together with the parent.
-
-Knows nothing of Ray and of sweeps, and imports neither.
-"""
+"""Processes of the operating system: whether one has ended, ending a whole session, ending together with the parent."""
 
 import ctypes
 import os

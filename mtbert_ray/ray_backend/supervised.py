@@ -122,18 +122,18 @@ def _process(number: int) -> psutil.Process | None:
 
 def _wait(process: "subprocess.Popen[bytes]", reports: _Reports) -> None:
     """Wait for the end of a process, or end it: where Ray is lost, or if it does not end after its last report."""
-    told: float | None = None
+    reported: float | None = None
     while process.poll() is None:
         if reports.is_open:
             reports.wait(_POLL_SECONDS)
         else:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(_POLL_SECONDS)
-        if reports.last and told is None:
-            told = time.monotonic()
-        if told is not None and time.monotonic() - told > _EXIT_SECONDS:
+        if reports.last and reported is None:
+            reported = time.monotonic()
+        if reported is not None and time.monotonic() - reported > _EXIT_SECONDS:
             _kill(process)
-        elif told is None and (lost := reports.lost_daemons()):
+        elif reported is None and (lost := reports.lost_daemons()):
             reports.last = {"lost": f"Ray on this machine ended ({', '.join(lost)})"}
             _kill(process)
     reports.read()

@@ -135,9 +135,9 @@ class StudyOnTune:
     def fail(self, trial_id: str, error: BaseException | None) -> None:
         """Take note that a trial raised an error, or that its process died without one."""
         if (refusal := disk_refusal(error)) is not None:
-            told = disk_error(refusal, trial_id)
-            self.disk.note(told)
-            self.interrupt(trial_id, str(told))
+            refused = disk_error(refusal, trial_id)
+            self.disk.note(refused)
+            self.interrupt(trial_id, str(refused))
             return
         end = out_of_memory(trial_id, error)
         if end is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mtbert_ray.disk import disk_error, naming, refusal_in, told_of_refusals
+from mtbert_ray.disk import disk_error, naming, refusal_in, refusals_as_disk_errors
 from mtbert_ray.errors import DataError, DiskError
 from mtbert_ray.files import put_file
 
@@ -80,7 +80,7 @@ def test_what_was_written_in_part_is_a_refusal(error):
 )
 def test_no_other_error_is_taken_for_one(error):
     assert refusal_in(error) is None
-    with pytest.raises(type(error)) as caught, told_of_refusals(Path("out")), naming("file"):
+    with pytest.raises(type(error)) as caught, refusals_as_disk_errors(Path("out")), naming("file"):
         raise error
     assert caught.value is error
 
@@ -115,10 +115,10 @@ def test_the_line_is_one_that_a_journal_can_hold():
 
 
 def test_a_command_s_error_is_told_and_what_is_in_words_already_stays():
-    with pytest.raises(DiskError, match=f"^out: {FULL}; "), told_of_refusals(Path("out")):
+    with pytest.raises(DiskError, match=f"^out: {FULL}; "), refusals_as_disk_errors(Path("out")):
         raise refusal()
     inner = DataError(f"mine: {refusal()}")
-    with pytest.raises(DataError) as caught, told_of_refusals(Path("out")):
+    with pytest.raises(DataError) as caught, refusals_as_disk_errors(Path("out")):
         raise inner
     assert caught.value is inner
 

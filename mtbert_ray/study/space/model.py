@@ -73,7 +73,7 @@ class SearchSpace(Schema):
     """The sweep ends after this; trials that still run are stopped, and count as such."""
     retries: int = Field(default=3, ge=0, le=MAX_STEPS)
     """How often a trial that died starts again within a session: killed, evicted, its node lost. Its config is not to
-    blame, so the algorithm is not told."""
+    blame, so the algorithm gets no feedback."""
     checkpoint_minutes: float | None = Field(default=10, gt=0, le=MAX_MINUTES)
     """Between two states of a trial within an epoch, from which it continues when it is interrupted; after each epoch
     its state is saved anyway. None saves it after epochs only."""

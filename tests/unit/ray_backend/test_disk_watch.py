@@ -15,7 +15,7 @@ from mtbert_ray import disk
 from mtbert_ray.errors import DataError, DiskError, DivergedError, ResourceError
 from mtbert_ray.events import SweepFinished
 from mtbert_ray.ray_backend import run, session
-from mtbert_ray.ray_backend.disk_watch import DiskWatch, told_of_ray_s_disk
+from mtbert_ray.ray_backend.disk_watch import DiskWatch, ray_failures_as_disk_errors
 from mtbert_ray.ray_backend.failure import disk_refusal
 from mtbert_ray.ray_backend.session import collect_folder
 
@@ -176,11 +176,11 @@ class Usage:
 )
 def test_where_ray_does_not_start_its_full_disk_is_told(tmp_path, monkeypatch, error, told):
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
-    with pytest.raises(type(error)) as kept, told_of_ray_s_disk():
+    with pytest.raises(type(error)) as kept, ray_failures_as_disk_errors():
         raise error
     assert kept.value is error, "there is room"
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: Usage(1000))
-    with pytest.raises(DiskError if told else type(error)) as caught, told_of_ray_s_disk():
+    with pytest.raises(DiskError if told else type(error)) as caught, ray_failures_as_disk_errors():
         raise error
     assert str(caught.value).startswith(f"{tmp_path}: ") == told
 
