@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -69,6 +70,8 @@ class Chaos:
     space: Path
     out: Path
     rng: random.Random
+    look: Callable[[psutil.Process], None] = lambda supervisor: None
+    """Called before each kill."""
     kills: Counter[str] = field(default_factory=Counter)
     finished: dict[str, Any] = field(default_factory=dict)
     """Trial -> what it was when it was first seen to have finished."""
@@ -77,7 +80,8 @@ class Chaos:
     def run(self, victims: list[str], *, timeout_seconds: float = 3600) -> None:
         """Run the sweep to its end, and kill a process of each of these kinds on the way, if there is time."""
         deadline = time.monotonic() + timeout_seconds
-        process = self._start("--out", str(self.out), str(self.space))
+        new = ("--out", str(self.out), str(self.space))
+        process = self._start(*new)
         try:
             while True:
                 assert time.monotonic() < deadline, "the sweep does not come to its end"
@@ -85,17 +89,15 @@ class Chaos:
                     if process.returncode == 0:
                         return
                     self.resumed_by_hand += 1
-                    process = self._start(*(("--resume", str(self.out)) if self._events() else self._anew()))
+                    process = self._start(*(("--resume", str(self.out)) if self._events() else new))
                 if victims and self._made_progress(process):
+                    self.look(psutil.Process(process.pid))
                     time.sleep(self.rng.uniform(0, 1.5))
                     if self._kill(process, victims[0]):
                         self.kills[victims.pop(0)] += 1
                 time.sleep(0.1)
         finally:
             _end(process)
-
-    def _anew(self) -> tuple[str, ...]:
-        return ("--out", str(self.out), str(self.space))
 
     def _start(self, *arguments: str) -> "subprocess.Popen[bytes]":
         self._seen = self._events()
@@ -204,8 +206,17 @@ def restarts(folder: Path) -> tuple[int, int]:
     return continued, lacking
 
 
-def attack(folder: Path, algorithm: str, victims: list[str], *, trials: int, epochs: int, seed: int) -> Chaos:
-    """Run a sweep undisturbed and one under attack, and compare them.
+def attack(
+    folder: Path,
+    algorithm: str,
+    victims: list[str],
+    *,
+    trials: int,
+    epochs: int,
+    seed: int,
+    look: Callable[[psutil.Process], None] = lambda supervisor: None,
+) -> Chaos:
+    """Run a sweep undisturbed and one under attack, and compare them; `look` is called before each kill.
 
     Raises:
         AssertionError: they differ, a finished trial was touched, or an epoch that was reported was trained again.
@@ -213,7 +224,7 @@ def attack(folder: Path, algorithm: str, victims: list[str], *, trials: int, epo
     space, undisturbed, out = folder / "space.yaml", folder / "undisturbed", folder / "out"
     space.write_text(space_text(algorithm, trials=trials, epochs=epochs))
     run_in_process(new_request(space, out=undisturbed))
-    chaos = Chaos(space, out, random.Random(seed))
+    chaos = Chaos(space, out, random.Random(seed), look)
     chaos.run(victims)
     sweep = read_journal(out)
     found = outcomes(sweep, out)
