@@ -58,6 +58,6 @@ def test_a_sweep_under_attack_ends_as_an_undisturbed_one(tmp_path, monkeypatch):
     assert chaos.kills.total() == len(VICTIMS), "the sweep was over before all had been killed"
     assert chaos.resumed_by_hand == 1, "the supervisor resumes it by itself, unless it is killed"
     assert look.num_listening > 0
-    gone, alive = psutil.wait_procs(look.seen, timeout=90)
+    _, alive = psutil.wait_procs(look.seen, timeout=90)
     assert not alive, "what a session started ends with it"
     assert set(Path("/tmp").glob("mtbert-*")) <= look.folders, "and its folders are removed"
