@@ -8,7 +8,7 @@ import pytest
 from ray import tune
 from ray.tune.search import Searcher
 
-from mtbert_ray.ray_backend.local_ray import local_ray
+from mtbert_ray.ray_backend.session import ray_session
 from mtbert_ray.ray_backend.slots import NewestFirst
 
 pytestmark = pytest.mark.ray
@@ -53,11 +53,10 @@ class UntilBothRan(Searcher):
         Path(checkpoint_path).touch()
 
 
-def test_a_second_process_is_not_ended_while_it_starts(tmp_path, monkeypatch):
+def test_a_second_process_is_not_ended_while_it_starts(ray_address, tmp_path, monkeypatch):
     monkeypatch.setenv("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-    monkeypatch.setenv("RAY_TMPDIR", "/tmp")
     worker = tune.with_resources(tune.with_parameters(Short, folder=str(tmp_path)), {"CPU": 1})
-    with local_ray(num_cpus=2, include_dashboard=False, log_to_driver=False):
+    with ray_session(ray_address, runs_ray_train=False):
         tune.Tuner(
             worker,
             tune_config=tune.TuneConfig(

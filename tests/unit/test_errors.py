@@ -5,9 +5,9 @@ import pickle
 import pytest
 
 from mtbert_ray import errors
-from mtbert_ray.errors import ConfigError, DiskError, DivergedError, Mistake, UserError, did_you_mean
+from mtbert_ray.errors import ConfigError, DiskError, DivergedError, Mistake, RayLostError, UserError, did_you_mean
 
-EXIT_CODES = {DivergedError: 1, DiskError: 4}
+EXIT_CODES = {DivergedError: 1, RayLostError: 3, DiskError: 4}
 PROBLEMS = ["a.yaml: epochs has 'x'", "a.yaml: unknown key 'epoch'"]
 
 

@@ -152,11 +152,11 @@ def test_a_step_moves_no_other_task_s_head():
     """Neither by a gradient left over from an earlier step nor by weight decay."""
     run = TrainingRun(tiny_config(weight_decay=0.5), process=Process())
     batches = list(epoch_batches(run.train_splits, batch_size=16, task_order="sequential", seed=0, epoch=1))
-    run.model.train()
     run.start_epoch(1)
-    run._train_step(next(batch for batch in batches if batch.task == "sts"))
+    run._steps.train()
+    run._steps.take(next(batch for batch in batches if batch.task == "sts"), 1, run._sums)
     head = {name: tensor.detach().clone() for name, tensor in run.model.heads["sts"].named_parameters()}
     for batch in batches:
         if batch.task == "sst":
-            run._train_step(batch)
+            run._steps.take(batch, 1, run._sums)
     torch.testing.assert_close(dict(run.model.heads["sts"].named_parameters()), head, rtol=0, atol=0)
