@@ -132,7 +132,7 @@ class TrialStarted(_Event):
     """The searched keys that apply to this trial, dotted."""
     config: Annotated[dict[str, Any], AfterValidator(has_recorded_config)]
     """The whole TrialConfig."""
-    attempt: int = Field(default=1, ge=1)
+    attempt: int = Field(default=1, ge=1, le=MAX_STEPS)
     """1, then one more each time that an interrupted trial starts again. In journals of earlier versions always 1."""
 
 
@@ -140,8 +140,8 @@ class TrialResumed(_Event):
     """A later attempt at a trial continues from its saved state, or starts over where that is lost."""
 
     event: Literal["trial_resumed"] = "trial_resumed"
-    trial_id: str
-    epoch: int = Field(ge=0)
+    trial_id: TrialId
+    epoch: int = Field(ge=0, le=MAX_STEPS)
     """Epochs that the state has; 0 where there is none: what the trial had reported does not count any more."""
 
 
@@ -193,7 +193,9 @@ class TrialStopped(_EndedTrial):
 
 FailureKind = Literal["error", "died", "diverged", "memory_taken"]
 """What made a trial fail: an error of its own, the death of its process or node, values that are not finite, or memory
-that others held. A death and memory that others held say nothing about its config: it runs again."""
+that others held."""
+RUNS_AGAIN: tuple[FailureKind, ...] = ("died", "memory_taken")
+"""Failures that say nothing about a config."""
 
 
 class TrialFailed(_Event):

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from mtbert_ray.errors import JournalError
 from mtbert_ray.events import (
+    RUNS_AGAIN,
     EpochFinished,
     Event,
     FailureKind,
@@ -119,7 +120,7 @@ class Trial:
         """Whether nothing of its own ended it, but its sweep's end or the death of its process or node."""
         if self.status == "stopped":
             return self.stop_kind == "sweep"
-        return self.status == "running" or self.failure_kind in ("died", "memory_taken")
+        return self.status == "running" or self.failure_kind in RUNS_AGAIN
 
     @property
     def runs_alone(self) -> bool:

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from mtbert_ray.errors import JournalError, NothingLeftError, UserError
 from mtbert_ray.events import (
+    RUNS_AGAIN,
     EpochFinished,
     ProbeFinished,
     SweepEnd,
@@ -119,7 +120,7 @@ class Progress:
                 # Not those that the loss of Ray itself has ended.
                 case TrialStopped() if event.kind != "sweep":
                     milestones.add((event.trial_id, "ended"))
-                case TrialFailed() if event.kind != "died":
+                case TrialFailed() if event.kind not in RUNS_AGAIN:
                     milestones.add((event.trial_id, "ended"))
         return cls(num_sessions=num_sessions, milestones=frozenset(milestones), finished=finished)
 

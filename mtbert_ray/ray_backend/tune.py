@@ -20,13 +20,9 @@ from mtbert_ray.events import (
     EpochFinished,
     Event,
     ProbeFinished,
-    SweepFinished,
-    SweepResumed,
-    SweepStarted,
     TrialFailed,
     TrialFinished,
     TrialResumed,
-    TrialStarted,
     TrialStopped,
 )
 from mtbert_ray.ray_backend.disk_watch import DiskWatch
@@ -101,7 +97,7 @@ class StudyOnTune:
         if "event" not in result:
             return False
         event = _EVENT.validate_json(result["event"])
-        assert not isinstance(event, SweepStarted | SweepResumed | SweepFinished | TrialStarted | TrialFinished)
+        assert isinstance(event, TrialResumed | ProbeFinished | EpochFinished | TrialStopped | TrialFailed)
         trial_id = event.trial_id
         if self._study.decision(trial_id) is not None:
             return True

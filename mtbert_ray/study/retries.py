@@ -2,7 +2,15 @@
 
 from collections.abc import Sequence
 
-from mtbert_ray.events import EpochFinished, Event, ProbeFinished, SweepResumed, TrialFailed, TrialFinished
+from mtbert_ray.events import (
+    RUNS_AGAIN,
+    EpochFinished,
+    Event,
+    ProbeFinished,
+    SweepResumed,
+    TrialFailed,
+    TrialFinished,
+)
 from mtbert_ray.trial import Trial
 
 _LEAST_IN_A_ROW = 10
@@ -21,14 +29,16 @@ class Retries:
 
     def add(self, event: Event, trials: Sequence[Trial]) -> bool:
         """Take in an event that the trials have been applied to; return whether its trial starts again."""
+        # The one that has failed ran until now.
+        at_once = sum(trial.status == "running" for trial in trials) + isinstance(event, TrialFailed)
+        self._most_at_once = max(self._most_at_once, at_once)
         match event:
             case SweepResumed():
                 self._deaths.clear()
                 self._in_a_row = 0
             case ProbeFinished() | EpochFinished() | TrialFinished():
                 self._in_a_row = 0
-                self._most_at_once = max(self._most_at_once, sum(trial.status == "running" for trial in trials))
-            case TrialFailed(kind="died" | "memory_taken"):
+            case TrialFailed() if event.kind in RUNS_AGAIN:
                 self._in_a_row += 1
                 self._deaths[event.trial_id] = self._deaths.get(event.trial_id, 0) + 1
                 return self._deaths[event.trial_id] <= self._limit

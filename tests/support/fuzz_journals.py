@@ -100,7 +100,7 @@ def _read(case: Path, before: list) -> str:
     except UserError:
         return "refused"
     assert events == before[: len(events)], "what was accepted is not what was written"
-    assert torn or len(events) in (len(before), _whole_lines(case)), "events are lost without a word"
+    assert torn or len(events) in (len(before), _whole_lines(case)), "events are lost without an error"
     return "accepted: torn at its end" if torn else "accepted: shorter by whole lines"
 
 

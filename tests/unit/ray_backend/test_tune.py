@@ -438,3 +438,10 @@ def test_an_epoch_in_between_tells_that_it_goes_on(tmp_path):
         sweep.epoch(trial_id, 1)
         sweep.fail(trial_id, None)
     assert not sweep.study.retries.gives_up
+
+
+def test_a_node_that_is_lost_with_many_trials_before_their_first_report_ends_nothing(tmp_path):
+    sweep = SweepOnTune(tmp_path / "sweep", trials=20)
+    for trial_id in [sweep.start() for _ in range(12)]:
+        sweep.fail(trial_id, None)
+    assert not sweep.study.retries.gives_up
