@@ -119,6 +119,26 @@ def health_check_failure(error: BaseException) -> BaseException | None:
     return error.health_check_failure if isinstance(error, WorkerHealthCheckFailedError) else None
 
 
+def propagate_to_ray_train(variable: str) -> None:
+    """Let Ray Train give an environment variable of this process to its controller and workers (ray 2.60)."""
+    from ray.train.v2._internal import constants
+
+    constants.ENV_VARS_TO_PROPAGATE.add(variable)
+
+
+def has_lost_workers(error: BaseException | None) -> bool:
+    """Return whether Ray Train could not start a trial's workers, or one does not answer (ray 2.60, private errors)."""
+    from ray.train.v2._internal import exceptions
+
+    return isinstance(
+        error,
+        exceptions.WorkerGroupStartupTimeoutError
+        | exceptions.WorkerGroupStartupFailedError
+        | exceptions.WorkerHealthCheckTimeoutError
+        | exceptions.InsufficientClusterResourcesError,
+    )
+
+
 def hosted_cluster_config() -> Any:  # noqa: ANN401  # a protobuf message
     """Return the `ClusterConfig` that a hosted platform gave to the connected Ray, or None (ray 2.60)."""
     from ray._private.state import state

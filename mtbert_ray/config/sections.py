@@ -156,6 +156,12 @@ class ResourceConfig(FiniteSchema):
         return self
 
     @property
+    def num_gpus(self) -> float:
+        """GPUs of each worker, `auto` resolved against the cluster."""
+        assert self.gpus_per_worker != "auto", "it is resolved against the cluster first"
+        return self.gpus_per_worker
+
+    @property
     def uses_ray_train(self) -> bool:
         """Whether trials run under Ray Train's TorchTrainer."""
         return self.launcher == "train" or (self.launcher == "auto" and self.num_workers > 1)

@@ -160,12 +160,15 @@ def _first_line(text: str) -> str:
 
 
 _DEATHS = (RayActorError, WorkerCrashedError, NodeDiedError, LocalRayletDiedError)
+_LOST_PEER = re.compile(r"[Cc]onnection (closed|reset) by peer|Broken pipe|remote process exited", re.IGNORECASE)
+"""What gloo and NCCL say in the ranks that are left when one has died."""
 
 
 def reason_of(error: BaseException | None) -> str:
     """Return the innermost cause of a failure in one line, without traces."""
     cause = _cause_of(error)
-    return failure_text(None if cause is None or _is_death(cause) else cause)
+    is_silent = cause is None or (isinstance(cause, _DEATHS) and _is_death(cause))
+    return failure_text(None if is_silent else cause)
 
 
 def failure_kind_of(error: BaseException | None) -> FailureKind:
@@ -178,10 +181,22 @@ def failure_kind_of(error: BaseException | None) -> FailureKind:
 
 def _is_death(cause: BaseException) -> bool:
     # An actor whose constructor raised would fail again.
-    return isinstance(cause, _DEATHS) and not getattr(cause, "actor_init_failed", False)
+    has_died = isinstance(cause, _DEATHS) and not getattr(cause, "actor_init_failed", False)
+    return has_died or compat.has_lost_workers(cause) or _has_lost_peer(cause)
+
+
+def _has_lost_peer(cause: BaseException) -> bool:
+    return isinstance(cause, RuntimeError) and _LOST_PEER.search(str(cause)) is not None
 
 
 def _cause_of(error: BaseException | None) -> BaseException | None:
-    """Return the innermost error, a divergence first: other ranks' errors then are its consequences."""
-    causes = list(_innermost(error))
-    return next((cause for cause in causes if isinstance(cause, DivergedError)), causes[0] if causes else None)
+    """Return the innermost error that explains those of the other ranks: a divergence, a death, then their own."""
+
+    def place(cause: BaseException) -> int:
+        if isinstance(cause, DivergedError):
+            return 0
+        if isinstance(cause, _DEATHS):
+            return 1
+        return 3 if _has_lost_peer(cause) else 2
+
+    return min(_innermost(error), key=place, default=None)

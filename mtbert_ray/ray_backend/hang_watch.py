@@ -62,6 +62,8 @@ class HangWatch:
         self._looked_at = clock()
         self._seen: dict[tuple[str, int, str, int], _Seen] = {}
         """Trial, attempt, node and process -> its last sign."""
+        self._reasons: dict[tuple[str, int], str] = {}
+        """Trial and attempt -> why it was ended."""
 
     def look(self, running: Iterable[Trial]) -> None:
         """Look at the running trials, not more often than every few seconds."""
@@ -80,6 +82,10 @@ class HangWatch:
                 self._judge(trial, seen, now)
         self._seen = current
 
+    def reason(self, trial: Trial) -> str | None:
+        """Return why this attempt at a trial was ended, None if it was not ended for hanging."""
+        return self._reasons.get((trial.trial_id, trial.attempts))
+
     def _judge(self, trial: Trial, seen: _Seen, now: float) -> None:
         sign, silence = seen.sign, now - seen.at
         pause = sign.seconds_since_step + silence
@@ -97,6 +103,8 @@ class HangWatch:
         if self._hang_minutes is not None and pause > 60 * self._hang_minutes and not seen.ended:
             seen.ended = True
             self._announce(f"{trial.trial_id}: ended after hang_minutes: {self._hang_minutes:g}")
+            reason = f"hung for {duration(pause)} and was ended, as hang_minutes asks for: {text}"
+            self._reasons[trial.trial_id, trial.attempts] = reason
             self._end(sign)
 
 

@@ -13,13 +13,11 @@ from ray import tune
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.ray_backend.memory import noting_memory_use
+from mtbert_ray.ray_backend.reports import out_of_memory, out_of_memory_report
 from mtbert_ray.ray_backend.worker import (
     Attempt,
     Continued,
-    gpus_of,
     heartbeat_of,
-    out_of_memory,
-    out_of_memory_report,
     probe_of,
     report_of,
     reported_epochs,
@@ -89,7 +87,7 @@ class InlineTrial(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
 
     def _process(self) -> Process:
         # Ray has set CUDA_VISIBLE_DEVICES to the trial's GPU, or slice of one.
-        gpus = gpus_of(self._trial)
+        gpus = self._trial.resources.num_gpus
         return Process(device=torch.device("cuda", 0), gpus=gpus) if gpus > 0 else Process()
 
     def _end(self) -> None:

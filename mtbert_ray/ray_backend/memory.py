@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import psutil
 import torch
 
+from mtbert_ray.resources.node_memory import node_memory
 from mtbert_ray.training.process import Process
 
 _GIB = 2**30
@@ -42,9 +43,8 @@ def memory_use(process: Process) -> MemoryUse:
         return MemoryUse(
             own=own / _GIB, others=max(0, total - free - own) / _GIB, total=total / _GIB, share=min(1.0, process.gpus)
         )
-    memory, own = psutil.virtual_memory(), psutil.Process().memory_info().rss
-    used = memory.total - memory.available
-    return MemoryUse(own=own / _GIB, others=max(0, used - own) / _GIB, total=memory.total / _GIB)
+    memory, own = node_memory(), psutil.Process().memory_info().rss
+    return MemoryUse(own=own / _GIB, others=max(0, memory.used - own) / _GIB, total=memory.total / _GIB)
 
 
 def memory_use_at(error: BaseException) -> MemoryUse | None:

@@ -28,10 +28,10 @@ from mtbert_ray.events import (
 from mtbert_ray.ray_backend.disk_watch import DiskWatch
 from mtbert_ray.ray_backend.failure import disk_refusal, failure_kind_of, reason_of
 from mtbert_ray.ray_backend.hang_watch import HangWatch
+from mtbert_ray.ray_backend.reports import out_of_memory
 from mtbert_ray.ray_backend.session import collect_folder
 from mtbert_ray.ray_backend.slots import NewestFirst
 from mtbert_ray.ray_backend.trial_files import trial_folder
-from mtbert_ray.ray_backend.worker import out_of_memory
 from mtbert_ray.study.study import Study
 from mtbert_ray.training.loop import CHECKPOINT_NAME
 from mtbert_ray.training.profile import PROFILE_NAME
@@ -138,6 +138,8 @@ class StudyOnTune:
         end = out_of_memory(trial_id, error)
         if end is None:
             node, kind, reason = self._node_names.get(trial_id), failure_kind_of(error), reason_of(error)
+            if self._watch is not None and (hung := self._watch.reason(self._trial(trial_id))) is not None:
+                kind, reason = "died", hung
             if kind == "died" and node is not None:
                 reason = f"{reason}, on node {node}"
             self._study.add(TrialFailed(trial_id=trial_id, reason=reason, kind=kind, node=node))

@@ -1,6 +1,5 @@
 """A worker of a trial under either launcher: sets up the device, trains, and reports events to Tune."""
 
-import platform
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -14,9 +13,9 @@ import torch
 import torch.distributed as dist
 
 from mtbert_ray.config import ProbeConfig, TrialConfig
-from mtbert_ray.events import EpochFinished, ProbeFinished, TrialFailed, TrialResumed, TrialStopped
-from mtbert_ray.ray_backend.failure import is_own_memory, memory_message
+from mtbert_ray.events import EpochFinished, ProbeFinished, TrialResumed
 from mtbert_ray.ray_backend.memory import noting_memory_use
+from mtbert_ray.ray_backend.reports import event_report
 from mtbert_ray.training.heartbeat import Heartbeat
 from mtbert_ray.training.inputs import LoadInputs, load_inputs
 from mtbert_ray.training.loop import TrainingRun
@@ -53,12 +52,6 @@ def start_run(
 def heartbeat_of(trial_folder: Path, process: Process) -> Heartbeat:
     """Return the signs of life of a rank, which begin with its loading."""
     return Heartbeat(trial_folder, process.rank, node_id=ray.get_runtime_context().get_node_id())
-
-
-def gpus_of(trial: TrialConfig) -> float:
-    """Return the GPUs of each worker."""
-    assert trial.resources.gpus_per_worker != "auto", "gpus_per_worker is resolved against the cluster first"
-    return trial.resources.gpus_per_worker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,9 +114,9 @@ def reported_epochs(
 def report_of(trial_id: str, result: Continued | MeteredProbe | MeteredEpoch) -> dict[str, Any]:
     """Return a worker's report to Tune as it continues, after its probe or an epoch: the event for the journal."""
     if isinstance(result, Continued):
-        return _report(TrialResumed(trial_id=trial_id, epoch=result.epoch))
+        return event_report(TrialResumed(trial_id=trial_id, epoch=result.epoch))
     if isinstance(result, MeteredProbe):
-        return _report(
+        return event_report(
             ProbeFinished(
                 trial_id=trial_id,
                 steps=result.steps,
@@ -135,35 +128,7 @@ def report_of(trial_id: str, result: Continued | MeteredProbe | MeteredEpoch) ->
     event = EpochFinished(
         trial_id=trial_id, metrics=result.metrics, undefined=result.undefined, gpu_problem=result.gpu_problem
     )
-    return {**_report(event), "profile_problem": result.profile_problem}
-
-
-def out_of_memory_report(end: TrialStopped | TrialFailed) -> dict[str, Any]:
-    """Return a trial's last report to Tune when it runs out of memory: its `out_of_memory`."""
-    return {**_report(end), "done": True}
-
-
-def _report(event: TrialResumed | ProbeFinished | EpochFinished | TrialStopped | TrialFailed) -> dict[str, Any]:
-    return {
-        # The driver sets the time: clocks of nodes differ.
-        "event": event.model_dump_json(exclude={"time"}),
-        # Checkpoint, traces and state are there.
-        "node_id": ray.get_runtime_context().get_node_id(),
-        "node_name": platform.node(),
-    }
-
-
-def out_of_memory(trial_id: str, error: BaseException | None) -> TrialStopped | TrialFailed | None:
-    """Return the end of a trial that ran out of memory; None for another error.
-
-    Only where its own memory explains it the config is to blame.
-    """
-    message = memory_message(error)
-    if message is None:
-        return None
-    if is_own_memory(error):
-        return TrialStopped(trial_id=trial_id, reason=f"out of memory: {message}", kind="memory")
-    return TrialFailed(trial_id=trial_id, reason=f"others took its memory: {message}", kind="memory_taken")
+    return {**event_report(event), "profile_problem": result.profile_problem}
 
 
 def probe_of(config: Mapping[str, Any]) -> ProbeConfig | None:
@@ -179,7 +144,7 @@ def run_rank(config: dict[str, Any]) -> None:
         rank=dist.get_rank() if dist.is_initialized() else 0,
         world_size=dist.get_world_size() if dist.is_initialized() else 1,
         device=ray.train.torch.get_device(),
-        gpus=gpus_of(trial),
+        gpus=trial.resources.num_gpus,
     )
     attempt = Attempt.of(config)
     folder = Path(config["trial_folder"])

@@ -16,6 +16,7 @@ from mtbert_ray.files import put_file
 from mtbert_ray.journal import Journal, read_events, writing_alone
 from mtbert_ray.metrics import Objectives
 from mtbert_ray.resources.gpu import list_gpus
+from mtbert_ray.resources.node_memory import node_memory
 from mtbert_ray.study.request import SPACE_NAME
 from mtbert_ray.study.space import SearchSpace
 from mtbert_ray.study.space.read_back import read_space
@@ -148,7 +149,7 @@ def hardware(cluster: str) -> dict[str, Scalar]:
         "cluster": cluster,
         "processor": _processor(),
         "cores": psutil.cpu_count(logical=True),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "memory_gib": round(node_memory().total / 2**30, 1),
         "gpus": ", ".join(gpu.name for gpu in gpus) or None,
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
     }

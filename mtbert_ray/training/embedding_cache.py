@@ -7,13 +7,13 @@ one that filled it.
 import logging
 from collections.abc import Mapping, Sequence
 
-import psutil
 import torch
 
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.data.batching import Split, eval_batches
 from mtbert_ray.data.encoding import EmbeddedSplit
 from mtbert_ray.models.multitask import MultitaskModel
+from mtbert_ray.resources.node_memory import node_memory
 from mtbert_ray.training.process import Process
 
 # N rows, D width
@@ -35,7 +35,7 @@ def can_cache_embeddings(
     if not model.encoder_is_frozen or config.smart.tasks:
         return False
     needed = sum(len(split) * len(split.widths) for split in splits) * model.encoder.width * _BYTES
-    free = psutil.virtual_memory().available if free_bytes is None else free_bytes
+    free = node_memory().available if free_bytes is None else free_bytes
     if needed > _MAX_SHARE * free:
         _log.warning(
             "the embedding cache would take %.1f of %.1f GiB of free memory, so the frozen encoder runs in every "

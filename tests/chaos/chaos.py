@@ -2,8 +2,10 @@
 
 Run: PYTHONPATH=tests/support python tests/chaos/chaos.py --kills 40 --algorithm random --seed 0
 
-Victims are the supervisor, the sweep's own process, the process of a trial, and Ray's raylet and GCS. A session that
-was cut off is resumed by the supervisor or, where that is gone, by this script, as a user would.
+Victims are the supervisor, the sweep's own process, the process of a trial, a worker of Ray Train where trials have
+several, and Ray's raylet and GCS; with `--cluster`, which starts a Ray of two nodes for the sweep to join, the second
+node in place of the last two. A session that was cut off is resumed by the supervisor or, where that does not, by this
+script, as a user would.
 """
 
 import random
@@ -13,7 +15,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,6 +32,8 @@ from mtbert_ray.trial import Sweep, Trial
 
 ROOT = Path(__file__).parents[2]
 VICTIMS = ("trial", "sweep", "supervisor", "raylet", "gcs_server")
+TITLES = {"trial": ("ray::InlineTrial", "ray::ResourceTrainable"), "worker": ("ray::RayTrainWorker",)}
+"""How the processes of Ray's workers are called."""
 SPACE = """\
 name: chaos
 objectives:
@@ -45,12 +50,16 @@ search:
 algorithm: {algorithm}
 scheduler: fifo
 {trials}retries: 100
-resources: {{concurrent_trials: {workers}}}
+resources: {{concurrent_trials: {concurrent_trials}, num_workers: {num_workers}}}
 """
 
 
-def space_text(algorithm: str, *, trials: int, epochs: int) -> str:
-    """The search space; `front` learns from what has ended, so only one trial at a time is the same each time."""
+def space_text(algorithm: str, *, trials: int, epochs: int, num_workers: int) -> str:
+    """The search space.
+
+    `front` learns from what has ended, so only one trial at a time is the same each time; and two cores have room for
+    one trial of several workers.
+    """
     is_grid = algorithm == "grid"
     rates = ", ".join(str(1e-3 * (number + 1)) for number in range(-(-trials // 2)))
     return SPACE.format(
@@ -59,8 +68,44 @@ def space_text(algorithm: str, *, trials: int, epochs: int) -> str:
         learning_rate=f"{{grid: [{rates}]}}" if is_grid else "{loguniform: [1e-4, 1e-2]}",
         choice="grid" if is_grid else "choice",
         trials="" if is_grid else f"trials: {trials}\n",
-        workers=1 if algorithm == "front" else 2,
+        concurrent_trials=1 if algorithm == "front" or num_workers > 1 else 2,
+        num_workers=num_workers,
     )
+
+
+class TwoNodes:
+    """A Ray of two nodes on this machine, that others have started: the second of them can be killed."""
+
+    def __init__(self) -> None:
+        from ray.cluster_utils import Cluster
+
+        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        self.second = self.cluster.add_node(num_cpus=1)
+
+    def kill(self) -> bool:
+        """Kill the second node, if it runs a trial, and start another one in its place."""
+        raylet = psutil.Process(self.second.all_processes["raylet"][0].process.pid)
+        titles = tuple(title for each in TITLES.values() for title in each)
+        if not any(_has_title(each, titles) for each in raylet.children(recursive=True)):
+            return False
+        self.cluster.remove_node(self.second, allow_graceful=False)
+        self.second = self.cluster.add_node(num_cpus=1)
+        return True
+
+    def raylets(self) -> list[psutil.Process]:
+        return [
+            psutil.Process(node.all_processes["raylet"][0].process.pid)
+            for node in (self.cluster.head_node, self.second)
+        ]
+
+
+@contextmanager
+def two_nodes() -> Iterator[TwoNodes]:
+    nodes = TwoNodes()
+    try:
+        yield nodes
+    finally:
+        nodes.cluster.shutdown()
 
 
 @dataclass
@@ -70,6 +115,8 @@ class Chaos:
     space: Path
     out: Path
     rng: random.Random
+    nodes: TwoNodes | None = None
+    """None where the sweep starts its Ray."""
     look: Callable[[psutil.Process], None] = lambda supervisor: None
     """Called before each kill."""
     kills: Counter[str] = field(default_factory=Counter)
@@ -101,8 +148,9 @@ class Chaos:
 
     def _start(self, *arguments: str) -> "subprocess.Popen[bytes]":
         self._seen = self._events()
+        where = ("--address", self.nodes.cluster.address) if self.nodes else ()
         return subprocess.Popen(
-            [sys.executable, "-m", "mtbert_ray.sweep", *arguments], cwd=ROOT, start_new_session=True
+            [sys.executable, "-m", "mtbert_ray.sweep", *arguments, *where], cwd=ROOT, start_new_session=True
         )
 
     def _events(self) -> int:
@@ -120,7 +168,10 @@ class Chaos:
 
     def _kill(self, process: "subprocess.Popen[bytes]", victim: str) -> bool:
         self._seen = self._events()
-        found = _processes(process, victim)
+        if victim == "node":
+            assert self.nodes is not None
+            return self.nodes.kill()
+        found = self._processes(process, victim)
         if not found:
             return False
         try:
@@ -129,30 +180,28 @@ class Chaos:
             return False
         return True
 
+    def _processes(self, supervisor: "subprocess.Popen[bytes]", victim: str) -> list[psutil.Process]:
+        """The processes of the sweep that are of a kind."""
+        try:
+            above = psutil.Process(supervisor.pid)
+            if victim == "supervisor":
+                return [above]
+            sessions = above.children()
+            if victim == "sweep":
+                return sessions
+            parents = self.nodes.raylets() if self.nodes else sessions
+            everything = [each for parent in parents for each in parent.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+        return [each for each in everything if _has_title(each, TITLES.get(victim, (f"/{victim}",)))]
 
-def _processes(supervisor: "subprocess.Popen[bytes]", victim: str) -> list[psutil.Process]:
-    """The processes of a sweep that are of a kind."""
-    try:
-        above = psutil.Process(supervisor.pid)
-        if victim == "supervisor":
-            return [above]
-        sessions = above.children()
-        if victim == "sweep":
-            return sessions
-        everything = [each for session in sessions for each in session.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
-    return [each for each in everything if _is_a(each, victim)]
 
-
-def _is_a(process: psutil.Process, victim: str) -> bool:
+def _has_title(process: psutil.Process, titles: tuple[str, ...]) -> bool:
     try:
         title = " ".join(process.cmdline())
     except psutil.Error:
         return False
-    if victim == "trial":
-        return title.startswith(("ray::InlineTrial", "ray::ResourceTrainable"))
-    return title.partition(" ")[0].endswith(f"/{victim}")
+    return title.startswith(titles) or title.partition(" ")[0].endswith(titles)
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
@@ -214,6 +263,8 @@ def attack(
     trials: int,
     epochs: int,
     seed: int,
+    num_workers: int = 1,
+    nodes: TwoNodes | None = None,
     look: Callable[[psutil.Process], None] = lambda supervisor: None,
 ) -> Chaos:
     """Run a sweep undisturbed and one under attack, and compare them; `look` is called before each kill.
@@ -222,9 +273,12 @@ def attack(
         AssertionError: they differ, a finished trial was touched, or an epoch that was reported was trained again.
     """
     space, undisturbed, out = folder / "space.yaml", folder / "undisturbed", folder / "out"
-    space.write_text(space_text(algorithm, trials=trials, epochs=epochs))
-    run_in_process(new_request(space, out=undisturbed))
-    chaos = Chaos(space, out, random.Random(seed), look)
+    space.write_text(space_text(algorithm, trials=trials, epochs=epochs, num_workers=num_workers))
+    if num_workers == 1:
+        run_in_process(new_request(space, out=undisturbed))
+    else:
+        Chaos(space, undisturbed, random.Random(seed), nodes).run([])
+    chaos = Chaos(space, out, random.Random(seed), nodes, look)
     chaos.run(victims)
     sweep = read_journal(out)
     found = outcomes(sweep, out)
@@ -242,20 +296,35 @@ def main(
     algorithm: Annotated[str, typer.Option(help="random, grid or front.")] = "random",
     trials: Annotated[int, typer.Option(min=1)] = 8,
     epochs: Annotated[int, typer.Option(min=1)] = 30,
+    num_workers: Annotated[int, typer.Option(min=1, help="Of a trial; several run under Ray Train.")] = 1,
+    cluster: Annotated[bool, typer.Option(help="Start a Ray of two nodes, and kill the second.")] = False,
     seed: int = 0,
 ) -> None:
     """Attack sweeps until so many kills have been made; print the counts."""
-    rng, total, number = random.Random(seed), Counter[str](), 0
-    while total.total() < kills:
-        left = kills - total.total()
-        victims = [rng.choice(VICTIMS) for _ in range(min(10, left))]
-        with tempfile.TemporaryDirectory() as folder:
-            chaos = attack(Path(folder), algorithm, victims, trials=trials, epochs=epochs, seed=seed + number)
-            continued, _ = restarts(Path(folder) / "out")
-        total += chaos.kills
-        number += 1
-        counts = ", ".join(f"{count} {victim}" for victim, count in total.items())
-        typer.echo(f"{algorithm}: {number} sweeps, {total.total()} kills ({counts}); {continued} trials continued")
+    kinds = [*(["trial", "sweep", "supervisor", "node"] if cluster else VICTIMS), *["worker"] * (num_workers > 1)]
+    rng, total, number, all_continued = random.Random(seed), Counter[str](), 0, 0
+    with two_nodes() if cluster else nullcontext() as nodes:
+        while total.total() < kills:
+            victims = [rng.choice(kinds) for _ in range(min(10, kills - total.total()))]
+            with tempfile.TemporaryDirectory() as folder:
+                chaos = attack(
+                    Path(folder),
+                    algorithm,
+                    victims,
+                    trials=trials,
+                    epochs=epochs,
+                    seed=seed + number,
+                    num_workers=num_workers,
+                    nodes=nodes,
+                )
+                continued, _ = restarts(Path(folder) / "out")
+            total += chaos.kills
+            number += 1
+            all_continued += continued
+            counts = ", ".join(f"{count} {victim}" for victim, count in sorted(total.items()))
+            typer.echo(
+                f"{algorithm}: {number} sweeps, {total.total()} kills ({counts}); {all_continued} times continued"
+            )
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ from mtbert_ray.events import (
     TrialStopped,
 )
 from mtbert_ray.metrics import Objective
+from mtbert_ray.ray_backend.reports import out_of_memory_report
 from mtbert_ray.ray_backend.tune import StudyOnTune
-from mtbert_ray.ray_backend.worker import out_of_memory_report
 from mtbert_ray.study.pruning.decision import Decision
 from mtbert_ray.study.space.model import SearchSpace
 from mtbert_ray.study.space.parameters import Choice, FloatRange
@@ -198,6 +198,6 @@ def out_of_memory_report_of(trial_id: str) -> dict:
     """What a worker reports when it is out of memory, without Ray to ask for the node."""
     from unittest.mock import patch
 
-    with patch("mtbert_ray.ray_backend.worker.ray"):
+    with patch("mtbert_ray.ray_backend.reports.ray"):
         report = out_of_memory_report(TrialStopped(trial_id=trial_id, reason="4 GiB", kind="memory"))
     return {**report, "node_id": "here"}

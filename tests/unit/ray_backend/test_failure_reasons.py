@@ -1,12 +1,18 @@
 """Why a trial failed, in one line."""
 
 import pytest
-from ray.exceptions import RayTaskError
+from ray.exceptions import ActorDiedError, RayTaskError
 from ray.train import ControllerError, WorkerGroupError
+from ray.train.v2._internal.exceptions import (
+    WorkerGroupStartupFailedError,
+    WorkerGroupStartupTimeoutError,
+    WorkerHealthCheckFailedError,
+    WorkerHealthCheckTimeoutError,
+)
 from sweep_on_tune import SweepOnTune
 
 from mtbert_ray.errors import ConfigError
-from mtbert_ray.ray_backend.failure import reason_of
+from mtbert_ray.ray_backend.failure import failure_kind_of, reason_of
 
 
 @pytest.fixture
@@ -63,3 +69,28 @@ def test_a_reason_is_one_line_that_a_journal_can_hold(sweep, error, reason):
     sweep.start()
     sweep.fail("t000", error)
     assert sweep.read_trials()[0].reason == reason_of(error)
+
+
+PEER_GONE = RuntimeError("[../gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:32310")
+PEER_GONE_ON_GPU = RuntimeError("NCCL error: remote process exited or there was a network error")
+DEAD = WorkerHealthCheckFailedError("a rank is gone", ActorDiedError())
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (None, "died"),
+        (DEAD, "died"),
+        (WorkerGroupError("one was killed", {0: PEER_GONE, 1: DEAD}), "died"),
+        # Ray has not seen the death of the other rank yet.
+        (WorkerGroupError("one was killed", {0: PEER_GONE}), "died"),
+        (WorkerGroupError("one was killed", {1: PEER_GONE_ON_GPU}), "died"),
+        (ControllerError(WorkerGroupStartupTimeoutError(2)), "died"),
+        (ControllerError(WorkerGroupStartupFailedError("a node is gone")), "died"),
+        (WorkerGroupError("no answer", {0: WorkerHealthCheckTimeoutError("no answer for 60 s")}), "died"),
+        (WorkerGroupError("a mistake in one rank", {0: PEER_GONE, 1: ValueError("no such file")}), "error"),
+        (ValueError("no such file"), "error"),
+    ],
+)
+def test_what_the_machine_did_is_no_verdict(error, kind):
+    assert failure_kind_of(error) == kind

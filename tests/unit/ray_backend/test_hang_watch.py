@@ -112,8 +112,12 @@ class Steps:
         self.heartbeat.on_step(self.step, 99)
 
     def wait(self) -> None:
-        before = [sign.count for sign in read_signs(self.folder)]
-        wait_for(lambda: [sign.count for sign in read_signs(self.folder)] > [count + 1 for count in before])
+        """Wait for a sign that was begun from now on: the next but one."""
+        before = self._count()
+        wait_for(lambda: self._count() > before + 1)
+
+    def _count(self) -> int:
+        return max((sign.count for sign in read_signs(self.folder)), default=0)
 
 
 @pytest.mark.parametrize(

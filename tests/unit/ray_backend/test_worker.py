@@ -7,7 +7,7 @@ import torch
 
 from mtbert_ray.config import TrialConfig, nest
 from mtbert_ray.ray_backend.train import scaling_of
-from mtbert_ray.ray_backend.worker import gpus_of, reported_epochs, start_run
+from mtbert_ray.ray_backend.worker import reported_epochs, start_run
 from mtbert_ray.training.checkpoint import load_checkpoint
 from mtbert_ray.training.process import Process
 
@@ -80,4 +80,4 @@ def test_ray_train_is_asked_for_what_a_trial_holds(resources, per_worker):
     scaling = scaling_of(trial(resources=resources))
     assert scaling.num_workers == resources["num_workers"]
     assert scaling.resources_per_worker == per_worker
-    assert scaling.use_gpu is (gpus_of(trial(resources=resources)) > 0)
+    assert scaling.use_gpu is (trial(resources=resources).resources.num_gpus > 0)

@@ -1,0 +1,51 @@
+"""A trial whose process is stopped in a running sweep is named, and runs again where hang_minutes asks for it."""
+
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from command_line import invoke, options
+
+from mtbert_ray.journal import read_events, read_journal
+from mtbert_ray.ray_backend import hang_watch
+
+pytestmark = pytest.mark.ray
+
+
+def stop_first(out: Path, stopped: list[int]) -> None:
+    """Stop the process of the first trial that has done an epoch."""
+    journal, deadline = out / "journal.jsonl", time.monotonic() + 120
+    while time.monotonic() < deadline:
+        signs = list(out.glob("trials/t000/heartbeat-0.json"))
+        if signs and '"event":"epoch"' in journal.read_text():
+            stopped.append(json.loads(signs[0].read_text())["pid"])
+            os.kill(stopped[0], signal.SIGSTOP)
+            return
+        time.sleep(0.05)
+
+
+def test_a_stopped_process_is_named_and_its_trial_runs_again(space_file, ray_address, tmp_path, monkeypatch):
+    out, stopped = tmp_path / "out", list[int]()
+    # Two signs of life fit into it; a minute would be a minute of this test.
+    monkeypatch.setattr(hang_watch, "SILENCE_SECONDS", 12.0)
+    settings = options(
+        epochs=30, hang_minutes=0.1, search__learning_rate="{grid: [1e-3]}", search__adapter__kind="{grid: [lora]}"
+    )
+    stopping = threading.Thread(target=stop_first, args=(out, stopped))
+    stopping.start()
+    done = invoke("sweep", space_file, "--out", out, "--address", ray_address, *settings)
+    stopping.join()
+    assert done.exit_code == 0, (done.output, done.exception)
+    [pid] = stopped
+    [hangs] = [line for line in done.stderr.splitlines() if "hangs on node" in line]
+    assert hangs.startswith("t000 ") and f"process {pid}" in hangs and "no sign of life" in hangs
+    assert "t000: ended after hang_minutes: 0.1" in done.stderr
+    [failed] = [event for event in read_events(out)[0] if event.event == "trial_failed"]
+    assert failed.kind == "died" and failed.reason.startswith("hung for ") and "no sign of life" in failed.reason
+    [trial] = read_journal(out).trials
+    assert (trial.status, trial.attempts) == ("finished", 2)
+    assert [epoch["epoch"] for epoch in trial.epochs] == list(range(1, 31)), "it went on where it was"
