@@ -34,6 +34,7 @@ ROOT = Path(__file__).parents[2]
 VICTIMS = ("trial", "sweep", "supervisor", "raylet", "gcs_server")
 TITLES = {"trial": ("ray::InlineTrial", "ray::ResourceTrainable"), "worker": ("ray::RayTrainWorker",)}
 """How the processes of Ray's workers are called."""
+KILLS_A_SWEEP = 20
 SPACE = """\
 name: chaos
 objectives:
@@ -295,17 +296,19 @@ def main(
     kills: Annotated[int, typer.Option(min=1)] = 20,
     algorithm: Annotated[str, typer.Option(help="random, grid or front.")] = "random",
     trials: Annotated[int, typer.Option(min=1)] = 8,
-    epochs: Annotated[int, typer.Option(min=1)] = 30,
+    epochs: Annotated[int, typer.Option(min=1)] = 40,
     num_workers: Annotated[int, typer.Option(min=1, help="Of a trial; several run under Ray Train.")] = 1,
     cluster: Annotated[bool, typer.Option(help="Start a Ray of two nodes, and kill the second.")] = False,
+    victim: Annotated[list[str] | None, typer.Option(help="Kill only these kinds; may be repeated.")] = None,
     seed: int = 0,
 ) -> None:
     """Attack sweeps until so many kills have been made; print the counts."""
-    kinds = [*(["trial", "sweep", "supervisor", "node"] if cluster else VICTIMS), *["worker"] * (num_workers > 1)]
+    every = [*(["trial", "sweep", "supervisor", "node"] if cluster else VICTIMS), *["worker"] * (num_workers > 1)]
+    kinds = victim or every
     rng, total, number, all_continued = random.Random(seed), Counter[str](), 0, 0
     with two_nodes() if cluster else nullcontext() as nodes:
         while total.total() < kills:
-            victims = [rng.choice(kinds) for _ in range(min(10, kills - total.total()))]
+            victims = [rng.choice(kinds) for _ in range(min(KILLS_A_SWEEP, kills - total.total()))]
             with tempfile.TemporaryDirectory() as folder:
                 chaos = attack(
                     Path(folder),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from command_line import ROOT, TINY_SPACE
+from command_line import ONE_AT_A_TIME, ROOT, TINY_SPACE
 from typer.testing import CliRunner, Result
 
 
@@ -29,7 +29,7 @@ def ray_address() -> Iterator[str]:
 def space_file(tmp_path: Path) -> Path:
     """A space of four quick trials."""
     path = tmp_path / "tiny.yaml"
-    path.write_text(TINY_SPACE)
+    path.write_text(TINY_SPACE + ONE_AT_A_TIME)
     return path
 
 

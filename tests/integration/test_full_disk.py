@@ -5,7 +5,7 @@ import os
 import subprocess
 
 import pytest
-from command_line import ROOT, TINY_SPACE, command
+from command_line import ONE_AT_A_TIME, ROOT, TINY_SPACE, command
 from small_disk import command_on_small_disk
 
 KEPT = '"$@"; code=$?; cp -r "$DISK/out" "$KEPT"; exit $code'
@@ -15,7 +15,7 @@ KEPT = '"$@"; code=$?; cp -r "$DISK/out" "$KEPT"; exit $code'
 @pytest.mark.ray
 def test_a_checkpoint_without_room_ends_the_sweep_in_order(tmp_path):
     disk, kept = tmp_path / "disk", tmp_path / "kept"
-    (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
+    (tmp_path / "tiny.yaml").write_text(TINY_SPACE + ONE_AT_A_TIME)
     sweep = command("sweep", tmp_path / "tiny.yaml", "--out", disk / "out")
     # 1 MiB is the journal's reserve; the first checkpoint is of 170 KiB.
     whole = command_on_small_disk(disk, "1250k", "sh", "-c", KEPT, "sh", *sweep)

@@ -88,7 +88,7 @@ def test_an_interrupt_ends_the_trials_and_still_reports(space_file, ray_address,
     # With a Ray of its own, as at a terminal; and on a cluster, as in a job.
     where = [] if number == signal.SIGINT else ["--address", ray_address]
     process = subprocess.Popen(
-        command("sweep", space_file, "--out", out, *where, *options(epochs=400, resources__concurrent_trials=1)),
+        command("sweep", space_file, "--out", out, *where, *options(epochs=400)),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -111,7 +111,7 @@ def test_an_interrupt_ends_the_trials_and_still_reports(space_file, ray_address,
 
 def test_a_time_budget_ends_the_sweep(space_file, ray_address, tmp_path):
     out = tmp_path / "out"
-    long = options(epochs=4000, time_budget_minutes=0.2, resources__concurrent_trials=1)
+    long = options(epochs=4000, time_budget_minutes=0.2)
     done = invoke("sweep", space_file, "--out", out, "--address", ray_address, *long)
     assert done.exit_code == 1, (done.output, done.exception)  # No trial finished.
     sweep = read_journal(out)

@@ -26,6 +26,8 @@ search:
 algorithm: grid
 scheduler: fifo
 """
+ONE_AT_A_TIME = "resources: {concurrent_trials: 1}\n"
+"""For a test that has no use for a second process, whose imports alone take ten seconds of a core."""
 
 
 def invoke(module: str, *arguments: object) -> Result:
