@@ -43,8 +43,8 @@ objectives:
 fixed:
   encoder: tiny
   epochs: {epochs}
-  data.max_train_rows: 200
-  data.max_dev_rows: 40
+  data.max_train_rows: 60
+  data.max_dev_rows: 30
 search:
   learning_rate: {learning_rate}
   adapter.kind: {{{choice}: [none, lora]}}
@@ -55,11 +55,10 @@ resources: {{concurrent_trials: {concurrent_trials}, num_workers: {num_workers}}
 """
 
 
-def space_text(algorithm: str, *, trials: int, epochs: int, num_workers: int) -> str:
+def space_text(algorithm: str, *, trials: int, epochs: int, num_workers: int, concurrent_trials: int) -> str:
     """The search space.
 
-    `front` learns from what has ended, so only one trial at a time is the same each time; and two cores have room for
-    one trial of several workers.
+    `front` learns from what has ended, so only one trial at a time is the same each time.
     """
     is_grid = algorithm == "grid"
     rates = ", ".join(str(1e-3 * (number + 1)) for number in range(-(-trials // 2)))
@@ -69,7 +68,7 @@ def space_text(algorithm: str, *, trials: int, epochs: int, num_workers: int) ->
         learning_rate=f"{{grid: [{rates}]}}" if is_grid else "{loguniform: [1e-4, 1e-2]}",
         choice="grid" if is_grid else "choice",
         trials="" if is_grid else f"trials: {trials}\n",
-        concurrent_trials=1 if algorithm == "front" or num_workers > 1 else 2,
+        concurrent_trials=1 if algorithm == "front" else concurrent_trials,
         num_workers=num_workers,
     )
 
@@ -265,6 +264,7 @@ def attack(
     epochs: int,
     seed: int,
     num_workers: int = 1,
+    concurrent_trials: int = 1,
     nodes: TwoNodes | None = None,
     look: Callable[[psutil.Process], None] = lambda supervisor: None,
 ) -> Chaos:
@@ -274,7 +274,11 @@ def attack(
         AssertionError: they differ, a finished trial was touched, or an epoch that was reported was trained again.
     """
     space, undisturbed, out = folder / "space.yaml", folder / "undisturbed", folder / "out"
-    space.write_text(space_text(algorithm, trials=trials, epochs=epochs, num_workers=num_workers))
+    space.write_text(
+        space_text(
+            algorithm, trials=trials, epochs=epochs, num_workers=num_workers, concurrent_trials=concurrent_trials
+        )
+    )
     if num_workers == 1:
         run_in_process(new_request(space, out=undisturbed))
     else:
@@ -296,7 +300,7 @@ def main(
     kills: Annotated[int, typer.Option(min=1)] = 20,
     algorithm: Annotated[str, typer.Option(help="random, grid or front.")] = "random",
     trials: Annotated[int, typer.Option(min=1)] = 8,
-    epochs: Annotated[int, typer.Option(min=1)] = 40,
+    epochs: Annotated[int, typer.Option(min=1)] = 60,
     num_workers: Annotated[int, typer.Option(min=1, help="Of a trial; several run under Ray Train.")] = 1,
     cluster: Annotated[bool, typer.Option(help="Start a Ray of two nodes, and kill the second.")] = False,
     victim: Annotated[list[str] | None, typer.Option(help="Kill only these kinds; may be repeated.")] = None,
@@ -318,6 +322,8 @@ def main(
                     epochs=epochs,
                     seed=seed + number,
                     num_workers=num_workers,
+                    # Two cores have room for one trial of several workers.
+                    concurrent_trials=1 if num_workers > 1 else 2,
                     nodes=nodes,
                 )
                 continued, _ = restarts(Path(folder) / "out")

@@ -54,7 +54,7 @@ def test_a_sweep_under_attack_ends_as_an_undisturbed_one(tmp_path, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("RAY_TMPDIR", "/tmp")
     look = Look(tmp_path / "out")
-    chaos = attack(tmp_path, "random", list(VICTIMS), trials=4, epochs=12, seed=0, look=look)
+    chaos = attack(tmp_path, "random", list(VICTIMS), trials=3, epochs=40, seed=0, look=look)
     assert chaos.kills.total() == len(VICTIMS), "the sweep was over before all had been killed"
     assert chaos.resumed_by_hand == 1, "the supervisor resumes it by itself, unless it is killed"
     assert look.num_listening > 0

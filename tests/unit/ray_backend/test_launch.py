@@ -118,6 +118,21 @@ def test_the_command_prints_the_line_to_resume_with(fake_ray, space_file, tmp_pa
     assert resumed.exit_code == 0 and "--resume" not in resumed.stdout
 
 
+def test_a_complete_sweep_takes_more_trials_and_nothing_else(fake_ray, space_file, tmp_path):
+    out = tmp_path / "out"
+    random = ["search={learning_rate: {loguniform: [1e-4, 1e-3]}}", "algorithm=random"]
+    run_sweep(space_file, out, trials=1, overrides=random)
+    [first] = read_journal(out).trials
+    nothing_left = CliRunner().invoke(app, ["--resume", str(out)])
+    assert nothing_left.exit_code == 2
+    assert "the 1 trial" in nothing_left.stderr and "--trials" in nothing_left.stderr
+    assert resume_sweep(out, trials=2).exit_code == 0
+    sweep = read_journal(out)
+    assert sweep.trials[0] == first and len(sweep.trials) == 2 and len(sweep.resumed) == 1
+    refused = CliRunner().invoke(app, [str(space_file), "--resume", str(out), "--set", "epochs=3"])
+    assert refused.exit_code == 2 and "SPACE, --set" in refused.stderr
+
+
 def test_a_dry_run_of_a_resumed_sweep_starts_nothing(fake_ray, space_file, tmp_path):
     out = tmp_path / "out"
     fake_ray.trials_each_session = 1
