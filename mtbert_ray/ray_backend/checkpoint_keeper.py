@@ -1,12 +1,13 @@
 """Deletes the checkpoints of ended trials that `keep_checkpoints` does not keep, as soon as that is sure."""
 
 import logging
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from mtbert_ray.errors import UserError
 from mtbert_ray.events import Event, TrialFailed, TrialFinished, TrialStopped
-from mtbert_ray.ray_backend.trial_files import trial_folder
+from mtbert_ray.files import remove_below
+from mtbert_ray.ray_backend.trial_files import TRIALS_NAME
 from mtbert_ray.reporting.outcome import Outcome, keeps_checkpoint, outcome_of
 from mtbert_ray.training.loop import CHECKPOINT_NAME
 from mtbert_ray.trial import Sweep, Trial
@@ -40,7 +41,7 @@ class CheckpointKeeper:
                 self._delete(trial.trial_id)
 
     def _delete(self, trial_id: str) -> None:
-        checkpoint = trial_folder(self._folder, trial_id) / CHECKPOINT_NAME
-        shutil.rmtree(checkpoint, ignore_errors=True)
-        if checkpoint.exists():
-            _log.warning("%s: its checkpoint could not be deleted: %s", trial_id, checkpoint)
+        try:
+            remove_below(self._folder, f"{TRIALS_NAME}/{trial_id}/{CHECKPOINT_NAME}")
+        except (OSError, UserError) as error:  # Of a link, which leads elsewhere.
+            _log.warning("%s: its checkpoint could not be deleted: %s", trial_id, error)

@@ -1,7 +1,6 @@
 """Ends a sweep in order when a disk refuses to take more, before anything else is lost."""
 
 import errno
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 from mtbert_ray.disk import disk_error, free_bytes, refusal_in
 from mtbert_ray.errors import DiskError, ResourceError, UserError
 from mtbert_ray.events import Event
+from mtbert_ray.ray_backend.local_ray import ray_folder
 from mtbert_ray.study.study import Observer
 from mtbert_ray.trial import Trial
 
@@ -16,14 +16,9 @@ _RAY_NEEDS = 16 * 2**20
 """Bytes of Ray's logs, sockets and session files, with which it starts."""
 
 
-def ray_folder() -> Path:
-    """Return the folder below which Ray keeps its files on this machine, unless it is given another one."""
-    return Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp")  # As Ray has it.
-
-
 @contextmanager
 def ray_failures_as_disk_errors() -> Iterator[None]:
-    """Tell of Ray's full disk where Ray did not start, or broke off, and says no more than that.
+    """Tell of the full disk of Ray's folder where Ray did not start, or broke off, and says no more than that.
 
     Raises:
         DiskError: instead of such an error.

@@ -21,7 +21,7 @@ from mtbert_ray import compat
 from mtbert_ray.disk import refusal_in
 from mtbert_ray.errors import DivergedError
 from mtbert_ray.events import FailureKind
-from mtbert_ray.ray_backend.memory import MemoryUse, memory_use_at
+from mtbert_ray.ray_backend.memory import OUTSIDE_THE_ALLOCATOR, MemoryUse, memory_use_at
 from mtbert_ray.reporting.failures import failure_text
 
 _ON_GPU = re.compile(
@@ -29,8 +29,6 @@ _ON_GPU = re.compile(
     r"of which (?P<free>[\d.]+ \w+) is free"
 )
 _ON_CPU = re.compile(r"DefaultCPUAllocator: can't allocate memory: you tried to allocate (\d+) bytes")
-_OUTSIDE_THE_ALLOCATOR = re.compile(r"CUDA error: out of memory|Cuda failure (\d+ )?'out of memory'")
-"""Of CUDA's driver, when a process opens the GPU, and of NCCL."""
 _BY_RAY = re.compile(r"was (?P<used>[\d.]+ ?\w+) used / (?P<total>[\d.]+ ?\w+) limit")
 _KILLED_BY_RAY = re.compile(r"actual memory used=([\d.]+)GB")
 _GIB = 2**30
@@ -61,17 +59,19 @@ def memory_message(error: BaseException | None) -> str | None:
     return None
 
 
-def is_own_memory(error: BaseException | None) -> bool:
+def is_own_memory(error: BaseException | None, *, alone: bool = False) -> bool:
     """Whether a trial that ran out of memory would have done so alone as well, whatever others held.
 
-    Where it is not known who held how much: yes for an allocation that failed, no where Ray chose a process to kill.
+    Where it is not known who held how much: yes for an allocation that failed, no where Ray chose a process to kill or
+    the GPU had not even room to be opened. `alone` says that no other trial ran beside it.
     """
     for each in _innermost(error):
         if _own_message(each) is not None:
             use = _memory_use(each)
             if use is None:
-                return not isinstance(each, OutOfMemoryError | KilledForMemoryError)
-            return use.is_own_fault(_asked_gib(each))
+                by_others = isinstance(each, OutOfMemoryError | KilledForMemoryError)
+                return not by_others and OUTSIDE_THE_ALLOCATOR.search(str(each)) is None
+            return use.is_own_fault(_asked_gib(each), alone=alone)
     return False
 
 
@@ -150,7 +150,7 @@ def _own_message(error: BaseException) -> str | None:
             return _first_line(text) or "Python asked for more than the machine had"
         case RuntimeError() if found := _ON_CPU.search(text):
             return f"asked for {int(found[1]) / _GIB:.1f} GiB of the machine's memory, which had less"
-        case RuntimeError() if found := _OUTSIDE_THE_ALLOCATOR.search(text):
+        case RuntimeError() if found := OUTSIDE_THE_ALLOCATOR.search(text):
             return f"the GPU had no room left ({found[0]})"
     return None
 

@@ -24,12 +24,18 @@ _TIMES_THE_PAUSE = 20
 _BEFORE_FIRST_EPOCH_SECONDS = 600.0
 """Until a first epoch has been scored, nobody knows how long that takes."""
 _BETWEEN_LOOKS = 5.0
+_AWAY_SECONDS = 15.0
+"""After which the sweep itself did not look for too long, as one that was stopped or fetched a checkpoint."""
+_START_SECONDS = 600.0
+"""Without any sign of life after a trial's start."""
 
 
 @dataclass
 class _Seen:
     sign: Sign
     at: float
+    num_done: int
+    """Epochs that the trial had when this process was first seen."""
     named: bool = False
     ended: bool = False
 
@@ -64,23 +70,46 @@ class HangWatch:
         """Trial, attempt, node and process -> its last sign."""
         self._reasons: dict[tuple[str, int], str] = {}
         """Trial and attempt -> why it was ended."""
+        self._without_sign: dict[tuple[str, int], float | None] = {}
+        """Trial and attempt -> since when nothing has been seen of it; None once that has been said."""
 
     def look(self, running: Iterable[Trial]) -> None:
         """Look at the running trials, not more often than every few seconds."""
         now = self._clock()
         if now - self._looked_at < _BETWEEN_LOOKS:
             return
+        was_away = now - self._looked_at > _AWAY_SECONDS
         self._looked_at = now
         current = {}
         for trial in running:
-            for sign in read_signs(self._folder_of(trial.trial_id)):
+            signs = read_signs(self._folder_of(trial.trial_id))
+            self._note_start(trial, now, has_signs=bool(signs))
+            for sign in signs:
                 key = (trial.trial_id, trial.attempts, sign.node, sign.pid)
                 seen = self._seen.get(key)
-                if seen is None or seen.sign.count != sign.count:
-                    seen = _Seen(sign, now) if seen is None else replace(seen, sign=sign, at=now)
+                if seen is None:
+                    seen = _Seen(sign, now, trial.num_done)
+                elif was_away or seen.sign.count != sign.count:
+                    seen = replace(seen, sign=sign, at=now)
                 current[key] = seen
-                self._judge(trial, seen, now)
+                if not was_away:  # What it waited for meanwhile was perhaps this process.
+                    self._judge(trial, seen, now)
         self._seen = current
+
+    def _note_start(self, trial: Trial, now: float, *, has_signs: bool) -> None:
+        """Tell of a trial of which nothing is seen for long after its start."""
+        key = (trial.trial_id, trial.attempts)
+        since = self._without_sign.setdefault(key, now)
+        if since is None:
+            return
+        if has_signs or (trial.epochs and trial.attempts == 1):
+            self._without_sign[key] = None
+        elif now - since > _START_SECONDS:
+            self._without_sign[key] = None
+            self._announce(
+                f"{trial.trial_id} has given no sign of life for {duration(now - since)} since its start: it waits for "
+                "its CPUs or GPUs, or starts slowly, or its node does not share the sweep's folder"
+            )
 
     def reason(self, trial: Trial) -> str | None:
         """Return why this attempt at a trial was ended, None if it was not ended for hanging."""
@@ -91,7 +120,7 @@ class HangWatch:
         pause = sign.seconds_since_step + silence
         if silence > SILENCE_SECONDS:
             text = f"its process gives no sign of life (stopped, or its node is gone), last at {sign.where}"
-        elif pause > _longest_pause(trial, sign):
+        elif not sign.is_waiting and pause > _longest_pause(sign, has_scored=trial.num_done > seen.num_done):
             text = f"it takes no step, at {sign.where}"
         else:
             seen.named = False
@@ -108,9 +137,9 @@ class HangWatch:
             self._end(sign)
 
 
-def _longest_pause(trial: Trial, sign: Sign) -> float:
-    """Return after how many seconds without a step a trial hangs."""
-    least = _LEAST_SECONDS if trial.num_done else _BEFORE_FIRST_EPOCH_SECONDS
+def _longest_pause(sign: Sign, *, has_scored: bool) -> float:
+    """Return after how many seconds without a step a trial hangs, whose process has scored an epoch or not yet."""
+    least = _LEAST_SECONDS if has_scored else _BEFORE_FIRST_EPOCH_SECONDS
     return max(least, _TIMES_THE_PAUSE * sign.longest_pause)
 
 

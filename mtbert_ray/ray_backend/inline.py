@@ -52,12 +52,14 @@ class InlineTrial(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
     def step(self) -> dict[str, Any]:
         """Train the probe, or train and score one epoch."""
         try:
-            with noting_memory_use(self._process()):
+            with noting_memory_use(self._process(), self._folder):
                 if self._epochs is None:
                     self._epochs = self._start_epochs()
-                result = next(self._epochs)
+                assert self._heartbeat is not None, "it began with the epochs"
+                with self._heartbeat.working():
+                    result = next(self._epochs)
         except (RuntimeError, MemoryError) as error:
-            end = out_of_memory(self._trial_id, error)
+            end = out_of_memory(self._trial_id, error, alone=self._alone)
             if end is None:
                 raise
         else:
@@ -76,13 +78,20 @@ class InlineTrial(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
         self._trial = TrialConfig.model_validate(config["trial"])
         self._probe = probe_of(config)
         self._attempt = Attempt.of(config)
+        self._alone = bool(config.get("alone"))
+        self._folder = self._sweep_folder / "trials" / self._trial_id
         self._epochs = None
 
     def _start_epochs(self) -> Generator[Continued | MeteredProbe | MeteredEpoch]:
-        folder = self._sweep_folder / "trials" / self._trial_id
-        self._heartbeat = heartbeat_of(folder, self._process())
-        on_step = self._heartbeat.on_step
-        run = start_run(self._trial, self._process(), folder, attempt=self._attempt, on_step=on_step, load=self._load)
+        self._heartbeat = heartbeat_of(self._folder, self._process())
+        run = start_run(
+            self._trial,
+            self._process(),
+            self._folder,
+            attempt=self._attempt,
+            on_step=self._heartbeat.on_step,
+            load=self._load,
+        )
         return reported_epochs(run, probe=self._probe, attempt=self._attempt.number)
 
     def _process(self) -> Process:

@@ -11,9 +11,10 @@ from rich.console import Console
 from mtbert_ray.disk import refusals_as_disk_errors
 from mtbert_ray.errors import ConfigError
 from mtbert_ray.ray_backend.disk_estimate import disk_estimate
-from mtbert_ray.ray_backend.disk_watch import ray_failures_as_disk_errors, ray_folder
+from mtbert_ray.ray_backend.disk_watch import ray_failures_as_disk_errors
 from mtbert_ray.ray_backend.estimate import time_estimate
 from mtbert_ray.ray_backend.inventory import cluster_capacity, local_capacity
+from mtbert_ray.ray_backend.local_ray import ray_folder
 from mtbert_ray.ray_backend.plan import Plan, describe, describe_rows, make_plan
 from mtbert_ray.ray_backend.preflight import check_inputs, undefined_notes, with_classes_found
 from mtbert_ray.ray_backend.run import SweepOutcome, run_study

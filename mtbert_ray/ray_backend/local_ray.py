@@ -173,6 +173,14 @@ def temporary_folder() -> Path:
     return Path("/tmp").resolve()
 
 
+def ray_folder() -> Path:
+    """Return the folder below which Ray keeps its files on this machine, also where it cannot start there."""
+    try:
+        return temporary_folder()
+    except ResourceError:
+        return Path(os.environ["RAY_TMPDIR"])
+
+
 def remove_leftovers(base: Path) -> None:
     """Remove the folders of this user's killed sweeps; those in use and other users' stay."""
     for folder in base.glob(f"{_PREFIX}*"):

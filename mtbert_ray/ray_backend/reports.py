@@ -25,14 +25,16 @@ def out_of_memory_report(end: TrialStopped | TrialFailed) -> dict[str, Any]:
     return {**event_report(end), "done": True}
 
 
-def out_of_memory(trial_id: str, error: BaseException | None) -> TrialStopped | TrialFailed | None:
+def out_of_memory(
+    trial_id: str, error: BaseException | None, *, alone: bool = False
+) -> TrialStopped | TrialFailed | None:
     """Return the end of a trial that ran out of memory; None for another error.
 
-    Only where its own memory explains it the config is to blame.
+    Only where its own memory explains it the config is to blame. `alone` says that no other trial ran beside it.
     """
     message = memory_message(error)
     if message is None:
         return None
-    if is_own_memory(error):
+    if is_own_memory(error, alone=alone):
         return TrialStopped(trial_id=trial_id, reason=f"out of memory: {message}", kind="memory")
     return TrialFailed(trial_id=trial_id, reason=f"others took its memory: {message}", kind="memory_taken")

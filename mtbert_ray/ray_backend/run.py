@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Self
 
+import ray
 from ray import tune
 from rich.console import Console
 
@@ -26,12 +27,13 @@ from mtbert_ray.ray_backend.hang_watch import HangWatch
 from mtbert_ray.ray_backend.inline import InlineTrial
 from mtbert_ray.ray_backend.plan import Plan
 from mtbert_ray.ray_backend.processes import discard_output, terminals
-from mtbert_ray.ray_backend.session_process import CUT_OFF, FORWARDED, INTERRUPTED
+from mtbert_ray.ray_backend.session_process import FORWARDED, exit_code_of
 from mtbert_ray.ray_backend.train import drive_trial
 from mtbert_ray.ray_backend.trial_files import TrialFiles, trial_folder
 from mtbert_ray.ray_backend.tune import StudyOnTune
 from mtbert_ray.reporting.document import write_report
 from mtbert_ray.reporting.progress import SweepProgress
+from mtbert_ray.reporting.wording import joined
 from mtbert_ray.study.study import Observer, Study
 
 _TUNE_SWITCH = "TUNE_DISABLE_SIGINT_HANDLER"
@@ -51,14 +53,8 @@ class SweepOutcome:
 
     @property
     def exit_code(self) -> int:
-        """0 done, 1 no trial finished, 3 too many died in a row, 4 a disk refused something, 130 interrupted."""
-        if self.problem is not None:
-            return DiskError.exit_code
-        if self.reason == "interrupted":
-            return INTERRUPTED
-        if self.reason == "deaths":
-            return CUT_OFF
-        return 0 if self.num_finished > 0 else 1
+        """As of `exit_code_of`."""
+        return DiskError.exit_code if self.problem is not None else exit_code_of(self.reason, self.num_finished)
 
 
 def run_study(study: Study, plan: Plan, folder: Path, *, console: Console) -> SweepOutcome:
@@ -84,7 +80,8 @@ def run_study(study: Study, plan: Plan, folder: Path, *, console: Console) -> Sw
         lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True),
         hang_minutes=plan.space.hang_minutes,
     )
-    backend = StudyOnTune(study, folder, disk=disk, watch=watch)
+    here = ray.get_runtime_context().get_node_id()
+    backend = StudyOnTune(study, folder, node_id=here, disk=disk, watch=watch)
     with progress, _Interrupts(console) as interrupts, disk.ending_by(interrupts.end):
         started = time.monotonic()
         # Left by a killed session.
@@ -97,6 +94,11 @@ def run_study(study: Study, plan: Plan, folder: Path, *, console: Console) -> Sw
         if study.retries.gives_up:
             reason, why = "deaths", "too many trials died in a row"
             console.print("Too many trials died in a row: their reasons are in the report. Mend it, then resume.")
+        elif reason == "completed" and (left := [trial.trial_id for trial in study.trials if trial.is_interrupted]):
+            reason = "deaths"
+            console.print(
+                f"{joined(left)} died more often than `retries` allows: the reasons are in the report.", markup=False
+            )
         if disk.refused is not None:
             reason, why = "disk_full", f"the sweep ended: {disk.refused}"
         for trial in [trial for trial in study.trials if trial.status == "running"]:

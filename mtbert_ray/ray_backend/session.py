@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -122,28 +123,40 @@ def _check_state_api() -> None:
 
 
 @ray.remote(num_cpus=0)  # type: ignore[untyped-decorator]  # Ray is untyped
-def _read_folder(folder: str) -> dict[str, bytes]:
-    """Return the files of a folder by name; neither a checkpoint nor a profile has folders inside."""
+def _read_folder(folder: str, marker: str) -> dict[str, bytes] | None:
+    """Return the files of a folder by name, None where the marker is beside it.
+
+    Neither a checkpoint nor a profile has folders inside.
+    """
+    if Path(folder).with_name(marker).exists():
+        return None
     return {path.name: path.read_bytes() for path in Path(folder).iterdir() if path.is_file()}
 
 
 def collect_folder(source: Path, target: Path, *, node_id: str, timeout_seconds: float = 600) -> None:
-    """Copy a folder of flat files from another node; does nothing where the target exists.
+    """Copy a folder of flat files from another node, in place of what was copied before.
+
+    Does nothing where the source is the target itself, on a shared file system.
 
     Raises:
         ray.exceptions.RayError: the node is gone or the copy failed.
         OSError: the disk here refused it; nothing of it is left.
     """
-    if target.exists():
-        return  # The same node, or shared storage.
     on_node = NodeAffinitySchedulingStrategy(node_id, soft=False)
-    files = ray.get(_read_folder.options(scheduling_strategy=on_node).remote(str(source)), timeout=timeout_seconds)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(prefix=".shared-", dir=target.parent) as marker:
+        reading = _read_folder.options(scheduling_strategy=on_node).remote(str(source), Path(marker.name).name)
+        files = ray.get(reading, timeout=timeout_seconds)
+    if files is None:
+        return
     # Renamed when complete: an interrupted copy must not look like a whole one.
     partial = target.with_name(target.name + ".new")
     try:
         partial.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
             (partial / name).write_bytes(content)
+        if target.exists():
+            shutil.rmtree(target)
         partial.replace(target)
     except OSError:
         shutil.rmtree(partial, ignore_errors=True)  # A full disk has no room for half a copy.

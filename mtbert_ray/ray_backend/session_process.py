@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING
 import typer
 from rich.console import Console
 
-from mtbert_ray.errors import RayLostError, UserError
+from mtbert_ray.errors import DiskError, RayLostError, UserError
 from mtbert_ray.ray_backend.processes import end_with_parent
 
 if TYPE_CHECKING:
+    from mtbert_ray.events import SweepEnd
     from mtbert_ray.ray_backend.session import OnDaemons
     from mtbert_ray.study.request import SweepRequest
 
@@ -45,6 +46,12 @@ class SessionOrder:
     request: "SweepRequest"
     address: str | None
     verbose: bool
+
+
+def exit_code_of(reason: "SweepEnd", num_finished: int) -> int:
+    """0 done, 1 no trial finished, 3 trials died and are left, 4 a disk refused something, 130 interrupted."""
+    by_reason = {"interrupted": INTERRUPTED, "deaths": CUT_OFF, "disk_full": DiskError.exit_code}
+    return by_reason.get(reason, 0 if num_finished > 0 else 1)
 
 
 def cluster_address(address: str | None) -> str | None:

@@ -27,7 +27,14 @@ from mtbert_ray.events import (
 )
 from mtbert_ray.journal import Journal, read_events, read_journal, writing_alone
 from mtbert_ray.ray_backend.forwarding import Forwarding
-from mtbert_ray.ray_backend.session_process import CUT_OFF, INTERRUPTED, SessionOrder, cluster_address, print_end
+from mtbert_ray.ray_backend.session_process import (
+    CUT_OFF,
+    INTERRUPTED,
+    SessionOrder,
+    cluster_address,
+    exit_code_of,
+    print_end,
+)
 from mtbert_ray.ray_backend.supervised import SessionEnd, run_process
 from mtbert_ray.study.request import SweepRequest, resume_request
 
@@ -59,13 +66,13 @@ def supervise(
         command: of a session's process; see `run_process`.
     """
     folder, budget, started = request.folder.resolve(), request.space.time_budget_minutes, time.monotonic()
-    before, in_vain = Progress.of(folder), 0
+    before, in_vain = SweepSoFar.of(folder), 0
     with Forwarding() as forwarding:
         while True:
             end = run_process(command, SessionOrder(request=request, address=address, verbose=verbose), forwarding)
             if end.exit_code is not None:
                 return end.exit_code
-            now = Progress.of(folder)
+            now = SweepSoFar.of(folder)
             has_begun = now.num_sessions > before.num_sessions
             if has_begun and now.finished is not None:  # Only what comes after the last event is missing.
                 return _report_end(folder, console)
@@ -82,13 +89,13 @@ def supervise(
                     Journal.reopen(folder).append(SweepFinished(reason="completed"))
                 return _report_end(folder, console)
             request = _with_time_left(request, budget, time.monotonic() - started)
-            before = Progress(
+            before = SweepSoFar(
                 num_sessions=now.num_sessions, milestones=now.milestones | before.milestones, finished=None
             )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
+class SweepSoFar:
     """What the journal of a sweep says of its sessions."""
 
     num_sessions: int
@@ -98,7 +105,7 @@ class Progress:
     """How the last session ended."""
 
     @classmethod
-    def of(cls, folder: Path) -> "Progress":
+    def of(cls, folder: Path) -> "SweepSoFar":
         """Return that of the sweep in a folder; no sessions where there is none."""
         num_sessions, milestones, finished = 0, set[tuple[str, int | str]](), None
         try:
@@ -125,7 +132,7 @@ class Progress:
         return cls(num_sessions=num_sessions, milestones=frozenset(milestones), finished=finished)
 
 
-def _why_not_again(end: SessionEnd, now: Progress, in_vain: int, *, is_own_ray: bool) -> str:
+def _why_not_again(end: SessionEnd, now: SweepSoFar, in_vain: int, *, is_own_ray: bool) -> str:
     if now.num_sessions == 0:
         return "it had not begun, so there is nothing to resume"
     if end.is_error:
@@ -137,7 +144,7 @@ def _why_not_again(end: SessionEnd, now: Progress, in_vain: int, *, is_own_ray: 
     return ""
 
 
-def _give_up(now: Progress, folder: Path, console: Console, *, is_interrupted: bool) -> int:
+def _give_up(now: SweepSoFar, folder: Path, console: Console, *, is_interrupted: bool) -> int:
     if now.num_sessions > 0:
         _write_report(folder, console, is_complete=False)
     return INTERRUPTED if is_interrupted else CUT_OFF
@@ -148,9 +155,7 @@ def _report_end(folder: Path, console: Console) -> int:
     sweep = read_journal(folder)
     assert sweep.finished is not None, "its last event is there"
     _write_report(folder, console, is_complete=sweep.finished.reason == "completed")
-    if sweep.finished.reason == "interrupted":
-        return INTERRUPTED
-    return 0 if any(trial.status == "finished" for trial in sweep.trials) else 1
+    return exit_code_of(sweep.finished.reason, sum(trial.status == "finished" for trial in sweep.trials))
 
 
 def _write_report(folder: Path, console: Console, *, is_complete: bool) -> None:

@@ -52,7 +52,7 @@ def drive_trial(config: dict[str, Any], *, sweep_folder: str) -> None:
     try:
         trainer.fit()
     except TrainingFailedError as error:
-        end = out_of_memory(trial_id, error)
+        end = out_of_memory(trial_id, error, alone=bool(config.get("alone")))
         if end is None:
             raise
         tune.report(out_of_memory_report(end))

@@ -45,13 +45,20 @@ class StudyOnTune:
     """Feeds a study with what Tune reports, for the three interfaces that Tune calls.
 
     `folder` is the sweep's; `disk` ends the sweep when a disk refuses what a trial, or this, writes; `watch` looks at
-    the running trials from time to time.
+    the running trials from time to time. `node_id` is the node's that this runs on.
     """
 
     def __init__(
-        self, study: Study, folder: Path, *, disk: DiskWatch | None = None, watch: HangWatch | None = None
+        self,
+        study: Study,
+        folder: Path,
+        *,
+        node_id: str,
+        disk: DiskWatch | None = None,
+        watch: HangWatch | None = None,
     ) -> None:
         self._study = study
+        self.node_id = node_id
         self.disk = disk or DiskWatch(folder)
         self._watch = watch
         self._folder = folder
@@ -71,11 +78,13 @@ class StudyOnTune:
         """Return the next trial as the launchers take it; None where there is none for now, or none any more.
 
         It is `{"trial_id": "t007", "trial": a whole TrialConfig as a dict, "probe": a ProbeConfig as a dict, or None}`
-        with the `attempt` at the trial from 1, `epochs_done` by earlier ones, and `checkpoint_minutes`.
+        with the `attempt` at the trial from 1, `epochs_done` by earlier ones, whether it runs `alone`, and
+        `checkpoint_minutes`.
         """
         started = None if self.disk.refused else self._study.ask()
         if started is None:
             return None
+        self._node_names.pop(started.trial_id, None)  # Another attempt may run elsewhere.
         space = self._study.space
         probe = space.probe if space.scheduler == "pareto" and space.probe.steps > 0 else None
         return {
@@ -84,6 +93,7 @@ class StudyOnTune:
             "probe": None if probe is None else probe.model_dump(mode="json"),
             "attempt": started.attempt,
             "epochs_done": self._trial(started.trial_id).num_done,
+            "alone": self._trial(started.trial_id).runs_alone,
             "checkpoint_minutes": space.checkpoint_minutes,
         }
 
@@ -99,11 +109,11 @@ class StudyOnTune:
         event = _EVENT.validate_json(result["event"])
         assert isinstance(event, TrialResumed | ProbeFinished | EpochFinished | TrialStopped | TrialFailed)
         trial_id = event.trial_id
+        self._nodes[trial_id], self._node_names[trial_id] = result["node_id"], result.get("node_name")
         if self._study.decision(trial_id) is not None:
             return True
         if not _is_news(event, self._trial(trial_id)):
             return False
-        self._nodes[trial_id], self._node_names[trial_id] = result["node_id"], result.get("node_name")
         if isinstance(event, TrialStopped | TrialFailed):
             self._out_of_memory[trial_id] = event
             return False
@@ -135,7 +145,7 @@ class StudyOnTune:
             self.disk.note(refused)
             self.interrupt(trial_id, str(refused))
             return
-        end = out_of_memory(trial_id, error)
+        end = out_of_memory(trial_id, error, alone=self._trial(trial_id).runs_alone)
         if end is None:
             node, kind, reason = self._node_names.get(trial_id), failure_kind_of(error), reason_of(error)
             if self._watch is not None and (hung := self._watch.reason(self._trial(trial_id))) is not None:
@@ -183,6 +193,8 @@ class StudyOnTune:
 
     def _collect(self, trial_id: str, name: str) -> Path | None:
         folder = self.folder_of(trial_id) / name
+        if self._nodes[trial_id] == self.node_id:
+            return folder
         try:
             with naming(folder):
                 collect_folder(folder, folder, node_id=self._nodes[trial_id])

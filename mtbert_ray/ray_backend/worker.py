@@ -148,7 +148,8 @@ def run_rank(config: dict[str, Any]) -> None:
     )
     attempt = Attempt.of(config)
     folder = Path(config["trial_folder"])
-    with noting_memory_use(process), heartbeat_of(folder, process) as heartbeat:
+    with heartbeat_of(folder, process) as heartbeat, noting_memory_use(process, folder):
         run = start_run(trial, process, folder, attempt=attempt, on_step=heartbeat.on_step)
         for result in reported_epochs(run, probe=probe_of(config), attempt=attempt.number):
-            ray.train.report(report_of(config["trial_id"], result))
+            with heartbeat.waiting():
+                ray.train.report(report_of(config["trial_id"], result))

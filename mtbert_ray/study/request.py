@@ -183,5 +183,7 @@ def _num_left(space: SearchSpace, objectives: Objectives, sweep: Sweep | None) -
 def _nothing_left(space: SearchSpace, folder: Path, sweep: Sweep) -> NothingLeftError:
     planned, count = space.num_trials, len(sweep.trials)
     if planned is not None and count < planned:
-        return NothingLeftError(f"{folder}: its {count} trials have ended; warm_start_from's sweeps tried the rest")
-    return NothingLeftError(f"{folder}: all {count} trials of this sweep have ended; give --trials N, more in all")
+        return NothingLeftError(
+            f"{folder}: all its trials have ended ({count}); warm_start_from's sweeps tried the rest"
+        )
+    return NothingLeftError(f"{folder}: all trials of this sweep have ended ({count}); give --trials N, more in all")

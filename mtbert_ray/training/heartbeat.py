@@ -8,7 +8,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
@@ -32,6 +33,8 @@ class Sign:
     seconds_since_step: float
     longest_pause: float
     """Between two steps so far, scoring included, in seconds."""
+    is_waiting: bool
+    """Whether the run waits for the sweep to take a result, which may take as long as it likes."""
     where: str
     """Where the run stands, as `training/loop.py:210 in _take_steps`."""
     node: str
@@ -73,6 +76,7 @@ class Heartbeat:
         self._count = self._step = 0
         self._longest = 0.0
         self._at = clock()
+        self._is_waiting = False
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._thread.start()
@@ -83,6 +87,24 @@ class Heartbeat:
         if self._step > 0:  # What came before the first step is loading.
             self._longest = max(self._longest, now - self._at)
         self._step, self._at = step, now
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Within the block the run waits for others; the time is no pause between its steps."""
+        self._is_waiting = True
+        try:
+            yield
+        finally:
+            self._is_waiting, self._at = False, self._clock()
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Outside of such blocks the run waits for others, as in `waiting`."""
+        self._is_waiting, self._at = False, self._clock()
+        try:
+            yield
+        finally:
+            self._is_waiting = True
 
     def close(self) -> None:
         """End the thread and remove the file."""
@@ -97,11 +119,14 @@ class Heartbeat:
         self.close()
 
     def _beat(self) -> None:
-        try:
-            while not self._closed.wait(0 if self._count == 0 else self._seconds):
+        is_told = False
+        while not self._closed.wait(0 if self._count == 0 else self._seconds):
+            try:
                 self._write()
-        except OSError as error:  # As a full disk: the run must not end for it.
-            _log.warning("%s: no more signs of life: %s", self._path, error)
+            except OSError as error:  # As a full disk: the run must not end for it, and the next may find room.
+                if not is_told:
+                    _log.warning("%s: a sign of life could not be written: %s", self._path, error)
+                is_told = True
 
     def _write(self) -> None:
         self._count += 1
@@ -110,6 +135,7 @@ class Heartbeat:
             step=self._step,
             seconds_since_step=self._clock() - self._at,
             longest_pause=self._longest,
+            is_waiting=self._is_waiting,
             where=_where(self._watched),
             node=platform.node(),
             node_id=self._node_id,

@@ -22,7 +22,7 @@ from mtbert_ray.training.probe import Pace, ProbeResult, is_probed
 from mtbert_ray.training.process import Process, uses_bf16
 from mtbert_ray.training.profile import profiling
 from mtbert_ray.training.run_state import Progress, RunState
-from mtbert_ray.training.step import TrainingStep
+from mtbert_ray.training.step import RANDOM_STATES, TrainingStep
 
 CHECKPOINT_NAME = "checkpoint"
 _STEPS_BETWEEN_CHECKS = 200
@@ -96,7 +96,8 @@ class TrainingRun:
         self.total_steps = config.epochs * num_steps(train, batch_size=config.batch_size)
         self.model = initial_model(config).to(process.device)
         self.parameters = count_parameters(self.model)
-        self.caches_embeddings = can_cache_embeddings(self.model, config, [*train.values(), *dev.values()])
+        can_cache = can_cache_embeddings(self.model, config, [*train.values(), *dev.values()])
+        self.caches_embeddings = all(process.gather(can_cache))  # Nodes may differ in free memory.
         """Whether the encoder runs in the first epoch only: later ones cost what the heads cost."""
         self._steps = TrainingStep(self.model, config, process, bf16=self.bf16, total_steps=self.total_steps)
 
@@ -106,6 +107,8 @@ class TrainingRun:
         if self.restored is None:
             return
         self._steps.load_state_dict(self.restored["steps"])
+        # A second copy of the weights would count as the run's memory.
+        self.restored["steps"] = {name: self.restored["steps"][name] for name in RANDOM_STATES}
         self.progress = self.restored["progress"]
         if self.caches_embeddings:
             self.train_splits = cache_embeddings(self.model, self.train_splits, self.process, bf16=self.bf16)
@@ -228,7 +231,7 @@ class TrainingRun:
         """Pass batches on, and save the state between steps when one is due; its time is not counted as training."""
         for batch in batches:
             yield batch
-            if self._state is None or self.progress.step % _STEPS_BETWEEN_CHECKS or not self._state.is_due():
+            if self._state is None or not self._state.is_due(self.progress.step):
                 continue
             self._count_training()
             self.save_state()

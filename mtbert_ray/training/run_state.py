@@ -7,11 +7,12 @@ checkpoint of one that ran through, bit for bit.
 import json
 import logging
 import pickle
-import shutil
 import time
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ from mtbert_ray.training.process import Process
 STATE_NAME = "state"
 """Folder of a run's state, in the run's own."""
 _COMPLETE_NAME = "complete.json"
+_MAX_STEPS_UNASKED = 200
+_UNASKED_SHARE = 0.1
+"""Of the time between two states, that may pass until ranks ask each other again."""
 _log = logging.getLogger(__name__)
 
 
@@ -89,12 +93,23 @@ class RunState:
         self._min_epochs = min_epochs
         self._clock = clock
         self._saved_at = clock()
+        self._asked_at, self._asked_step, self._next_step = clock(), 0, 0
 
-    def is_due(self) -> bool:
-        """Return whether a state within an epoch is due, the same on every rank; all must ask after the same step."""
-        if self._minutes is None:
+    def is_due(self, step: int) -> bool:
+        """Return whether a state within an epoch is due after a step, the same on every rank; all must ask.
+
+        Ranks ask each other only as often as the pace of the steps since they last did requires.
+        """
+        if self._minutes is None or step < self._next_step:
             return False
-        return max(self._process.gather(self._clock() - self._saved_at)) >= 60 * self._minutes
+        now, between = self._clock(), 60 * self._minutes
+        times = self._process.gather((now - self._saved_at, now - self._asked_at))
+        since_saved, since_asked = (max(column) for column in zip(*times, strict=True))
+        pace = since_asked / max(1, step - self._asked_step)
+        unasked = _MAX_STEPS_UNASKED if pace <= 0 else int(_UNASKED_SHARE * between / pace)
+        self._asked_at, self._asked_step = now, step
+        self._next_step = step + max(1, min(_MAX_STEPS_UNASKED, unasked))
+        return bool(since_saved >= between)
 
     def save(self, progress: Progress, content: Mapping[str, Any]) -> None:
         """Save this rank's state, in place of an earlier one once every rank has; every rank must call it.
@@ -125,7 +140,7 @@ class RunState:
     def load(self) -> dict[str, Any] | None:
         """Return this rank's state, with its tensors on the CPU and `progress`; None if any rank lacks its own.
 
-        A state that cannot be read is left aside with a warning: the run starts over.
+        A state that cannot be read, or is not this run's, is left aside with a warning: the run starts over.
         """
         state = self._read()
         places = self._process.gather(None if state is None else (state["progress"].step, state["progress"].epoch))
@@ -134,29 +149,48 @@ class RunState:
         self._saved_at = self._clock()
         return state
 
-    def remove(self) -> None:
-        """Remove the state, which a run that has ended does not need."""
-        shutil.rmtree(self._folder, ignore_errors=True)
-
     def _read(self) -> dict[str, Any] | None:
         path = self._folder / _COMPLETE_NAME
-        if not path.exists():
-            return None
         try:
-            complete = json.loads(path.read_text(encoding="utf-8"))
-            if (complete["config"], complete["world_size"]) != (self._digest, self._process.world_size):
+            if not path.exists():
+                if self._min_epochs > 0:  # Else nothing is lost.
+                    raise ValueError("there is none on this node")
                 return None
+            complete = json.loads(path.read_text(encoding="utf-8"))
+            if complete["config"] != self._digest:
+                raise ValueError("it is of another config or version")
+            if complete["world_size"] != self._process.world_size:
+                raise ValueError(f"it is of {complete['world_size']} ranks, not {self._process.world_size}")
             file = self._file(int(complete["step"]), int(complete["epochs"]))
+            with zipfile.ZipFile(file) as content:  # torch.load does not look at the checksums.
+                if (damaged := content.testzip()) is not None:
+                    raise ValueError(f"{damaged} in {file.name} is damaged")
             state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
             progress = Progress(**state["progress"])
-        except (OSError, ValueError, TypeError, KeyError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            _log.warning("%s: its state cannot be read, so it starts over: %s", self._folder, error)
+            if progress.num_ended < self._min_epochs:
+                raise ValueError(f"it has {progress.num_ended} epochs, and {self._min_epochs} have been reported")
+        except _UNREADABLE as error:
+            _log.warning("%s: its state cannot be used, so it starts over: %s", self._folder, error)
             return None
-        return {**state, "progress": progress} if progress.num_ended >= self._min_epochs else None
+        return {**state, "progress": progress}
 
     def _file(self, step: int, epochs: int) -> Path:
         return self._folder / f"step-{step}-epochs-{epochs}.rank-{self._process.rank}.pt"
 
 
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    RuntimeError,
+    EOFError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+)
+
+
 def _digest_of(config: TrialConfig) -> str:
-    return blake2b(config.model_dump_json().encode(), digest_size=16).hexdigest()
+    """Return what a state must agree in: what it holds may differ between releases of this package."""
+    text = f"{version('mtbert_ray')} {config.model_dump_json()}"
+    return blake2b(text.encode(), digest_size=16).hexdigest()

@@ -15,6 +15,9 @@ from mtbert_ray.training.loss import LossSums, RowLosses, TrainingLoss
 from mtbert_ray.training.optimizer import make_optimizer, make_schedule
 from mtbert_ray.training.process import Process
 
+RANDOM_STATES = ("random", "random_on_gpu")
+"""What `TrainingStep.seed_from` takes of a state."""
+
 
 class TrainingStep:
     """Takes the steps of a run, on one rank, and holds all that they change.

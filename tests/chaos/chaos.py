@@ -32,7 +32,10 @@ from mtbert_ray.trial import Sweep, Trial
 
 ROOT = Path(__file__).parents[2]
 VICTIMS = ("trial", "sweep", "supervisor", "raylet", "gcs_server")
-TITLES = {"trial": ("ray::InlineTrial", "ray::ResourceTrainable"), "worker": ("ray::RayTrainWorker",)}
+TITLES = {
+    "trial": ("ray::InlineTrial", "ray::ResourceTrainable", "ray::ImplicitFunc"),
+    "worker": ("ray::RayTrainWorker",),
+}
 """How the processes of Ray's workers are called."""
 KILLS_A_SWEEP = 20
 SPACE = """\

@@ -48,13 +48,20 @@ def test_every_file_arrives_as_it_was(node_id, source, tmp_path):
     assert [path.name for path in target.parent.iterdir()] == ["checkpoint"], "nothing is left beside it"
 
 
-def test_a_folder_that_is_already_here_is_left_alone(node_id, source, tmp_path):
-    target = tmp_path / "here"
-    target.mkdir()
-    (target / "config.json").write_text("mine")
+def test_what_was_copied_from_an_earlier_attempt_is_replaced(node_id, source, tmp_path):
+    target = tmp_path / "here" / "checkpoint"
+    target.mkdir(parents=True)
+    (target / "config.json").write_text("of an earlier epoch, from another node")
+    (target / "old").touch()
     collect_folder(source, target, node_id=node_id)
-    assert contents(target) == {"config.json": b"mine"}
-    collect_folder(source, source, node_id=NO_NODE)  # No node is asked.
+    assert contents(target) == contents(source)
+
+
+def test_on_a_shared_file_system_nothing_is_copied(node_id, source):
+    before = {path.name: path.stat().st_ino for path in source.iterdir()}
+    collect_folder(source, source, node_id=node_id)
+    assert {path.name: path.stat().st_ino for path in source.iterdir()} == before
+    assert [path.name for path in source.parent.iterdir()] == [source.name]
 
 
 def test_a_copy_that_broke_off_is_made_again(node_id, source, tmp_path):

@@ -109,7 +109,7 @@ class ScriptedTune:
         self._begin()
 
     def _begin(self) -> None:
-        self.backend = StudyOnTune(self.study, self.folder)
+        self.backend = StudyOnTune(self.study, self.folder, node_id="here")
         self.running: dict[str, list[dict]] = {}
         self.done: dict[str, int] = {}
 

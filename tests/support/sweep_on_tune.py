@@ -77,7 +77,7 @@ class SweepOnTune:
         self.study = Study(started)
         self.study.observers += [lambda event, trial: self.journal.append(event), TrialFiles(folder)]
         self.study.observers.append(self.progress.on_event)
-        self.backend = StudyOnTune(self.study, folder)
+        self.backend = StudyOnTune(self.study, folder, node_id="this-node")
         self.trials: dict[str, FakeTrial] = {}
 
     def start(self) -> str:

@@ -84,6 +84,7 @@ def test_a_checkpoint_that_finds_no_room_here_ends_the_sweep_but_not_the_result_
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr("mtbert_ray.ray_backend.tune.collect_folder", collect)
+    sweep.backend.node_id = "another"
     sweep.start()
     sweep.finish("t000")
     [trial] = sweep.read_trials()
@@ -95,7 +96,7 @@ def test_a_copy_that_finds_no_room_leaves_no_half(tmp_path, monkeypatch):
     files = {"a": b"x", "b/c": b"y"}  # The second cannot be written.
     monkeypatch.setattr(session, "NodeAffinitySchedulingStrategy", lambda *_, **__: None)
     monkeypatch.setattr(session.ray, "get", lambda *_, **__: files)
-    fake = SimpleNamespace(options=lambda **_: SimpleNamespace(remote=lambda source: None))
+    fake = SimpleNamespace(options=lambda **_: SimpleNamespace(remote=lambda source, marker: None))
     monkeypatch.setattr(session, "_read_folder", fake)
     with pytest.raises(OSError):
         collect_folder(tmp_path / "there", tmp_path / "here", node_id="0" * 56)

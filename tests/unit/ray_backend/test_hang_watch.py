@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import psutil
@@ -26,21 +27,18 @@ with Heartbeat(Path(sys.argv[1]), seconds=0.05) as heartbeat:
 """
 
 
-def trial_of(epochs: int = 0) -> Trial:
-    trial = Trial.of(TrialStarted(trial_id="t007", hyperparameters={}, config={"epochs": 9, "tasks": []}))
-    for number in range(epochs):
-        trial.apply(EpochFinished(trial_id="t007", metrics={"epoch": number + 1}))
-    return trial
+def new_trial() -> Trial:
+    return Trial.of(TrialStarted(trial_id="t007", hyperparameters={}, config={"epochs": 9, "tasks": []}))
 
 
 class Watched:
     """A watch over one trial, with a clock of the test's."""
 
-    def __init__(self, folder: Path, *, hang_minutes: float | None = None, epochs: int = 1) -> None:
+    def __init__(self, folder: Path, *, hang_minutes: float | None = None) -> None:
         self.now = 0.0
         self.lines: list[str] = []
         self.ended: list[Sign] = []
-        self.trial = trial_of(epochs)
+        self.trial = new_trial()
         self.watch = HangWatch(
             lambda trial_id: folder,
             self.lines.append,
@@ -49,10 +47,17 @@ class Watched:
             clock=lambda: self.now,
         )
 
-    def after(self, seconds: float) -> list[str]:
+    def after(self, seconds: float, *, looking: bool = True) -> list[str]:
+        """Let time pass; a sweep looks every few seconds, unless it does something else."""
+        while looking and seconds > 10:
+            self.now, seconds = self.now + 6, seconds - 6
+            self.watch.look([self.trial])
         self.now += seconds
         self.watch.look([self.trial])
         return self.lines
+
+    def score(self) -> None:
+        self.trial.apply(EpochFinished(trial_id="t007", metrics={"epoch": self.trial.num_done + 1}))
 
 
 def wait_for(condition) -> None:
@@ -121,21 +126,28 @@ class Steps:
 
 
 @pytest.mark.parametrize(
-    ("pause", "epochs", "waited", "hangs"),
+    ("pause", "scored", "waited", "hangs"),
     [
-        (1.0, 1, 55, False),  # Never before a minute.
-        (1.0, 1, 65, True),
-        (10.0, 1, 190, False),  # Twenty times the longest pause so far, which may have been for scoring.
-        (10.0, 1, 210, True),
-        (1.0, 0, 500, False),  # Nobody knows yet how long scoring takes.
-        (1.0, 0, 610, True),
+        (1.0, "here", 55, False),  # Never before a minute.
+        (1.0, "here", 65, True),
+        (10.0, "here", 190, False),  # Twenty times the longest pause so far, which may have been for scoring.
+        (10.0, "here", 210, True),
+        (1.0, "never", 500, False),  # Nobody knows yet how long scoring takes.
+        (1.0, "never", 610, True),
+        (1.0, "by another process", 500, False),
     ],
 )
-def test_one_that_takes_no_step_is_named_with_where_it_stands(tmp_path, pause, epochs, waited, hangs):
-    steps, watched = Steps(tmp_path), Watched(tmp_path, epochs=epochs)
+def test_one_that_takes_no_step_is_named_with_where_it_stands(tmp_path, pause, scored, waited, hangs):
+    steps, watched = Steps(tmp_path), Watched(tmp_path)
+    if scored == "by another process":
+        watched.score()
     with steps.heartbeat:
         for _ in range(3):
             steps.take(pause)
+        steps.wait()
+        watched.after(6)
+        if scored == "here":
+            watched.score()
         steps.now += waited
         steps.wait()
         lines = watched.after(6)
@@ -151,10 +163,51 @@ def test_one_that_takes_no_step_is_named_with_where_it_stands(tmp_path, pause, e
     assert read_signs(tmp_path) == []
 
 
+@pytest.mark.parametrize("how", ["waiting", "not working"])
+def test_one_that_waits_for_the_sweep_does_not_hang(tmp_path, how):
+    steps, watched = Steps(tmp_path), Watched(tmp_path, hang_minutes=1)
+    with steps.heartbeat:
+        steps.take(1)
+        with steps.heartbeat.waiting() if how == "waiting" else steps.heartbeat.working():
+            pass
+        with steps.heartbeat.waiting() if how == "waiting" else nullcontext():
+            for _ in range(3):
+                steps.now += 1000
+                steps.wait()
+                assert watched.after(6) == [] and not watched.ended
+
+
+def test_a_sweep_that_did_not_look_blames_nobody(tmp_path, beating):
+    watched = Watched(tmp_path, hang_minutes=1)
+    watched.after(6)
+    os.kill(beating.pid, signal.SIGSTOP)
+    assert watched.after(600, looking=False) == [] and not watched.ended
+    assert watched.after(SILENCE_SECONDS + 10) and watched.after(20) and len(watched.ended) == 1
+
+
+def test_a_sign_that_cannot_be_written_is_not_the_last(tmp_path, caplog):
+    steps = Steps(tmp_path)
+    with steps.heartbeat:
+        wait_for(lambda: read_signs(tmp_path))
+        (tmp_path / "heartbeat-0.new").mkdir()
+        wait_for(lambda: "could not be written" in caplog.text)
+        (tmp_path / "heartbeat-0.new").rmdir()
+        steps.wait()
+    assert caplog.text.count("could not be written") == 1
+
+
+def test_a_trial_of_which_nothing_is_seen_is_named_once(tmp_path):
+    watched = Watched(tmp_path)
+    assert watched.after(500) == []
+    (line,) = watched.after(200)
+    assert line.startswith("t007 has given no sign of life for 10 min")
+    assert watched.after(2000) == [line]
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"count": 1}', '{"pid": "x"}'])
 def test_a_file_that_is_no_sign_is_left_aside(tmp_path, content):
     (tmp_path / "heartbeat-0.json").write_text(content)
-    assert Watched(tmp_path).after(1000) == []
+    assert Watched(tmp_path).after(500) == []
 
 
 def test_only_a_worker_of_ray_that_is_the_same_process_is_killed():

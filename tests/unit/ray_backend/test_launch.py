@@ -125,7 +125,7 @@ def test_a_complete_sweep_takes_more_trials_and_nothing_else(fake_ray, space_fil
     [first] = read_journal(out).trials
     nothing_left = CliRunner().invoke(app, ["--resume", str(out)])
     assert nothing_left.exit_code == 2
-    assert "the 1 trial" in nothing_left.stderr and "--trials" in nothing_left.stderr
+    assert "have ended (1)" in nothing_left.stderr and "--trials" in nothing_left.stderr
     assert resume_sweep(out, trials=2).exit_code == 0
     sweep = read_journal(out)
     assert sweep.trials[0] == first and len(sweep.trials) == 2 and len(sweep.resumed) == 1

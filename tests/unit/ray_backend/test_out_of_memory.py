@@ -1,6 +1,11 @@
 """What is out of memory, whoever raises it and however Ray wraps it, and what is not."""
 
+import json
 import pickle
+import platform
+import subprocess
+import sys
+from dataclasses import asdict
 
 import numpy as np
 import pyarrow as pa
@@ -10,8 +15,11 @@ from ray.exceptions import ActorDiedError, OutOfMemoryError, RayTaskError
 from ray.train import ControllerError, WorkerGroupError
 from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 
+from mtbert_ray.ray_backend import memory
 from mtbert_ray.ray_backend.failure import KilledForMemoryError, is_own_memory, memory_message
-from mtbert_ray.ray_backend.memory import MemoryUse, memory_use
+from mtbert_ray.ray_backend.memory import MemoryUse, memory_of_node, noting_memory_use
+from mtbert_ray.resources.node_memory import NodeMemory
+from mtbert_ray.training.heartbeat import Heartbeat, Sign, sign_file
 from mtbert_ray.training.loss import DivergedError
 from mtbert_ray.training.process import Process
 
@@ -163,6 +171,77 @@ def test_what_a_worker_noted_comes_through_ray(wrap, use, own):
     assert f"it held {use['own']:.1f} GiB, others {use['others']:.1f} of 16.0 GiB" in memory_message(wrapped)
 
 
-def test_the_memory_of_this_machine_is_read():
-    use = memory_use(Process())
+def test_the_memory_of_this_machine_is_read(tmp_path):
+    use = memory_of_node(tmp_path)
     assert 0 < use.own < use.total and 0 <= use.others < use.total
+
+
+def test_what_the_other_ranks_of_a_trial_hold_is_its_own(tmp_path):
+    alone = memory_of_node(tmp_path)
+    other = subprocess.Popen(
+        [sys.executable, "-c", "held = bytearray(b'x') * 2**28; print('', flush=True); input()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        other.stdout.readline()
+        heartbeat = Heartbeat(tmp_path, 1)
+        heartbeat.close()
+        sign = Sign(
+            count=1,
+            step=1,
+            seconds_since_step=0,
+            longest_pause=0,
+            is_waiting=False,
+            where="",
+            node=platform.node(),
+            node_id="",
+            pid=other.pid,
+            created=0,
+        )
+        sign_file(tmp_path, 1).write_text(json.dumps(asdict(sign)))
+        assert memory_of_node(tmp_path).own > alone.own + 0.2
+    finally:
+        other.kill()
+        other.wait()
+
+
+class TestWhoseMemoryIsRead:
+    """A trial on a GPU that has room, on a node whose memory another process has taken."""
+
+    @pytest.fixture(autouse=True)
+    def taken(self, monkeypatch):
+        monkeypatch.setattr(memory, "node_memory", lambda: NodeMemory(total=16 * 2**30, available=2**28))
+        monkeypatch.setattr(memory, "memory_of_gpu", lambda process: MemoryUse(own=9.0, others=0.5, total=10.0))
+
+    @staticmethod
+    def noted(error: BaseException, tmp_path) -> BaseException:
+        with pytest.raises(type(error)) as raised_error, noting_memory_use(Process(), tmp_path):
+            raise error
+        return raised_error.value
+
+    @pytest.mark.parametrize(
+        "error",
+        [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes")],
+    )
+    def test_of_the_node_for_the_node_s(self, tmp_path, error):
+        assert not is_own_memory(self.noted(error, tmp_path))
+
+    @pytest.mark.parametrize("error", [ON_GPU, RuntimeError("CUDA error: out of memory")])
+    def test_of_the_gpu_for_the_gpu_s(self, tmp_path, error):
+        assert is_own_memory(self.noted(error, tmp_path))
+
+    def test_a_gpu_that_does_not_answer_is_held_by_others(self, tmp_path, monkeypatch):
+        def refuse(process: Process) -> MemoryUse:
+            raise RuntimeError("CUDA error: out of memory, of mem_get_info")
+
+        monkeypatch.setattr(memory, "memory_of_gpu", refuse)
+        error = torch.AcceleratorError("CUDA error: out of memory")
+        assert self.noted(error, tmp_path) is error and not is_own_memory(error)
+
+
+@pytest.mark.parametrize(("own", "is_own"), [(12.6, True), (3.0, False)])
+def test_one_that_ran_alone_has_only_itself_to_blame_unless_others_held_more(own, is_own):
+    error = noted(MemoryError(), own=own, others=2.5 if is_own else 12.0)
+    assert not is_own_memory(error)
+    assert is_own_memory(error, alone=True) is is_own

@@ -20,7 +20,7 @@ from supervise_fake import FAKE
 from mtbert_ray.journal import read_journal
 from mtbert_ray.ray_backend import supervisor
 from mtbert_ray.ray_backend.processes import end_when_closed, has_ended
-from mtbert_ray.ray_backend.supervisor import Progress, supervise
+from mtbert_ray.ray_backend.supervisor import SweepSoFar, supervise
 from mtbert_ray.study.request import new_request, resume_request
 
 SCRIPT = FAKE.with_name("supervise_fake.py")
@@ -194,9 +194,9 @@ def test_a_session_that_is_lost_after_its_last_trial_is_complete(folder):
 
 
 def test_progress_is_what_no_session_before_had(folder):
-    assert Progress.of(folder / "nowhere").num_sessions == 0
+    assert SweepSoFar.of(folder / "nowhere").num_sessions == 0
     run(folder, ["open", "finish", "epochs:2", "died", "finished:interrupted", DONE])
-    progress = Progress.of(folder / "out")
+    progress = SweepSoFar.of(folder / "out")
     assert (progress.num_sessions, progress.finished) == (1, "interrupted")
     assert progress.milestones == {*(("t000", n) for n in range(1, 10)), ("t000", "ended"), ("t001", 1), ("t001", 2)}
 

@@ -363,6 +363,7 @@ def fetched(monkeypatch) -> list[tuple[Path, str]]:
 @pytest.mark.parametrize(("steps", "names"), [(0, ["checkpoint"]), (3, ["profile", "checkpoint"])])
 def test_the_traces_of_a_profiled_trial_are_fetched_like_its_checkpoint(tmp_path, fetched, steps, names):
     sweep = SweepOnTune(tmp_path / "sweep", fixed={"profile.steps": steps})
+    sweep.backend.node_id = "another"
     sweep.start()
     sweep.finish("t000")
     assert fetched == [(sweep.backend.folder_of("t000") / name, "this-node") for name in names]
@@ -378,6 +379,7 @@ def test_what_cannot_be_fetched_makes_no_failure_of_a_finished_trial(tmp_path, m
 
     monkeypatch.setattr(tune, "collect_folder", collect)
     sweep = SweepOnTune(tmp_path / "sweep", fixed={"profile.steps": 3})
+    sweep.backend.node_id = "another"
     sweep.start()
     sweep.finish("t000")
     assert f"t000: its {lost} could not be fetched" in caplog.text and str(error) in caplog.text
@@ -387,6 +389,7 @@ def test_what_cannot_be_fetched_makes_no_failure_of_a_finished_trial(tmp_path, m
 
 
 def test_out_of_memory_after_an_epoch_keeps_its_checkpoint(sweep, fetched):
+    sweep.backend.node_id = "another"
     sweep.start()
     sweep.epoch("t000", 1)
     sweep.run_out_of_memory("t000", "asked for much")

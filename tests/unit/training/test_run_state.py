@@ -2,6 +2,7 @@
 
 import json
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from safetensors.torch import load_file
 
 from mtbert_ray.config import TrialConfig, nest
 from mtbert_ray.resources.usage import Usage
-from mtbert_ray.training import loop
+from mtbert_ray.training import run_state
 from mtbert_ray.training.checkpoint import WEIGHTS_NAME, read_metrics
 from mtbert_ray.training.loop import CHECKPOINT_NAME, TrainingRun
 from mtbert_ray.training.metering import metered_epochs
@@ -69,18 +70,15 @@ def attempt(config: TrialConfig, folder: Path, *, die_at: int | None = None, **o
     return reported
 
 
-@pytest.fixture
-def often(monkeypatch):
-    """Let a state within an epoch be due at every second step."""
-    monkeypatch.setattr(loop, "_STEPS_BETWEEN_CHECKS", 2)
-    return {"minutes": 1e-9}
+OFTEN = {"minutes": 1e-9}
+"""A state within an epoch is due at every step."""
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("within_epochs", [False, True])
-def test_a_run_that_was_killed_twice_ends_as_one_that_was_not(tmp_path, often, method, within_epochs):
+def test_a_run_that_was_killed_twice_ends_as_one_that_was_not(tmp_path, method, within_epochs):
     """Bit for bit: losses, scores, and the weights of the best epoch. An epoch has 15 steps."""
-    config, options = config_of(**method), often if within_epochs else {}
+    config, options = config_of(**method), OFTEN if within_epochs else {}
     whole = attempt(config, tmp_path / "whole")
     torch.rand(7)  # Another process would have drawn something else by now.
     first = attempt(config, tmp_path / "killed", die_at=20, **options)
@@ -96,15 +94,15 @@ def test_a_run_that_was_killed_twice_ends_as_one_that_was_not(tmp_path, often, m
     assert results(kept)[0] == results(kept)[1]
 
 
-@pytest.mark.parametrize(("options", "redone"), [({}, 15), ({"minutes": 1e-9}, 2)])
-def test_no_more_is_trained_again_than_was_promised(tmp_path, often, options, redone):
+@pytest.mark.parametrize(("options", "redone"), [({}, 15), (OFTEN, 1)])
+def test_no_more_is_trained_again_than_was_promised(tmp_path, options, redone):
     steps = []
     config = config_of()
     attempt(config, tmp_path, die_at=30 - 1, **options)
     state = RunState(tmp_path / "state", config, Process(), **options)
     run = TrainingRun(config, process=Process(), on_step=lambda step, total: steps.append(step), state=state)
     list(metered_epochs(run))
-    assert steps == list(range(29 - 29 % redone + 1, 46))
+    assert steps == list(range(28 - 28 % redone + 1, 46))
 
 
 def test_costs_add_up_over_the_attempts(tmp_path):
@@ -174,6 +172,25 @@ class TestAStateThatIsNotTaken:
         assert self.load(folder) is None
         assert "starts over" in caplog.text
 
+    def test_whose_weights_are_damaged(self, folder, caplog):
+        """A bit of one number, which torch would load."""
+        (file,) = (folder / "state").glob("*.pt")
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 1
+        file.write_bytes(content)
+        assert self.load(folder) is None
+        assert "damaged" in caplog.text
+
+    def test_of_another_release(self, folder, caplog, monkeypatch):
+        monkeypatch.setattr(run_state, "version", lambda package: "0.0.9")
+        assert self.load(folder) is None
+        assert "another config or version" in caplog.text
+
+    def test_on_a_node_that_does_not_have_it(self, tmp_path, caplog):
+        assert self.load(tmp_path) is None and not caplog.text, "a new trial has none"
+        assert self.load(tmp_path, min_epochs=1) is None
+        assert "there is none on this node" in caplog.text
+
     @pytest.mark.parametrize(
         "text", ["", "{", "[]", "{}", '{"step": "..", "epochs": 1, "config": 1, "world_size": 1}', "null", "7"]
     )
@@ -195,6 +212,30 @@ class TestAStateThatIsNotTaken:
         assert self.load(folder)["progress"].step == complete["step"] == 15
         attempt(config_of(), folder, die_at=40)
         assert [path.name for path in (folder / "state").glob("*.pt*")] == ["step-30-epochs-2.rank-0.pt"]
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+@pytest.mark.parametrize("seconds_a_step", [0.001, 1.0, 10.0, 45.0, 4000.0])
+def test_a_state_within_an_epoch_is_due_about_when_it_was_promised(tmp_path, ranks, seconds_a_step):
+    """Ten minutes, at any pace; ranks, of which one is slower, ask each other seldom and all at the same steps."""
+    now, asked, saved = 0.0, [], [0.0]
+
+    class Ranks(Process):
+        def gather(self, value):
+            asked.append(step)
+            return [value, tuple(part * 1.5 for part in value)][: min(2, ranks)]
+
+    state = RunState(tmp_path, config_of(), Ranks(), minutes=10, clock=lambda: now)
+    for step in range(1, 5000):
+        now += seconds_a_step
+        if state.is_due(step):
+            saved.append(now)
+            state._saved_at = now
+    slowest = 1.5 if ranks > 1 else 1.0
+    longest = max((after - before for before, after in pairwise(saved)), default=0.0)
+    assert longest * slowest <= 600 * 1.1 + 2 * seconds_a_step * slowest
+    assert len(saved) > 1 or now * slowest < 600
+    assert seconds_a_step > 0.1 or len(asked) <= 5000 / 200 + 5
 
 
 def usage(**values) -> Usage:
