@@ -23,8 +23,8 @@ _SET_HELP = (
 )
 _RESUME_HELP = (
     "Resume a sweep that was killed, interrupted or out of time, in place of SPACE: ended trials stay, interrupted "
-    "ones start again. With --trials, the number in all, also a completed one. A time budget starts anew. Of a "
-    "space.yaml that was edited in FOLDER, the trials, time budget and concurrency are taken."
+    "ones continue behind their last epoch. With --trials, the number in all, also a completed one. A time budget "
+    "starts anew. Of a space.yaml that was edited in FOLDER, the trials, time budget and concurrency are taken."
 )
 
 
@@ -51,8 +51,8 @@ def sweep(
     folder holds the journal, the report (index.html, report.md), trials.csv, pareto.csv and each trial's checkpoint.
 
     Exit codes: 0 done, 1 no trial finished (all failed, or the time budget was too short), 2 bad input (nothing was
-    started), 3 cut off (Ray or the sweep's process was lost; --resume continues), 4 a disk is full or fails, 130
-    interrupted.
+    started), 3 cut off (Ray or the sweep's process was lost, or trials died too often; --resume continues), 4 a disk
+    is full or fails, 130 interrupted.
     """
     try:
         request = _request(space, resume, data=data, out=out, trials=trials, overrides=set_ or [])

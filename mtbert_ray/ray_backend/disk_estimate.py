@@ -15,6 +15,8 @@ from mtbert_ray.study.request import SweepRequest
 
 _COPIES_IN_TRAINING = 3
 """Of each trained weight in the state of a run: itself and AdamW's two moments."""
+_BESIDE = 2
+"""A new state or checkpoint stands beside the old one until it is whole."""
 _KEEP_FEWER = {
     "all": ", or set keep_checkpoints to front",
     "front": ", or set keep_checkpoints to best",
@@ -29,7 +31,7 @@ class TrialBytes:
     checkpoint: float
     """All of the model that the encoder's own files do not hold."""
     state: float
-    """What it takes to continue the run, while it runs: trained weights and the optimizer's moments, in float32."""
+    """What a rank needs to continue the run, while it runs: trained weights and the optimizer's moments, in float32."""
 
 
 def disk_estimate(request: SweepRequest, plan: Plan) -> str:
@@ -41,7 +43,8 @@ def disk_estimate(request: SweepRequest, plan: Plan) -> str:
     each = mean(trial.checkpoint for trial in trials)
     left, keep = request.num_left, plan.space.keep_checkpoints
     at_once = plan.concurrent_trials if left is None else min(left, plan.concurrent_trials)
-    running = at_once * max(trial.state for trial in trials)
+    ranks = plan.space.resources.num_workers
+    running = at_once * max(_BESIDE * ranks * trial.state + trial.checkpoint for trial in trials)
     free = free_bytes(request.folder)
     while_running = f"{in_words(running)} while {counted(at_once, 'trial')} run{'s' if at_once == 1 else ''}"
     if keep == "best":

@@ -65,7 +65,7 @@ class Progress:
 
 
 class RunState:
-    """The files of a run's state in a folder that all its ranks share; ranks on other nodes have their own.
+    """The files of a run's state in a folder that all its ranks share.
 
     Args:
         folder: made when a state is saved.

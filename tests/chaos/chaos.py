@@ -125,6 +125,8 @@ class Chaos:
     kills: Counter[str] = field(default_factory=Counter)
     finished: dict[str, Any] = field(default_factory=dict)
     """Trial -> what it was when it was first seen to have finished."""
+    expected: dict[str, Any] = field(default_factory=dict)
+    """Trial -> what it came to undisturbed."""
     resumed_by_hand: int = 0
 
     def run(self, victims: list[str], *, timeout_seconds: float = 3600) -> None:
@@ -270,8 +272,11 @@ def attack(
     concurrent_trials: int = 1,
     nodes: TwoNodes | None = None,
     look: Callable[[psutil.Process], None] = lambda supervisor: None,
+    expected: dict[str, Any] | None = None,
 ) -> Chaos:
     """Run a sweep undisturbed and one under attack, and compare them; `look` is called before each kill.
+
+    `expected` has the outcomes of an undisturbed sweep of the same space, if there was one before.
 
     Raises:
         AssertionError: they differ, a finished trial was touched, or an epoch that was reported was trained again.
@@ -282,15 +287,18 @@ def attack(
             algorithm, trials=trials, epochs=epochs, num_workers=num_workers, concurrent_trials=concurrent_trials
         )
     )
-    if num_workers == 1:
-        run_in_process(new_request(space, out=undisturbed))
-    else:
-        Chaos(space, undisturbed, random.Random(seed), nodes).run([])
+    if expected is None:
+        if num_workers == 1:
+            run_in_process(new_request(space, out=undisturbed))
+        else:
+            Chaos(space, undisturbed, random.Random(seed), nodes).run([])
+        expected = outcomes(read_journal(undisturbed), undisturbed)
     chaos = Chaos(space, out, random.Random(seed), nodes, look)
+    chaos.expected = expected
     chaos.run(victims)
     sweep = read_journal(out)
     found = outcomes(sweep, out)
-    assert not (wrong := differences(outcomes(read_journal(undisturbed), undisturbed), found)), wrong
+    assert not (wrong := differences(expected, found)), wrong
     untouched = {trial_id: found[trial_id] for trial_id in chaos.finished}
     assert untouched == chaos.finished, "a trial that had finished was changed"
     continued, lacking = restarts(out)
@@ -313,6 +321,7 @@ def main(
     every = [*(["trial", "sweep", "supervisor", "node"] if cluster else VICTIMS), *["worker"] * (num_workers > 1)]
     kinds = victim or every
     rng, total, number, all_continued = random.Random(seed), Counter[str](), 0, 0
+    expected: dict[str, Any] | None = None
     with two_nodes() if cluster else nullcontext() as nodes:
         while total.total() < kills:
             victims = [rng.choice(kinds) for _ in range(min(KILLS_A_SWEEP, kills - total.total()))]
@@ -328,7 +337,9 @@ def main(
                     # Two cores have room for one trial of several workers.
                     concurrent_trials=1 if num_workers > 1 else 2,
                     nodes=nodes,
+                    expected=expected,
                 )
+                expected = chaos.expected
                 continued, _ = restarts(Path(folder) / "out")
             total += chaos.kills
             number += 1

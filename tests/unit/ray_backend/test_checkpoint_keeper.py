@@ -54,6 +54,18 @@ class Kept:
         return [point.predict_command for point in content.front]
 
 
+def test_a_link_in_place_of_a_trial_s_folder_is_not_followed(tmp_path):
+    kept, outside = Kept(tmp_path / "sweep", "front"), tmp_path / "outside"
+    (outside / "checkpoint").mkdir(parents=True)
+    for score in (0.5, 0.4):
+        kept.finish(kept.start(), score, 10.0)
+    folder = kept.folder / "trials" / "t001"  # Off the front.
+    folder.rename(tmp_path / "moved")
+    folder.symlink_to(outside)
+    CheckpointKeeper(kept.folder, kept.sweep.study.sweep)
+    assert (outside / "checkpoint").exists()
+
+
 # Trial -> its score and seconds, in the order in which they end; then what is on disk after each end, by what is kept.
 STEPS = [
     ("t000", 0.5, 10.0),  # On the front.
@@ -145,7 +157,11 @@ def test_a_journal_that_says_nothing_known_of_it_keeps_all(tmp_path, value):
 
 def test_a_checkpoint_that_cannot_be_deleted_is_logged_and_ends_nothing(tmp_path, monkeypatch, caplog):
     kept = Kept(tmp_path / "sweep", "front")
-    monkeypatch.setattr("mtbert_ray.ray_backend.checkpoint_keeper.shutil.rmtree", lambda path, ignore_errors: None)
+
+    def refuse(root: Path, name: str) -> None:
+        raise PermissionError(1, "Operation not permitted", str(root / name))
+
+    monkeypatch.setattr("mtbert_ray.ray_backend.checkpoint_keeper.remove_below", refuse)
     for trial_id, score, seconds in STEPS[:2]:
         kept.start()
         kept.finish(trial_id, score, seconds)
