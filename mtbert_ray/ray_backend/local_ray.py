@@ -54,9 +54,10 @@ def local_ray(*, init: Callable[..., object] = ray.init, **options: Any) -> Iter
     with _own_folder() as folder:
         try:
             # Ray opens the folder that it is given to all users, so it gets one inside.
+            others = set(psutil.Process().children())
             _start(init, {**options, "_temp_dir": str(folder / _INSIDE)})
             _close_token_file()
-            daemons = _daemons()
+            daemons = _daemons(others)
             with _told_if_lost(daemons):
                 yield {name: process.pid for process, name in daemons.items()}
         finally:
@@ -64,9 +65,10 @@ def local_ray(*, init: Callable[..., object] = ray.init, **options: Any) -> Iter
             ray.shutdown(wait_for_processes=True)
 
 
-def _daemons() -> dict[psutil.Process, str]:
+def _daemons(others: set[psutil.Process]) -> dict[psutil.Process, str]:
+    """Return Ray's daemons among the children of this process that are not these others."""
     found = {}
-    for process in psutil.Process().children():
+    for process in set(psutil.Process().children()) - others:
         with suppress(psutil.NoSuchProcess):  # Another child, which has just ended.
             if (name := process.name()) in DAEMONS:
                 found[process] = name

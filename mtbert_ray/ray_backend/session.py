@@ -123,12 +123,12 @@ def _check_state_api() -> None:
 
 
 @ray.remote(num_cpus=0)  # type: ignore[untyped-decorator]  # Ray is untyped
-def _read_folder(folder: str, marker: str) -> dict[str, bytes] | None:
-    """Return the files of a folder by name, None where the marker is beside it.
+def _read_folder(folder: str, marker: str | None) -> dict[str, bytes] | None:
+    """Return the files of a folder by name; None where the marker, a file of who asks, is here too.
 
     Neither a checkpoint nor a profile has folders inside.
     """
-    if Path(folder).with_name(marker).exists():
+    if marker is not None and Path(marker).exists():
         return None
     return {path.name: path.read_bytes() for path in Path(folder).iterdir() if path.is_file()}
 
@@ -145,7 +145,8 @@ def collect_folder(source: Path, target: Path, *, node_id: str, timeout_seconds:
     on_node = NodeAffinitySchedulingStrategy(node_id, soft=False)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(prefix=".shared-", dir=target.parent) as marker:
-        reading = _read_folder.options(scheduling_strategy=on_node).remote(str(source), Path(marker.name).name)
+        is_there = marker.name if source == target else None
+        reading = _read_folder.options(scheduling_strategy=on_node).remote(str(source), is_there)
         files = ray.get(reading, timeout=timeout_seconds)
     if files is None:
         return

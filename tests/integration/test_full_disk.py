@@ -18,7 +18,7 @@ def test_a_checkpoint_without_room_ends_the_sweep_in_order(tmp_path):
     (tmp_path / "tiny.yaml").write_text(TINY_SPACE + ONE_AT_A_TIME)
     sweep = command("sweep", tmp_path / "tiny.yaml", "--out", disk / "out")
     # 1 MiB is the journal's reserve; the first checkpoint is of 170 KiB.
-    whole = command_on_small_disk(disk, "1250k", "sh", "-c", KEPT, "sh", *sweep)
+    whole = command_on_small_disk(disk, "1150k", "sh", "-c", KEPT, "sh", *sweep)
     environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
     environment |= {"DISK": str(disk), "KEPT": str(kept)}
     done = subprocess.run(whole, capture_output=True, text=True, timeout=300, cwd=ROOT, env=environment)

@@ -48,4 +48,4 @@ def test_a_stopped_process_is_named_and_its_trial_runs_again(space_file, ray_add
     assert failed.kind == "died" and failed.reason.startswith("hung for ") and "no sign of life" in failed.reason
     [trial] = read_journal(out).trials
     assert (trial.status, trial.attempts) == ("finished", 2)
-    assert [epoch["epoch"] for epoch in trial.epochs] == list(range(1, 31)), "it went on where it was"
+    assert [epoch["epoch"] for epoch in trial.epochs] == list(range(1, 31)), "it continued"
