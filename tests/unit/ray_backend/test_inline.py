@@ -58,7 +58,7 @@ def on_a_node(monkeypatch):
     monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(get_node_id=lambda: "node-1"))
     # As if nobody else were there, whatever else runs on this machine.
     alone = MemoryUse(own=1.0, others=0.0, total=8.0)
-    monkeypatch.setattr(memory, "memory_use", lambda process: alone)
+    monkeypatch.setattr(memory, "memory_of_gpu", lambda process: alone)
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
@@ -182,7 +182,7 @@ def test_the_next_trial_of_the_process_has_the_rows_of_the_last_one(tmp_path):
     ],
 )
 def test_memory_that_others_hold_is_not_the_config_s_fault(tmp_path, monkeypatch, own, others, kind):
-    monkeypatch.setattr(memory, "memory_use", lambda process: MemoryUse(own=own, others=others, total=8.0))
+    monkeypatch.setattr(memory, "memory_of_gpu", lambda process: MemoryUse(own=own, others=others, total=8.0))
     trial = actor(tmp_path, given("t0"))
     with FullGpu(7):
         report = trial.step()
