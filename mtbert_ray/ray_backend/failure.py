@@ -160,7 +160,7 @@ def _first_line(text: str) -> str:
 
 
 _DEATHS = (RayActorError, WorkerCrashedError, NodeDiedError, LocalRayletDiedError)
-_LOST_PEER = re.compile(r"[Cc]onnection (closed|reset) by peer|Broken pipe|remote process exited", re.IGNORECASE)
+_LOST_PEER = re.compile(r"connection (closed|reset) by peer|Broken pipe|remote process exited", re.IGNORECASE)
 """What gloo and NCCL say in the ranks that are left when one has died."""
 
 

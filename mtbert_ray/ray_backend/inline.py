@@ -56,8 +56,9 @@ class InlineTrial(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
                 if self._epochs is None:
                     self._epochs = self._start_epochs()
                 assert self._heartbeat is not None, "it began with the epochs"
-                with self._heartbeat.working():
-                    result = next(self._epochs)
+                self._heartbeat.work()
+                result = next(self._epochs)
+                self._heartbeat.wait()
         except (RuntimeError, MemoryError) as error:
             end = out_of_memory(self._trial_id, error, alone=self._alone)
             if end is None:

@@ -4,7 +4,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,7 @@ from mtbert_ray.reporting.document import write_report
 from mtbert_ray.reporting.progress import SweepProgress
 from mtbert_ray.reporting.wording import joined
 from mtbert_ray.study.study import Observer, Study
+from mtbert_ray.trial import Trial
 
 _TUNE_SWITCH = "TUNE_DISABLE_SIGINT_HANDLER"
 
@@ -94,16 +95,20 @@ def run_study(study: Study, plan: Plan, folder: Path, *, console: Console) -> Sw
         if study.retries.gives_up:
             reason, why = "deaths", "too many trials died in a row"
             console.print("Too many trials died in a row: their reasons are in the report. Mend it, then resume.")
-        elif reason == "completed" and (left := [trial.trial_id for trial in study.trials if trial.is_interrupted]):
+        elif reason == "completed" and (text := died_too_often(study.trials)):
             reason = "deaths"
-            console.print(
-                f"{joined(left)} died more often than `retries` allows: the reasons are in the report.", markup=False
-            )
+            console.print(text, highlight=False, markup=False, soft_wrap=True)
         if disk.refused is not None:
             reason, why = "disk_full", f"the sweep ended: {disk.refused}"
         for trial in [trial for trial in study.trials if trial.status == "running"]:
             backend.interrupt(trial.trial_id, why)
     return _end(study, folder, reason, disk)
+
+
+def died_too_often(trials: Sequence[Trial]) -> str:
+    """Return a line on the trials of a sweep at its end that its deaths have left to `--resume`; empty without any."""
+    left = [trial.trial_id for trial in trials if trial.status == "failed" and trial.is_interrupted]
+    return f"{joined(left)} died more often than `retries` allows: the reasons are in the report." if left else ""
 
 
 def _fit(make_tuner: Callable[[], tune.Tuner], disk: DiskWatch) -> None:

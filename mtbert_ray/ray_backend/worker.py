@@ -151,5 +151,6 @@ def run_rank(config: dict[str, Any]) -> None:
     with heartbeat_of(folder, process) as heartbeat, noting_memory_use(process, folder):
         run = start_run(trial, process, folder, attempt=attempt, on_step=heartbeat.on_step)
         for result in reported_epochs(run, probe=probe_of(config), attempt=attempt.number):
-            with heartbeat.waiting():
-                ray.train.report(report_of(config["trial_id"], result))
+            heartbeat.wait()
+            ray.train.report(report_of(config["trial_id"], result))
+            heartbeat.work()

@@ -8,8 +8,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
@@ -83,28 +82,23 @@ class Heartbeat:
 
     def on_step(self, step: int, total_steps: int) -> None:
         """Take note of an optimizer step, as `on_step` of a TrainingRun."""
+        self._note_pause()
+        self._step = step
+
+    def wait(self) -> None:
+        """Take note that the run waits for the sweep from now on: that is no pause, but the scoring before it is."""
+        self._note_pause()
+        self._is_waiting = True
+
+    def work(self) -> None:
+        """Take note that the run waits no more."""
+        self._is_waiting, self._at = False, self._clock()
+
+    def _note_pause(self) -> None:
         now = self._clock()
         if self._step > 0:  # What came before the first step is loading.
             self._longest = max(self._longest, now - self._at)
-        self._step, self._at = step, now
-
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Within the block the run waits for others; the time is no pause between its steps."""
-        self._is_waiting = True
-        try:
-            yield
-        finally:
-            self._is_waiting, self._at = False, self._clock()
-
-    @contextmanager
-    def working(self) -> Iterator[None]:
-        """Outside of such blocks the run waits for others, as in `waiting`."""
-        self._is_waiting, self._at = False, self._clock()
-        try:
-            yield
-        finally:
-            self._is_waiting = True
+        self._at = now
 
     def close(self) -> None:
         """End the thread and remove the file."""

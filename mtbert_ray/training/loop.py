@@ -1,4 +1,7 @@
-"""The training loop: one fine-tuning run of the multitask model, on one process or as one rank of several."""
+"""The training loop: one fine-tuning run of the multitask model, on one process or as one rank of several.
+
+Some 300 lines, not split: a run is read here from its first step to its last, and each part of it has its own file.
+"""
 
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping

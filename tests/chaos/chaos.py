@@ -15,28 +15,23 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import psutil
 import typer
+from comparison import differences, outcome_of, outcomes, restarts
 from in_process import run_in_process
-from safetensors.torch import load_file
+from two_nodes import TITLES, TwoNodes, has_title, two_nodes
 
-from mtbert_ray.journal import read_events, read_journal
+from mtbert_ray.journal import read_journal
 from mtbert_ray.study.request import new_request
-from mtbert_ray.trial import Sweep, Trial
 
 ROOT = Path(__file__).parents[2]
 VICTIMS = ("trial", "sweep", "supervisor", "raylet", "gcs_server")
-TITLES = {
-    "trial": ("ray::InlineTrial", "ray::ResourceTrainable", "ray::ImplicitFunc"),
-    "worker": ("ray::RayTrainWorker",),
-}
-"""How the processes of Ray's workers are called."""
 KILLS_A_SWEEP = 20
 SPACE = """\
 name: chaos
@@ -74,41 +69,6 @@ def space_text(algorithm: str, *, trials: int, epochs: int, num_workers: int, co
         concurrent_trials=1 if algorithm == "front" else concurrent_trials,
         num_workers=num_workers,
     )
-
-
-class TwoNodes:
-    """A Ray of two nodes on this machine, that others have started: the second of them can be killed."""
-
-    def __init__(self) -> None:
-        from ray.cluster_utils import Cluster
-
-        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-        self.second = self.cluster.add_node(num_cpus=1)
-
-    def kill(self) -> bool:
-        """Kill the second node, if it runs a trial, and start another one in its place."""
-        raylet = psutil.Process(self.second.all_processes["raylet"][0].process.pid)
-        titles = tuple(title for each in TITLES.values() for title in each)
-        if not any(_has_title(each, titles) for each in raylet.children(recursive=True)):
-            return False
-        self.cluster.remove_node(self.second, allow_graceful=False)
-        self.second = self.cluster.add_node(num_cpus=1)
-        return True
-
-    def raylets(self) -> list[psutil.Process]:
-        return [
-            psutil.Process(node.all_processes["raylet"][0].process.pid)
-            for node in (self.cluster.head_node, self.second)
-        ]
-
-
-@contextmanager
-def two_nodes() -> Iterator[TwoNodes]:
-    nodes = TwoNodes()
-    try:
-        yield nodes
-    finally:
-        nodes.cluster.shutdown()
 
 
 @dataclass
@@ -198,15 +158,7 @@ class Chaos:
             everything = [each for parent in parents for each in parent.children(recursive=True)]
         except psutil.NoSuchProcess:
             return []
-        return [each for each in everything if _has_title(each, TITLES.get(victim, (f"/{victim}",)))]
-
-
-def _has_title(process: psutil.Process, titles: tuple[str, ...]) -> bool:
-    try:
-        title = " ".join(process.cmdline())
-    except psutil.Error:
-        return False
-    return title.startswith(titles) or title.partition(" ")[0].endswith(titles)
+        return [each for each in everything if has_title(each, TITLES.get(victim, (f"/{victim}",)))]
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
@@ -217,47 +169,6 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
         except subprocess.TimeoutExpired:
             process.kill()
     process.wait()
-
-
-def outcome_of(trial: Trial, folder: Path) -> dict[str, Any]:
-    """What a trial came to: all but what it took, and the tensors of its checkpoint."""
-    weights = load_file(folder / (trial.checkpoint or "") / "model.safetensors")
-    costs = ("seconds", "peak_rss_gib")
-    return {
-        "hyperparameters": trial.hyperparameters,
-        "status": trial.status,
-        "epochs": [
-            {name: value for name, value in epoch.items() if not name.endswith(costs)} for epoch in trial.epochs
-        ],
-        "weights": {name: tensor.numpy().tobytes() for name, tensor in sorted(weights.items())},
-    }
-
-
-def outcomes(sweep: Sweep, folder: Path) -> dict[str, Any]:
-    """Trial -> what it came to."""
-    return {trial.trial_id: outcome_of(trial, folder) for trial in sweep.trials}
-
-
-def differences(expected: dict[str, Any], found: dict[str, Any]) -> list[str]:
-    """What of each trial is not as it was undisturbed."""
-    lines = [f"trials {sorted(found)}, not {sorted(expected)}"] if found.keys() != expected.keys() else []
-    for trial_id in expected.keys() & found.keys():
-        lines += [f"{trial_id}: {key}" for key, value in expected[trial_id].items() if found[trial_id][key] != value]
-    return sorted(lines)
-
-
-def restarts(folder: Path) -> tuple[int, int]:
-    """How often a trial continued, and how often it lacked epochs that it had reported, and so trained them again."""
-    done: dict[str, int] = {}
-    continued = lacking = 0
-    for event in read_events(folder)[0]:
-        match event.event:
-            case "epoch":
-                done[event.trial_id] = int(event.metrics["epoch"])
-            case "trial_resumed":
-                continued += 1
-                lacking += event.epoch < done.get(event.trial_id, 0)
-    return continued, lacking
 
 
 def attack(

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import nullcontext
 from pathlib import Path
 
 import psutil
@@ -163,18 +162,34 @@ def test_one_that_takes_no_step_is_named_with_where_it_stands(tmp_path, pause, s
     assert read_signs(tmp_path) == []
 
 
-@pytest.mark.parametrize("how", ["waiting", "not working"])
-def test_one_that_waits_for_the_sweep_does_not_hang(tmp_path, how):
+def test_one_that_waits_for_the_sweep_does_not_hang(tmp_path):
     steps, watched = Steps(tmp_path), Watched(tmp_path, hang_minutes=1)
     with steps.heartbeat:
         steps.take(1)
-        with steps.heartbeat.waiting() if how == "waiting" else steps.heartbeat.working():
-            pass
-        with steps.heartbeat.waiting() if how == "waiting" else nullcontext():
-            for _ in range(3):
-                steps.now += 1000
-                steps.wait()
-                assert watched.after(6) == [] and not watched.ended
+        steps.heartbeat.wait()
+        for _ in range(3):
+            steps.now += 1000
+            steps.wait()
+            assert watched.after(6) == [] and not watched.ended
+        steps.heartbeat.work()
+        steps.take(1)
+        steps.wait()
+        assert read_signs(tmp_path)[0].longest_pause == 1
+
+
+def test_the_scoring_before_a_wait_is_a_pause_that_is_known(tmp_path):
+    """Steps of a second, and five minutes of scoring at the end of each epoch."""
+    steps, watched = Steps(tmp_path), Watched(tmp_path, hang_minutes=2)
+    with steps.heartbeat:
+        for _ in range(2):
+            steps.take(1)
+            steps.take(1)
+            steps.now += 300
+            steps.wait()
+            assert watched.after(6) == [] and not watched.ended
+            steps.heartbeat.wait()
+            watched.score()
+            steps.heartbeat.work()
 
 
 def test_a_sweep_that_did_not_look_blames_nobody(tmp_path, beating):

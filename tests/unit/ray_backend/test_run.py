@@ -9,8 +9,10 @@ import sys
 import pytest
 from rich.console import Console
 
-from mtbert_ray.ray_backend.run import _Interrupts
-from mtbert_ray.ray_backend.session_process import FORWARDED
+from mtbert_ray.events import TrialFailed, TrialFinished, TrialStarted
+from mtbert_ray.ray_backend.run import _Interrupts, died_too_often
+from mtbert_ray.ray_backend.session_process import FORWARDED, exit_code_of
+from mtbert_ray.trial import Trial
 
 SWITCH = "TUNE_DISABLE_SIGINT_HANDLER"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, FORWARDED)
@@ -120,3 +122,28 @@ def test_a_terminal_that_is_closed_ends_the_sweep_in_order(tmp_path):
         process.send_signal(signal.SIGHUP)
     assert process.wait(timeout=60) == 0
     assert (tmp_path / "done").read_text() == "ended in order"
+
+
+def test_what_died_too_often_is_named_at_the_end_and_has_its_exit_code():
+    trials = [Trial.of(TrialStarted(trial_id=f"t00{number}", hyperparameters={}, config={})) for number in range(4)]
+    trials[0].apply(TrialFinished(trial_id="t000"))
+    trials[1].apply(TrialFailed(trial_id="t001", reason="killed", kind="died"))
+    trials[2].apply(TrialFailed(trial_id="t002", reason="no such file", kind="error"))
+    trials[3].apply(TrialFailed(trial_id="t003", reason="taken", kind="memory_taken"))
+    assert died_too_often(trials).startswith("t001 and t003 died more often than `retries` allows")
+    assert died_too_often([trials[0], trials[2]]) == ""
+
+
+@pytest.mark.parametrize(
+    ("reason", "num_finished", "code"),
+    [
+        ("completed", 1, 0),
+        ("completed", 0, 1),
+        ("time_budget", 0, 1),
+        ("interrupted", 3, 130),
+        ("deaths", 9, 3),
+        ("disk_full", 9, 4),
+    ],
+)
+def test_an_end_has_one_exit_code(reason, num_finished, code):
+    assert exit_code_of(reason, num_finished) == code

@@ -1,4 +1,7 @@
-"""What Tune reports becomes events, each once; what the study decides becomes Tune's answers."""
+"""What Tune reports becomes events, each once; what the study decides becomes Tune's answers.
+
+Long, and one file: every test makes Tune's calls on the same small sweep, and its parts follow a trial's life.
+"""
 
 import pickle
 from pathlib import Path
