@@ -125,7 +125,10 @@ def test_a_terminal_that_is_closed_ends_the_sweep_in_order(tmp_path):
 
 
 def test_what_died_too_often_is_named_at_the_end_and_has_its_exit_code():
-    trials = [Trial.of(TrialStarted(trial_id=f"t00{number}", hyperparameters={}, config={})) for number in range(4)]
+    trials = [
+        Trial.of(TrialStarted(trial_id=f"t00{number}", hyperparameters={}, config={"epochs": 9, "tasks": []}))
+        for number in range(4)
+    ]
     trials[0].apply(TrialFinished(trial_id="t000"))
     trials[1].apply(TrialFailed(trial_id="t001", reason="killed", kind="died"))
     trials[2].apply(TrialFailed(trial_id="t002", reason="no such file", kind="error"))
