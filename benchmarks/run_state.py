@@ -4,12 +4,15 @@ Run: python benchmarks/run_state.py --data DIR
      (DIR: the course's files; without it, the toy corpus)
 
 Each round trains one epoch without a state and one with it, saves the state of full fine-tuning, and restores a run
-from it. Wall time, as a disk is waited for; memory is the peak of the resident size over the training's own.
+from it. Wall time, as a disk is waited for; memory is the peak of the resident size over the training's own. Last, a
+run of two epochs reports its peak from a fresh process, undisturbed and restored after its first epoch.
 """
 
+import multiprocessing
 import statistics
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -78,6 +81,32 @@ def main(
         f"({min(restoring):.2f} to {max(restoring):.2f})"
     )
     typer.echo(f"peak resident memory: {1024 * statistics.median(grown):+.0f} MiB while a state is saved")
+    with tempfile.TemporaryDirectory() as folder:
+        undisturbed = _in_fresh_process(config, Path(folder) / "undisturbed", 2)
+        _in_fresh_process(config, Path(folder) / "restored", 1)
+        restored_peak = _in_fresh_process(config, Path(folder) / "restored", 2)
+    typer.echo(
+        f"peak_rss_gib of two epochs: {undisturbed:.3f} undisturbed, {restored_peak:.3f} restored after the first"
+    )
+
+
+def _in_fresh_process(config: TrialConfig, folder: Path, num_epochs: int) -> float:
+    """Return the peak_rss_gib that a run reports at the end of an epoch; it continues from the folder's state."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_peak_gib, config.model_dump_json(), folder, num_epochs).result()
+
+
+def _peak_gib(config_text: str, folder: Path, num_epochs: int) -> float:
+    torch.set_num_threads(1)
+    config = TrialConfig.model_validate_json(config_text)
+    process = local_process(config.resources)
+    run = TrainingRun(config, process=process, state=RunState(folder, config, process))
+    for result in metered_epochs(run):
+        if result.metrics["epoch"] == num_epochs:
+            peak = result.metrics["peak_rss_gib"]
+            assert isinstance(peak, float)
+            return peak
+    raise AssertionError(f"the run has no epoch {num_epochs}")
 
 
 def _growth(run: TrainingRun, peak_gib: object) -> float:
