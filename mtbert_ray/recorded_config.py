@@ -3,12 +3,14 @@
 Those of earlier versions lack keys and hold others, so only what is read is checked, and nothing is changed.
 """
 
-from typing import Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mtbert_ray.mistakes import violations_in
 from mtbert_ray.schema import MAX_STEPS, TaskName
+from mtbert_ray.task_metrics import problem_with_metric
+from mtbert_ray.tasks import TaskKind
 
 
 class _Recorded(BaseModel):
@@ -19,6 +21,16 @@ class _Recorded(BaseModel):
 
 class _Task(_Recorded):
     name: TaskName
+    kind: Annotated[TaskKind | None, Field(strict=False)] = None
+    metrics: list[str] | None = None
+
+    @model_validator(mode="after")
+    def _metrics_are_known(self) -> Self:
+        is_regression = self.kind is not None and self.kind.is_regression
+        for name in self.metrics or ():
+            if problem := problem_with_metric(name, is_regression=is_regression, classes=None):
+                raise ValueError(f"metrics {problem}")
+        return self
 
 
 _Rows = int | dict[str, int] | None

@@ -139,7 +139,7 @@ def scores_drawing(outcome: Outcome, groups: Groups) -> Drawing | None:
 def score_panels(outcome: Outcome) -> dict[str, str]:
     """Return the scores that get a panel, the mean first -> the line below the heading."""
     tasks = outcome.sweep.trials[0].config["tasks"] if outcome.sweep.trials else []
-    meanings = {task["name"]: metric_in_words(_metric_of(task)) for task in tasks}
+    meanings = {task["name"]: metric_in_words(_metric_of(task)) for task in tasks if task.get("kind")}
     return {"dev_score": "mean over the tasks", **dict.fromkeys(outcome.sweep.started.tasks, "accuracy"), **meanings}
 
 
