@@ -29,7 +29,8 @@ DEV_PREDICTIONS_NAME = "dev.npz"
 _EPOCH = "epoch"
 _FIELDS = ("values", "labels", "probabilities")
 _ENTRY = re.compile(rf"([a-z][a-z0-9_]*)\.({'|'.join(_FIELDS)})\.npy")
-_NUMBERS, _PROBABILITIES = np.dtype("<f4"), np.dtype("<f2")
+_NUMBERS = np.dtype("<f4")
+_PROBABILITIES = (np.dtype("<f4"), np.dtype("<f2"))
 _CLASSES = tuple(np.dtype(name) for name in ("u1", "<u2", "<u4"))
 _MAX_ENTRIES = 10_000
 _MAX_EPOCH = 10**9
@@ -54,8 +55,9 @@ class TaskPredictions:
     """(R,) class indices in the smallest unsigned type that fits, or float32 numbers in label units."""
     labels: NDArray[Any]
     """(R,) of the same type."""
-    probabilities: NDArray[np.float16] | None = None
-    """(R, C), where a metric of the task ranks them."""
+    probabilities: NDArray[Any] | None = None
+    """(R, C) in float32, where a metric of the task ranks them. Half precision would tie those of a model that has
+    learned little: an area under the curve of 0.45 became 0.5."""
 
     @classmethod
     def of(
@@ -75,13 +77,13 @@ class TaskPredictions:
         return cls(
             values=values[labeled].astype(dtype),
             labels=labels[labeled].astype(dtype),
-            probabilities=None if probabilities is None else probabilities[labeled].astype(_PROBABILITIES),
+            probabilities=None if probabilities is None else probabilities[labeled].astype(_PROBABILITIES[0]),
         )
 
     @classmethod
     def bytes_of(cls, num_rows: int, *, num_classes: int | None, has_probabilities: bool) -> int:
         """Return what so many rows take before they are packed."""
-        probabilities = (num_classes or 0) * _PROBABILITIES.itemsize if has_probabilities else 0
+        probabilities = (num_classes or 0) * _PROBABILITIES[0].itemsize if has_probabilities else 0
         return num_rows * (2 * _dtype_of(num_classes).itemsize + probabilities)
 
     @property
@@ -204,7 +206,11 @@ def _problem_with(kept: TaskPredictions) -> str | None:
         return "it has numbers that are not finite"
     if probabilities_RC is None:
         return None
-    if probabilities_RC.dtype != _PROBABILITIES or probabilities_RC.ndim != 2 or len(probabilities_RC) != len(values):
+    if (
+        probabilities_RC.dtype not in _PROBABILITIES
+        or probabilities_RC.ndim != 2
+        or len(probabilities_RC) != len(values)
+    ):
         return "there is not one row of probabilities for each value"
     if not ((probabilities_RC >= 0) & (probabilities_RC <= 1)).all():  # NaN is neither.
         return "it has probabilities that are none"

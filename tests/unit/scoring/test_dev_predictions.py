@@ -65,7 +65,7 @@ def test_only_rows_with_a_label_are_kept_in_their_order():
     probabilities = np.array([[0.5, 0.5], [0.25, 0.75], [1.0, 0.0], [0.0, 1.0]])
     few = TaskPredictions.of(values, labels, num_classes=5, probabilities=probabilities)
     assert (few.values.tolist(), few.labels.tolist()) == ([3, 1], [0, 1])
-    assert few.probabilities.tolist() == [[0.25, 0.75], [0.0, 1.0]] and few.probabilities.dtype == np.float16
+    assert few.probabilities.tolist() == [[0.25, 0.75], [0.0, 1.0]] and few.probabilities.dtype == np.float32
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_row_takes_as_little_as_it_can(tmp_path, num_classes, dtype):
 def test_probabilities_are_counted_too():
     task = kept(100, num_classes=3, ranked=True)
     size = sum(array.nbytes for array in task.arrays().values())
-    assert size == TaskPredictions.bytes_of(100, num_classes=3, has_probabilities=True) == 100 * (2 + 6)
+    assert size == TaskPredictions.bytes_of(100, num_classes=3, has_probabilities=True) == 100 * (2 + 12)
 
 
 def test_a_task_without_labels_has_no_rows(tmp_path):
@@ -180,7 +180,7 @@ BOTH = {"a.values": U1, "a.labels": U1}
         ({**EPOCH, "a.values": F4 * np.float32("inf"), "a.labels": F4}, "a: it has numbers that are not finite"),
         ({**EPOCH, **BOTH, "a.probabilities": F2[:2]}, "not one row of probabilities for each value"),
         ({**EPOCH, **BOTH, "a.probabilities": F2[:, 0]}, "not one row of probabilities for each value"),
-        ({**EPOCH, **BOTH, "a.probabilities": F2.astype("<f4")}, "not one row of probabilities"),
+        ({**EPOCH, **BOTH, "a.probabilities": F2.astype("<f8")}, "not one row of probabilities"),
         ({**EPOCH, **BOTH, "a.probabilities": F2 * np.float16("nan")}, "it has probabilities that are none"),
         ({**EPOCH, **BOTH, "a.probabilities": F2 * 3}, "it has probabilities that are none"),
         ({**EPOCH, **BOTH, "a.probabilities": F2[:, :1]}, "there is not a probability for each class"),
