@@ -84,6 +84,10 @@ class CheckpointError(UserError):
     """A checkpoint folder that is missing something or does not fit its encoder."""
 
 
+class PredictionsError(UserError):
+    """Kept dev predictions that are missing or damaged."""
+
+
 class DiskError(UserError):
     """A disk that is full, over its quota, read-only or failing. The same again works once the disk does."""
 

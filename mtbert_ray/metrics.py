@@ -101,9 +101,9 @@ MAX_OBJECTIVES = 20
 
 RESERVED_NAMES = frozenset(METRICS) | {
     # Taken names: of an epoch's metrics and of the tables' columns; `para` is the course's quora.
-    *("epoch", "step", "all", "adapter_percent", "smart_penalty", "smart_steps", "gpu_shared", "best_epoch"),
-    *("epochs_done", "para", "trial_id", "experiment", "status", "on_front", "knee", "feasible", "reason"),
-    "checkpoint",
+    *("epoch", "step", "all", "adapter_percent", "smart_penalty", "smart_steps", "gpu_shared", "others_cpus"),
+    *("best_epoch", "epochs_done", "para", "trial_id", "experiment", "status", "on_front", "knee", "feasible"),
+    *("reason", "checkpoint"),
 }
 """What a task cannot be named."""
 

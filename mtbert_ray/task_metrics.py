@@ -29,6 +29,8 @@ class TaskMetric:
     """What no predictions can be better than."""
     is_correlation: bool = False
     """Whether (r + 1) / 2 stands for it in a leaderboard's mean."""
+    ranks_probabilities: bool = False
+    """Whether the predicted classes alone do not tell it."""
 
 
 _F1_OF_CLASS = TaskMetric(meaning="F1 of the class", worst=0.0, best=1.0)
@@ -38,7 +40,10 @@ CLASSIFICATION_METRICS: dict[str, TaskMetric] = {
     "f1_macro": TaskMetric(meaning="macro F1, the mean of the classes' F1", worst=0.0, best=1.0),
     "mcc": TaskMetric(meaning="Matthews correlation coefficient", worst=-1.0, best=1.0),
     "auroc": TaskMetric(
-        meaning="area under the ROC curve; of several classes the mean of each against the rest", worst=0.0, best=1.0
+        meaning="area under the ROC curve; of several classes the mean of each against the rest",
+        worst=0.0,
+        best=1.0,
+        ranks_probabilities=True,
     ),
 }
 REGRESSION_METRICS: dict[str, TaskMetric] = {

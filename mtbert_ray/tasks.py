@@ -94,6 +94,11 @@ class TaskSpec(Schema):
         return self.metric_names[0]
 
     @property
+    def ranks_probabilities(self) -> bool:
+        """Whether one of its metrics needs the probabilities of the classes."""
+        return any(task_metric(name).ranks_probabilities for name in self.metric_names)
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         """What its classes are called, in the order of their numbers: without `classes` by these numbers."""
         return self.classes or tuple(str(number) for number in range(self.num_classes or 0))

@@ -20,7 +20,7 @@ def mean_loss(model: MultitaskModel, task: str, sentences: list[Tokens], labels:
 
 def dev_score(model: MultitaskModel, config: TrialConfig, process: Process) -> float:
     """Return the mean of the tasks' dev scores."""
-    scores = evaluate(model, config.tasks, load_inputs(config, "dev"), process, bf16=uses_bf16(config, process.device))
-    value = scores.values["dev_score"]
+    dev, bf16 = load_inputs(config, "dev"), uses_bf16(config, process.device)
+    value = evaluate(model, config.tasks, dev, process, bf16=bf16).scores.values["dev_score"]
     assert value is not None, "every task of a benchmark has a score"
     return value

@@ -1,6 +1,6 @@
-"""How much room a sweep's checkpoints will take, from the sizes of the models that its configs make; for a dry run."""
+"""How much room a sweep will take, from the models that its configs make and its dev rows; for a dry run."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import mean
 
@@ -10,7 +10,9 @@ from mtbert_ray.models.adapters import count_parameters
 from mtbert_ray.models.build import build_model, changed_parameters
 from mtbert_ray.models.state import trainable_state
 from mtbert_ray.ray_backend.plan import Plan
+from mtbert_ray.ray_backend.preflight import RowCounts
 from mtbert_ray.reporting.wording import counted
+from mtbert_ray.scoring.dev_predictions import TaskPredictions
 from mtbert_ray.study.request import SweepRequest
 
 _COPIES_IN_TRAINING = 3
@@ -34,12 +36,14 @@ class TrialBytes:
     """What a rank needs to continue the run, while it runs: trained weights and the optimizer's moments, in float32."""
 
 
-def disk_estimate(request: SweepRequest, plan: Plan) -> str:
+def disk_estimate(request: SweepRequest, plan: Plan, rows: Mapping[str | None, RowCounts]) -> str:
     """Return the room that a sweep will take, as a line, with what is free on the disk of its folder.
 
-    Call it after `check_inputs`, which tells what is wrong with an encoder or an adapter.
+    `rows` are those of `check_inputs`, which also tells what is wrong with an encoder or an adapter.
     """
-    trials = trial_bytes(plan.space.example_configs())
+    configs = list(plan.space.example_configs())
+    trials = trial_bytes(configs)
+    predictions = mean(prediction_bytes(config, rows[config.experiment]["dev"]) for config in configs)
     each = mean(trial.checkpoint for trial in trials)
     left, keep = request.num_left, plan.space.keep_checkpoints
     at_once = plan.concurrent_trials if left is None else min(left, plan.concurrent_trials)
@@ -58,8 +62,23 @@ def disk_estimate(request: SweepRequest, plan: Plan) -> str:
         needed = left * each
         about = "about" if keep == "all" and plan.space.scheduler == "fifo" else "up to"
         text = f"{about} {in_words(needed)} for the checkpoints of {counted(left, 'trial')}"
+    if left is None:
+        text += f", up to {in_words(predictions)} for the dev predictions of each"
+    else:
+        needed += left * predictions
+        text += f", up to {in_words(left * predictions)} for dev predictions"
     short = "" if needed + running <= free else f"; not enough: give --out another folder{_KEEP_FEWER[keep]}"
     return f"disk: {text}, {while_running}; {in_words(free)} are free on the disk of {request.folder}{short}"
+
+
+def prediction_bytes(config: TrialConfig, num_rows: Mapping[str, int]) -> int:
+    """Return what the dev predictions of a trial take at most; `num_rows` are the dev rows by task."""
+    return sum(
+        TaskPredictions.bytes_of(
+            num_rows[task.name], num_classes=task.num_classes, has_probabilities=task.ranks_probabilities
+        )
+        for task in config.tasks
+    )
 
 
 def trial_bytes(configs: Iterable[TrialConfig]) -> list[TrialBytes]:

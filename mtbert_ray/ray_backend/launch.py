@@ -86,9 +86,10 @@ def dry_run(request: SweepRequest, *, address: str | None = None) -> Iterator[st
     yield from describe(_with_notes(plan, [*request.notes, *found]))
     yield time_estimate(request, plan)
     noted: list[str] = []
-    yield from describe_rows(check_inputs(space, announce=noted.append))
+    rows = check_inputs(space, announce=noted.append)
+    yield from describe_rows(rows)
     yield from (f"rows: {line}" for line in noted)
-    yield disk_estimate(request, plan)
+    yield disk_estimate(request, plan, rows)
     yield from (f"note: {note}" for note in undefined_notes(space))
 
 

@@ -126,7 +126,7 @@ def _check_state_api() -> None:
 def _read_folder(folder: str, marker: str | None) -> dict[str, bytes] | None:
     """Return the files of a folder by name; None where the marker, a file of who asks, is here too.
 
-    Neither a checkpoint nor a profile has folders inside.
+    Neither a checkpoint, nor a profile, nor predictions have folders inside.
     """
     if marker is not None and Path(marker).exists():
         return None

@@ -32,6 +32,7 @@ from mtbert_ray.ray_backend.reports import out_of_memory
 from mtbert_ray.ray_backend.session import collect_folder
 from mtbert_ray.ray_backend.slots import NewestFirst
 from mtbert_ray.ray_backend.trial_files import trial_folder
+from mtbert_ray.scoring.dev_predictions import PREDICTIONS_NAME
 from mtbert_ray.study.study import Study
 from mtbert_ray.training.loop import CHECKPOINT_NAME
 from mtbert_ray.training.profile import PROFILE_NAME
@@ -63,7 +64,7 @@ class StudyOnTune:
         self._watch = watch
         self._folder = folder
         self._nodes: dict[str, str] = {}
-        """Trial -> the node that holds its checkpoint and traces."""
+        """Trial -> the node that holds its checkpoint, dev predictions and traces."""
         self._node_names: dict[str, str | None] = {}
         self._out_of_memory: dict[str, TrialStopped | TrialFailed] = {}
         """Trial -> the end that its worker reported; Tune has yet to end it."""
@@ -188,6 +189,7 @@ class StudyOnTune:
             return None  # Stopped before its first epoch.
         if trial.config["profile"]["steps"] > 0:
             self._collect(trial.trial_id, PROFILE_NAME)
+        self._collect(trial.trial_id, PREDICTIONS_NAME)
         folder = self._collect(trial.trial_id, CHECKPOINT_NAME)
         return None if folder is None else str(folder.relative_to(self._folder))
 

@@ -33,11 +33,11 @@ def start_run(
     on_step: Callable[[int, int], None] = lambda step, total_steps: None,
     load: LoadInputs = load_inputs,
 ) -> TrainingRun:
-    """Return a run that is ready for its next step and keeps its best checkpoint under the trial's folder.
+    """Return a run that is ready for its next step and keeps its best epoch under the trial's folder.
 
-    The checkpoint is on disk before the epoch is reported: Tune may stop the trial, and have the checkpoint fetched, as
-    soon as it gets the report. With an attempt its state is kept as well, and the run continues from that of an earlier
-    attempt.
+    Checkpoint and dev predictions are on disk before the epoch is reported: Tune may stop the trial, and have them
+    fetched, as soon as it gets the report. With an attempt its state is kept as well, and the run continues from that
+    of an earlier attempt.
     """
     if process.device.type == "cuda":
         torch.cuda.set_device(process.device)

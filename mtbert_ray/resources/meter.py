@@ -7,11 +7,13 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Self
 
 import psutil
 
 from mtbert_ray.resources.gpu import GpuReader, GpuReadError, GpuSample
+from mtbert_ray.resources.node_cpu import CpuTotals, ReadNodeCpu, read_node_cpu
 from mtbert_ray.resources.usage import Usage, any_shared
 
 _GIB = 2**30
@@ -112,17 +114,23 @@ class GpuTotals:
 class Meter:
     """Samples this process, and its GPU where there is one, from `start` to `stop`. Runs once, for one trial.
 
-    Memory and CPU time count throughout, utilization and energy within `counting` only.
+    Memory and CPU time count throughout; utilization, energy and what other processes took within `counting` only.
 
     Args:
         reader: of the GPU that this process trains on; none on a CPU. The meter closes it.
         interval_seconds: between samples of the thread; `start`, `usage` and `stop` sample as well, so that a trial of
             any length has some.
         clock: seconds that never fall.
+        node_cpu: reads the CPU time of all processes of this node.
     """
 
     def __init__(
-        self, reader: GpuReader | None, *, interval_seconds: float = 0.1, clock: Callable[[], float] = time.monotonic
+        self,
+        reader: GpuReader | None,
+        *,
+        interval_seconds: float = 0.1,
+        clock: Callable[[], float] = time.monotonic,
+        node_cpu: ReadNodeCpu = read_node_cpu,
     ) -> None:
         self._reader = reader
         self._interval_seconds = interval_seconds
@@ -132,6 +140,8 @@ class Meter:
         self._peak_rss_gib = 0.0
         self._cpu_at_start: float | None = None
         self._cpu_seconds = 0.0
+        # A clock of its own: each is read only so often.
+        self._cpu = CpuTotals(node_cpu, own=time.process_time, clock=time.monotonic)
         # One lock over reading and adding: samples of the thread and of `usage` arrive in the order of their times.
         self._lock = threading.Lock()
         self._stopped = threading.Event()
@@ -161,13 +171,14 @@ class Meter:
         assert self._cpu_at_start is not None, "start the meter before asking for its totals"
         self._sample()
         with self._lock:
-            if self._gpu is None:
-                return Usage(peak_rss_gib=self._peak_rss_gib, cpu_seconds=self._cpu_seconds)
-            return self._gpu.usage(peak_rss_gib=self._peak_rss_gib, cpu_seconds=self._cpu_seconds)
+            usage = Usage(peak_rss_gib=self._peak_rss_gib, cpu_seconds=self._cpu_seconds)
+            if self._gpu is not None:
+                usage = self._gpu.usage(peak_rss_gib=self._peak_rss_gib, cpu_seconds=self._cpu_seconds)
+            return replace(usage, cpu_spans=(self._cpu.span(),))
 
     @contextmanager
     def counting(self) -> Iterator[None]:
-        """Count utilization and energy over a span: the training, not the scoring or the writing of checkpoints."""
+        """Count what counts over a span only: the training, not the scoring or the writing of checkpoints."""
         self._switch(counting=True)
         self._sample()
         try:
@@ -185,8 +196,9 @@ class Meter:
 
     def _switch(self, *, counting: bool) -> None:
         with self._lock:
-            if self._gpu is not None:
-                self._gpu.count() if counting else self._gpu.pause()
+            for totals in (self._cpu, self._gpu):
+                if totals is not None:
+                    totals.count() if counting else totals.pause()
 
     def _sample_until_stopped(self) -> None:
         while not self._stopped.wait(self._interval_seconds):

@@ -1,7 +1,10 @@
 """What a trial used: of one process, over its ranks, and over its attempts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+from mtbert_ray.resources.node_cpu import CpuSpan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +25,13 @@ class Usage:
     """Why GPU quantities are null although there is a GPU to read."""
     gpu_seconds_counted: float = 0.0
     """Time that `gpu_utilization_mean` is over."""
+    cpu_spans: tuple[CpuSpan, ...] = ()
+    """Of a process, one an attempt: `others_cpus` makes what others took of those of all ranks."""
+
+    @classmethod
+    def of_dict(cls, content: Mapping[str, Any]) -> Self:
+        """Return what `asdict` gave."""
+        return cls(**{**content, "cpu_spans": tuple(CpuSpan(**span) for span in content.get("cpu_spans", ()))})
 
     def metrics(self) -> dict[str, float | None]:
         """Return the quantities under their names in `mtbert_ray.metrics`."""
@@ -49,10 +59,11 @@ class Usage:
             gpu_shared=any_shared([earlier.gpu_shared, self.gpu_shared]),
             gpu_problem=earlier.gpu_problem or self.gpu_problem,
             gpu_seconds_counted=counted,
+            cpu_spans=(*earlier.cpu_spans, *self.cpu_spans),
         )
 
 
-_NO_METRICS = ("gpu_shared", "gpu_problem", "gpu_seconds_counted")
+_NO_METRICS = ("gpu_shared", "gpu_problem", "gpu_seconds_counted", "cpu_spans")
 
 
 def reduce_usages(usages: Sequence[Usage]) -> Usage:

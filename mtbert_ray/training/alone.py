@@ -1,6 +1,7 @@
 """One run on this machine without Ray, in a folder of its own.
 
-The folder has metrics.jsonl, TensorBoard's event file, the best checkpoint, and the traces of profiled steps.
+The folder has metrics.jsonl, TensorBoard's event file, the best epoch's checkpoint and dev predictions, and the traces
+of profiled steps.
 """
 
 import json
@@ -13,6 +14,7 @@ from mtbert_ray.errors import UserError
 from mtbert_ray.events import as_scalar
 from mtbert_ray.files import make_folder
 from mtbert_ray.metrics import Metrics
+from mtbert_ray.scoring.dev_predictions import DEV_PREDICTIONS_NAME, PREDICTIONS_NAME
 from mtbert_ray.task_metrics import Undefined, in_words
 from mtbert_ray.training.evaluate import labels_of
 from mtbert_ray.training.loop import CHECKPOINT_NAME, TrainingRun
@@ -87,7 +89,9 @@ def run_alone(
 
 
 def _refuse_used(folder: Path) -> None:
-    if any((folder / name).exists() for name in (METRICS_LOG_NAME, CHECKPOINT_NAME, TENSORBOARD_NAME, PROFILE_NAME)):
+    names = (METRICS_LOG_NAME, CHECKPOINT_NAME, TENSORBOARD_NAME, PROFILE_NAME)
+    # `predict` may have put files of its own into the folder of predictions.
+    if any((folder / name).exists() for name in (*names, f"{PREDICTIONS_NAME}/{DEV_PREDICTIONS_NAME}")):
         # The files of two runs would be mixed.
         raise UserError(f"--out {folder}: already holds a run; give another folder")
     if folder.exists() and not folder.is_dir():

@@ -11,6 +11,7 @@ from mtbert_ray.errors import DivergedError
 from mtbert_ray.metrics import MetricValue
 from mtbert_ray.models.adapters import ParameterCounts
 from mtbert_ray.models.multitask import MultitaskModel
+from mtbert_ray.scoring.dev_predictions import TaskPredictions
 from mtbert_ray.tasks import TaskSpec
 from mtbert_ray.training.loss import EpochLosses
 from mtbert_ray.training.process import Process
@@ -75,6 +76,15 @@ def score_all(task: TaskSpec, predicted: Predicted, labels: FloatArray) -> dict[
     }
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evaluation:
+    """A model on the dev rows of its tasks."""
+
+    scores: Scores
+    predictions: dict[str, TaskPredictions]
+    """By task, as they are kept: with probabilities where one of its metrics ranks them."""
+
+
 def evaluate(
     model: MultitaskModel,
     tasks: tuple[TaskSpec, ...],
@@ -82,16 +92,24 @@ def evaluate(
     process: Process,
     *,
     bf16: bool,
-) -> Scores:
-    """Return each task's scores, `dev_score` and `leaderboard_score` on labeled splits; raises what `predict` does."""
+) -> Evaluation:
+    """Return each task's scores, `dev_score` and `leaderboard_score` on labeled splits, with the predictions.
+
+    Raises what `predict` does.
+    """
+    scored: dict[str, dict[str, Score]] = {}
+    predictions: dict[str, TaskPredictions] = {}
     labels = labels_of(splits)
-    return scores_of(
-        tasks,
-        {
-            task.name: score_all(task, predict(model, task, splits[task.name], process, bf16=bf16), labels[task.name])
-            for task in tasks
-        },
-    )
+    for task in tasks:
+        predicted = predict(model, task, splits[task.name], process, bf16=bf16)
+        scored[task.name] = score_all(task, predicted, labels[task.name])
+        predictions[task.name] = TaskPredictions.of(
+            predicted.values,
+            labels[task.name],
+            num_classes=task.num_classes,
+            probabilities=predicted.probabilities if task.ranks_probabilities else None,
+        )
+    return Evaluation(scores=scores_of(tasks, scored), predictions=predictions)
 
 
 def labels_of(splits: Mapping[str, Split]) -> dict[str, FloatArray]:

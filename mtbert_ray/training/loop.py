@@ -16,6 +16,7 @@ from mtbert_ray.config import ProbeConfig, TrialConfig
 from mtbert_ray.data.batching import Batch, Split, epoch_batches, num_steps, prefetched
 from mtbert_ray.errors import DivergedError
 from mtbert_ray.models.adapters import count_parameters
+from mtbert_ray.training.best_predictions import BestPredictions
 from mtbert_ray.training.checkpoint import CheckpointWriter, initial_model
 from mtbert_ray.training.embedding_cache import cache_embeddings, can_cache_embeddings
 from mtbert_ray.training.evaluate import EpochResult, evaluate, is_best
@@ -38,7 +39,7 @@ class TrainingRun:
     Args:
         config: of the trial.
         process: this rank; the process group must be initialized where there are several.
-        folder: for the best epoch's checkpoint and the traces; none keeps neither.
+        folder: for the best epoch's checkpoint and dev predictions, and the traces; none keeps nothing.
         on_step: called after each optimizer step with (steps taken, steps of the run).
         load: returns the encoded rows of a split.
         write_behind: whether a run on a GPU writes checkpoints in a thread while it continues; `epochs` does not end
@@ -78,6 +79,7 @@ class TrainingRun:
         """Those of the epoch that are still to come."""
         self._state = state
         self.prepare(load)
+        self._predictions = BestPredictions(self.folder)
         self.restored: dict[str, Any] | None = None
         """The state that the run continues from, if there was one."""
         if state is not None:
@@ -113,6 +115,7 @@ class TrainingRun:
         # A second copy of the weights would count as the run's memory.
         self.restored["steps"] = {name: self.restored["steps"][name] for name in RANDOM_STATES}
         self.progress = self.restored["progress"]
+        self._predictions.load_state_dict(self.restored.pop("predictions", {}))
         if self.caches_embeddings:
             self.train_splits = cache_embeddings(self.model, self.train_splits, self.process, bf16=self.bf16)
             if self.progress.num_ended > 0:
@@ -126,7 +129,11 @@ class TrainingRun:
         """
         if self._state is None:
             return
-        content = {"steps": self._steps.state_dict(), "meter": self.meter_state()}
+        content = {
+            "steps": self._steps.state_dict(),
+            "meter": self.meter_state(),
+            "predictions": self._predictions.state_dict(),
+        }
         if self.progress.epoch_steps:
             content["sums"] = self._sums.state_dict()
         self._state.save(self.progress, content)
@@ -139,9 +146,9 @@ class TrainingRun:
     ) -> Generator[ProbeResult | EpochResult]:
         """Train and evaluate; yield the probe's result, then one result per epoch. Close it to end a run early.
 
-        A probe changes nothing in the run: batches, random draws and weights are those without it. The checkpoint of
-        the best epoch is saved before that epoch is yielded. A run that diverges keeps no checkpoint, not even of an
-        earlier epoch.
+        A probe changes nothing in the run: batches, random draws and weights are those without it. Checkpoint and dev
+        predictions of the best epoch are saved before that epoch is yielded. A run that diverges keeps neither, not
+        even of an earlier epoch.
 
         Args:
             probe: the steps of the first epoch to take before a ProbeResult; none, or an epoch no longer than that,
@@ -244,12 +251,13 @@ class TrainingRun:
         self.progress.train_seconds += self._now() - self._training_since
 
     def evaluate_epoch(self, losses: EpochLosses) -> EpochResult:
-        """Score the dev rows, and save the checkpoint if no earlier epoch was better."""
+        """Score the dev rows, and save checkpoint and predictions if no earlier epoch was better."""
         started, progress = self._now(), self.progress
         if self.caches_embeddings and progress.epoch == 1:
             self.dev_splits = cache_embeddings(self.model, self.dev_splits, self.process, bf16=self.bf16)
             progress.eval_once_seconds = self._now() - started
-        scores = evaluate(self.model, self.config.tasks, self.dev_splits, self.process, bf16=self.bf16)
+        evaluation = evaluate(self.model, self.config.tasks, self.dev_splits, self.process, bf16=self.bf16)
+        scores = evaluation.scores
         progress.eval_seconds += self._now() - started
         progress.epoch_steps = 0
         result = EpochResult(
@@ -266,6 +274,7 @@ class TrainingRun:
             progress.best_score = result.dev_score
             if self.checkpoints is not None:
                 self.checkpoints.save(result.metrics())
+            self._predictions.save(result.epoch, evaluation.predictions)
         return result
 
     def close(self) -> None:
@@ -286,9 +295,10 @@ class TrainingRun:
             self._on_step(self.progress.step, self.total_steps)
 
     def _diverged(self, error: DivergedError) -> DivergedError:
-        """Remove the checkpoint, and return the error with what may help."""
+        """Remove checkpoint and predictions, and return the error with what may help."""
         config, kept = self.config, ""
         try:
+            self._predictions.discard()
             if self.checkpoints is not None:
                 self.checkpoints.discard()
         except OSError as problem:

@@ -11,6 +11,7 @@ from mtbert_ray.config import ProbeConfig
 from mtbert_ray.metrics import METRICS, Metrics, MetricValue
 from mtbert_ray.resources.gpu import GpuReader, GpuReadError, NvmlReader
 from mtbert_ray.resources.meter import Meter
+from mtbert_ray.resources.node_cpu import others_cpus
 from mtbert_ray.resources.usage import Usage, reduce_usages
 from mtbert_ray.training.evaluate import EpochResult
 from mtbert_ray.training.loop import TrainingRun
@@ -27,7 +28,8 @@ class MeteredEpoch:
 
     metrics: dict[str, MetricValue]
     """Those of `mtbert_ray.metrics`, and what explains them: epoch, step, each task's train_loss, SMART's penalty and
-    steps, `gpu_shared` (1 if another process computed on a rank's GPU meanwhile)."""
+    steps, `gpu_shared` (1 if another process computed on a rank's GPU meanwhile), `others_cpus` (CPUs of the node that
+    other processes kept busy while training, mean over time, of the rank with the most)."""
     undefined: dict[str, str]
     """Scores that are null -> why."""
     is_last: bool
@@ -71,12 +73,14 @@ def metered_epochs(
     with Meter(reader) as meter, closing(run.epochs(while_training=meter.counting, probe=probe)) as results:
         totals.meter = meter
         for result in results:
-            usage = reduce_usages(run.process.gather(totals.usage()))
+            usages = run.process.gather(totals.usage())
+            usage = reduce_usages(usages)
             problems = [text for text in run.process.gather(problem) if text is not None]
             gpu_problem = "; ".join(problems) or usage.gpu_problem
             costs: dict[str, MetricValue] = {
                 **usage.metrics(),
                 "gpu_shared": None if usage.gpu_shared is None else int(usage.gpu_shared),
+                "others_cpus": others_cpus([each.cpu_spans for each in usages]),
                 **_costs_over_ranks(result, run.process, allocated=totals.peak_allocated_gib()),
             }
             metrics = {**result.metrics(), **costs}
@@ -109,7 +113,7 @@ class _Totals:
 
     def __init__(self, run: TrainingRun) -> None:
         earlier = {} if run.restored is None else run.restored["meter"]
-        self._earlier = Usage(**earlier["usage"]) if earlier else None
+        self._earlier = Usage.of_dict(earlier["usage"]) if earlier else None
         self._allocated_earlier: float | None = earlier.get("peak_allocated_gib")
         self._device = run.process.device
         self.best: dict[str, MetricValue] = earlier.get("best", {})

@@ -114,7 +114,7 @@ def test_checkpoints_written_behind_are_the_best_epochs(tmp_path):
     scores = [epoch.metrics["dev_score"] for epoch in metered_epochs(run)]
     assert read_metrics(tmp_path / CHECKPOINT_NAME)["dev_score"] == max(scores)
     model, _ = load_checkpoint(tmp_path / CHECKPOINT_NAME)
-    again = evaluate(model.to(run.process.device), config.tasks, run.dev_splits, run.process, bf16=False).values
+    again = evaluate(model.to(run.process.device), config.tasks, run.dev_splits, run.process, bf16=False).scores.values
     assert again["dev_score"] == pytest.approx(max(scores), abs=1e-4)
 
 

@@ -13,6 +13,7 @@ from mtbert_ray.reporting.content import content_of
 from mtbert_ray.reporting.facts import notes_of
 from mtbert_ray.reporting.outcome import outcome_of
 from mtbert_ray.reporting.tables import trial_table
+from mtbert_ray.scoring.dev_predictions import write_dev_predictions
 
 OBJECTIVES = {
     "dev_score": Objective(direction="maximize", reference=0.0),
@@ -32,6 +33,7 @@ class Kept:
         trial_id = self.sweep.start()
         self.sweep.epoch(trial_id, 1, None, costs={"train_seconds": 1.0})
         (self.folder / "trials" / trial_id / "checkpoint" / "model.safetensors").write_bytes(b"weights")
+        write_dev_predictions(self.folder / "trials" / trial_id, {}, epoch=1)
         return trial_id
 
     def finish(self, trial_id: str, score: float | None, seconds: float | None) -> None:
@@ -41,6 +43,10 @@ class Kept:
     @property
     def on_disk(self) -> list[str]:
         return sorted(path.parent.name for path in self.folder.glob("trials/*/checkpoint") if any(path.iterdir()))
+
+    @property
+    def with_predictions(self) -> list[str]:
+        return sorted(path.parents[1].name for path in self.folder.glob("trials/*/predictions/dev.npz"))
 
     @property
     def in_report(self) -> list[str]:
@@ -100,6 +106,7 @@ def test_a_checkpoint_goes_as_soon_as_its_trial_is_off_the_front(tmp_path, keep)
     assert {trial.checkpoint for trial in read_journal(kept.folder).trials} == {
         f"trials/{trial_id}/checkpoint" for trial_id, *_ in STEPS
     }, "the journal stays as written"
+    assert kept.with_predictions == [trial_id for trial_id, *_ in STEPS], "of every trial, whose checkpoint ever stays"
 
 
 @pytest.mark.parametrize("keep", ["front", "best"])

@@ -11,7 +11,7 @@ from mtbert_ray import disk
 from mtbert_ray.config import TrialConfig
 from mtbert_ray.models.build import build_model
 from mtbert_ray.ray_backend import disk_estimate as module
-from mtbert_ray.ray_backend.disk_estimate import disk_estimate, in_words, trial_bytes
+from mtbert_ray.ray_backend.disk_estimate import disk_estimate, in_words, prediction_bytes, trial_bytes
 from mtbert_ray.ray_backend.inventory import local_capacity
 from mtbert_ray.ray_backend.plan import make_plan
 from mtbert_ray.study.request import SweepRequest, new_request, resume_request
@@ -104,7 +104,8 @@ def line_of(folder: Path, **changes: object) -> str:
 
 
 def estimate(request: SweepRequest) -> str:
-    return disk_estimate(request, make_plan(request.space, local_capacity(), own_cluster=True))
+    plan = make_plan(request.space, local_capacity(), own_cluster=True)
+    return disk_estimate(request, plan, {None: {"dev": dict.fromkeys(("sst", "quora", "sts"), 2048)}})
 
 
 def masked(line: str) -> str:
@@ -131,6 +132,16 @@ def test_a_line_has_the_checkpoints_the_running_trials_and_what_is_free(tmp_path
     assert kib(lines["disk of ten trials"]) == pytest.approx(10 * one, rel=0.01)
     assert kib(lines["disk of the front"]) == pytest.approx(10 * one, rel=0.01)
     assert kib(lines["disk of the best"]) == pytest.approx(2 * one, rel=0.01), "the best and the one that runs"
+
+
+def test_the_dev_predictions_of_all_trials_count_whatever_checkpoints_stay(tmp_path):
+    """2,048 rows of one task, a byte each for the class and the label."""
+    for keep in ("all", "front", "best"):
+        assert ", up to 40 KiB for dev predictions," in line_of(tmp_path, trials=10, keep_checkpoints=keep)
+    assert ", up to 4 KiB for the dev predictions of each," in line_of(tmp_path, time_budget_minutes=5)
+    ranked = [{"name": "quora", "kind": "pair_classification", "num_classes": 2, "metrics": ["accuracy", "auroc"]}]
+    config = config_of({"tasks": [*ranked, "sts"]})
+    assert prediction_bytes(config, {"quora": 10, "sts": 3}) == 10 * (2 + 2 * 4) + 3 * 8
 
 
 def test_what_will_not_fit_is_said(tmp_path, monkeypatch, message_snapshot):

@@ -363,18 +363,20 @@ def fetched(monkeypatch) -> list[tuple[Path, str]]:
     return calls
 
 
-@pytest.mark.parametrize(("steps", "names"), [(0, ["checkpoint"]), (3, ["profile", "checkpoint"])])
-def test_the_traces_of_a_profiled_trial_are_fetched_like_its_checkpoint(tmp_path, fetched, steps, names):
+@pytest.mark.parametrize(("steps", "names"), [(0, []), (3, ["profile"])])
+def test_what_a_trial_keeps_is_fetched_with_its_checkpoint(tmp_path, fetched, steps, names):
     sweep = SweepOnTune(tmp_path / "sweep", fixed={"profile.steps": steps})
     sweep.backend.node_id = "another"
     sweep.start()
     sweep.finish("t000")
-    assert fetched == [(sweep.backend.folder_of("t000") / name, "this-node") for name in names]
+    assert fetched == [
+        (sweep.backend.folder_of("t000") / name, "this-node") for name in (*names, "predictions", "checkpoint")
+    ]
     assert sweep.read_trials()[0].checkpoint == "trials/t000/checkpoint"
 
 
 @pytest.mark.parametrize("error", [RayError("the node is gone"), OSError(28, "No space left on device")])
-@pytest.mark.parametrize("lost", ["checkpoint", "profile"])
+@pytest.mark.parametrize("lost", ["checkpoint", "profile", "predictions"])
 def test_what_cannot_be_fetched_makes_no_failure_of_a_finished_trial(tmp_path, monkeypatch, caplog, error, lost):
     def collect(source, target, node_id):
         if source.name == lost:
@@ -398,7 +400,7 @@ def test_out_of_memory_after_an_epoch_keeps_its_checkpoint(sweep, fetched):
     sweep.run_out_of_memory("t000", "asked for much")
     sweep.complete("t000")
     [trial] = sweep.read_trials()
-    assert (trial.stop_kind, trial.checkpoint, len(fetched)) == ("memory", "trials/t000/checkpoint", 1)
+    assert (trial.stop_kind, trial.checkpoint, len(fetched)) == ("memory", "trials/t000/checkpoint", 2)
     stopped = TrialStopped(trial_id="t000", reason=trial.reason, kind="memory")
     sweep.report("t000", stopped, done=True)  # Repeated after the end.
     assert sweep.lines()[-1] == ("trial_stopped", "t000") and len(sweep.lines()) == 3

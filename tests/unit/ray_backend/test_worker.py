@@ -37,7 +37,7 @@ def test_the_best_epoch_is_kept_in_the_trial_s_folder(tmp_path, threads):
     run = start_run(config, Process(), tmp_path / "trials" / "t1")
     assert not (tmp_path / "trials").exists(), "nothing is written before an epoch is done"
     list(run.epochs())
-    assert [path.name for path in (tmp_path / "trials" / "t1").iterdir()] == ["checkpoint"]
+    assert {path.name for path in (tmp_path / "trials" / "t1").iterdir()} == {"checkpoint", "predictions"}
     assert load_checkpoint(tmp_path / "trials" / "t1" / "checkpoint")[1] == config
 
 

@@ -58,9 +58,9 @@ def test_the_hparams_are_what_differs_from_the_defaults(tmp_path):
     assert final == [(epochs[-1]["step"], pytest.approx(max(epoch["dev_score"] for epoch in epochs)))]
 
 
-@pytest.mark.parametrize("name", ["metrics.jsonl", "checkpoint", "tensorboard", "profile"])
+@pytest.mark.parametrize("name", ["metrics.jsonl", "checkpoint", "tensorboard", "profile", "predictions/dev.npz"])
 def test_a_folder_with_anything_of_another_run_is_refused(tmp_path, name):
-    (tmp_path / name).mkdir()
+    (tmp_path / name).mkdir(parents=True)
     with pytest.raises(UserError, match="already holds a run"):
         run(tmp_path)
 

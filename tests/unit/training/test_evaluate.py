@@ -54,7 +54,7 @@ def test_a_model_is_scored_by_every_metric_that_its_tasks_name(pair_encoding):
         TaskSpec.model_validate({**task.model_dump(), "metrics": named[task.name]}) for task in (SST, QUORA, STS)
     )
     config = CONFIG.model_copy(update={"tasks": tasks, "pair_encoding": pair_encoding})
-    scores = evaluate(build_model(config), tasks, load_inputs(config, "dev"), Process(), bf16=False)
+    scores = evaluate(build_model(config), tasks, load_inputs(config, "dev"), Process(), bf16=False).scores
     wanted = [name for task in named for name in (task, *(f"{task}.{metric}" for metric in named[task]))]
     assert list(scores.values) == [*wanted, "dev_score", "leaderboard_score"]
     assert all((scores.values[name] is None) == (name in scores.undefined) for name in scores.values)

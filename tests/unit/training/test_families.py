@@ -77,7 +77,9 @@ def test_a_run_and_what_it_leaves(family, pair_encoding, way, encoder_folder, lo
     model, loaded = load_checkpoint(tmp_path / "checkpoint")
     assert loaded == config
     splits = load(config, "dev")
-    assert evaluate(model, config.tasks, splits, Process(), bf16=False).values == pytest.approx(epoch.scores, abs=1e-6)
+    assert evaluate(model, config.tasks, splits, Process(), bf16=False).scores.values == pytest.approx(
+        epoch.scores, abs=1e-6
+    )
     for task in config.tasks:
         before, after = (predict(m, task, splits[task.name], Process(), bf16=False) for m in (run.model, model))
         assert before.values == pytest.approx(after.values, abs=1e-6)

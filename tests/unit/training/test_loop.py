@@ -129,7 +129,9 @@ def test_a_checkpoint_loads_with_the_scores_it_was_saved_with(tmp_path, hyperpar
     model, loaded_config = load_checkpoint(tmp_path / "checkpoint")
 
     assert loaded_config == config
-    assert evaluate(model, config.tasks, run.dev_splits, Process(), bf16=False).values == pytest.approx(best, abs=1e-6)
+    assert evaluate(model, config.tasks, run.dev_splits, Process(), bf16=False).scores.values == pytest.approx(
+        best, abs=1e-6
+    )
     assert json.loads((tmp_path / "checkpoint" / "metrics.json").read_text())["dev_score"] == best["dev_score"]
 
 

@@ -3,11 +3,12 @@
 import json
 import time
 
+import psutil
 import pytest
 import torch
 from fake_gpu import FakeGpuReader
 
-from mtbert_ray.config import TrialConfig, nest
+from mtbert_ray.config import ProbeConfig, TrialConfig, nest
 from mtbert_ray.metrics import METRICS
 from mtbert_ray.resources.gpu import GpuReadError, GpuSample
 from mtbert_ray.training.loop import TrainingRun
@@ -54,6 +55,13 @@ def test_readings_of_the_gpu_are_in_every_epoch():
     assert last["train_seconds"] <= counted + 1e-3
     assert counted + last["eval_seconds"] <= elapsed
     assert last["energy_kj"] > first["energy_kj"] > 0
+
+
+def test_what_other_processes_took_is_in_every_epoch_and_in_the_probe():
+    run = tiny_run(**{"data.max_train_rows": 128, "batch_size": 8})
+    probe, *epochs = metered_epochs(run, probe=ProbeConfig(steps=3, warmup_steps=1))
+    assert all(0 <= each.metrics["others_cpus"] <= psutil.cpu_count() for each in (probe, *epochs))
+    assert "others_cpus" not in probe.projection
 
 
 def test_totals_never_fall_from_one_epoch_to_the_next():
@@ -133,6 +141,7 @@ def test_the_checkpoint_has_the_scores_of_its_epoch_and_the_costs_of_the_whole_r
         assert written == {
             **best,
             **{name: written[name] for name in written if name in METRICS and METRICS[name].unit},
+            "others_cpus": epoch.metrics["others_cpus"],
         }
         assert {name: written[name] for name in costs} == {name: epoch.metrics[name] for name in costs}
     assert written["epoch"] == 1 and written["train_seconds"] > epochs[0]["train_seconds"]

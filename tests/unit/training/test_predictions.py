@@ -55,7 +55,7 @@ def test_the_scores_are_those_of_the_evaluation_on_every_dev_row(course, tmp_pat
     model = build_model(config)
     scores = predict_all(model, config, tmp_path / "out", process=Process()).scores
     everything = config.model_copy(update={"data": config.data.model_copy(update={"max_dev_rows": None})})
-    assert scores == evaluate(model, config.tasks, load_inputs(everything, "dev"), Process(), bf16=False)
+    assert scores == evaluate(model, config.tasks, load_inputs(everything, "dev"), Process(), bf16=False).scores
     assert set(scores.values) == {"sst", "quora", "sts", "dev_score", "leaderboard_score"}
 
 

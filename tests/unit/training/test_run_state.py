@@ -11,6 +11,8 @@ from ranks import train_in_ranks, train_in_ranks_twice
 from safetensors.torch import load_file
 
 from mtbert_ray.config import TrialConfig, nest
+from mtbert_ray.resources import meter
+from mtbert_ray.resources.node_cpu import CpuTotals, NodeCpu
 from mtbert_ray.resources.usage import Usage
 from mtbert_ray.training import run_state
 from mtbert_ray.training.checkpoint import WEIGHTS_NAME, read_metrics
@@ -35,7 +37,7 @@ METHODS = [
     {"adapter.kind": "dora", "adapter.initialization": "pissa", "schedule": "constant"},
     {"finetune": "heads_only", "hidden_layers": 1},
 ]
-COSTS = ("seconds", "peak_rss_gib")
+COSTS = ("seconds", "peak_rss_gib", "others_cpus")
 
 
 class KilledError(Exception):
@@ -132,6 +134,34 @@ def test_costs_add_up_over_the_attempts(tmp_path):
     assert first["train_seconds"] == again["train_seconds"] == 15 and second["train_seconds"] == 30
     assert second["cpu_seconds"] > first["cpu_seconds"] > 0
     assert second["peak_rss_gib"] >= first["peak_rss_gib"]
+
+
+def test_what_others_took_is_over_all_attempts(tmp_path, monkeypatch):
+    """The first attempt has a node that is busy, the second one that is not."""
+    config, at, own, node = config_of(epochs=2), [0.0], [0.0], [0.0]
+
+    def run_until(die_at: int | None, node_seconds: float) -> list[dict]:
+        def on_step(step: int, total: int) -> None:
+            at[0], own[0], node[0] = at[0] + 1, own[0] + 1, node[0] + node_seconds
+            if step == die_at:
+                raise KilledError
+
+        def totals(read, **_):
+            return CpuTotals(lambda: NodeCpu(seconds=node[0], counted="a"), own=lambda: own[0], clock=lambda: at[0])
+
+        monkeypatch.setattr(meter, "CpuTotals", totals)
+        state = RunState(tmp_path / "state", config, Process())
+        run = TrainingRun(config, process=Process(), on_step=on_step, state=state)
+        reported = []
+        with suppress(KilledError):
+            for epoch in metered_epochs(run):
+                reported.append(epoch.metrics)  # noqa: PERF401  # What came before the kill counts.
+        return reported
+
+    [first] = run_until(20, 3.0)
+    again, second = run_until(None, 1.0)
+    assert first["others_cpus"] == again["others_cpus"] == 2.0
+    assert second["others_cpus"] == 1.0, "15 steps beside two CPUs' work, then 15 alone"
 
 
 def test_two_ranks_continue_together(tmp_path):

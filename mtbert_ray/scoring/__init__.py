@@ -1,0 +1,1 @@
+"""Scores of predictions: kept dev predictions, and the noise of scores."""
