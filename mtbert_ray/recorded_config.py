@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mtbert_ray.mistakes import violations_in
-from mtbert_ray.schema import MAX_STEPS, TaskName
+from mtbert_ray.schema import MAX_REPEATS, MAX_STEPS, TaskName
 
 
 class _Recorded(BaseModel):
@@ -49,6 +49,7 @@ class _Space(_Recorded):
     question: str | None = None
     paper_table: int | None = None
     fixed: dict[str, Any] | None = None
+    repeats: int = Field(default=0, ge=0, le=MAX_REPEATS)
 
 
 def has_recorded_config(config: dict[str, Any]) -> dict[str, Any]:

@@ -42,7 +42,9 @@ def disk_estimate(request: SweepRequest, plan: Plan) -> str:
     trials = trial_bytes(plan.space.example_configs())
     each = mean(trial.checkpoint for trial in trials)
     left, keep = request.num_left, plan.space.keep_checkpoints
-    at_once = plan.concurrent_trials if left is None else min(left, plan.concurrent_trials)
+    num_repeats = sum(one.purpose == "repeat" for one in request.reruns)
+    runs = None if left is None else max(left, num_repeats, min(1, len(request.reruns)))
+    at_once = plan.concurrent_trials if runs is None else min(runs, plan.concurrent_trials)
     ranks = plan.space.resources.num_workers
     running = at_once * max(_BESIDE * ranks * trial.state + trial.checkpoint for trial in trials)
     free = free_bytes(request.folder)
@@ -58,6 +60,12 @@ def disk_estimate(request: SweepRequest, plan: Plan) -> str:
         needed = left * each
         about = "about" if keep == "all" and plan.space.scheduler == "fifo" else "up to"
         text = f"{about} {in_words(needed)} for the checkpoints of {counted(left, 'trial')}"
+    if keep == "all":  # Otherwise those of repeats go as soon as they end.
+        if num_repeats:
+            needed += num_repeats * each
+            text += f" and {in_words(num_repeats * each)} for those of {counted(num_repeats, 'repeat')}"
+        elif request.earlier is None and plan.space.repeats:
+            text += f", {in_words(plan.space.repeats * each)} more for the repeats of each on the front"
     short = "" if needed + running <= free else f"; not enough: give --out another folder{_KEEP_FEWER[keep]}"
     return f"disk: {text}, {while_running}; {in_words(free)} are free on the disk of {request.folder}{short}"
 

@@ -138,6 +138,7 @@ def describe(plan: Plan) -> list[str]:
         *(f"fixed: {key} = {value}" for key, value in space.fixed.items() if key != "tasks"),
         *(f"task: {_task_in_words(task)}" for task in space.tasks),
         f"trials: {trials}{budget}, {plan.concurrent_trials} at once, chosen by {space.algorithm}, seed {space.seed}",
+        *([f"repeats: {space.repeats} further seeds of each trial on the front, in the end"] if space.repeats else []),
         f"stopping early: {_stopping(space)}",
         f"a trial needs: {plan.request.description}",
         f"the cluster has: {plan.capacity.description}",

@@ -55,7 +55,7 @@ def test_every_prefix_gives_the_study_the_suggestion_and_the_decision(tmp_path, 
     study = Study(events[0])
     for place, event in enumerate(events[1:], start=1):
         decision = study.add(event)
-        assert study._repeats, f"the searcher suggests something else than {event}"
+        assert study._in_step, f"the searcher suggests something else than {event}"
         if isinstance(event, ProbeFinished | EpochFinished):
             assert decision == tune.decisions[place]
     assert state_of(study) == state_of(tune.study)
