@@ -1,6 +1,6 @@
 """Run a sweep: `python -m mtbert_ray.sweep SPACE.yaml`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -73,14 +73,13 @@ def sweep(
     is full or fails, 130 interrupted.
     """
     try:
-        if resume is None:
-            given = {"--repeat-front": repeat_front, "--remeasure": remeasure}
-            request = _new(space, given, data=data, out=out, trials=trials, repeats=repeats, overrides=set_ or [])
+        given = {"SPACE": space, "--data": data, "--out": out, "--set": set_, "--repeats": repeats}
+        if resume is not None:
+            _refuse(given, "of a new sweep; --resume continues with the configs of its own, so leave that out")
+            request = _resumed(resume, trials=trials, repeat_front=repeat_front, is_remeasured=remeasure is not None)
         else:
-            given = {"SPACE": space, "--data": data, "--out": out, "--set": set_ or None}
-            request = _resumed(
-                resume, given, trials=trials, repeats=repeats, repeat_front=repeat_front, remeasure=remeasure
-            )
+            _refuse({"--repeat-front": repeat_front, "--remeasure": remeasure}, "of a sweep to --resume FOLDER")
+            request = _new(space, data=data, out=out, trials=trials, repeats=repeats, overrides=set_ or [])
         if only_check:
             from mtbert_ray.ray_backend.launch import dry_run  # It brings torch and Ray, which take seconds.
 
@@ -95,9 +94,19 @@ def sweep(
     raise typer.Exit(exit_code)
 
 
+def _refuse(options: Mapping[str, object], why: str) -> None:
+    if given := [name for name, value in options.items() if value]:
+        raise ConfigError([f"{', '.join(given)}: {why}"])
+
+
+def _resumed(folder: Path, *, trials: int | None, repeat_front: int | None, is_remeasured: bool) -> "SweepRequest":
+    from mtbert_ray.study.request import resume_request
+
+    return resume_request(folder, num_trials=trials, repeat_front=repeat_front, remeasure=is_remeasured)
+
+
 def _new(
     space: Path | None,
-    of_resuming: dict[str, object],
     *,
     data: Path | None,
     out: Path | None,
@@ -107,29 +116,9 @@ def _new(
 ) -> "SweepRequest":
     from mtbert_ray.study.request import new_request
 
-    if mixed := [name for name, value in of_resuming.items() if value is not None]:
-        raise ConfigError([f"{', '.join(mixed)} takes a sweep that is there: give --resume FOLDER as well"])
     if space is None:
         raise ConfigError(["give the YAML of a search space, or --resume FOLDER to resume a sweep"])
     return new_request(space, out=out, data=data, num_trials=trials, repeats=repeats, overrides=overrides)
-
-
-def _resumed(
-    folder: Path,
-    of_a_new_one: dict[str, object],
-    *,
-    trials: int | None,
-    repeats: int | None,
-    repeat_front: int | None,
-    remeasure: Remeasured | None,
-) -> "SweepRequest":
-    from mtbert_ray.study.request import resume_request
-
-    if mixed := [name for name, value in of_a_new_one.items() if value is not None]:
-        raise ConfigError([f"--resume continues with the configs of its sweep; leave out {', '.join(mixed)}"])
-    if repeats is not None:
-        raise ConfigError([f"--repeats is for a new sweep; with --resume give --repeat-front {repeats}"])
-    return resume_request(folder, num_trials=trials, repeat_front=repeat_front, remeasure=remeasure is not None)
 
 
 def _supervised(request: "SweepRequest", *, address: str | None, verbose: bool) -> int:
