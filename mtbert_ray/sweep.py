@@ -95,7 +95,7 @@ def sweep(
 
 
 def _refuse(options: Mapping[str, object], why: str) -> None:
-    if given := [name for name, value in options.items() if value]:
+    if given := [name for name, value in options.items() if value is not None and value != []]:
         raise ConfigError([f"{', '.join(given)}: {why}"])
 
 
