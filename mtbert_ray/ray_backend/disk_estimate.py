@@ -10,7 +10,7 @@ from mtbert_ray.models.adapters import count_parameters
 from mtbert_ray.models.build import build_model, changed_parameters
 from mtbert_ray.models.state import trainable_state
 from mtbert_ray.ray_backend.plan import Plan
-from mtbert_ray.reporting.wording import counted
+from mtbert_ray.reporting.wording import counted, joined
 from mtbert_ray.study.request import SweepRequest
 
 _COPIES_IN_TRAINING = 3
@@ -57,15 +57,16 @@ def disk_estimate(request: SweepRequest, plan: Plan) -> str:
         needed = 0.0
         text = f"about {in_words(each)} for the checkpoint of each trial"
     else:
-        needed = left * each
+        # Of repeats only `all` keeps them.
+        counts = {"trial": left, "repeat": num_repeats if keep == "all" else 0}
+        needed = sum(counts.values()) * each
         about = "about" if keep == "all" and plan.space.scheduler == "fifo" else "up to"
-        text = f"{about} {in_words(needed)} for the checkpoints of {counted(left, 'trial')}"
-    if keep == "all":  # Otherwise those of repeats go as soon as they end.
-        if num_repeats:
-            needed += num_repeats * each
-            text += f" and {in_words(num_repeats * each)} for those of {counted(num_repeats, 'repeat')}"
-        elif request.earlier is None and plan.space.repeats:
-            text += f", {in_words(plan.space.repeats * each)} more for the repeats of each on the front"
+        text = f"{about} {in_words(needed)} for the checkpoints of " + joined(
+            [counted(number, noun) for noun, number in counts.items() if number]
+        )
+        text = text if needed else "nothing for checkpoints"
+    if keep == "all" and request.earlier is None and plan.space.repeats:
+        text += f", {in_words(plan.space.repeats * each)} more for the repeats of each on the front"
     short = "" if needed + running <= free else f"; not enough: give --out another folder{_KEEP_FEWER[keep]}"
     return f"disk: {text}, {while_running}; {in_words(free)} are free on the disk of {request.folder}{short}"
 

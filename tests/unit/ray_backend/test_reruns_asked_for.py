@@ -200,4 +200,6 @@ def test_a_dry_run_counts_the_reruns_that_are_left(fake_ray, space_file, tmp_pat
     (time,) = [line for line in lines if line.startswith("time: ")]
     assert time.startswith("time: about 40 min 0 s for 4 repeats and about 10 min 0 s for 2 remeasurements, as")
     (disk,) = [line for line in lines if line.startswith("disk: ")]
-    assert " for those of 4 repeats, " in disk and " while 1 trial runs;" in disk
+    assert " for the checkpoints of 4 repeats, " in disk and " while 1 trial runs;" in disk
+    (disk,) = [line for line in dry_run(resume_request(out, remeasure=True)) if line.startswith("disk: ")]
+    assert disk.startswith("disk: nothing for checkpoints, ") and " while 1 trial runs;" in disk
