@@ -97,7 +97,7 @@ def run_study(study: Study, plan: Plan, folder: Path, *, console: Console) -> Sw
         if study.retries.gives_up:
             reason, why = "deaths", "too many trials died in a row"
             console.print("Too many trials died in a row: their reasons are in the report. Mend it, then resume.")
-        elif reason == "completed" and (text := died_too_often(study.sweep.all_trials)):
+        elif reason == "completed" and (text := died_too_often([*study.trials, *study.reruns.started])):
             reason = "deaths"
             console.print(text, highlight=False, markup=False, soft_wrap=True)
         if disk.refused is not None:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from mtbert_ray.events import TrialStarted
 from mtbert_ray.pareto.comparison import compare
 from mtbert_ray.study.pruning.decision import Decision
+from mtbert_ray.study.retries import must_wait
 from mtbert_ray.trial import Sweep, Trial
 
 
@@ -116,12 +117,26 @@ class Reruns:
         """Those that were interrupted, and have not started again yet."""
         return self._again
 
-    def next(self) -> Rerun | None:
-        """Return the next one to start; None where all that are planned have started."""
-        return next(
-            (one for one in self.planned if one.trial_id in self._again or self._sweep.trial(one.trial_id) is None),
-            None,
-        )
+    @property
+    def started(self) -> list[Trial]:
+        """Those of the planned that have started."""
+        return [trial for one in self.planned if (trial := self._sweep.trial(one.trial_id)) is not None]
+
+    def ask(self, *, time: float, running: Sequence[Trial]) -> TrialStarted | None:
+        """Return the event that starts the next one; None where all have started, or none can start beside others.
+
+        None starts before every trial of the search has ended, as that may change the front.
+        """
+        if any(trial.is_interrupted for trial in self._sweep.trials):
+            return None
+        for one in self.planned:
+            trial = self._sweep.trial(one.trial_id)
+            if trial is not None and one.trial_id not in self._again:
+                continue
+            if must_wait(running, alone=one.purpose == "remeasure" or (trial is not None and trial.runs_alone)):
+                return None
+            return one.started(time=time, attempt=1 if trial is None else trial.attempts + 1)
+        return None
 
     def front_may_change(self) -> None:
         """Take note that something happened to a trial of the search."""

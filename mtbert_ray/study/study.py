@@ -24,7 +24,7 @@ from mtbert_ray.study.feedback import Feedback
 from mtbert_ray.study.pruning.axes import Axes
 from mtbert_ray.study.pruning.decision import Decision, Pruner
 from mtbert_ray.study.pruning.pareto_pruner import ParetoPruner
-from mtbert_ray.study.reruns import Rerun, Reruns, remeasured
+from mtbert_ray.study.reruns import Reruns, remeasured
 from mtbert_ray.study.retries import Retries, must_wait
 from mtbert_ray.study.search import SEARCHERS, Searcher
 from mtbert_ray.study.space import SearchSpace
@@ -139,7 +139,10 @@ class Study:
             return None
         suggestion = self._suggest()
         if suggestion is None:
-            return self._ask_rerun()
+            rerun = self.reruns.ask(time=self._clock(), running=self.running)
+            if rerun is not None:
+                self._start_rerun(rerun)
+            return rerun
         event = TrialStarted(
             time=self._clock(),
             trial_id=suggestion.trial_id,
@@ -148,19 +151,6 @@ class Study:
             attempt=1 if (trial := self.sweep.trial(suggestion.trial_id)) is None else trial.attempts + 1,
         )
         self._start(event, suggestion)
-        return event
-
-    def _ask_rerun(self) -> TrialStarted | None:
-        if any(trial.is_interrupted for trial in self.trials):
-            return None  # They may change the front.
-        rerun: Rerun | None = self.reruns.next()
-        if rerun is None:
-            return None
-        trial = self.sweep.trial(rerun.trial_id)
-        if must_wait(self.running, alone=rerun.purpose == "remeasure" or (trial is not None and trial.runs_alone)):
-            return None
-        event = rerun.started(time=self._clock(), attempt=1 if trial is None else trial.attempts + 1)
-        self._start_rerun(event)
         return event
 
     def add(self, event: Event) -> Decision | None:
@@ -179,7 +169,7 @@ class Study:
             self._forget_if_over(event)
         self.sweep.apply(event)
         trial = self.sweep.trial(event.trial_id) if hasattr(event, "trial_id") else None
-        if trial is None or not trial.is_rerun:
+        if trial is not None and not trial.is_rerun and trial.status != "running":
             self.reruns.front_may_change()
         self._notify(event, trial)
         starts_again = self.retries.add(event, self.sweep.all_trials)

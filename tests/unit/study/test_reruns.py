@@ -203,6 +203,17 @@ def test_more_trials_change_whom_repeats_are_of_and_those_that_ran_stay(tmp_path
         resume_request(tmp_path / "sweep")
 
 
+def test_one_that_died_and_is_wanted_no_more_is_no_rerun_that_has_started(tmp_path):
+    study = searched(tmp_path, repeats=1, retries=0)
+    for trial_id in (study.ask().trial_id, study.ask().trial_id):
+        fail(study, trial_id, "died")
+    assert [trial.trial_id for trial in study.reruns.started] == ["t002-r1", "t000-r1"]
+    study = resumed(tmp_path, num_trials=5)
+    study.ask()
+    end(study, "t004", 0.9, 0.5)
+    assert study.reruns.started == []
+
+
 def test_the_front_of_a_finished_sweep_is_repeated_later_and_only_as_often_as_is_missing(tmp_path):
     study = searched(tmp_path)
     assert study.ask() is None
