@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from mtbert_ray.metrics import MAX_OBJECTIVES, MetricValue, Objective
 from mtbert_ray.recorded_config import has_recorded_config, has_recorded_space
-from mtbert_ray.schema import MAX_ROWS, MAX_STEPS, Schema, problem_with_path_part
+from mtbert_ray.schema import MAX_REPEATS, MAX_ROWS, MAX_STEPS, Schema, problem_with_path_part
 
 Scalar = str | int | float | bool | None
 """What a hyperparameter's value can be in a table; lists and mappings are written as JSON text."""
@@ -82,6 +82,9 @@ class _EndedTrial(_Event):
 
 
 PlannedTrials = Annotated[int, Field(ge=0, le=MAX_STEPS)] | None
+Purpose = Literal["search", "repeat", "remeasure"]
+"""What a trial runs for: `search`, one that the searcher asked for; `repeat`, the config of such a one with another
+seed; `remeasure`, the same config alone for an epoch, for its costs. The last two are reruns."""
 
 
 class SweepStarted(_Event):
@@ -118,6 +121,10 @@ class SweepResumed(_Event):
     """Trials planned now, those of earlier sessions among them."""
     space_text: str | None = None
     """The search space as the user wrote it, as it was then."""
+    repeats: int | None = Field(default=None, ge=0, le=MAX_REPEATS)
+    """Further seeds of each trial on the front from now on; none as before."""
+    remeasure: bool = False
+    """Whether each trial on the front is measured alone once more from now on."""
     versions: dict[str, str]
     git_revision: str | None
     hardware: dict[str, Scalar]
@@ -134,6 +141,17 @@ class TrialStarted(_Event):
     """The whole TrialConfig."""
     attempt: int = Field(default=1, ge=1, le=MAX_STEPS)
     """1, then one more each time that an interrupted trial starts again. In journals of earlier versions always 1."""
+    purpose: Purpose = "search"
+    of: TrialId | None = None
+    """The trial of the search whose config a rerun has."""
+
+    @model_validator(mode="after")
+    def _reruns_are_of_a_trial(self) -> Self:
+        if (self.purpose == "search") is not (self.of is None):
+            raise ValueError(
+                f"a trial with purpose {self.purpose} has of: {self.of}; reruns, and no others, are of one"
+            )
+        return self
 
 
 class TrialResumed(_Event):
@@ -177,9 +195,9 @@ class TrialFinished(_EndedTrial):
     event: Literal["trial_finished"] = "trial_finished"
 
 
-StopKind = Literal["rung", "probe", "constraint", "memory", "sweep"]
+StopKind = Literal["rung", "probe", "constraint", "memory", "sweep", "remeasured"]
 """What ended a trial early: its rank at a rung, its costs at the probe, a constraint that it cannot meet any more, lack
-of memory, or the sweep's own end."""
+of memory, the sweep's own end, or that it ran for its costs alone, which are known."""
 
 
 class TrialStopped(_EndedTrial):

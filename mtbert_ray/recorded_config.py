@@ -8,9 +8,13 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mtbert_ray.mistakes import violations_in
+<<<<<<< HEAD
 from mtbert_ray.schema import MAX_STEPS, TaskName
 from mtbert_ray.task_metrics import problem_with_metric
 from mtbert_ray.tasks import TaskKind
+=======
+from mtbert_ray.schema import MAX_REPEATS, MAX_STEPS, TaskName
+>>>>>>> i14-b
 
 
 class _Recorded(BaseModel):
@@ -61,6 +65,7 @@ class _Space(_Recorded):
     question: str | None = None
     paper_table: int | None = None
     fixed: dict[str, Any] | None = None
+    repeats: int = Field(default=0, ge=0, le=MAX_REPEATS)
 
 
 def has_recorded_config(config: dict[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,8 @@ MAX_STEPS = 1_000_000
 """Epochs, steps, trials, rows of a batch, tokens of a sequence."""
 MAX_PROCESSES = 100_000
 """Workers, cores, trials at a time."""
+MAX_REPEATS = 1000
+"""Further seeds of a trial."""
 MAX_HIDDEN_LAYERS = 100
 """Of a head."""
 MAX_RANK = 10_000_000_000_000

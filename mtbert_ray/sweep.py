@@ -1,6 +1,7 @@
 """Run a sweep: `python -m mtbert_ray.sweep SPACE.yaml`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ from rich.console import Console
 
 from mtbert_ray.errors import ConfigError, UserError
 from mtbert_ray.ray_backend.session_process import plain_warnings, run_session
+from mtbert_ray.schema import MAX_REPEATS
 
 if TYPE_CHECKING:
     from mtbert_ray.study.request import SweepRequest
@@ -24,8 +26,19 @@ _SET_HELP = (
 _RESUME_HELP = (
     "Resume a sweep that was killed, interrupted or out of time, in place of SPACE: ended trials stay, interrupted "
     "ones continue behind their last epoch. With --trials, the number in all, also a completed one. A time budget "
-    "starts anew. Of a space.yaml that was edited in FOLDER, the trials, time budget and concurrency are taken."
+    "starts anew. Of a space.yaml edited in FOLDER, the trials, repeats, time budget and concurrency are taken."
 )
+_REPEATS_HELP = "Run each trial on the front with so many further seeds once all have ended, in place of the YAML's."
+_REPEAT_FRONT_HELP = "With --resume: the same for a sweep that is there, finished or not. Those that it has count."
+_REMEASURE_HELP = (
+    "With --resume: run each trial on the front alone for an epoch, so that nothing beside it counts in its costs."
+)
+
+
+class Remeasured(StrEnum):
+    """What can be measured again."""
+
+    FRONT = "front"
 
 
 @app.command()
@@ -35,11 +48,16 @@ def sweep(
     data: Annotated[Path | None, typer.Option(help="Folder of the course's files for sst, quora and sts.")] = None,
     out: Annotated[Path | None, typer.Option(help="Output folder. Default: reports/NAME-DATE-TIME.")] = None,
     trials: Annotated[int | None, typer.Option(min=1, help="Number of trials, in place of the YAML's.")] = None,
+    repeats: Annotated[int | None, typer.Option(min=0, max=MAX_REPEATS, help=_REPEATS_HELP)] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=_SET_HELP)] = None,
     only_check: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, say what would run, start nothing.")
     ] = False,
     resume: Annotated[Path | None, typer.Option(metavar="FOLDER", help=_RESUME_HELP)] = None,
+    repeat_front: Annotated[
+        int | None, typer.Option(min=0, max=MAX_REPEATS, metavar="N", help=_REPEAT_FRONT_HELP)
+    ] = None,
+    remeasure: Annotated[Remeasured | None, typer.Option(help=_REMEASURE_HELP)] = None,
     address: Annotated[
         str | None, typer.Option(help="A running Ray cluster, or 'auto' on one. Default: Ray on this machine.")
     ] = None,
@@ -55,7 +73,13 @@ def sweep(
     is full or fails, 130 interrupted.
     """
     try:
-        request = _request(space, resume, data=data, out=out, trials=trials, overrides=set_ or [])
+        given = {"SPACE": space, "--data": data, "--out": out, "--set": set_, "--repeats": repeats}
+        if resume is not None:
+            _refuse(given, "of a new sweep; --resume continues with the configs of its own, so leave that out")
+            request = _resumed(resume, trials=trials, repeat_front=repeat_front, is_remeasured=remeasure is not None)
+        else:
+            _refuse({"--repeat-front": repeat_front, "--remeasure": remeasure}, "of a sweep to --resume FOLDER")
+            request = _new(space, data=data, out=out, trials=trials, repeats=repeats, overrides=set_ or [])
         if only_check:
             from mtbert_ray.ray_backend.launch import dry_run  # It brings torch and Ray, which take seconds.
 
@@ -70,25 +94,31 @@ def sweep(
     raise typer.Exit(exit_code)
 
 
-def _request(
+def _refuse(options: Mapping[str, object], why: str) -> None:
+    if given := [name for name, value in options.items() if value is not None and value != []]:
+        raise ConfigError([f"{', '.join(given)}: {why}"])
+
+
+def _resumed(folder: Path, *, trials: int | None, repeat_front: int | None, is_remeasured: bool) -> "SweepRequest":
+    from mtbert_ray.study.request import resume_request
+
+    return resume_request(folder, num_trials=trials, repeat_front=repeat_front, remeasure=is_remeasured)
+
+
+def _new(
     space: Path | None,
-    resume: Path | None,
     *,
     data: Path | None,
     out: Path | None,
     trials: int | None,
+    repeats: int | None,
     overrides: list[str],
 ) -> "SweepRequest":
-    from mtbert_ray.study.request import new_request, resume_request
+    from mtbert_ray.study.request import new_request
 
-    if resume is None:
-        if space is None:
-            raise ConfigError(["give the YAML of a search space, or --resume FOLDER to resume a sweep"])
-        return new_request(space, out=out, data=data, num_trials=trials, overrides=overrides)
-    given = {"SPACE": space, "--data": data, "--out": out, "--set": overrides or None}
-    if mixed := [name for name, value in given.items() if value is not None]:
-        raise ConfigError([f"--resume continues with the configs of its sweep; leave out {', '.join(mixed)}"])
-    return resume_request(resume, num_trials=trials)
+    if space is None:
+        raise ConfigError(["give the YAML of a search space, or --resume FOLDER to resume a sweep"])
+    return new_request(space, out=out, data=data, num_trials=trials, repeats=repeats, overrides=overrides)
 
 
 def _supervised(request: "SweepRequest", *, address: str | None, verbose: bool) -> int:

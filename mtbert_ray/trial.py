@@ -12,6 +12,7 @@ from mtbert_ray.events import (
     Event,
     FailureKind,
     ProbeFinished,
+    Purpose,
     StopKind,
     SweepFinished,
     SweepResumed,
@@ -39,6 +40,9 @@ class Trial:
     """The whole TrialConfig."""
     started: float
     """Of its first attempt, in seconds since the epoch."""
+    purpose: Purpose = "search"
+    of: str | None = None
+    """Of a rerun, the trial of the search whose config it has."""
     attempts: int = 1
     evictions: int = 0
     """Attempts that ran out of memory which others held."""
@@ -58,13 +62,15 @@ class Trial:
     """Place of an epoch in `epochs` -> its scores that are null -> why; not of epochs that have them all."""
 
     @classmethod
-    def of(cls, event: TrialStarted) -> "Trial":
+    def started_by(cls, event: TrialStarted) -> "Trial":
         """Return the trial that an event starts."""
         return cls(
             trial_id=event.trial_id,
             hyperparameters=dict(event.hyperparameters),
             config=dict(event.config),
             started=event.time,
+            purpose=event.purpose,
+            of=event.of,
         )
 
     def apply(self, event: TrialEvent) -> None:
@@ -124,8 +130,13 @@ class Trial:
 
     @property
     def runs_alone(self) -> bool:
-        """Whether no other trial may run beside it: others have taken its memory more than once."""
-        return self.evictions > 1
+        """Whether no other trial may run beside it: it is to be measured so, or others took its memory repeatedly."""
+        return self.purpose == "remeasure" or self.evictions > 1
+
+    @property
+    def is_rerun(self) -> bool:
+        """Whether the searcher did not ask for it: it runs the config of another trial once more."""
+        return self.purpose != "search"
 
     @property
     def status_in_words(self) -> str:
@@ -172,7 +183,9 @@ class Sweep:
 
     started: SweepStarted
     trials: list[Trial] = field(default_factory=list)
-    """In the order in which they started."""
+    """Those that the searcher asked for, in the order in which they started."""
+    reruns: list[Trial] = field(default_factory=list)
+    """Further runs of their configs, in the order in which they started."""
     finished: SweepFinished | None = None
     """None while a session runs, or when the last one was killed."""
     resumed: list[SweepResumed] = field(default_factory=list)
@@ -184,11 +197,12 @@ class Sweep:
     damage: tuple[str, ...] = ()
     """Lines that `read_journal` left out, each with what is wrong with it."""
     _last_time: float | None = None
-    _places: dict[str, int] = field(default_factory=dict)
-    """Trial -> its place in `trials`."""
+    _places: dict[str, tuple[bool, int]] = field(default_factory=dict)
+    """Trial -> whether it is a rerun, and its place in `reruns` or `trials`."""
 
     def __post_init__(self) -> None:
-        self._places = {trial.trial_id: place for place, trial in enumerate(self.trials)}
+        for trials in (self.trials, self.reruns):
+            self._places |= {trial.trial_id: (trial.is_rerun, place) for place, trial in enumerate(trials)}
 
     @property
     def num_trials(self) -> int | None:
@@ -196,14 +210,43 @@ class Sweep:
         return self.resumed[-1].num_trials if self.resumed else self.started.num_trials
 
     @property
+    def repeats(self) -> int:
+        """Further seeds of each trial on the front, as the last session that was asked for any has it."""
+        asked = [one.repeats for one in self.resumed if one.repeats is not None]
+        return asked[-1] if asked else int(self.started.space.get("repeats") or 0)
+
+    @property
+    def num_remeasurements(self) -> int:
+        """How often each trial on the front is to be measured alone, of all sessions together."""
+        return sum(one.remeasure for one in self.resumed)
+
+    @property
     def num_ended(self) -> int:
-        """Trials that need not run again."""
+        """Trials of the search that need not run again."""
         return sum(not trial.is_interrupted for trial in self.trials)
 
+    @property
+    def all_trials(self) -> list[Trial]:
+        """Those of the search, then the reruns."""
+        return [*self.trials, *self.reruns]
+
     def trial(self, trial_id: str) -> Trial | None:
-        """Return a trial by its id; none that has started has another."""
-        place = self._places.get(trial_id)
-        return None if place is None else self.trials[place]
+        """Return a trial or a rerun by its id; none that has started has another."""
+        if trial_id not in self._places:
+            return None
+        is_rerun, place = self._places[trial_id]
+        return (self.reruns if is_rerun else self.trials)[place]
+
+    def repeats_of(self, trial_id: str) -> list[Trial]:
+        """Return the finished runs of a trial's config with other seeds, in the order in which they started."""
+        return [
+            one for one in self.reruns if one.purpose == "repeat" and one.of == trial_id and one.status == "finished"
+        ]
+
+    def remeasurement_of(self, trial_id: str) -> Trial | None:
+        """Return the newest run of a trial's config alone that has its figures; they are its `projection`."""
+        own = [one for one in self.reruns if one.purpose == "remeasure" and one.of == trial_id]
+        return next((one for one in reversed(own) if one.epochs and one.status != "failed"), None)
 
     def apply(self, event: Event) -> None:
         """Take in what happened since the sweep started.
@@ -212,7 +255,7 @@ class Sweep:
         of its attempt, it has nothing of what it had reported.
 
         Raises:
-            JournalError: a second sweep_started, or an event of a trial that has not started.
+            JournalError: a second sweep_started, an event of a trial that has not started, or a rerun of none.
         """
         match event:
             case SweepStarted():
@@ -224,17 +267,26 @@ class Sweep:
                 self.resumed.append(event)
                 self.paused_at.append(self.started.time if self._last_time is None else self._last_time)
             case TrialStarted():
-                place = self._places.setdefault(event.trial_id, len(self.trials))
-                if place < len(self.trials) and event.attempt > 1:
-                    self.trials[place].apply(event)
-                else:
-                    self.trials[place : place + 1] = [Trial.of(event)]
+                self._start(event)
             case _:
                 trial = self.trial(event.trial_id)
                 if trial is None:
                     raise JournalError(f"an event of trial {event.trial_id} ({event.event}) came before it started")
                 trial.apply(event)
         self._last_time = event.time
+
+    def _start(self, event: TrialStarted) -> None:
+        known = self.trial(event.trial_id)
+        if known is not None and (known.purpose, known.of) != (event.purpose, event.of):
+            raise JournalError(f"trial {event.trial_id} starts again as another one, for purpose {event.purpose}")
+        if event.of is not None and ((of := self.trial(event.of)) is None or of.is_rerun):
+            raise JournalError(f"trial {event.trial_id} runs {event.of} once more, which the search has not started")
+        if known is not None and event.attempt > 1:
+            known.apply(event)
+            return
+        trials = self.reruns if event.of is not None else self.trials
+        _, place = self._places.setdefault(event.trial_id, (event.of is not None, len(trials)))
+        trials[place : place + 1] = [Trial.started_by(event)]
 
 
 def final_metrics(epochs: Sequence[Metrics], tasks: Sequence[str]) -> dict[str, MetricValue]:

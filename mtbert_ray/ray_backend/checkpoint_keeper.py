@@ -25,14 +25,15 @@ class CheckpointKeeper:
         self._folder = folder
         self._sweep = sweep
         self._front: tuple[Trial, ...] = ()
-        self._sort_out(outcome_of(sweep), sweep.trials)
+        self._sort_out(outcome_of(sweep), sweep.all_trials)
 
     def __call__(self, event: Event, trial: Trial | None) -> None:
         """Take note that a trial has ended."""
         if trial is not None and isinstance(event, TrialFinished | TrialStopped | TrialFailed):
             # What was off the front stays off it, so the others need not be compared again.
-            candidates = [*self._front, trial]
-            self._sort_out(outcome_of(Sweep(started=self._sweep.started, trials=candidates)), candidates)
+            of_search = [] if trial.is_rerun else [trial]
+            compared = Sweep(started=self._sweep.started, trials=[*self._front, *of_search])
+            self._sort_out(outcome_of(compared), [*self._front, trial])
 
     def _sort_out(self, outcome: Outcome, candidates: Sequence[Trial]) -> None:
         self._front = outcome.front

@@ -10,9 +10,13 @@ from mtbert_ray.models.adapters import count_parameters
 from mtbert_ray.models.build import build_model, changed_parameters
 from mtbert_ray.models.state import trainable_state
 from mtbert_ray.ray_backend.plan import Plan
+<<<<<<< HEAD
 from mtbert_ray.ray_backend.preflight import RowCounts
 from mtbert_ray.reporting.wording import counted
 from mtbert_ray.scoring.dev_predictions import TaskPredictions
+=======
+from mtbert_ray.reporting.wording import counted, joined
+>>>>>>> i14-b
 from mtbert_ray.study.request import SweepRequest
 
 _COPIES_IN_TRAINING = 3
@@ -46,7 +50,9 @@ def disk_estimate(request: SweepRequest, plan: Plan, rows: Mapping[str | None, R
     predictions = mean(prediction_bytes(config, rows[config.experiment]["dev"]) for config in configs)
     each = mean(trial.checkpoint for trial in trials)
     left, keep = request.num_left, plan.space.keep_checkpoints
-    at_once = plan.concurrent_trials if left is None else min(left, plan.concurrent_trials)
+    num_repeats = sum(one.purpose == "repeat" for one in request.reruns)
+    runs = None if left is None else max(left, num_repeats, min(1, len(request.reruns)))
+    at_once = plan.concurrent_trials if runs is None else min(runs, plan.concurrent_trials)
     ranks = plan.space.resources.num_workers
     running = at_once * max(_BESIDE * ranks * trial.state + trial.checkpoint for trial in trials)
     free = free_bytes(request.folder)
@@ -59,14 +65,25 @@ def disk_estimate(request: SweepRequest, plan: Plan, rows: Mapping[str | None, R
         needed = 0.0
         text = f"about {in_words(each)} for the checkpoint of each trial"
     else:
-        needed = left * each
+        # Of repeats only `all` keeps them.
+        counts = {"trial": left, "repeat": num_repeats if keep == "all" else 0}
+        needed = sum(counts.values()) * each
         about = "about" if keep == "all" and plan.space.scheduler == "fifo" else "up to"
+<<<<<<< HEAD
         text = f"{about} {in_words(needed)} for the checkpoints of {counted(left, 'trial')}"
     if left is None:
         text += f", up to {in_words(predictions)} for the dev predictions of each"
     else:
         needed += left * predictions
         text += f", up to {in_words(left * predictions)} for dev predictions"
+=======
+        text = f"{about} {in_words(needed)} for the checkpoints of " + joined(
+            [counted(number, noun) for noun, number in counts.items() if number]
+        )
+        text = text if needed else "nothing for checkpoints"
+    if keep == "all" and request.earlier is None and plan.space.repeats:
+        text += f", {in_words(plan.space.repeats * each)} more for the repeats of each on the front"
+>>>>>>> i14-b
     short = "" if needed + running <= free else f"; not enough: give --out another folder{_KEEP_FEWER[keep]}"
     return f"disk: {text}, {while_running}; {in_words(free)} are free on the disk of {request.folder}{short}"
 

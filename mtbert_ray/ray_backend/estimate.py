@@ -6,8 +6,9 @@ from statistics import mean, median
 
 from mtbert_ray.errors import JournalError
 from mtbert_ray.journal import JOURNAL_NAME, read_journal
+from mtbert_ray.pareto.comparison import compare
 from mtbert_ray.ray_backend.plan import Plan
-from mtbert_ray.reporting.wording import counted, duration
+from mtbert_ray.reporting.wording import counted, duration, joined
 from mtbert_ray.study.request import SweepRequest
 from mtbert_ray.trial import Sweep
 
@@ -32,10 +33,31 @@ def time_estimate(request: SweepRequest, plan: Plan) -> str:
         left = request.num_left
         if left is None:
             return f"time: about {duration(each)} a trial, {source}"
-        rounds = -(-left // plan.concurrent_trials)
-        stopping = "" if plan.space.scheduler == "fifo" else "; less with early stopping"
-        return f"time: about {duration(rounds * each)} for {counted(left, 'trial')}, {source}{stopping}"
+        stopping = "; less with early stopping" if left and plan.space.scheduler != "fifo" else ""
+        parts = [f"about {duration(_rounds(left, plan) * each)} for {counted(left, 'trial')}"] if left else []
+        parts += _reruns(request, plan, sweep, each=each, epochs=epochs, where=folder)
+        return f"time: {joined(parts)}, {source}{stopping}"
     return "time: unknown, as there is no earlier sweep to go by; --trials 1 tells how long a trial takes"
+
+
+def _rounds(number: int, plan: Plan) -> int:
+    return -(-number // plan.concurrent_trials)
+
+
+def _reruns(
+    request: SweepRequest, plan: Plan, sweep: Sweep, *, each: float, epochs: float, where: Path
+) -> Iterator[str]:
+    """Yield the time of the reruns: those that are left, or of a front as large as that of the sweep gone by."""
+    if request.earlier is None and plan.space.repeats:
+        size = len(compare(sweep.trials, sweep.started.objectives).front)
+        time = duration(_rounds(plan.space.repeats * size, plan) * each)
+        yield f"then {time} for {counted(plan.space.repeats, 'repeat')} of a front of {size}, as {where} has"
+    repeats = sum(one.purpose == "repeat" for one in request.reruns)
+    if repeats:
+        yield f"about {duration(_rounds(repeats, plan) * each)} for {counted(repeats, 'repeat')}"
+    if alone := len(request.reruns) - repeats:
+        # An epoch each, one after another.
+        yield f"about {duration(alone * each / epochs)} for {counted(alone, 'remeasurement')}"
 
 
 def _earlier(request: SweepRequest) -> Iterator[tuple[Path, Sweep]]:

@@ -20,7 +20,7 @@ from mtbert_ray.ray_backend.preflight import check_inputs, undefined_notes, with
 from mtbert_ray.ray_backend.run import SweepOutcome, run_study
 from mtbert_ray.ray_backend.session import OnDaemons, ray_session
 from mtbert_ray.ray_backend.session_process import cluster_address
-from mtbert_ray.reporting.wording import counted
+from mtbert_ray.reporting.wording import counted, joined
 from mtbert_ray.study.request import SweepRequest, new_request, request_of, resume_request
 from mtbert_ray.study.session import new_session, resumed_session
 from mtbert_ray.study.space import SearchSpace
@@ -33,6 +33,7 @@ def run_sweep(
     *,
     data: Path | str | None = None,
     trials: int | None = None,
+    repeats: int | None = None,
     overrides: Sequence[str] = (),
     address: str | None = None,
     verbose: bool = False,
@@ -42,8 +43,9 @@ def run_sweep(
     Args:
         space: a search space or its YAML file.
         out: output folder; none makes one under reports/.
-        data: folder of the course's files; of a YAML file only, as are `trials` and `overrides`.
+        data: folder of the course's files; of a YAML file only, as are `trials`, `repeats` and `overrides`.
         trials: in place of the YAML's.
+        repeats: in place of the YAML's: further seeds of each trial on the front.
         overrides: `KEY=VALUE` texts.
         address: of a running Ray cluster; none starts Ray here unless RAY_ADDRESS is set.
         verbose: whether Ray's and the workers' own output is shown.
@@ -53,23 +55,38 @@ def run_sweep(
     """
     folder = None if out is None else Path(out)
     if isinstance(space, SearchSpace):
-        if data is not None or trials is not None or overrides:
-            raise ConfigError(["data, trials and overrides change a YAML file; give a SearchSpace that has them"])
+        if data is not None or trials is not None or repeats is not None or overrides:
+            of_yaml = "data, trials, repeats and overrides"
+            raise ConfigError([f"{of_yaml} change a YAML file; give a SearchSpace that has them"])
         request = request_of(space, out=folder)
     else:
         directory = None if data is None else Path(data)
-        request = new_request(Path(space), out=folder, data=directory, num_trials=trials, overrides=overrides)
+        request = new_request(
+            Path(space), out=folder, data=directory, num_trials=trials, repeats=repeats, overrides=overrides
+        )
     return launch(request, address=address, verbose=verbose, console=Console(stderr=True))
 
 
 def resume_sweep(
-    folder: Path | str, *, trials: int | None = None, address: str | None = None, verbose: bool = False
+    folder: Path | str,
+    *,
+    trials: int | None = None,
+    repeat_front: int | None = None,
+    remeasure: bool = False,
+    address: str | None = None,
+    verbose: bool = False,
 ) -> SweepOutcome:
-    """Resume the sweep of a folder, as `python -m mtbert_ray.sweep --resume` does.
+    """Resume the sweep of a folder, as `python -m mtbert_ray.sweep --resume` does; errors are as of `run_sweep`.
 
-    `trials` is the number in all; none keeps what was planned. The other arguments and errors are as of `run_sweep`.
+    Args:
+        folder: of the sweep.
+        trials: the number in all; none keeps what was planned.
+        repeat_front: further seeds of each trial on the front; none keeps what was asked for.
+        remeasure: whether each trial on the front runs alone for an epoch, for its costs.
+        address: as of `run_sweep`.
+        verbose: as of `run_sweep`.
     """
-    request = resume_request(Path(folder), num_trials=trials)
+    request = resume_request(Path(folder), num_trials=trials, repeat_front=repeat_front, remeasure=remeasure)
     return launch(request, address=address, verbose=verbose, console=Console(stderr=True))
 
 
@@ -151,7 +168,15 @@ def _announce(request: SweepRequest, plan: Plan, console: Console) -> None:
 def _trials_to_run(request: SweepRequest) -> str:
     if request.num_left is None:
         return "trials until the time budget is spent"
-    return counted(request.num_left, "trial") + (" left" if request.earlier is not None else "")
+    left = " left" if request.earlier is not None else ""
+    parts = [counted(request.num_left, "trial")] if request.num_left or not request.reruns else []
+    if request.earlier is None and request.space.repeats:
+        parts.append(f"then {counted(request.space.repeats, 'repeat')} of each on the front")
+    for purpose, noun in (("repeat", "repeat"), ("remeasure", "remeasurement")):
+        if number := sum(one.purpose == purpose for one in request.reruns):
+            # Of the front so far, which trials that are left may change.
+            parts.append(f"{'about ' if request.num_left else ''}{counted(number, noun)}")
+    return joined(parts) + left
 
 
 def _with_notes(plan: Plan, notes: Sequence[str]) -> Plan:
@@ -162,7 +187,12 @@ def _session(request: SweepRequest, plan: Plan) -> AbstractContextManager[Study]
     cluster = plan.capacity.description
     if request.earlier is not None:
         return resumed_session(
-            request.folder, num_trials=plan.space.num_trials, space_text=request.space_text, cluster=cluster
+            request.folder,
+            num_trials=plan.space.num_trials,
+            space_text=request.space_text,
+            cluster=cluster,
+            repeats=request.repeats,
+            remeasure=request.remeasure,
         )
     assert request.space_text is not None, "a new sweep has a search space that somebody wrote"
     return new_session(

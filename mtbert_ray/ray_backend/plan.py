@@ -9,6 +9,7 @@ from mtbert_ray.errors import ConfigError, shown
 from mtbert_ray.metrics import Objective, Objectives, known_metrics
 from mtbert_ray.ray_backend.capacity import Capacity, TrialRequest, check, max_concurrent, resolve_gpus
 from mtbert_ray.ray_backend.preflight import RowCounts
+from mtbert_ray.reporting.wording import counted
 from mtbert_ray.study.pruning.rungs import Rungs
 from mtbert_ray.study.space import SearchSpace
 from mtbert_ray.study.space.experiments import EXPERIMENT
@@ -138,6 +139,7 @@ def describe(plan: Plan) -> list[str]:
         *(f"fixed: {key} = {value}" for key, value in space.fixed.items() if key != "tasks"),
         *(f"task: {_task_in_words(task)}" for task in space.tasks),
         f"trials: {trials}{budget}, {plan.concurrent_trials} at once, chosen by {space.algorithm}, seed {space.seed}",
+        *([f"repeats: {counted(space.repeats, 'further seed')} of each on the front"] if space.repeats else []),
         f"stopping early: {_stopping(space)}",
         f"a trial needs: {plan.request.description}",
         f"the cluster has: {plan.capacity.description}",

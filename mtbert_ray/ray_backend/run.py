@@ -34,8 +34,9 @@ from mtbert_ray.ray_backend.tune import StudyOnTune
 from mtbert_ray.reporting.document import write_report
 from mtbert_ray.reporting.progress import SweepProgress
 from mtbert_ray.reporting.wording import joined
+from mtbert_ray.study.reruns import planned, without_ended
 from mtbert_ray.study.study import Observer, Study
-from mtbert_ray.trial import Trial
+from mtbert_ray.trial import Sweep, Trial
 
 _TUNE_SWITCH = "TUNE_DISABLE_SIGINT_HANDLER"
 
@@ -71,6 +72,7 @@ def run_study(study: Study, plan: Plan, folder: Path, *, console: Console) -> Sw
         num_trials=study.num_trials,
         time_budget_seconds=plan.space.time_budget_seconds,
         console=console,
+        num_reruns=lambda: (study.reruns.num_ended, len(study.reruns.planned)),
     )
     progress.count_earlier(trial for trial in study.trials if not trial.is_interrupted)
     disk = DiskWatch(folder)
@@ -95,12 +97,12 @@ def run_study(study: Study, plan: Plan, folder: Path, *, console: Console) -> Sw
         if study.retries.gives_up:
             reason, why = "deaths", "too many trials died in a row"
             console.print("Too many trials died in a row: their reasons are in the report. Mend it, then resume.")
-        elif reason == "completed" and (text := died_too_often(study.trials)):
+        elif reason == "completed" and (text := died_too_often([*study.trials, *study.reruns.started])):
             reason = "deaths"
             console.print(text, highlight=False, markup=False, soft_wrap=True)
         if disk.refused is not None:
             reason, why = "disk_full", f"the sweep ended: {disk.refused}"
-        for trial in [trial for trial in study.trials if trial.status == "running"]:
+        for trial in [trial for trial in study.sweep.all_trials if trial.status == "running"]:
             backend.interrupt(trial.trial_id, why)
     return _end(study, folder, reason, disk)
 
@@ -122,8 +124,7 @@ def _fit(make_tuner: Callable[[], tune.Tuner], disk: DiskWatch) -> None:
 
 def _end(study: Study, folder: Path, reason: SweepEnd, disk: DiskWatch) -> SweepOutcome:
     """Write the end of a session and its report; neither where the disk has no room for it."""
-    planned = study.num_trials
-    if reason == "disk_full" and planned is not None and read_journal(folder).num_ended >= planned:
+    if reason == "disk_full" and not _is_left(read_journal(folder), study.num_trials):
         reason = "completed"  # The last trial has ended, and its end is in the journal: nothing is left to resume.
     study.add(SweepFinished(reason=reason))
     # Tune's own state; sweeps resume from the journal.
@@ -184,8 +185,13 @@ def reuses_actors(plan: Plan) -> bool:
 
 def _is_over(study: Study, plan: Plan, *, seconds: float) -> bool:
     """Whether the time budget ended the run; Tune does not report it."""
-    budget, planned = plan.space.time_budget_seconds, study.num_trials
-    return budget is not None and seconds >= budget and (planned is None or study.sweep.num_ended < planned)
+    budget = plan.space.time_budget_seconds
+    return budget is not None and seconds >= budget and _is_left(study.sweep, study.num_trials)
+
+
+def _is_left(sweep: Sweep, num_trials: int | None) -> bool:
+    """Whether of so many trials, or of the reruns, some have not ended."""
+    return num_trials is None or sweep.num_ended < num_trials or bool(without_ended(planned(sweep), sweep))
 
 
 class _Interrupts(tune.Callback):  # type: ignore[misc]  # Ray is untyped

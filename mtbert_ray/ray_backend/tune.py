@@ -86,22 +86,23 @@ class StudyOnTune:
         if started is None:
             return None
         self._node_names.pop(started.trial_id, None)  # Another attempt may run elsewhere.
-        space = self._study.space
-        probe = space.probe if space.scheduler == "pareto" and space.probe.steps > 0 else None
+        space, trial = self._study.space, self._trial(started.trial_id)
+        is_probed = space.scheduler == "pareto" and space.probe.steps > 0 and not trial.is_rerun
+        probe = space.probe if is_probed else None
         return {
             "trial_id": started.trial_id,
             "trial": started.config,
             "probe": None if probe is None else probe.model_dump(mode="json"),
             "attempt": started.attempt,
-            "epochs_done": self._trial(started.trial_id).num_done,
-            "alone": self._trial(started.trial_id).runs_alone,
+            "epochs_done": trial.num_done,
+            "alone": trial.runs_alone,
             "checkpoint_minutes": space.checkpoint_minutes,
         }
 
     @property
     def is_over(self) -> bool:
         """Whether no trial runs any more, so that none can die and start again."""
-        return all(trial.status != "running" for trial in self._study.trials)
+        return not self._study.running
 
     def receive(self, result: Mapping[str, Any]) -> bool:
         """Take what a worker reported, new or repeated or too late, and return whether its trial must stop."""
@@ -172,7 +173,7 @@ class StudyOnTune:
     def look(self) -> None:
         """Look whether a running trial hangs."""
         if self._watch is not None:
-            self._watch.look(trial for trial in self._study.trials if trial.status == "running")
+            self._watch.look(self._study.running)
 
     def folder_of(self, trial_id: str) -> Path:
         """Return the folder of a trial's files."""
@@ -187,6 +188,8 @@ class StudyOnTune:
         """Bring what a trial left on its node; return the checkpoint's folder below the sweep's."""
         if trial.trial_id not in self._nodes or not trial.epochs:
             return None  # Stopped before its first epoch.
+        if trial.purpose == "remeasure":
+            return None  # Its costs are all that is wanted.
         if trial.config["profile"]["steps"] > 0:
             self._collect(trial.trial_id, PROFILE_NAME)
         self._collect(trial.trial_id, PREDICTIONS_NAME)

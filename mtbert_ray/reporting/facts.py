@@ -25,7 +25,7 @@ def last_event_time(sweep: Sweep) -> float:
     if sweep.finished is not None:
         return sweep.finished.time
     sessions = [sweep.started.time, *(session.time for session in sweep.resumed)]
-    return max([*sessions, *(trial.ended or trial.started for trial in sweep.trials)])
+    return max([*sessions, *(trial.ended or trial.started for trial in sweep.all_trials)])
 
 
 def seconds_run(sweep: Sweep, until: float) -> float:
@@ -50,7 +50,7 @@ def _session_note(sweep: Sweep, place: int) -> str:
     before, session = sessions_of(sweep)[place : place + 2]
     pause = duration(max(0.0, session.time - sweep.paused_at[place]))
     text = f"Session {place + 2} resumed the sweep at {_moment(session.time)}, after a pause of {pause}."
-    ran = [trial.trial_id for trial in sweep.trials if trial.started >= session.time]
+    ran = [trial.trial_id for trial in sweep.all_trials if trial.started >= session.time]
     changes = list(_changes(before, session))
     if not changes:
         return f"{text} Hardware, versions and git revision are the same as in session {place + 1}."
@@ -91,11 +91,23 @@ def facts_of(sweep: Sweep) -> tuple[tuple[str, str], ...]:
         ("finished", str(counts["finished"])),
         ("failed", failed_count(sweep)),
         *others,
+        *_reruns(sweep),
         *_epochs_trained(sweep),
         ("wall time", _wall_time(sweep)),
         ("seed", str(started.seed)),
         ("started", _moment(started.time)),
     )
+
+
+def _reruns(sweep: Sweep) -> Iterator[tuple[str, str]]:
+    """Yield how many repeats and remeasurements there are, as "6 finished, 1 failed (diverged)"."""
+    for name, purpose in (("repeats", "repeat"), ("measured alone", "remeasure")):
+        of_purpose = [trial for trial in sweep.reruns if trial.purpose == purpose]
+        counts = Counter(
+            "finished" if trial.stop_kind == "remeasured" else status_of(trial, sweep) for trial in of_purpose
+        )
+        if of_purpose:
+            yield name, ", ".join(f"{count} {status}" for status, count in counts.items())
 
 
 def notes_of(outcome: Outcome) -> tuple[str, ...]:
@@ -109,7 +121,8 @@ def notes_of(outcome: Outcome) -> tuple[str, ...]:
     if outcome.sweep.torn:
         notes.append("The journal's last line is incomplete; its event is not in this report.")
     notes += failure_notes(outcome.sweep)
-    deleted = [trial for trial in outcome.sweep.trials if trial.checkpoint and not keeps_checkpoint(trial, outcome)]
+    trials = outcome.sweep.all_trials
+    deleted = [trial for trial in trials if trial.checkpoint and not keeps_checkpoint(trial, outcome)]
     if deleted:
         kept = outcome.sweep.started.space["keep_checkpoints"]
         notes.append(f"{counted(len(deleted), 'checkpoint')} of other trials were deleted (keep_checkpoints: {kept}).")

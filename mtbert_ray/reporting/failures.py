@@ -16,6 +16,7 @@ _STOPPED_BY: dict[StopKind | None, str] = {
     "constraint": "a constraint",
     "memory": "out of memory",
     "sweep": "the sweep's end",
+    "remeasured": "the end of its measurement",
 }
 
 
@@ -46,7 +47,7 @@ def failure_text(cause: BaseException | None) -> str:
 
 
 def ended_early(sweep: Sweep, status: Literal["failed", "stopped"]) -> tuple[EndedEarly, ...]:
-    """Return the trials that failed, or were stopped before their last epoch."""
+    """Return the trials and reruns that failed, or were stopped before their last epoch; not those measured alone."""
     return tuple(
         EndedEarly(
             trial_id=trial.trial_id,
@@ -56,8 +57,8 @@ def ended_early(sweep: Sweep, status: Literal["failed", "stopped"]) -> tuple[End
             cause="divergence" if trial.failure_kind == "diverged" else _STOPPED_BY[trial.stop_kind],
             reason=trial.reason or "no reason was recorded",
         )
-        for trial in sweep.trials
-        if trial.status == status
+        for trial in sweep.all_trials
+        if trial.status == status and trial.stop_kind != "remeasured"
     )
 
 
@@ -82,7 +83,7 @@ def failure_notes(sweep: Sweep) -> list[str]:
     """Return a note for each reason why GPU metrics or scores have no value, with the trials that share it."""
     gpu: dict[str, list[str]] = {}
     scores: dict[str, list[str]] = {}
-    for trial in sweep.trials:
+    for trial in sweep.all_trials:
         if trial.gpu_problem is not None:
             gpu.setdefault(trial.gpu_problem, []).append(trial.trial_id)
         for text in trial.without_value:

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbert_ray.metrics import Objectives
-from mtbert_ray.pareto.front import front_mask, knee
-from mtbert_ray.pareto.objectives import is_feasible, to_losses
+from mtbert_ray.pareto.comparison import compare
+from mtbert_ray.pareto.front import knee
 from mtbert_ray.reporting.wording import config_value
 from mtbert_ray.trial import Sweep, Trial
 
@@ -49,40 +49,32 @@ class Outcome:
 
 def outcome_of(sweep: Sweep) -> Outcome:
     """Return the outcome of a sweep, which may still be running."""
-    objectives = sweep.started.objectives
-    finished = sorted((trial for trial in sweep.trials if trial.status == "finished"), key=lambda t: t.ended or 0.0)
-    measured = [
-        (trial, losses)
-        for trial in finished
-        if objectives and (losses := to_losses(trial.metrics, objectives)) is not None
-    ]
-    compared = tuple(trial for trial, _ in measured)
-    losses_NM = np.array([losses for _, losses in measured], dtype=np.float64).reshape(len(compared), len(objectives))
-    feasible_N = np.array([is_feasible(trial.metrics, objectives) for trial in compared], dtype=np.bool_)
-    on_front_N = np.zeros(len(compared), dtype=np.bool_)
-    if feasible_N.any():
-        on_front_N[feasible_N] = front_mask(losses_NM[feasible_N])
-    members = np.flatnonzero(on_front_N)
-    order = members[np.lexsort(losses_NM[members].T[::-1])] if len(members) else members
-    front_losses = losses_NM[order]
-    pick = knee(front_losses) if len(order) else None
+    found = compare(sweep.trials, sweep.started.objectives)
+    front, front_losses = found.front, found.losses[found.order]
+    pick = knee(front_losses) if front else None
     return Outcome(
         sweep=sweep,
-        compared=compared,
-        losses=losses_NM,
-        feasible=feasible_N,
-        on_front=on_front_N,
-        front=tuple(compared[index] for index in order),
+        compared=found.compared,
+        losses=found.losses,
+        feasible=found.feasible,
+        on_front=found.on_front,
+        front=front,
         front_losses=front_losses,
-        pick=None if pick is None else compared[order[pick]],
+        pick=None if pick is None else front[pick],
     )
 
 
 def keeps_checkpoint(trial: Trial, outcome: Outcome) -> bool:
     """Return whether `keep_checkpoints` of the search space lets a trial's checkpoint stay.
 
-    That of a trial which runs, or will run again, stays. A journal of an earlier version keeps all.
+    That of a trial which runs, or will run again, stays. A journal of an earlier version keeps all. Of reruns `all`
+    keeps those of repeats; a remeasurement leaves none of use.
     """
+    if trial.is_rerun and not trial.is_interrupted:
+        return trial.purpose == "repeat" and outcome.sweep.started.space.get("keep_checkpoints") not in (
+            "front",
+            "best",
+        )
     match outcome.sweep.started.space.get("keep_checkpoints"):
         case "front":
             members = outcome.front

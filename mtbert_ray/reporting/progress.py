@@ -1,7 +1,7 @@
 """The progress of a running sweep: a live table on a terminal, one line an event elsewhere. Drawn with rich."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -50,10 +50,14 @@ class SweepProgress:
     num_trials: int | None
     time_budget_seconds: float | None
     console: Console
+    num_reruns: Callable[[], tuple[int, int]] = lambda: (0, 0)
+    """How many reruns have ended, and how many there are by the present front."""
     running: dict[str, Trial] = field(default_factory=dict)
     done: int = 0
     done_before: int = 0
     """Of these, in earlier sessions."""
+    reruns_before: int = 0
+    """Reruns that had ended in earlier sessions."""
     stopped: int = 0
     interrupted: set[str] = field(default_factory=set)
     """Trials that were interrupted and have not started again."""
@@ -83,6 +87,7 @@ class SweepProgress:
         for trial in trials:
             self._count(trial)
         self.done_before = self.done
+        self.reruns_before = self.num_reruns()[0]
 
     def on_event(self, event: Event, trial: Trial | None) -> None:
         """Show an event, with its trial after the event was applied to it; None for an event of the sweep."""
@@ -93,7 +98,7 @@ class SweepProgress:
                 self.running[trial.trial_id] = trial
                 self.interrupted.discard(trial.trial_id)
                 again = f" again, attempt {trial.attempts}" if trial.attempts > 1 else ""
-                self._log(f"{trial.trial_id} started{again}: {config_text(trial)}")
+                self._log(f"{trial.trial_id} started{again}: {_what_runs(trial)}")
             case TrialResumed():
                 self._log(f"{trial.trial_id} continues after {counted(event.epoch, 'epoch')}")
             case ProbeFinished():
@@ -112,9 +117,12 @@ class SweepProgress:
                 self._printed_unreached = unreached
             case TrialFinished() | TrialStopped() | TrialFailed():
                 self.running.pop(trial.trial_id, None)
-                self._count(trial)
+                if trial.is_rerun:
+                    self._count_rerun(trial)
+                else:
+                    self._count(trial)
                 reasons = "; ".join([*([] if trial.reason is None else [trial.reason]), *trial.without_value])
-                status = "interrupted" if trial.is_interrupted else trial.status_in_words
+                status = _status_of(trial)
                 line = f"{trial.trial_id} {status}{': ' if reasons else ''}{reasons}. {self.summary()}"
                 if trial.status == "failed":
                     self._print(line)  # Above the live table, where it stays: a failure must not be missed.
@@ -133,10 +141,18 @@ class SweepProgress:
         if trial.status == "finished" and losses is not None and is_feasible(trial.metrics, self.objectives):
             self._losses.append(losses)
 
+    def _count_rerun(self, trial: Trial) -> None:
+        if trial.is_interrupted:
+            self.interrupted.add(trial.trial_id)
+        self.failed += trial.status == "failed" and not trial.is_interrupted
+
     def summary(self) -> str:
         """Return in one line the trials done, failures, time left, the best score, the front's size and its volume."""
         total = "" if self.num_trials is None else f" of {self.num_trials}"
         parts = [f"{self.done}{total} trials done"]
+        reruns_done, num_reruns = self.num_reruns()
+        if num_reruns:
+            parts.append(f"{reruns_done} of {num_reruns} reruns of the front")
         counts = {"stopped early": self.stopped, "interrupted": len(self.interrupted), "failed": self.failed}
         parts += [f"{count} {name}" for name, count in counts.items() if count]
         left = self.seconds_left()
@@ -188,10 +204,12 @@ class SweepProgress:
         if self.num_trials is None:
             return budget_left
         running = sum(len(trial.epochs) / trial.num_epochs for trial in self.running.values())
-        done = self.done - self.done_before + running
+        reruns_done, num_reruns = self.num_reruns()
+        done = self.done - self.done_before + reruns_done - self.reruns_before + running
         if done == 0:
             return budget_left
-        trials_left = max(0.0, elapsed * (self.num_trials - self.done - running) / done)
+        left = self.num_trials + num_reruns - self.done - reruns_done - running
+        trials_left = max(0.0, elapsed * left / done)
         return trials_left if budget_left is None else min(trials_left, budget_left)
 
     def _draw(self) -> Group:
@@ -201,7 +219,7 @@ class SweepProgress:
         for trial in list(self.running.values()):
             last: Metrics = trial.epochs[-1] if trial.epochs else {}
             scores = [_number(last.get(name)) for name in (*self.tasks, "dev_score")]
-            table.add_row(trial.trial_id, _epoch_of(trial), *scores, config_text(trial))
+            table.add_row(trial.trial_id, _epoch_of(trial), *scores, _what_runs(trial))
         return Group(table, Text(self.summary(), style="bold"))
 
     def _log(self, line: str) -> None:
@@ -221,6 +239,19 @@ def _attainable_loss(name: str, objective: Objective) -> float:
     elif best is None:  # A task's score: 1 is the best of every one to be maximized, 0 of every error.
         best = 1.0 if objective.direction == "maximize" else 0.0
     return np.nan if best is None else loss_of(best, objective.direction)
+
+
+def _what_runs(trial: Trial) -> str:
+    """Return a trial's hyperparameters; of a rerun, what it repeats and why."""
+    if trial.purpose == "repeat":
+        return f"{trial.of} with seed {trial.config['seed']}"
+    return f"{trial.of} alone, for its costs" if trial.purpose == "remeasure" else config_text(trial)
+
+
+def _status_of(trial: Trial) -> str:
+    if trial.is_interrupted:
+        return "interrupted"
+    return "measured" if trial.stop_kind == "remeasured" else trial.status_in_words
 
 
 def config_text(trial: Trial) -> str:

@@ -32,18 +32,19 @@ _APPENDED = ("feasible", "best_epoch", "epochs_done", *(name for name in METRICS
 
 
 def trial_table(sweep: Sweep) -> pd.DataFrame:
-    """Return one row a trial, in the order in which they started.
+    """Return one row a trial, in the order in which they started; then one a rerun, which is never on the front.
 
     The columns are trial_id, status, the hyperparameters (dotted), the tasks' scores, `_COSTS`, on_front, `_APPENDED`,
-    what else the trials reported, reason and checkpoint. What was not measured, or does not apply, is NA and never 0.
-    `feasible` is NA for trials that did not finish, `checkpoint` for those that have none or whose was deleted.
+    what else the trials reported, purpose (search, repeat or remeasure), of (the trial that a rerun repeats), reason
+    and checkpoint. What was not measured, or does not apply, is NA and never 0. `feasible` is NA for trials that did
+    not finish, `checkpoint` for those that have none or whose was deleted.
 
     Its CSV is read back without loss, where an id may look like a number and a hyperparameter like a gap, with
     `pd.read_csv(path, dtype={"trial_id": str}, keep_default_na=False, na_values=[""])`; pandas 2 also needs
     `float_precision="round_trip"` for the last digit.
     """
     outcome = outcome_of(sweep)
-    rows = [_row(trial, outcome) for trial in sweep.trials]
+    rows = [_row(trial, outcome) for trial in sweep.all_trials]
     columns = _columns(sweep)
     return pd.DataFrame({name: _column([row.get(name) for row in rows]) for name in columns}, columns=columns)
 
@@ -60,9 +61,9 @@ def front_table(sweep: Sweep) -> pd.DataFrame:
 def _columns(sweep: Sweep) -> list[str]:
     started = sweep.started
     named = ("trial_id", "status", *started.hyperparameters, *started.tasks, *_COSTS, "on_front", *_APPENDED)
-    reported = (name for trial in sweep.trials for name in trial.metrics if name != "epoch")
+    reported = (name for trial in sweep.all_trials for name in trial.metrics if name != "epoch")
     # `dict.fromkeys` drops what is already there and keeps the order.
-    return [*dict.fromkeys((*named, *reported)), "reason", "checkpoint"]
+    return [*dict.fromkeys((*named, *reported)), "purpose", "of", "reason", "checkpoint"]
 
 
 def _row(trial: Trial, outcome: Outcome) -> dict[str, Scalar]:
@@ -75,6 +76,8 @@ def _row(trial: Trial, outcome: Outcome) -> dict[str, Scalar]:
         "on_front": any(trial is member for member in outcome.front),
         "feasible": is_feasible(metrics, sweep.started.objectives) if trial.status == "finished" else None,
         "epochs_done": len(trial.epochs),
+        "purpose": trial.purpose,
+        "of": trial.of,
         "reason": reason_of(trial),
         "checkpoint": kept_checkpoint(trial, outcome),
     }
@@ -115,7 +118,8 @@ class PageTable:
 def page_table(table: pd.DataFrame, outcome: Outcome) -> PageTable:
     """Return a `trial_table` with rounded cells."""
     hyperparameters = set(outcome.sweep.started.hyperparameters)
-    columns = [name for name in table.columns if name not in _SHOWN_ELSEWHERE and not table[name].isna().all()]
+    hidden = (*_SHOWN_ELSEWHERE, *(() if outcome.sweep.reruns else ("purpose",)))
+    columns = [name for name in table.columns if name not in hidden and not table[name].isna().all()]
     values = table[columns].astype("object")
     records = values.where(values.notna(), None).to_numpy().tolist()
     return PageTable(
@@ -124,7 +128,7 @@ def page_table(table: pd.DataFrame, outcome: Outcome) -> PageTable:
             tuple(_cell(name, value, name in hyperparameters) for name, value in zip(columns, record, strict=True))
             for record in records
         ),
-        row_classes=tuple(_row_class(trial, outcome) for trial in outcome.sweep.trials),
+        row_classes=tuple(_row_class(trial, outcome) for trial in outcome.sweep.all_trials),
     )
 
 
@@ -137,6 +141,8 @@ def _cell(name: str, value: Scalar, is_hyperparameter: bool) -> Cell:
 
 
 def _row_class(trial: Trial, outcome: Outcome) -> str:
+    if trial.is_rerun:
+        return "unfinished"
     if trial is outcome.knee:
         return "on-front knee"
     if any(trial is member for member in outcome.front):

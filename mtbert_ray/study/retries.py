@@ -53,6 +53,6 @@ class Retries:
         return self._in_a_row >= max(_LEAST_IN_A_ROW, _TIMES_AT_ONCE * self._most_at_once)
 
 
-def must_wait(following: Trial | None, running: Sequence[Trial]) -> bool:
-    """Return whether the trial that is to start must wait until others have ended: one of them has to run alone."""
-    return bool(running) and any(trial.runs_alone for trial in (*running, *([] if following is None else [following])))
+def must_wait(running: Sequence[Trial], *, alone: bool) -> bool:
+    """Return whether a trial that is to start, `alone` or not, must wait until others have ended: one runs alone."""
+    return bool(running) and (alone or any(trial.runs_alone for trial in running))

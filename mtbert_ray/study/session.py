@@ -73,10 +73,19 @@ def new_session(
 
 
 @contextmanager
-def resumed_session(folder: Path, *, num_trials: int | None, space_text: str | None, cluster: str) -> Iterator[Study]:
+def resumed_session(
+    folder: Path,
+    *,
+    num_trials: int | None,
+    space_text: str | None,
+    cluster: str,
+    repeats: int | None = None,
+    remeasure: bool = False,
+) -> Iterator[Study]:
     """Give the study of a sweep that another session left, as its journal has it; others are kept from it.
 
-    `num_trials` counts those of earlier sessions too; `space_text` is space.yaml as it is now.
+    `num_trials` counts those of earlier sessions too; `space_text` is space.yaml as it is now; `repeats` and
+    `remeasure` are as of `SweepResumed`.
 
     Raises:
         JournalError: another process writes the journal, or it cannot be read.
@@ -89,6 +98,8 @@ def resumed_session(folder: Path, *, num_trials: int | None, space_text: str | N
         resumed = SweepResumed(
             num_trials=num_trials,
             space_text=space_text,
+            repeats=repeats,
+            remeasure=remeasure,
             versions=package_versions(),
             git_revision=git_revision(),
             hardware=hardware(cluster),

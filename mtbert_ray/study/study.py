@@ -24,6 +24,7 @@ from mtbert_ray.study.feedback import Feedback
 from mtbert_ray.study.pruning.axes import Axes
 from mtbert_ray.study.pruning.decision import Decision, Pruner
 from mtbert_ray.study.pruning.pareto_pruner import ParetoPruner
+from mtbert_ray.study.reruns import Reruns, remeasured
 from mtbert_ray.study.retries import Retries, must_wait
 from mtbert_ray.study.search import SEARCHERS, Searcher
 from mtbert_ray.study.space import SearchSpace
@@ -84,7 +85,8 @@ class Study:
         """Trial -> its values, of those that run before the searcher is asked: interrupted trials again, then
         `points_to_evaluate`."""
         self.retries = Retries(space.retries)
-        self._repeats = True
+        self.reruns = Reruns(self.sweep)
+        self._in_step = True
         """Whether the searcher has suggested what the trials started with, and so needs no rebuilding."""
         self._new_searcher(seed=space.seed, num_trials=space.trials)
         for number, values in enumerate(points_to_evaluate(space)):
@@ -103,8 +105,14 @@ class Study:
 
     @property
     def trials(self) -> Sequence[Trial]:
-        """In the order in which they started."""
+        """Those of the search, in the order in which they started."""
         return self.sweep.trials
+
+    @property
+    def running(self) -> list[Trial]:
+        """Trials and reruns that run; not those that ran when an earlier session was killed and wait to start again."""
+        waiting = {*self._queue, *self.reruns.waiting}
+        return [one for one in self.sweep.all_trials if one.status == "running" and one.trial_id not in waiting]
 
     @property
     def num_trials(self) -> int | None:
@@ -112,19 +120,29 @@ class Study:
         return trials_possible(self.sweep.num_trials, self.space, self.trials, self._earlier)
 
     def decision(self, trial_id: str) -> Decision | None:
-        """Return why the pruner stopped a trial, or None for one that it did not."""
+        """Return why a trial must end: what the pruner says, or that its costs are known; None where it continues."""
+        trial = self.sweep.trial(trial_id)
+        if trial is not None and trial.is_rerun:
+            return remeasured(trial) if trial.purpose == "remeasure" else None
         return None if self._pruner is None else self._pruner.decisions.get(trial_id)
 
     def ask(self) -> TrialStarted | None:
-        """Start the next trial and return its event; None when there is none left to start."""
-        if not self._repeats:
+        """Start the next trial and return its event; None when there is none left to start, or none for now.
+
+        Reruns come once every trial of the search has ended.
+        """
+        if not self._in_step:
             self._rebuild_searcher()
-        running = [trial for trial in self.trials if trial.status == "running" and trial.trial_id not in self._queue]
-        if self.retries.gives_up or must_wait(self.sweep.trial(next(iter(self._queue), "")), running):
+        following = self.sweep.trial(next(iter(self._queue), ""))
+        alone = following is not None and following.runs_alone
+        if self.retries.gives_up or must_wait(self.running, alone=alone):
             return None
         suggestion = self._suggest()
         if suggestion is None:
-            return None
+            rerun = self.reruns.ask(time=self._clock(), running=self.running)
+            if rerun is not None:
+                self._start_rerun(rerun)
+            return rerun
         event = TrialStarted(
             time=self._clock(),
             trial_id=suggestion.trial_id,
@@ -142,18 +160,27 @@ class Study:
             JournalError: it cannot come here, as one of a trial that has not started.
         """
         if isinstance(event, TrialStarted):
-            self._start(event, self._repeat_ask(event))
+            if event.purpose == "search":
+                self._start(event, self._repeat_ask(event))
+            else:
+                self._start_rerun(event)
             return None
         if isinstance(event, TrialResumed):
             self._forget_if_over(event)
         self.sweep.apply(event)
         trial = self.sweep.trial(event.trial_id) if hasattr(event, "trial_id") else None
+        if trial is not None and not trial.is_rerun and trial.status != "running":
+            self.reruns.front_may_change()
         self._notify(event, trial)
-        starts_again = self.retries.add(event, self.trials)
+        starts_again = self.retries.add(event, self.sweep.all_trials)
         if isinstance(event, SweepResumed):
             self._resume()
         if trial is None or isinstance(event, TrialResumed):
             return None
+        if trial.is_rerun:
+            if starts_again:
+                self.reruns.start_again(trial.trial_id)
+            return self.decision(trial.trial_id) if isinstance(event, EpochFinished) else None
         self._give_feedback(event, trial)
         if starts_again:  # Before all others.
             self._queue = {trial.trial_id: trial.hyperparameters} | self._queue
@@ -169,6 +196,7 @@ class Study:
         if event.attempt == 1 and self._pruner is not None and self.sweep.trial(event.trial_id) is not None:
             self._pruner.forget(event.trial_id)  # Of a journal of an earlier version, where it started over.
         self.sweep.apply(event)
+        self.reruns.front_may_change()
         started = config_key(event.hyperparameters)
         self._queue = {
             name: values
@@ -177,6 +205,11 @@ class Study:
         }
         if suggestion is not None:
             self._keys[event.trial_id] = suggestion.key
+        self._notify(event, self.sweep.trial(event.trial_id))
+
+    def _start_rerun(self, event: TrialStarted) -> None:
+        self.sweep.apply(event)
+        self.reruns.start(event.trial_id)
         self._notify(event, self.sweep.trial(event.trial_id))
 
     def _notify(self, event: Event, trial: Trial | None) -> None:
@@ -201,13 +234,13 @@ class Study:
         In a journal of another version the searcher may have suggested something else. Then it is given up, and rebuilt
         from the trials before it is asked for anything new.
         """
-        suggestion = self._suggest() if self._repeats else None
+        suggestion = self._suggest() if self._in_step else None
         if suggestion is not None and (suggestion.trial_id, config_key(suggestion.values)) == (
             event.trial_id,
             config_key(event.hyperparameters),
         ):
             return suggestion
-        self._repeats = False
+        self._in_step = False
         self._keys.clear()
         return None
 
@@ -215,7 +248,8 @@ class Study:
         """Let interrupted trials run again, before all others."""
         again = [trial for trial in self.trials if trial.is_interrupted]
         earlier_session = [self.sweep.started.num_trials, *(one.num_trials for one in self.sweep.resumed)][-2]
-        if not self._repeats or self.sweep.num_trials != earlier_session:
+        self.reruns.resume()
+        if not self._in_step or self.sweep.num_trials != earlier_session:
             self._rebuild_searcher()
         self._queue = {trial.trial_id: trial.hyperparameters for trial in again} | self._queue
 
@@ -227,7 +261,7 @@ class Study:
         teach(self._searcher, self._feedback, [(trial.hyperparameters, trial) for trial in ended])
         running = {trial.trial_id: trial.hyperparameters for trial in self.trials if trial.is_interrupted}
         self._keys = {trial_id: self._searcher.open(values) for trial_id, values in (running | self._queue).items()}
-        self._repeats = True
+        self._in_step = True
 
     def _new_searcher(self, *, seed: int, num_trials: int | None) -> None:
         space = self.space.model_copy(update={"seed": seed, "trials": num_trials})

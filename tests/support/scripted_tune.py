@@ -128,6 +128,7 @@ class ScriptedTune:
                 trial_id = suggested["trial_id"]
                 (self.folder / "trials" / trial_id / "checkpoint").mkdir(parents=True, exist_ok=True)
                 self.running[trial_id], self.done[trial_id] = next(curves), -1 if suggested["probe"] else 0
+                assert not suggested["alone"] or len(self.running) == 1
                 if suggested["attempt"] > 1:
                     self._continue(trial_id, suggested["epochs_done"], lost=incidents and self.rng.random() < 0.3)
             if not self.running:
@@ -136,11 +137,15 @@ class ScriptedTune:
             self._step(trial_id, incidents=incidents)
 
     def _continue(self, trial_id: str, epochs_done: int, *, lost: bool) -> None:
-        """Continue from the trial's state, or start over where that is lost."""
+        """Continue from the trial's state, or start over where that is lost; or stop, if all is known already."""
         epoch = 0 if lost else min(epochs_done, NUM_EPOCHS - 1)
         event = TrialResumed(trial_id=trial_id, epoch=epoch)
         for _ in range(int(self.rng.integers(1, 3))):
-            self.backend.receive({"event": event.model_dump_json(exclude={"time"}), "node_id": "here"})
+            stop = self.backend.receive({"event": event.model_dump_json(exclude={"time"}), "node_id": "here"})
+        if stop:
+            self.backend.complete(trial_id)
+            del self.running[trial_id]
+            return
         self.done[trial_id] = max(epoch, self.done[trial_id]) if epoch else self.done[trial_id]
 
     def _step(self, trial_id: str, *, incidents: bool) -> None:
@@ -184,13 +189,13 @@ class ScriptedTune:
                 self.backend.complete(trial_id)
         del self.running[trial_id]
 
-    def resume(self, *, num_trials: int | None, politely: bool) -> None:
+    def resume(self, *, num_trials: int | None, politely: bool, **asked) -> None:
         """End the session, by a kill or with the trials written down as interrupted, and begin the next one."""
         if politely:
             for trial_id in self.running:
                 self.backend.interrupt(trial_id, "interrupted")
             self.study.add(SweepFinished(reason="interrupted"))
-        self.study.add(SweepResumed(num_trials=num_trials, versions={}, git_revision=None, hardware={}))
+        self.study.add(SweepResumed(num_trials=num_trials, versions={}, git_revision=None, hardware={}, **asked))
         self._begin()
 
 

@@ -20,8 +20,11 @@ Reason = Literal[
     "constraint",
     "beyond_reference",
     "dominated_on_cost",
+    "remeasured",
 ]
-_STOPS = frozenset({"behind", "infeasible", "no_values", "constraint", "beyond_reference", "dominated_on_cost"})
+_STOPS = frozenset(
+    {"behind", "infeasible", "no_values", "constraint", "beyond_reference", "dominated_on_cost", "remeasured"}
+)
 _COSTS_BEYOND_A_BOUND = frozenset({"constraint", "beyond_reference"})
 _WHY_IT_CONTINUES = {
     "within_cut": "good enough",
@@ -67,9 +70,11 @@ class Decision:
         return self.reason in _STOPS
 
     @property
-    def kind(self) -> Literal["rung", "probe", "constraint"]:
-        """What stopped the trial: its rank at a rung, its costs at the probe, or a bound."""
+    def kind(self) -> Literal["rung", "probe", "constraint", "remeasured"]:
+        """What stopped the trial: its rank at a rung, its costs at the probe, a bound; or it was measured alone."""
         assert self.stop, f"{self.trial} continues"
+        if self.reason == "remeasured":
+            return "remeasured"
         if self.at_probe:
             return "probe"
         return "constraint" if self.reason in _COSTS_BEYOND_A_BOUND else "rung"
@@ -96,6 +101,8 @@ class Decision:
             return f"continues, {self.num_others or 'none'} at this rung to compare with"
         if self.reason == "no_values":
             return "an objective or a constrained metric has no value"
+        if self.reason == "remeasured":
+            return "ran alone, for its costs"
         if self.reason == "infeasible":
             if math.isinf(self.violation):
                 return "a metric under a constraint has no value"

@@ -68,6 +68,7 @@ def load_search_space(
     overrides: Sequence[str] = (),
     data_directory: str | None = None,
     num_trials: int | None = None,
+    repeats: int | None = None,
 ) -> SearchSpace:
     """Read a search space from YAML, with the options of the command line on top.
 
@@ -77,9 +78,11 @@ def load_search_space(
             any other key is a top-level one or below it, as `trials` or `objectives.dev_score.reference`.
         data_directory: folder of the course's files, in place of the data source of the YAML.
         num_trials: in place of `trials`.
+        repeats: in place of the YAML's own.
 
     Warns:
-        UserWarning: an option makes a parameter's condition impossible, so it is no longer searched.
+        UserWarning: an option makes a parameter's condition impossible, so it is no longer searched; or a key has no
+            effect.
 
     Raises:
         ConfigError: every mistake there is, each with its line or option.
@@ -99,6 +102,8 @@ def load_search_space(
         _fix(content, "data.directory", os.fspath(data_directory), option, problems)
     if num_trials is not None:
         _set_below(content, ("trials",), num_trials, f"--trials {num_trials}", problems)
+    if repeats is not None:
+        _set_below(content, ("repeats",), repeats, f"--repeats {repeats}", problems)
     add_choice(content)
 
     space, points_to_evaluate = _checked(content, problems)
@@ -296,3 +301,7 @@ def _warn_of_no_effect(space: SearchSpace, content: Mapping[str, YamlValue], pro
         if space.scheduler == "fifo" and key in content:
             place = problems.place_of((key,))
             warnings.warn(f"{place}: {key} has no effect: scheduler fifo stops no trial", stacklevel=3)
+    if space.repeats > 0 and space.num_trials is None and not space.is_finite:
+        why = "they come after the last trial, but this search has none: time alone ends it"
+        remedy = "give trials as well, or repeat its front later with --resume FOLDER --repeat-front N"
+        warnings.warn(f"{problems.place_of(('repeats',))}: repeats has no effect: {why}; {remedy}", stacklevel=3)

@@ -14,7 +14,7 @@ from mtbert_ray.config.trial import absolute_paths_of
 from mtbert_ray.errors import ConfigError
 from mtbert_ray.metrics import MAX_OBJECTIVES, Objective
 from mtbert_ray.mistakes import problems_of
-from mtbert_ray.schema import MAX_PROCESSES, MAX_STEPS, PlainName, Schema
+from mtbert_ray.schema import MAX_PROCESSES, MAX_REPEATS, MAX_STEPS, PlainName, Schema
 from mtbert_ray.study.space.conditions import applies, in_dependency_order
 from mtbert_ray.study.space.experiments import EXPERIMENT, chosen_names, tasks_of
 from mtbert_ray.study.space.parameters import Choice, FloatRange, IntRange, Parameter, RandomSuggest, Suggest
@@ -69,6 +69,9 @@ class SearchSpace(Schema):
     """Folders of earlier sweeps whose trials the algorithm learns from before it suggests anything."""
     trials: int | None = Field(default=None, ge=1, le=MAX_STEPS)
     """How many configs to try; none for a time budget alone, or for the whole grid."""
+    repeats: int = Field(default=0, ge=0, le=MAX_REPEATS)
+    """Further seeds of each trial on the front, once all others have ended: what of a lead is chance. Their seeds are
+    that of the trial plus 1, 2 and so on; of limited training rows each seed draws its own."""
     time_budget_minutes: float | None = Field(default=None, gt=0, le=MAX_MINUTES)
     """The sweep ends after this; trials that still run are stopped, and count as such."""
     retries: int = Field(default=3, ge=0, le=MAX_STEPS)

@@ -27,7 +27,7 @@ with Heartbeat(Path(sys.argv[1]), seconds=0.05) as heartbeat:
 
 
 def new_trial() -> Trial:
-    return Trial.of(TrialStarted(trial_id="t007", hyperparameters={}, config={"epochs": 9, "tasks": []}))
+    return Trial.started_by(TrialStarted(trial_id="t007", hyperparameters={}, config={"epochs": 9, "tasks": []}))
 
 
 class Watched:

@@ -20,16 +20,26 @@ def read_back(events: list[Event]) -> list[Event]:
 
 
 def live_sweep(folder: Path, algorithm: str, scheduler: str, seed: int) -> ScriptedTune:
-    """Three sessions: one killed, one interrupted, and a last one that may have more trials than planned."""
+    """Three sessions of the search: one killed, one interrupted, and a last one that may have more trials than planned.
+
+    Then, with the seeds that have them, sessions of reruns, killed and interrupted too, and one with another trial.
+    """
     rng = np.random.default_rng(seed)
-    space = space_of(algorithm, scheduler, seed=seed, trials={"grid": None, "gp": 5}.get(algorithm, 8))
+    trials = {"grid": None, "gp": 5}.get(algorithm, 8)
+    space = space_of(algorithm, scheduler, seed=seed, trials=trials, repeats=seed % 2)
     tune = ScriptedTune(Study(started(space)), folder, rng, workers=int(rng.integers(1, 4)))
     tune.session(steps=int(rng.integers(5, 25)))
     tune.resume(num_trials=space.num_trials, politely=False)
     tune.session(steps=int(rng.integers(5, 25)))
     more = None if space.num_trials is None else space.num_trials + int(rng.integers(0, 3))
-    tune.resume(num_trials=space.num_trials if algorithm == "grid" else more, politely=True)
+    more = space.num_trials if algorithm == "grid" else more
+    tune.resume(num_trials=more, politely=True)
     tune.session()
+    if seed % 2:
+        for place, asked in enumerate([{"remeasure": True}, {"repeats": 2}, {}, {"repeats": 3, "remeasure": True}]):
+            more = more if place != 2 or more is None or algorithm == "grid" else more + 1
+            tune.resume(num_trials=more, politely=bool(place % 2), **asked)
+            tune.session(steps=int(rng.integers(1, 12)) if place < 3 else 10_000)
     return tune
 
 
@@ -37,7 +47,11 @@ def state_of(study: Study) -> dict:
     """All that decides anything later, but for what is inside of searchers and pruners: their answers show that."""
     return {
         "trials": list(study.trials),
-        "decisions": {trial.trial_id: study.decision(trial.trial_id) for trial in study.trials},
+        "reruns": list(study.sweep.reruns),
+        "reruns that start again": set(study.reruns.waiting),
+        "reruns planned": [one.trial_id for one in study.reruns.planned],
+        "running": study.running,
+        "decisions": {trial.trial_id: study.decision(trial.trial_id) for trial in study.sweep.all_trials},
         "left": num_left(study),
         "queue": dict(study._queue),
     }
@@ -55,12 +69,16 @@ def test_every_prefix_gives_the_study_the_suggestion_and_the_decision(tmp_path, 
     study = Study(events[0])
     for place, event in enumerate(events[1:], start=1):
         decision = study.add(event)
-        assert study._repeats, f"the searcher suggests something else than {event}"
+        assert study._in_step, f"the searcher suggests something else than {event}"
         if isinstance(event, ProbeFinished | EpochFinished):
             assert decision == tune.decisions[place]
     assert state_of(study) == state_of(tune.study)
+    if seed % 2:
+        purposes = [trial.purpose for trial in study.sweep.reruns]
+        assert purposes.count("repeat") > 2 and "remeasure" in purposes
     starts = [place for place, event in enumerate(events) if isinstance(event, TrialStarted)]
-    for place in starts[:: max(1, len(starts) // 3)]:
+    of_reruns = [place for place in starts if events[place].purpose != "search"]
+    for place in {*starts[:: max(1, len(starts) // 3)], *of_reruns[:: max(1, len(of_reruns) // 4)]}:
         asked, event = Study.replay(events[:place]).ask(), events[place]
         assert asked is not None
         assert asked.model_copy(update={"time": event.time}) == event

@@ -126,7 +126,7 @@ def test_a_terminal_that_is_closed_ends_the_sweep_in_order(tmp_path):
 
 def test_what_died_too_often_is_named_at_the_end_and_has_its_exit_code():
     trials = [
-        Trial.of(TrialStarted(trial_id=f"t00{number}", hyperparameters={}, config={"epochs": 9, "tasks": []}))
+        Trial.started_by(TrialStarted(trial_id=f"t00{number}", hyperparameters={}, config={"epochs": 9, "tasks": []}))
         for number in range(4)
     ]
     trials[0].apply(TrialFinished(trial_id="t000"))

@@ -43,7 +43,7 @@ def progress_on(console: Console, *, elapsed=0.0, num_trials=4, budget=None) -> 
 def start(progress, trial_id="t1", epochs=4, **hyperparameters) -> Trial:
     config = {"epochs": epochs, "tasks": [{"name": "sst"}, {"name": "sts"}]}
     event = TrialStarted(trial_id=trial_id, hyperparameters=hyperparameters, config=config)
-    trial = Trial.of(event)
+    trial = Trial.started_by(event)
     progress.on_event(event, trial)
     return trial
 
