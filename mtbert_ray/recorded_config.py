@@ -8,13 +8,9 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mtbert_ray.mistakes import violations_in
-<<<<<<< HEAD
-from mtbert_ray.schema import MAX_STEPS, TaskName
+from mtbert_ray.schema import MAX_REPEATS, MAX_STEPS, TaskName
 from mtbert_ray.task_metrics import problem_with_metric
 from mtbert_ray.tasks import TaskKind
-=======
-from mtbert_ray.schema import MAX_REPEATS, MAX_STEPS, TaskName
->>>>>>> i14-b
 
 
 class _Recorded(BaseModel):

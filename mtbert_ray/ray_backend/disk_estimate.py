@@ -10,13 +10,9 @@ from mtbert_ray.models.adapters import count_parameters
 from mtbert_ray.models.build import build_model, changed_parameters
 from mtbert_ray.models.state import trainable_state
 from mtbert_ray.ray_backend.plan import Plan
-<<<<<<< HEAD
 from mtbert_ray.ray_backend.preflight import RowCounts
-from mtbert_ray.reporting.wording import counted
-from mtbert_ray.scoring.dev_predictions import TaskPredictions
-=======
 from mtbert_ray.reporting.wording import counted, joined
->>>>>>> i14-b
+from mtbert_ray.scoring.dev_predictions import TaskPredictions
 from mtbert_ray.study.request import SweepRequest
 
 _COPIES_IN_TRAINING = 3
@@ -69,21 +65,18 @@ def disk_estimate(request: SweepRequest, plan: Plan, rows: Mapping[str | None, R
         counts = {"trial": left, "repeat": num_repeats if keep == "all" else 0}
         needed = sum(counts.values()) * each
         about = "about" if keep == "all" and plan.space.scheduler == "fifo" else "up to"
-<<<<<<< HEAD
-        text = f"{about} {in_words(needed)} for the checkpoints of {counted(left, 'trial')}"
-    if left is None:
-        text += f", up to {in_words(predictions)} for the dev predictions of each"
-    else:
-        needed += left * predictions
-        text += f", up to {in_words(left * predictions)} for dev predictions"
-=======
         text = f"{about} {in_words(needed)} for the checkpoints of " + joined(
             [counted(number, noun) for noun, number in counts.items() if number]
         )
         text = text if needed else "nothing for checkpoints"
     if keep == "all" and request.earlier is None and plan.space.repeats:
         text += f", {in_words(plan.space.repeats * each)} more for the repeats of each on the front"
->>>>>>> i14-b
+    if left is None:
+        text += f", up to {in_words(predictions)} for the dev predictions of each"
+    else:
+        of_all = (left + len(request.reruns)) * predictions
+        needed += of_all
+        text += f", up to {in_words(of_all)} for dev predictions"
     short = "" if needed + running <= free else f"; not enough: give --out another folder{_KEEP_FEWER[keep]}"
     return f"disk: {text}, {while_running}; {in_words(free)} are free on the disk of {request.folder}{short}"
 
