@@ -20,6 +20,7 @@ from mtbert_ray.reporting.style import (
     PALETTE,
     Drawing,
     Groups,
+    draw_points,
     group_marks,
     label_with_direction,
     legend_columns,
@@ -173,16 +174,19 @@ def _draw_bounds(axes: Axes, outcome: Outcome, names: tuple[str, str]) -> None:
 
 
 def _draw_trials(axes: Axes, values_N2: NDArray[np.float64], outcome: Outcome, groups: Groups) -> None:
+    marks: dict[tuple[int, bool, bool], list[tuple[float, float]]] = {}
     for trial, (x, y), feasible, on_front in zip(
-        outcome.compared, values_N2, outcome.feasible, outcome.on_front, strict=True
+        outcome.compared, values_N2.tolist(), outcome.feasible.tolist(), outcome.on_front.tolist(), strict=True
     ):
-        color = groups.color_of(trial)
         if outcome.knee is trial:
             axes.plot(x, y, "o", markersize=19, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=1.6)
-        axes.plot(
-            x,
-            y,
-            MARKERS[groups.index_of(trial)],
+        marks.setdefault((groups.index_of(trial), feasible, on_front), []).append((x, y))
+    for (group, feasible, on_front), points in marks.items():
+        color = PALETTE[group]
+        draw_points(
+            axes,
+            points,
+            MARKERS[group],
             markersize=9 if on_front else 6.5,
             markerfacecolor=color if feasible else "none",
             markeredgecolor="white" if on_front else color,
