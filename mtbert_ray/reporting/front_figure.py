@@ -136,14 +136,21 @@ def _draw_staircase(axes: Axes, outcome: Outcome, across: int, up: int) -> None:
     pair_N2 = outcome.losses[outcome.feasible][:, [across, up]]
     if not len(pair_N2):
         return
-    directions = [list(outcome.objectives.values())[index].direction for index in (across, up)]
+    area = draw_staircase(axes, pair_N2[front_mask(pair_N2)], outcome, (across, up), color=INK)
+    axes.add_patch(Polygon(area, closed=True, facecolor=PALETTE[0], alpha=0.07, linewidth=0, zorder=1))
+
+
+def draw_staircase(
+    axes: Axes, losses_F2: NDArray[np.float64], outcome: Outcome, pair: tuple[int, int], *, color: str
+) -> NDArray[np.float64]:
+    """Draw the step line through a front of two objectives, the one on the x axis first; return what it dominates."""
+    directions = [list(outcome.objectives.values())[index].direction for index in pair]
     signs = np.array([1.0 if direction == "minimize" else -1.0 for direction in directions])
     limits = (axes.get_xlim(), axes.get_ylim())
     worst = [max(sign * end for end in ends) for sign, ends in zip(signs, limits, strict=True)]
-    corners = staircase(pair_N2[front_mask(pair_N2)], (worst[0], worst[1]))
-    area = np.vstack([corners, worst])
-    axes.add_patch(Polygon(area * signs, closed=True, facecolor=PALETTE[0], alpha=0.07, linewidth=0, zorder=1))
-    axes.plot(*(corners * signs).T, color=INK, linewidth=1.3, alpha=0.75, zorder=2, solid_joinstyle="miter")
+    corners = staircase(losses_F2, (worst[0], worst[1]))
+    axes.plot(*(corners * signs).T, color=color, linewidth=1.3, alpha=0.75, zorder=2, solid_joinstyle="miter")
+    return np.asarray(np.vstack([corners, worst]) * signs)
 
 
 def _draw_bounds(axes: Axes, outcome: Outcome, names: tuple[str, str]) -> None:
