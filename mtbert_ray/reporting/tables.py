@@ -56,6 +56,18 @@ def front_table(table: pd.DataFrame, outcome: Outcome) -> pd.DataFrame:
     return table
 
 
+def epoch_table(sweep: Sweep) -> pd.DataFrame:
+    """Return one row an epoch, a trial's epochs together: trial_id, epoch, then every metric that a trial reported."""
+    names = dict.fromkeys(name for trial in sweep.trials for epoch in trial.epochs for name in epoch)
+    names.pop("epoch", None)
+    table = {
+        "trial_id": _column([trial.trial_id for trial in sweep.trials for _ in trial.epochs]),
+        "epoch": _column([trial.epoch_at(place) for trial in sweep.trials for place in range(len(trial.epochs))]),
+        **{name: _column([epoch.get(name) for trial in sweep.trials for epoch in trial.epochs]) for name in names},
+    }
+    return pd.DataFrame(table)
+
+
 def _columns(sweep: Sweep) -> list[str]:
     started = sweep.started
     named = ("trial_id", "status", *started.hyperparameters, *started.tasks, *_COSTS, "on_front", *_APPENDED)
