@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mtbert_ray.metrics import Objective
     from mtbert_ray.ray_backend.launch import resume_sweep, run_sweep  # type: ignore[attr-defined, unused-ignore]
     from mtbert_ray.ray_backend.scheduler import ParetoScheduler
+    from mtbert_ray.reporting.loaded_report import Report, load_report
     from mtbert_ray.study.pruning.rungs import HalvingConfig
     from mtbert_ray.study.space import SearchSpace
     from mtbert_ray.training.loaded_model import LoadedModel, load
@@ -23,10 +24,12 @@ __all__ = [
     "LoadedModel",
     "Objective",
     "ParetoScheduler",
+    "Report",
     "SearchSpace",
     "TrialConfig",
     "__version__",
     "load",
+    "load_report",
     "read_journal",
     "resume_sweep",
     "run_sweep",
@@ -37,9 +40,11 @@ _HOMES = {
     "LoadedModel": "mtbert_ray.training.loaded_model",
     "Objective": "mtbert_ray.metrics",
     "ParetoScheduler": "mtbert_ray.ray_backend.scheduler",
+    "Report": "mtbert_ray.reporting.loaded_report",
     "SearchSpace": "mtbert_ray.study.space",
     "TrialConfig": "mtbert_ray.config",
     "load": "mtbert_ray.training.loaded_model",
+    "load_report": "mtbert_ray.reporting.loaded_report",
     "read_journal": "mtbert_ray.journal",
     "resume_sweep": "mtbert_ray.ray_backend.launch",
     "run_sweep": "mtbert_ray.ray_backend.launch",

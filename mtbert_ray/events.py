@@ -256,7 +256,7 @@ Event = Annotated[
 
 def as_scalar(value: object) -> Scalar:
     """Return a hyperparameter's value as one cell of a table."""
-    if isinstance(value, Mapping | list | tuple):
-        return json.dumps(value)
-    assert value is None or isinstance(value, str | int | float | bool), f"{value!r} is not a value of YAML"
-    return value
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    assert isinstance(value, Mapping | list | tuple), f"{value!r} is not a value of YAML"
+    return json.dumps(value)

@@ -13,6 +13,7 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
+from itertools import chain
 from pathlib import Path
 from typing import Self
 
@@ -253,11 +254,12 @@ def read_journal(folder: Path, *, lenient: bool = False) -> Sweep:
     Raises:
         JournalError: as of `read_events`, or an event that cannot stand where it does.
     """
-    lines, torn, damage = _read_lines(folder, lenient=lenient)
-    (_, started), *later = lines
+    damage: list[tuple[int, str]] = []
+    lines, torn = _read_lines(folder, damage, lenient=lenient)
+    _, started = next(lines)
     assert isinstance(started, SweepStarted), "_read_lines checks that"
     sweep = Sweep(started=started, torn=torn)
-    for place, event in later:
+    for place, event in lines:
         try:
             sweep.apply(event)
         except JournalError as error:
@@ -273,20 +275,25 @@ def read_events(folder: Path) -> tuple[list[Event], bool]:
         JournalError: no journal, a journal without its first event, a damaged line before the last, or a line that is
             missing or stands there twice.
     """
-    lines, torn, _ = _read_lines(folder, lenient=False)
+    lines, torn = _read_lines(folder, [], lenient=False)
     return [event for _, event in lines], torn
 
 
-def _read_lines(folder: Path, *, lenient: bool) -> tuple[list[tuple[int, Event]], bool, list[tuple[int, str]]]:
-    """Return the places and events of the lines, whether the last one is torn, and what was left out if `lenient`."""
+def _read_lines(
+    folder: Path, damage: list[tuple[int, str]], *, lenient: bool
+) -> tuple[Iterator[tuple[int, Event]], bool]:
+    """Return the places and events of the lines, as they are read, and whether the last one is torn.
+
+    What is left out if `lenient` is appended to `damage`.
+    """
     path = require_journal(folder)
     content = path.read_bytes()
     whole = whole_lines(content)
-    damage: list[tuple[int, str]] = []
-    lines = list(lines_of(whole, lambda place, text: _note(damage, folder, place, text, lenient=lenient)))
-    if not lines or not isinstance(lines[0][1], SweepStarted):
+    lines = lines_of(whole, lambda place, text: _note(damage, folder, place, text, lenient=lenient))
+    first = next(lines, None)
+    if first is None or not isinstance(first[1], SweepStarted):
         raise JournalError(f"{path}: does not begin with a sweep_started event")
-    return lines, whole != content, damage
+    return chain([first], lines), whole != content
 
 
 def _note(damage: list[tuple[int, str]], folder: Path, place: int, text: str, *, lenient: bool) -> None:

@@ -295,7 +295,7 @@ def final_metrics(epochs: Sequence[Metrics], tasks: Sequence[str]) -> dict[str, 
         return {}
     best = epochs[best_place(epochs)]
     # Both may have scores that the other lacks, as in the journal of another version.
-    names = dict.fromkeys((*tasks, *MEAN_SCORES, *(name for name in (*epochs[-1], *best) if is_score(name, tasks))))
+    names = dict.fromkeys((*tasks, *MEAN_SCORES, *(name for name in {**epochs[-1], **best} if is_score(name, tasks))))
     return {**epochs[-1], **{name: best.get(name) for name in names}, "best_epoch": best.get("epoch")}
 
 

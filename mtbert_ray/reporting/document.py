@@ -64,7 +64,7 @@ def write_report(
     }
     files = {f"figures/{drawing.name}.png": _png(drawing) for drawing in (*fronts, *progress)}
     files["trials.csv"] = table.to_csv(index=False).encode()
-    files["pareto.csv"] = front_table(sweep).to_csv(index=False).encode()
+    files["pareto.csv"] = front_table(table, outcome).to_csv(index=False).encode()
     if comparison is not None:
         files["paper_comparison.csv"] = comparison_table(comparison).to_csv(index=False).encode()
     files["report.md"] = _render("report.md.j2", page)

@@ -12,8 +12,10 @@ from mtbert_ray.reporting.style import (
     INK,
     MARKERS,
     PAGE_WIDTH,
+    PALETTE,
     Drawing,
     Groups,
+    draw_points,
     group_marks,
     label_with_direction,
     legend_below,
@@ -67,23 +69,17 @@ def effects_drawing(outcome: Outcome, groups: Groups) -> Drawing | None:
 def _draw_panel(axes: Axes, outcome: Outcome, name: str, values: list[float], groups: Groups) -> None:
     positions = _positions(axes, outcome, name, groups)
     placed: dict[float, list[float]] = {}
+    marks: dict[int, list[tuple[float, float]]] = {}
     for trial, value in zip(outcome.compared, values, strict=True):
         if trial.hyperparameters.get(name) is None:
             continue  # It does not apply to this trial.
         position = positions[config_value(trial.hyperparameters[name])]
         placed.setdefault(position, []).append(value)
-        axes.plot(
-            position,
-            value,
-            MARKERS[groups.index_of(trial)],
-            markersize=5,
-            markeredgewidth=0,
-            color=groups.color_of(trial),
-            alpha=0.7,
-        )
-    for position, several in placed.items():
-        if len(several) > 1:
-            axes.plot(position, statistics.median(several), "_", markersize=17, markeredgewidth=2, color=INK, zorder=5)
+        marks.setdefault(groups.index_of(trial), []).append((position, value))
+    for group, points in marks.items():
+        draw_points(axes, points, MARKERS[group], markersize=5, markeredgewidth=0, color=PALETTE[group], alpha=0.7)
+    medians = [(position, statistics.median(several)) for position, several in placed.items() if len(several) > 1]
+    draw_points(axes, medians, "_", markersize=17, markeredgewidth=2, color=INK, zorder=5)
 
 
 def _positions(axes: Axes, outcome: Outcome, name: str, groups: Groups) -> dict[str, float]:

@@ -20,6 +20,7 @@ from mtbert_ray.reporting.style import (
     PALETTE,
     Drawing,
     Groups,
+    draw_points,
     group_marks,
     label_with_direction,
     legend_columns,
@@ -135,14 +136,21 @@ def _draw_staircase(axes: Axes, outcome: Outcome, across: int, up: int) -> None:
     pair_N2 = outcome.losses[outcome.feasible][:, [across, up]]
     if not len(pair_N2):
         return
-    directions = [list(outcome.objectives.values())[index].direction for index in (across, up)]
+    area = draw_staircase(axes, pair_N2[front_mask(pair_N2)], outcome, (across, up), color=INK)
+    axes.add_patch(Polygon(area, closed=True, facecolor=PALETTE[0], alpha=0.07, linewidth=0, zorder=1))
+
+
+def draw_staircase(
+    axes: Axes, losses_F2: NDArray[np.float64], outcome: Outcome, pair: tuple[int, int], *, color: str
+) -> NDArray[np.float64]:
+    """Draw the step line through a front of two objectives, the one on the x axis first; return what it dominates."""
+    directions = [list(outcome.objectives.values())[index].direction for index in pair]
     signs = np.array([1.0 if direction == "minimize" else -1.0 for direction in directions])
     limits = (axes.get_xlim(), axes.get_ylim())
     worst = [max(sign * end for end in ends) for sign, ends in zip(signs, limits, strict=True)]
-    corners = staircase(pair_N2[front_mask(pair_N2)], (worst[0], worst[1]))
-    area = np.vstack([corners, worst])
-    axes.add_patch(Polygon(area * signs, closed=True, facecolor=PALETTE[0], alpha=0.07, linewidth=0, zorder=1))
-    axes.plot(*(corners * signs).T, color=INK, linewidth=1.3, alpha=0.75, zorder=2, solid_joinstyle="miter")
+    corners = staircase(losses_F2, (worst[0], worst[1]))
+    axes.plot(*(corners * signs).T, color=color, linewidth=1.3, alpha=0.75, zorder=2, solid_joinstyle="miter")
+    return np.asarray(np.vstack([corners, worst]) * signs)
 
 
 def _draw_bounds(axes: Axes, outcome: Outcome, names: tuple[str, str]) -> None:
@@ -173,16 +181,19 @@ def _draw_bounds(axes: Axes, outcome: Outcome, names: tuple[str, str]) -> None:
 
 
 def _draw_trials(axes: Axes, values_N2: NDArray[np.float64], outcome: Outcome, groups: Groups) -> None:
+    marks: dict[tuple[int, bool, bool], list[tuple[float, float]]] = {}
     for trial, (x, y), feasible, on_front in zip(
-        outcome.compared, values_N2, outcome.feasible, outcome.on_front, strict=True
+        outcome.compared, values_N2.tolist(), outcome.feasible.tolist(), outcome.on_front.tolist(), strict=True
     ):
-        color = groups.color_of(trial)
         if outcome.knee is trial:
             axes.plot(x, y, "o", markersize=19, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=1.6)
-        axes.plot(
-            x,
-            y,
-            MARKERS[groups.index_of(trial)],
+        marks.setdefault((groups.index_of(trial), feasible, on_front), []).append((x, y))
+    for (group, feasible, on_front), points in marks.items():
+        color = PALETTE[group]
+        draw_points(
+            axes,
+            points,
+            MARKERS[group],
             markersize=9 if on_front else 6.5,
             markerfacecolor=color if feasible else "none",
             markeredgecolor="white" if on_front else color,

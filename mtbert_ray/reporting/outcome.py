@@ -1,6 +1,8 @@
 """The outcome of a sweep, for tables, figures and pages: the compared and the feasible trials, the front, the knee."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +42,11 @@ class Outcome:
     def objectives(self) -> Objectives:
         """Metric name -> objective, in the order of the axes."""
         return self.sweep.started.objectives
+
+    @cached_property
+    def front_ids(self) -> frozenset[str]:
+        """The ids of the trials on the front."""
+        return frozenset(trial.trial_id for trial in self.front)
 
     @property
     def knee(self) -> Trial | None:
@@ -96,25 +103,40 @@ def config_text(trial: Trial, sweep: Sweep) -> str:
     return ", ".join(f"{name} {config_value(trial.hyperparameters[name])}" for name in searched) or "the defaults"
 
 
-def label_of(trial: Trial, sweep: Sweep) -> str:
-    """Return a trial's label in figures: its experiment, or its id, with the hyperparameters that vary; cut where long.
+def labels_of(trials: Iterable[Trial], sweep: Sweep) -> list[str]:
+    """Return trials' labels in figures: experiment, or id, with the hyperparameters that vary; cut where long.
 
     Of an experiment with several trials these are those that vary between them, such as the seed.
     """
-    experiment = trial.config.get("experiment")
-    alike = [other for other in sweep.trials if other.config.get("experiment") == experiment]
+    alike: dict[object, list[Trial]] = {}
+    for trial in sweep.trials:
+        alike.setdefault(trial.config.get("experiment"), []).append(trial)
+    varying = {
+        experiment: [
+            name
+            for name in sweep.started.hyperparameters
+            if len({str(trial.hyperparameters.get(name)) for trial in members}) > 1
+        ]
+        for experiment, members in alike.items()
+    }
+    labels = []
+    for trial in trials:
+        experiment = trial.config.get("experiment")
+        text = _label(trial, varying[experiment], is_alone=len(alike[experiment]) == 1)
+        labels.append(text if len(text) <= _LABEL_LENGTH else f"{text[: _LABEL_LENGTH - 1]}…")
+    return labels
+
+
+def _label(trial: Trial, varying: list[str], *, is_alone: bool) -> str:
     varied = [
         f"{name.rpartition('.')[2]} {_short(trial.hyperparameters[name])}"
-        for name in sweep.started.hyperparameters
-        if name in trial.hyperparameters and len({str(t.hyperparameters.get(name)) for t in alike}) > 1
+        for name in varying
+        if name in trial.hyperparameters
     ]
+    experiment = trial.config.get("experiment")
     if experiment is None:
-        text = f"{trial.trial_id}: {', '.join(varied)}" if varied else trial.trial_id
-    elif len(alike) == 1:
-        text = str(experiment)
-    else:
-        text = f"{experiment}, {', '.join(varied) or trial.trial_id}"
-    return text if len(text) <= _LABEL_LENGTH else f"{text[: _LABEL_LENGTH - 1]}…"
+        return f"{trial.trial_id}: {', '.join(varied)}" if varied else trial.trial_id
+    return str(experiment) if is_alone else f"{experiment}, {', '.join(varied) or trial.trial_id}"
 
 
 def _short(value: object) -> str:

@@ -49,13 +49,24 @@ def trial_table(sweep: Sweep) -> pd.DataFrame:
     return pd.DataFrame({name: _column([row.get(name) for row in rows]) for name in columns}, columns=columns)
 
 
-def front_table(sweep: Sweep) -> pd.DataFrame:
-    """Return the rows of `trial_table` on the front, best first objective first, and whether each is the knee."""
-    outcome = outcome_of(sweep)
+def front_table(table: pd.DataFrame, outcome: Outcome) -> pd.DataFrame:
+    """Return the rows of a `trial_table` on the front, best first objective first, and whether each is the knee."""
     ids = [trial.trial_id for trial in outcome.front]
-    table = trial_table(sweep).set_index("trial_id", drop=False).loc[ids].reset_index(drop=True)
+    table = table.set_index("trial_id", drop=False).loc[ids].reset_index(drop=True)
     table["knee"] = _column([outcome.knee is not None and trial_id == outcome.knee.trial_id for trial_id in ids])
     return table
+
+
+def epoch_table(sweep: Sweep) -> pd.DataFrame:
+    """Return one row an epoch, a trial's epochs together: trial_id, epoch, then every metric that a trial reported."""
+    names = dict.fromkeys(name for trial in sweep.trials for epoch in trial.epochs for name in epoch)
+    names.pop("epoch", None)
+    table = {
+        "trial_id": _column([trial.trial_id for trial in sweep.trials for _ in trial.epochs]),
+        "epoch": _column([trial.epoch_at(place) for trial in sweep.trials for place in range(len(trial.epochs))]),
+        **{name: _column([epoch.get(name) for trial in sweep.trials for epoch in trial.epochs]) for name in names},
+    }
+    return pd.DataFrame(table)
 
 
 def _columns(sweep: Sweep) -> list[str]:
@@ -73,7 +84,7 @@ def _row(trial: Trial, outcome: Outcome) -> dict[str, Scalar]:
         **{name: as_scalar(trial.hyperparameters.get(name)) for name in sweep.started.hyperparameters},
         "trial_id": trial.trial_id,
         "status": status_of(trial, sweep),
-        "on_front": any(trial is member for member in outcome.front),
+        "on_front": trial.trial_id in outcome.front_ids,
         "feasible": is_feasible(metrics, sweep.started.objectives) if trial.status == "finished" else None,
         "epochs_done": len(trial.epochs),
         "purpose": trial.purpose,
@@ -145,6 +156,6 @@ def _row_class(trial: Trial, outcome: Outcome) -> str:
         return "unfinished"
     if trial is outcome.knee:
         return "on-front knee"
-    if any(trial is member for member in outcome.front):
+    if trial.trial_id in outcome.front_ids:
         return "on-front"
     return "" if trial.status == "finished" else "unfinished"

@@ -5,6 +5,7 @@ from typing import Any
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
@@ -19,6 +20,7 @@ from mtbert_ray.reporting.style import (
     Drawing,
     Groups,
     by_dev_score,
+    draw_points,
     group_marks,
     label_width,
     left_out,
@@ -35,6 +37,7 @@ from mtbert_ray.task_metrics import metric_in_words
 from mtbert_ray.tasks import TaskKind, TaskSpec
 from mtbert_ray.trial import Trial
 
+Points = list[tuple[float, float]]
 _MAX_COLUMNS = 4
 _MIN_SPAN = 0.02
 """Of an axis of scores, so that rounding differences are not drawn large."""
@@ -179,7 +182,7 @@ def _draw_dots(axes: Axes, name: str, trials: Sequence[Trial], outcome: Outcome,
         (dot,) = axes.plot(
             value, row, MARKERS[groups.index_of(trial)], markersize=6, color=groups.color_of(trial), zorder=4
         )
-        if trial not in outcome.front:
+        if trial.trial_id not in outcome.front_ids:
             dot.set_markerfacecolor("white")
         _write_number(axes, number(name, value), (value, row), 7)
     axes.tick_params(axis="y", length=0)
@@ -198,28 +201,28 @@ def _write_number(axes: Axes, text: str, place: tuple[float, float], gap: float,
 
 
 def _draw_lines(axes: Axes, name: str, trials: Sequence[Trial], outcome: Outcome, groups: Groups) -> None:
-    """Draw one panel: a line a trial over its epochs."""
+    """Draw one panel: a line a trial over its epochs; those off the front as one artist a group."""
     axes.set_xlabel("epoch", fontsize=9, color=INK)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     # Many lines must fade behind the front's.
-    faint = 0.4 if len(trials) > _FEW else 0.75
+    alpha = 0.4 if len(trials) > _FEW else 0.75
+    faint: dict[int, list[Points]] = {}
     for trial in trials:
         points = [
             (place if (epoch := metrics.get("epoch")) is None else epoch, value)
             for place, metrics in enumerate(trial.epochs, start=1)
             if (value := metrics.get(name)) is not None
         ]
-        strong = trial in outcome.front
-        axes.plot(
-            [epoch for epoch, _ in points],
-            [value for _, value in points],
-            marker=MARKERS[groups.index_of(trial)],
-            markersize=4 if strong else 2.5,
-            color=groups.color_of(trial) if strong or groups.hyperparameter else MUTED,
-            linewidth=1.8 if strong else 0.9,
-            alpha=1.0 if strong else faint,
-            zorder=4 if strong else 3,
-        )
+        group = groups.index_of(trial)
+        if trial.trial_id not in outcome.front_ids:
+            faint.setdefault(group, []).append(points)
+        elif points:
+            axes.plot(*zip(*points, strict=True), MARKERS[group], ls="-", ms=4, lw=1.8, color=PALETTE[group], zorder=4)
+    for group, curves in faint.items():
+        color = PALETTE[group] if groups.hyperparameter else MUTED
+        axes.add_collection(LineCollection(curves, colors=color, linewidths=0.9, alpha=alpha, zorder=3))
+        ends = [point for points in curves for point in points]
+        draw_points(axes, ends, MARKERS[group], markersize=2.5, color=color, alpha=alpha, zorder=3)
 
 
 def _front_marks(outcome: Outcome) -> list[Artist]:

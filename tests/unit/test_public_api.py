@@ -13,10 +13,12 @@ PUBLIC = {
     "LoadedModel",
     "Objective",
     "ParetoScheduler",
+    "Report",
     "SearchSpace",
     "TrialConfig",
     "__version__",
     "load",
+    "load_report",
     "read_journal",
     "resume_sweep",
     "run_sweep",
@@ -46,6 +48,10 @@ def test_importing_the_package_imports_nothing_slow():
 @pytest.mark.parametrize("name", ["TrialConfig", "SearchSpace", "Objective", "HalvingConfig", "read_journal"])
 def test_what_needs_no_model_and_no_cluster_imports_nothing_slow(name):
     assert imported_after(f"from mtbert_ray import {name}") == set()
+
+
+def test_a_report_is_loaded_without_torch_ray_and_optuna():
+    assert not imported_after("from mtbert_ray import load_report") & {"torch", "transformers", "ray", "optuna"}
 
 
 def test_the_scheduler_imports_no_torch():

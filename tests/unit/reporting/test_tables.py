@@ -2,6 +2,7 @@ import pandas as pd
 import pytest
 
 from mtbert_ray.journal import read_journal
+from mtbert_ray.reporting.outcome import outcome_of
 from mtbert_ray.reporting.tables import front_table, trial_table
 
 COLUMNS = [
@@ -86,8 +87,13 @@ def test_whole_numbers_stay_whole_beside_gaps(eight_trials):
     assert "109482240," in table.to_csv(index=False)
 
 
+def front_of(folder):
+    sweep = read_journal(folder)
+    return front_table(trial_table(sweep), outcome_of(sweep))
+
+
 def test_front_table_goes_from_the_best_first_objective_and_marks_the_knee(eight_trials):
-    front = front_table(read_journal(eight_trials))
+    front = front_of(eight_trials)
     assert front["trial_id"].tolist() == ["t0", "t1", "t3"]
     assert front["knee"].tolist() == [False, True, False]
     assert front["on_front"].all()
@@ -96,14 +102,14 @@ def test_front_table_goes_from_the_best_first_objective_and_marks_the_knee(eight
 def test_two_points_have_no_knee(sweep):
     sweep.trial("t0", [0.7], peak_memory_gib=3.0)
     sweep.trial("t1", [0.8], peak_memory_gib=4.0)
-    assert front_table(read_journal(sweep.finish()))["knee"].tolist() == [False, False]
+    assert front_of(sweep.finish())["knee"].tolist() == [False, False]
 
 
 def test_no_trials_give_a_table_of_columns(sweep):
     table = trial_table(read_journal(sweep.folder))
     assert len(table) == 0
     assert list(table.columns)[: len(COLUMNS)] == COLUMNS
-    assert len(front_table(read_journal(sweep.folder))) == 0
+    assert len(front_of(sweep.folder)) == 0
 
 
 def test_lists_become_json_text_and_unknown_metrics_get_a_column(sweep):
