@@ -5,6 +5,7 @@ standard error: the studentized maximum of the bootstrap (Romano and Wolf 2005; 
 2013). So the best of many trials gets no credit for being the luckiest of them.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,8 @@ Flags = NDArray[np.bool_]
 CONFIDENCE = 0.95
 _LEAST_CRITICAL = 1.96
 """Of one difference alone."""
+_NEVER = 1e9
+"""With a handful of dev rows nothing is beyond noise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +45,9 @@ class Comparison:
 def critical_value(noises: Sequence[Noise], objectives: Objectives) -> float:
     """Return by how many standard errors any difference of noise alone is exceeded in 5% of sweeps.
 
-    Differences are those between any two trials, in any objective, and those from any constraint.
+    Differences are those between any two trials, in any objective, and those from any constraint. Standard errors are
+    estimated from the rows as well, and where a difference is large by chance they are small: a t of R rows counts as
+    t / sqrt(1 + t^2 / R), which is the score test's (of accuracies McNemar's).
     """
     largest_B = np.zeros(0, dtype=np.float32)
     for noise, objective in zip(noises, objectives.values(), strict=True):
@@ -50,7 +55,12 @@ def critical_value(noises: Sequence[Noise], objectives: Objectives) -> float:
             continue
         of_objective = _largest_errors(noise, with_single=objective.constraint is not None)
         largest_B = np.maximum(largest_B, of_objective, dtype=np.float32) if len(largest_B) else of_objective
-    return max(_LEAST_CRITICAL, float(np.quantile(largest_B, CONFIDENCE))) if len(largest_B) else _LEAST_CRITICAL
+    if not len(largest_B):
+        return _LEAST_CRITICAL
+    critical = max(_LEAST_CRITICAL, float(np.quantile(largest_B, CONFIDENCE)))
+    num_rows = min([noise.num_rows for noise in noises if noise.num_rows is not None], default=None)
+    left = 1.0 if num_rows is None else 1 - critical**2 / num_rows
+    return critical / math.sqrt(left) if left > 0 else _NEVER
 
 
 def _largest_errors(noise: Noise, *, with_single: bool) -> NDArray[np.float32]:

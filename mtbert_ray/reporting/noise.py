@@ -60,6 +60,8 @@ class Noise:
     is_log: bool
     source: str
     """Where the noise is from, in words."""
+    num_rows: int | None = None
+    """The fewest dev rows of a task, where it is from dev rows."""
 
     @property
     def is_known(self) -> bool:
@@ -195,6 +197,7 @@ def noise_of_score(
         deviations=normal_BN + seeds_BN,
         is_log=False,
         source=" and ".join(parts),
+        num_rows=None if rows is None else rows.num_rows,
     )
 
 

@@ -33,6 +33,8 @@ class ResampledScore:
     """(N,) on the rows as they are."""
     draws: Floats
     """(B, N) on the resamples; NaN where nearly no resample has a value."""
+    num_rows: int
+    """Dev rows; of a mean over tasks, of the task with the fewest."""
 
 
 def bootstrap_scores(
@@ -73,7 +75,11 @@ def _mean(name: str, tasks: Sequence[TaskSpec], scores: Mapping[str, ResampledSc
         return np.asarray(np.sum(terms, axis=0) / total)
 
     own = [scores[task.name] for task in tasks]
-    return ResampledScore(observed=mean([score.observed for score in own]), draws=mean([score.draws for score in own]))
+    return ResampledScore(
+        observed=mean([score.observed for score in own]),
+        draws=mean([score.draws for score in own]),
+        num_rows=min(score.num_rows for score in own),
+    )
 
 
 def _is_shifted(name: str, task: TaskSpec) -> bool:
@@ -105,7 +111,11 @@ def _scores_of_task(
         if found < num_draws:
             for metric in task.metric_names:
                 draws[metric][:, places] = np.nan
-    return {metric: ResampledScore(observed=observed[metric], draws=draws[metric]) for metric in task.metric_names}
+    num_rows = min(len(run.labels) for run in runs)
+    return {
+        metric: ResampledScore(observed=observed[metric], draws=draws[metric], num_rows=num_rows)
+        for metric in task.metric_names
+    }
 
 
 def _resamples(
