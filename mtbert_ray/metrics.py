@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from mtbert_ray.deprecated import KEYS, renaming
 from mtbert_ray.schema import Schema
@@ -212,6 +212,10 @@ class Objective(Schema):
     attainable: float | None = None
     """The best value that any trial can reach, in the metric's unit; none takes the metric's own bound, as 1 for a
     score. A trial whose costs rule out the front even with this ends at its probe."""
+    tolerance: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """What is no difference to anybody, in the metric's unit: a member of the front that is no better than another one
+    by more, in any objective, stays out of the report's short list. None takes what the noise shows: a standard error
+    of a difference between two members, and of a measured cost at least 1%."""
     fallback: str | None = None
     """The metric taken in its place when trials have no GPU, in the same unit and direction."""
 
