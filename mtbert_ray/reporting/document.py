@@ -22,8 +22,8 @@ from mtbert_ray.reporting.effects_figure import effects_drawing
 from mtbert_ray.reporting.facts import last_event_time
 from mtbert_ray.reporting.front_figure import front_drawing, hypervolume_drawing
 from mtbert_ray.reporting.outcome import Outcome, outcome_of
-from mtbert_ray.reporting.paper_comparison import compare_with_paper, comparison_table
 from mtbert_ray.reporting.page import page_html
+from mtbert_ray.reporting.paper_comparison import compare_with_paper, comparison_table
 from mtbert_ray.reporting.style import Drawing, groups_of
 from mtbert_ray.reporting.tables import front_table, page_table, trial_table
 from mtbert_ray.reporting.trial_figures import costs_drawing, scores_drawing

@@ -7,7 +7,6 @@ their own: `view_trials.py`, `view_progress.py`, `view_judgement.py`.
 """
 
 import json
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypedDict
@@ -19,7 +18,7 @@ from mtbert_ray.reporting.paper_comparison import PaperComparison
 from mtbert_ray.reporting.view_judgement import Judgement, judgement_view
 from mtbert_ray.reporting.view_progress import hypervolume_view, saved_view
 from mtbert_ray.reporting.view_trials import curves_of, hyperparameters_of, reruns_of, trials_of
-from mtbert_ray.reporting.wording import plain_name, unit_of
+from mtbert_ray.reporting.wording import command_line, plain_name, unit_of
 from mtbert_ray.task_metrics import task_metric
 from mtbert_ray.tasks import TaskKind, TaskSpec
 
@@ -102,7 +101,13 @@ def view_of(
         "hypervolume": hypervolume_view(outcome, [ideal_of(*item, outcome) for item in outcome.objectives.items()]),
         "saved": saved_view(outcome),
         "ended_early": [
-            {"id": trial.trial_id, "status": status, "cause": trial.cause, "reason": trial.reason, "epochs": trial.epochs}
+            {
+                "id": trial.trial_id,
+                "status": status,
+                "cause": trial.cause,
+                "reason": trial.reason,
+                "epochs": trial.epochs,
+            }
             for status, trials in (("failed", content.failed), ("stopped", content.stopped))
             for trial in trials
         ],
@@ -116,7 +121,7 @@ def view_of(
 
 
 def _metrics_of(outcome: Outcome) -> list[MetricView]:
-    """Return the metrics that some trial has a value of: objectives first, then scores, then costs as METRICS has them."""
+    """Return the metrics that some trial has a value of: objectives first, then scores, then costs."""
     started = outcome.sweep.started
     reported = dict.fromkeys(name for trial in outcome.sweep.trials for name in trial.metrics if name != "epoch")
     known = {name for trial in outcome.sweep.trials for name, value in trial.metrics.items() if value is not None}
@@ -199,11 +204,8 @@ def _comparison_view(comparison: PaperComparison) -> dict[str, Any]:
 
 
 def _commands(folder: Path) -> list[CommandView]:
-    def line(module: str, *arguments: str) -> str:
-        return shlex.join(["python", "-m", f"mtbert_ray.{module}", *arguments])
-
     return [
-        CommandView(label="Write this report again", command=line("report", str(folder))),
-        CommandView(label="Resume the sweep", command=line("sweep", "--resume", str(folder))),
-        CommandView(label="Size the next sweep from this one", command=line("replay", str(folder))),
+        CommandView(label="Write this report again", command=command_line("report", folder)),
+        CommandView(label="Resume the sweep", command=command_line("sweep", "--resume", folder)),
+        CommandView(label="Size the next sweep from this one", command=command_line("replay", folder)),
     ]

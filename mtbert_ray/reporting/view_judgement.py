@@ -110,7 +110,9 @@ def _importance_view(outcome: Outcome, judged: Judgement) -> ImportanceView | No
     if not judged.importance:
         return None
     targets = list(judged.importance)
-    names = [name for name in outcome.sweep.started.hyperparameters if any(name in judged.importance[t] for t in targets)]
+    names = [
+        name for name in outcome.sweep.started.hyperparameters if any(name in judged.importance[t] for t in targets)
+    ]
     return ImportanceView(
         targets=targets,
         labels=["reaching the front" if target == FRONT_TARGET else plain_name(target) for target in targets],

@@ -1,7 +1,6 @@
 """The view's trials: what each was, scored and cost, and how to get it; its hyperparameters; the curves of epochs."""
 
 import math
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypedDict
@@ -12,7 +11,7 @@ from mtbert_ray.pareto.objectives import is_feasible
 from mtbert_ray.reporting.failures import reason_of, status_of
 from mtbert_ray.reporting.outcome import Outcome, kept_checkpoint
 from mtbert_ray.reporting.view_judgement import Judgement, TrialNoise, noise_by_trial
-from mtbert_ray.reporting.wording import config_value
+from mtbert_ray.reporting.wording import command_line, config_value
 from mtbert_ray.trial import Sweep, Trial
 
 _MAX_LISTED = 6
@@ -133,8 +132,8 @@ def trials_of(
                 on_front=trial.trial_id in front,
                 feasible=is_feasible(reported, outcome.objectives) if trial.status == "finished" else None,
                 marks=marks_of(reported),
-                train_command=_command("train", "--config", folder / "trials" / trial.trial_id / "config.yaml"),
-                predict_command=None if kept is None else _command("predict", folder / kept),
+                train_command=command_line("train", "--config", folder / "trials" / trial.trial_id / "config.yaml"),
+                predict_command=None if kept is None else command_line("predict", folder / kept),
                 noise=noise.get(trial.trial_id),
             )
         )
@@ -182,9 +181,7 @@ def curves_of(outcome: Outcome) -> CurvesView:
     tasks = outcome.sweep.started.tasks
     wanted = ("dev_score", *tasks, "train_loss", *(f"train_loss.{task}" for task in tasks))
     trials = outcome.sweep.trials
-    known = {
-        name for trial in trials for epoch in trial.epochs for name in wanted if epoch.get(name) is not None
-    }
+    known = {name for trial in trials for epoch in trial.epochs for name in wanted if epoch.get(name) is not None}
     names = [name for name in wanted if name in known]
     return CurvesView(
         metrics=names,
@@ -202,7 +199,3 @@ def curves_of(outcome: Outcome) -> CurvesView:
 def _short(value: MetricValue) -> float | None:
     # A plot shows no more digits, and a page of 1,000 trials is a third of the size.
     return None if value is None or not math.isfinite(value) else float(f"{value:.6g}")
-
-
-def _command(module: str, *arguments: Any) -> str:
-    return shlex.join(["python", "-m", f"mtbert_ray.{module}", *map(str, arguments)])

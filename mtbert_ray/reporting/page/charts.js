@@ -8,7 +8,9 @@ let isPrinting = false;
 
 // A script element of its own, since text that was packed cannot be one.
 async function unpackPlotly() {
-  const packed = Uint8Array.from(atob(byId("plotly").textContent), (sign) => sign.charCodeAt(0));
+  const text = atob(byId("plotly").textContent.trim());
+  const packed = new Uint8Array(text.length);
+  for (let place = 0; place < text.length; place++) packed[place] = text.charCodeAt(place);
   const unpacked = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
   const script = document.createElement("script");
   script.textContent = await new Response(unpacked).text();

@@ -29,7 +29,7 @@ function numberDimension(key, metric, read, isLog) {
   const missing = low - 0.12 * span;  // Where the trials stand that it does not apply to.
   const hasMissing = compared.some((trial) => read(trial) === null);
   const coordinateOf = (value) => value === null ? missing : isLog ? Math.log10(value) : value;
-  const ticks = isLog ? logTicks(low, high) : evenTicks(low, high);
+  const ticks = isLog ? logTicks(low, high) : metric.unit === "s" ? timeTicks(low, high).tickvals : evenTicks(low, high);
   return {
     key, label: metric.label, kind: "number", metric, read, isLog, low, high,
     coordinates: new Set(compared.map((trial) => coordinateOf(read(trial)))),
@@ -45,11 +45,15 @@ function numberDimension(key, metric, read, isLog) {
 }
 
 function tickText(metric, value) {
-  return metric.unit === "s" && value >= 60 ? shortTime(Math.round(value)) : significant(value, 3);
+  return metric.unit === "s" ? shortTime(Math.round(value)) : significant(value, 3);
 }
 
 function evenTicks(low, high) {
-  return [0, 1, 2, 3, 4].map((place) => low + (high - low) * place / 4);
+  const rough = (high - low) / 5 || 1, power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((size) => size * power).find((size) => size >= rough);
+  const ticks = [];
+  for (let tick = Math.ceil(low / step - 1e-9) * step; tick <= high + 1e-9 * step; tick += step) ticks.push(Number(tick.toPrecision(12)));
+  return ticks;
 }
 
 function logTicks(low, high) {

@@ -32,7 +32,13 @@ function groupsOf(trials) {
 
 const colorOf = (group) => group.isMissing ? colors().faint : PALETTE[group.place];
 
+const hoverTexts = new Map();
 function hoverText(trial) {
+  if (!hoverTexts.has(trial)) hoverTexts.set(trial, writeHoverText(trial));
+  return hoverTexts.get(trial);
+}
+
+function writeHoverText(trial) {
   const lines = objectives.map((objective, place) => {
     const pair = trial.noise?.intervals[place];
     return `${plain(objective.label)} ${plain(quantity(objective, valueOf(trial, objective.name)))}${pair ? ` (${plain(interval(objective, pair))})` : ""}`;
@@ -95,13 +101,20 @@ function staircase() {
   }];
 }
 
-function labelled() {
-  const named = new Set([...recommendedTrials().map(({ trial }) => trial.id), chosen.pick]);
-  return front.length <= 12 ? front : front.filter((trial) => named.has(trial.id));
+// The members that get their id beside them: the chosen and recommended ones first, without overlaps.
+function labelled(place) {
+  const first = [chosen.pick, ...recommendedTrials().map(({ trial }) => trial.id)].map((id) => trialOf.get(id)).filter((trial) => trial?.on_front);
+  const taken = [];
+  return [...new Set([...first, ...front])].filter((trial) => {
+    const [x, y] = place(trial);
+    const isFree = !taken.some(([a, b]) => Math.abs(a - x) < 9 * trial.id.length && Math.abs(b - y) < 17);
+    if (isFree) taken.push([x, y]);
+    return isFree && trial.id.length <= 16;
+  });
 }
 
-function labelTrace() {
-  const trials = labelled();
+function labelTrace(place) {
+  const trials = labelled(place);
   return { ...frontTrace(trials, {}), mode: "text", text: trials.map((trial) => plain(trial.id)), textposition: labelSide(), textfont: { size: 11.5, color: colors().ink }, hoverinfo: "skip", hovertemplate: undefined };
 }
 
@@ -111,10 +124,17 @@ function labelSide() {
   return `${up} ${axisMetric(chosen.x).direction === "maximize" ? "right" : "left"}`;
 }
 
-function pickTrace() {
+// A ring around the choice: a shape, which moves without the chart being drawn again.
+function pickRing() {
   const trial = trialOf.get(chosen.pick);
   if (!trial) return [];
-  return [frontTrace([trial], { symbol: "circle-open", size: 21, color: colors().ink, line: { width: 2, color: colors().ink } }, { hoverinfo: "skip", hovertemplate: undefined })];
+  const [x, y] = [axisValue(trial, chosen.x), axisValue(trial, chosen.y)];
+  return [{ type: "circle", xsizemode: "pixel", ysizemode: "pixel", xanchor: x, yanchor: y, x0: -11, x1: 11, y0: -11, y1: 11, line: { width: 2, color: colors().ink } }];
+}
+
+let boundShapes = [];
+function movePickRing() {
+  if (charts.get("front-chart")?.isDrawn) Plotly.relayout("front-chart", { shapes: [...boundShapes, ...pickRing()] });
 }
 
 // Shades what is beyond a constraint, and draws the reference where it lies within the axes.
@@ -137,7 +157,8 @@ function bounds(ranges, logs) {
       annotations.push({ text: `${kind} ${plain(quantity(objective, bound))}`, showarrow: false, font: { size: 11, color: quiet }, [letter]: at, [`${other}ref`]: "paper", [other]: letter === "x" ? 1 : 0.01, xanchor: letter === "x" ? "right" : "left", yanchor: letter === "x" ? "top" : "bottom", textangle: letter === "x" ? -90 : 0 });
     }
   });
-  return { shapes, annotations };
+  boundShapes = shapes;
+  return { shapes: [...shapes, ...pickRing()], annotations };
 }
 
 function buildFront(width) {
@@ -145,16 +166,19 @@ function buildFront(width) {
   const base = shown.length ? shown : compared;
   const [xs, ys] = [chosen.x, chosen.y].map((name) => base.map((trial) => axisValue(trial, name)));
   const logs = { x: spansDecades(xs), y: spansDecades(ys) };
-  const ranges = { x: rangeAround(xs, logs.x), y: rangeAround(ys, logs.y) };
+  const ranges = { x: rangeAround(xs, logs.x, width < 600 ? 0.14 : 0.08), y: rangeAround(ys, logs.y) };
   const groups = groupsOf(compared);
+  const height = width < 600 ? 390 : 470;
+  const share = (value, isLog, [low, high]) => ((isLog ? Math.log10(value) : value) - low) / (high - low);
+  const place = (trial) => [share(axisValue(trial, chosen.x), logs.x, ranges.x) * (width - 80), share(axisValue(trial, chosen.y), logs.y, ranges.y) * (height - 110)];
   return {
-    data: [...staircase(), ...groups.flatMap(groupTraces), ...pickTrace(), labelTrace()],
+    data: [...staircase(), ...groups.flatMap(groupTraces), labelTrace(place)],
     layout: baseLayout({
       xaxis: metricAxis(axisMetric(chosen.x), xs, { range: ranges.x }),
       yaxis: metricAxis(axisMetric(chosen.y), ys, { range: ranges.y }),
       ...bounds(ranges, logs), dragmode: width < 600 ? false : "zoom",
     }),
-    height: width < 600 ? 380 : 460,
+    height,
     alt: frontAlt(),
   };
 }
@@ -169,7 +193,7 @@ function frontCaption() {
   const parts = ["Strong marks are on the front, faint ones are dominated"];
   if (compared.some((trial) => !trial.on_front && trial.noise?.may_be_on_front)) parts.push("those between may be on it within noise");
   if (compared.some((trial) => !trial.feasible)) parts.push("crosses break a constraint");
-  byId("front-caption").textContent = `${parts.join(", ")}; the ring is your choice.${objectives.length > 2 ? " The dotted line is the front of these two objectives alone." : ""} Drag to zoom, double-click to zoom out, click a mark for the trial.`;
+  byId("front-caption").textContent = `${parts.join(", ")}; the ring is your choice.${objectives.length > 2 ? " The dotted line is the front of these two objectives alone." : ""} ${matchMedia("(pointer: coarse)").matches ? "Tap a mark for the trial." : "Drag to zoom, double-click to zoom out, click a mark for the trial."}`;
 }
 
 function showFront() {
@@ -177,7 +201,8 @@ function showFront() {
   frontAxes();
   frontCaption();
   showMembers();
-  drawnBy(["x", "y", "color", "zoom", "pick"], () => redraw("front-chart"));
+  drawnBy(["x", "y", "color", "zoom"], () => redraw("front-chart"));
+  drawnBy(["pick"], movePickRing);
   chart("front-chart", buildFront, (node) => node.on("plotly_click", ({ points }) => points[0].customdata && showDetail(points[0].customdata)));
 }
 

@@ -67,7 +67,7 @@ function showPick() {
     cautions(trial).map((text) => el("p", { class: "caution" }, text)),
     commandLine(trial.train_command, `train ${trial.id}`),
   ] : el("p", {}, "No trial on the front is within these limits."));
-  choose({ pick: trial?.id ?? null });
+  if (chosen.pick !== (trial?.id ?? null)) choose({ pick: trial?.id ?? null });
 }
 
 function limitRow(objective) {

@@ -2,13 +2,24 @@
 
 const MINUS = "−";
 
+// Making a formatter takes longer than a thousand uses of it.
+const formatters = new Map();
+function formatted(value, rule, digits) {
+  const key = rule + digits;
+  if (!formatters.has(key)) {
+    const options = rule === "fixed" ? { minimumFractionDigits: digits, maximumFractionDigits: digits } : { maximumSignificantDigits: digits };
+    formatters.set(key, new Intl.NumberFormat("en-US", options));
+  }
+  return formatters.get(key).format(value);
+}
+
 function grouped(value, digits) {
-  return value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  return formatted(value, "fixed", digits);
 }
 
 function significant(value, digits) {
   const text = Number(value.toPrecision(digits));
-  return Math.abs(text) < 1e-4 && text !== 0 ? text.toExponential() : text.toLocaleString("en-US", { maximumSignificantDigits: digits });
+  return Math.abs(text) < 1e-4 && text !== 0 ? text.toExponential() : formatted(text, "significant", digits);
 }
 
 function fixed(value, digits) {
@@ -38,14 +49,14 @@ function duration(seconds) {
   return minutes < 60 ? `${minutes} min ${whole % 60} s` : `${grouped(Math.floor(minutes / 60), 0)} h ${minutes % 60} min`;
 }
 
-// A duration in its largest unit that has two digits or more: where a table has little room.
+// A duration in one unit, with two or three digits: where there is little room.
 function brief(seconds) {
-  if (seconds < 600) return duration(seconds);
-  return seconds < 36000 ? `${grouped(Math.round(seconds / 60), 0)} min` : `${grouped(Math.round(seconds / 3600), 0)} h`;
+  if (seconds < 120) return `${significant(seconds, 2)} s`;
+  return seconds < 7200 ? `${significant(seconds / 60, 2)} min` : `${significant(seconds / 3600, 3)} h`;
 }
 
 function briefQuantity(metric, value) {
-  return metric.unit === "s" && value >= 600 ? brief(value) : quantity(metric, value);
+  return metric.unit === "s" && value >= 60 ? brief(value) : quantity(metric, value);
 }
 
 // A value with its unit; a time in its two largest units.

@@ -52,7 +52,7 @@ function showCurves() {
   if (!kinds.length || !Object.values(values).some((epochs) => epochs.length > 1)) return drop("curves-part");
   options(byId("curves-kind"), kinds.map(([key, [text]]) => [key, text]), kinds[0][0]);
   byId("curves-kind").addEventListener("change", () => redraw("curves-chart"));
-  drawnBy(["color", "pick"], () => redraw("curves-chart"));
+  drawnBy(["color"], () => redraw("curves-chart"));
   byId("curves-caption").textContent = "A line a trial; strong ones are on the front, faint ones are all others, stopped trials too.";
   chart("curves-chart", buildCurves);
 }
@@ -99,7 +99,7 @@ function curveTraces(group, panel, suffix) {
     { ...axes, x: faint.map(([epoch]) => epoch), y: faint.map(([, value]) => value), hoverinfo: "skip", line: { color, width: 1 }, opacity: many ? 0.18 : 0.35 },
     ...group.trials.filter((trial) => trial.on_front).map((trial) => {
       const points = pointsOf(trial, panel);
-      return { ...axes, mode: points.length > 1 ? "lines" : "markers", x: points.map(([epoch]) => epoch), y: points.map(([, value]) => value), name: plain(trial.id), hovertemplate: `${plain(trial.id)}, epoch %{x}: %{y:.4g}<extra></extra>`, line: { color, width: trial.id === chosen.pick ? 3.2 : 1.8 } };
+      return { ...axes, mode: points.length > 1 ? "lines" : "markers", x: points.map(([epoch]) => epoch), y: points.map(([, value]) => value), name: plain(trial.id), hovertemplate: `${plain(trial.id)}, epoch %{x}: %{y:.4g}<extra></extra>`, line: { color, width: 1.8 } };
     }),
   ];
 }

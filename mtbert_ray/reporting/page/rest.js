@@ -39,6 +39,6 @@ function showAbout() {
 
 // Links to the sections that are there.
 function showNavigation() {
-  const titles = { answer: "Worth having", front: "Front", trials: "Trials", why: "Why", progress: "Progress", ended: "Stopped and failed", paper: "Paper", about: "Sweep" };
+  const titles = { answer: "Worth having", paper: "Paper", front: "Front", trials: "Trials", why: "Why", progress: "Progress", ended: "Stopped and failed", about: "Sweep" };
   fill("sections", Object.entries(titles).filter(([id]) => byId(id)).map(([id, title]) => el("a", { href: `#${id}` }, title)));
 }
