@@ -1,6 +1,5 @@
 """What the templates of the report lay out, as plain values: the answer, the front, the objectives, the environment."""
 
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from mtbert_ray.pareto.objectives import reference_losses
 from mtbert_ray.reporting.facts import facts_of, notes_of
 from mtbert_ray.reporting.failures import EndedEarly, ended_early
 from mtbert_ray.reporting.outcome import Outcome, config_text, kept_checkpoint
-from mtbert_ray.reporting.wording import counted, difference, joined, plain_name, quantity
+from mtbert_ray.reporting.wording import command_line, counted, difference, joined, plain_name, quantity
 from mtbert_ray.task_metrics import meaning_of
 from mtbert_ray.trial import Trial
 
@@ -180,8 +179,10 @@ def front_points(outcome: Outcome, folder: Path) -> tuple[FrontPoint, ...]:
             )
             or ("none: it is the best in every objective",),
             is_knee=trial is outcome.knee,
-            train_command=_command("train", "--config", folder / "trials" / trial.trial_id / "config.yaml"),
-            predict_command=_command("predict", folder / kept) if (kept := kept_checkpoint(trial, outcome)) else None,
+            train_command=command_line("train", "--config", folder / "trials" / trial.trial_id / "config.yaml"),
+            predict_command=command_line("predict", folder / kept)
+            if (kept := kept_checkpoint(trial, outcome))
+            else None,
         )
         for trial, own in zip(outcome.front, compared, strict=True)
     )
@@ -195,7 +196,3 @@ def _in_words(best: Trial, differences: Sequence[float], objectives: Objectives)
     ]
     given_up = joined([text for text, loss in parts if loss > 0])
     return f"{given_up} than {best.trial_id}, for {joined([text for text, loss in parts if loss < 0])}"
-
-
-def _command(module: str, *arguments: str | Path) -> str:
-    return shlex.join(["python", "-m", f"mtbert_ray.{module}", *map(str, arguments)])

@@ -22,10 +22,12 @@ from mtbert_ray.reporting.effects_figure import effects_drawing
 from mtbert_ray.reporting.facts import last_event_time
 from mtbert_ray.reporting.front_figure import front_drawing, hypervolume_drawing
 from mtbert_ray.reporting.outcome import Outcome, outcome_of
+from mtbert_ray.reporting.page import page_html
 from mtbert_ray.reporting.paper_comparison import compare_with_paper, comparison_table
 from mtbert_ray.reporting.style import Drawing, groups_of
 from mtbert_ray.reporting.tables import front_table, page_table, trial_table
 from mtbert_ray.reporting.trial_figures import costs_drawing, scores_drawing
+from mtbert_ray.reporting.view import view_of
 
 DPI = 150
 _EDGE_UNDERSCORE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
@@ -54,8 +56,9 @@ def write_report(
     fronts = front_drawings(outcome)
     progress = progress_drawings(outcome, last_event_time(sweep))
     comparison = compare_with_paper(sweep)
+    content = content_of(outcome, _as_named(folder))
     page = {
-        "content": content_of(outcome, _as_named(folder)),
+        "content": content,
         "comparison": comparison,
         "front_figures": fronts,
         "progress_figures": progress,
@@ -68,7 +71,8 @@ def write_report(
     if comparison is not None:
         files["paper_comparison.csv"] = comparison_table(comparison).to_csv(index=False).encode()
     files["report.md"] = _render("report.md.j2", page)
-    files["index.html"] = _render("report.html.j2", page)
+    view = view_of(outcome, content, _as_named(folder), comparison=comparison)
+    files["index.html"] = page_html(view).encode()
     _write(folder, files)
     return folder / "index.html"
 

@@ -1,6 +1,8 @@
 """How the report writes metrics' names, numbers with their unit, durations and hyperparameters."""
 
 import math
+import shlex
+from pathlib import Path
 
 from mtbert_ray.events import Scalar, as_scalar
 from mtbert_ray.metrics import METRICS, RESERVED_NAMES
@@ -113,6 +115,11 @@ def config_value(value: object) -> str:
         case float():
             return f"{scalar:.6g}"
     return str(scalar)
+
+
+def command_line(module: str, *arguments: str | Path) -> str:
+    """Return the command that runs one of this package's modules, quoted for a shell."""
+    return shlex.join(["python", "-m", f"mtbert_ray.{module}", *map(str, arguments)])
 
 
 def counted(number: int, noun: str) -> str:

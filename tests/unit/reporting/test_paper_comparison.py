@@ -1,10 +1,8 @@
 """The comparison of a sweep with one of the paper's tables: both numbers, and what differs between the two runs."""
 
-import html
-import re
-
 import pandas as pd
 import pytest
+from page_view import own_markup, texts_in, view_in
 
 from mtbert_ray.journal import read_journal
 from mtbert_ray.reporting.document import write_report
@@ -90,17 +88,19 @@ def test_other_sweeps_have_no_such_section(sweep, space):
     own = type(sweep)(sweep.folder.parent / "other", **space)
     own.trial("t0", [0.7], peak_memory_gib=1.0)
     page = write_report(own.finish())
-    assert "Comparison with the paper" not in page.read_text()
+    assert view_in(page)["comparison"] is None
+    assert "Comparison with the paper" not in (page.parent / "report.md").read_text()
     assert not (page.parent / "paper_comparison.csv").exists()
 
 
 def test_the_pages_show_it_right_after_the_answer(table7):
-    page = write_report(table7).read_text()
+    page = write_report(table7)
     markdown = (table7 / "report.md").read_text()
-    for text, heading in ((page, "<h2>{}</h2>"), (markdown, "## {}")):
-        places = [text.index(heading.format(name)) for name in ("Result", "Comparison with the paper", "Objectives")]
-        assert places == sorted(places)
-        shown = " ".join(html.unescape(re.sub(r"<[^>]+>", " ", text)).split())
+    places = [markdown.index(f"## {name}") for name in ("Result", "Comparison with the paper", "Objectives")]
+    assert places == sorted(places)
+    places = [own_markup(page).index(f'<section id="{name}"') for name in ("answer", "paper", "front")]
+    assert places == sorted(places)
+    for shown in (texts_in(page), markdown):
         assert "0.700 to 0.800" in shown and "v2, DoRA of rank 8" in shown and "not run" in shown
     assert "| lora-r8 | v2, LoRA of rank 8 | no finished trial: failed | paper 0.473 |" in markdown
 

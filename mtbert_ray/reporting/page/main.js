@@ -1,0 +1,17 @@
+// Draws the page from top to bottom: texts first, charts as they come into sight.
+
+showHeader();
+showRecommended();
+showChoices();
+showNotes();
+showFront();
+showLimits();
+startTable();
+showWhy();
+showProgress();
+showEnded();
+showPaper();
+showAbout();
+showNavigation();
+byId("detail").addEventListener("click", (event) => { if (event.target === byId("detail")) byId("detail").close(); });
+document.documentElement.dataset.ready = "yes";
