@@ -18,7 +18,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mtbert_ray.errors import PredictionsError
+from mtbert_ray.errors import MAX_SHOWN, PredictionsError
 from mtbert_ray.files import put_file, refuse_links
 
 # R rows that have a label, C classes
@@ -143,7 +143,8 @@ def read_dev_predictions(folder: Path) -> tuple[int, dict[str, TaskPredictions]]
     try:
         return _parsed(_unpacked(path))
     except _BROKEN as error:
-        raise PredictionsError(f"{path}: is damaged: {error}") from error
+        # zipfile has half of the file in some of its messages.
+        raise PredictionsError(f"{path}: is damaged: {str(error)[:MAX_SHOWN]}") from error
 
 
 def _unpacked(path: Path) -> dict[str, NDArray[Any]]:
