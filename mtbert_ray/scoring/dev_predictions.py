@@ -6,6 +6,7 @@ before it is believed, and it takes no more memory than its size allows.
 """
 
 import math
+import os
 import re
 import struct
 import zipfile
@@ -18,7 +19,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mtbert_ray.errors import PredictionsError
+from mtbert_ray.errors import MAX_SHOWN, PredictionsError
 from mtbert_ray.files import put_file, refuse_links
 
 # R rows that have a label, C classes
@@ -43,6 +44,7 @@ _MAGIC = b"\x93NUMPY\x01\x00"
 _HEADER = re.compile(
     rb"\{'descr': '([|<][fiu][1248])', 'fortran_order': False, 'shape': \(((?:\d{1,12},? ?)*)\), \} *\n"
 )
+_ZIP_END = struct.Struct("<4s4H2LH")
 _BROKEN = (OSError, ValueError, RuntimeError, EOFError, struct.error, zlib.error, zipfile.BadZipFile)
 """What the libraries raise of a damaged file."""
 
@@ -143,7 +145,8 @@ def read_dev_predictions(folder: Path) -> tuple[int, dict[str, TaskPredictions]]
     try:
         return _parsed(_unpacked(path))
     except _BROKEN as error:
-        raise PredictionsError(f"{path}: is damaged: {error}") from error
+        # zipfile has half of the file in some of its messages.
+        raise PredictionsError(f"{path}: is damaged: {str(error)[:MAX_SHOWN]}") from error
 
 
 def _unpacked(path: Path) -> dict[str, NDArray[Any]]:
@@ -151,6 +154,8 @@ def _unpacked(path: Path) -> dict[str, NDArray[Any]]:
     arrays = {}
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
+        if archive.comment or len(entries) != _num_entries(path):
+            raise ValueError("an array is missing, or something was added")
         allowed = max(_MAX_BYTES_SURELY, _MAX_PACKED * path.stat().st_size)
         if len(entries) > _MAX_ENTRIES or sum(entry.file_size for entry in entries) > allowed:
             raise ValueError("it unpacks to more than dev predictions take")
@@ -159,6 +164,16 @@ def _unpacked(path: Path) -> dict[str, NDArray[Any]]:
                 raise ValueError(f"{entry.filename[:80]!r} is in it twice, or packed in another way")
             arrays[entry.filename] = _array(archive.read(entry))
     return arrays
+
+
+def _num_entries(path: Path) -> int:
+    """Return how many entries a zip file without a comment says that it has.
+
+    zipfile does not look: a damaged length in the list of them, which has no checksum, would hide those behind it.
+    """
+    with path.open("rb") as file:
+        file.seek(-_ZIP_END.size, os.SEEK_END)
+        return int(_ZIP_END.unpack(file.read())[4])
 
 
 def _array(content: bytes) -> NDArray[Any]:

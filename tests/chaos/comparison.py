@@ -6,13 +6,15 @@ from typing import Any
 from safetensors.torch import load_file
 
 from mtbert_ray.journal import read_events
+from mtbert_ray.scoring.dev_predictions import dev_predictions_file
 from mtbert_ray.trial import Sweep, Trial
 
 
 def outcome_of(trial: Trial, folder: Path) -> dict[str, Any]:
-    """What a trial came to: all but what it took, and the tensors of its checkpoint."""
+    """What a trial came to: all but what it took, the tensors of its checkpoint, and its dev predictions."""
     weights = load_file(folder / (trial.checkpoint or "") / "model.safetensors")
-    costs = ("seconds", "peak_rss_gib")
+    costs = ("seconds", "peak_rss_gib", "others_cpus")
+    predictions = dev_predictions_file(folder / "trials" / trial.trial_id)
     return {
         "hyperparameters": trial.hyperparameters,
         "status": trial.status,
@@ -20,6 +22,7 @@ def outcome_of(trial: Trial, folder: Path) -> dict[str, Any]:
             {name: value for name, value in epoch.items() if not name.endswith(costs)} for epoch in trial.epochs
         ],
         "weights": {name: tensor.numpy().tobytes() for name, tensor in sorted(weights.items())},
+        "predictions": predictions.read_bytes(),
     }
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import fuzz_checkpoints
 import fuzz_data_files
+import fuzz_dev_predictions
 import fuzz_journals
 import fuzz_spaces
 import fuzz_token_caches
@@ -19,6 +20,7 @@ import pytest
         pytest.param(fuzz_journals.run, 28, ("damaged: refused", "made up: reported"), id="journals"),
         pytest.param(fuzz_checkpoints.run, 32, ("bytes", "made up", "no digest"), id="checkpoints"),
         pytest.param(fuzz_token_caches.run, 30, ("bytes", "other ids"), id="token caches"),
+        pytest.param(fuzz_dev_predictions.run, 200, ("bytes: refused", "made up: refused"), id="dev predictions"),
     ],
 )
 def test_damaged_files_are_refused_or_read_right(tmp_path: Path, run: Callable, count: int, needed: tuple[str, ...]):
