@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbert_ray.metrics import Objectives
-from mtbert_ray.pareto.front import front_mask, knee
+from mtbert_ray.pareto.front import front_mask
+from mtbert_ray.pareto.knee import knee
 from mtbert_ray.pareto.objectives import is_feasible, to_losses
 from mtbert_ray.reporting.wording import config_value
 from mtbert_ray.trial import Sweep, Trial
@@ -33,8 +34,8 @@ class Outcome:
     """The trials on the front, the best in the first objective first."""
     front_losses: NDArray[np.float64]
     """Their losses, one row a trial."""
-    pick: Trial | None
-    """What `knee` chooses from the front; none without a front."""
+    knee: Trial | None
+    """Where the front bends, by its figures as they are; none where it does not."""
 
     @property
     def objectives(self) -> Objectives:
@@ -42,9 +43,9 @@ class Outcome:
         return self.sweep.started.objectives
 
     @property
-    def knee(self) -> Trial | None:
-        """The pick of a front of three points or more: fewer have no bend."""
-        return self.pick if len(self.front) > 2 else None
+    def pick(self) -> Trial | None:
+        """The knee, or else the best in the first objective; none without a front."""
+        return self.knee or next(iter(self.front), None)
 
 
 def outcome_of(sweep: Sweep) -> Outcome:
@@ -65,7 +66,7 @@ def outcome_of(sweep: Sweep) -> Outcome:
     members = np.flatnonzero(on_front_N)
     order = members[np.lexsort(losses_NM[members].T[::-1])] if len(members) else members
     front_losses = losses_NM[order]
-    pick = knee(front_losses) if len(order) else None
+    bend = knee(front_losses) if len(order) else None
     return Outcome(
         sweep=sweep,
         compared=compared,
@@ -74,7 +75,7 @@ def outcome_of(sweep: Sweep) -> Outcome:
         on_front=on_front_N,
         front=tuple(compared[index] for index in order),
         front_losses=front_losses,
-        pick=None if pick is None else compared[order[pick]],
+        knee=None if bend is None else compared[order[bend]],
     )
 
 
