@@ -125,7 +125,7 @@ def _within_noise(
 ) -> list[int]:
     noise = uncertainty.noises[quality]
     behind = _signs(outcome)[quality] * (noise.scaled(noise.estimates) - noise.scaled(noise.estimates[[best]]))
-    reach = uncertainty.critical * noise.errors_of_differences()[best]
+    reach = uncertainty.critical * noise.yards_of_differences()[best]
     return [int(place) for place in places if place == best or behind[place] <= reach[place]]
 
 
