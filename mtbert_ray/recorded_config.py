@@ -57,11 +57,17 @@ class _Config(_Recorded):
     profile: _Profile = _Profile()
 
 
+class _Report(_Recorded):
+    keep_share: float = Field(default=0.95, gt=0, lt=1)
+    task_loss: float = Field(default=0.05, ge=0, allow_inf_nan=False)
+
+
 class _Space(_Recorded):
     question: str | None = None
     paper_table: int | None = None
     fixed: dict[str, Any] | None = None
     repeats: int = Field(default=0, ge=0, le=MAX_REPEATS)
+    report: _Report = _Report()
 
 
 def has_recorded_config(config: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The groups of keys of a trial and of a search space: data, smart, adapter, resources, halving, probe, profile."""
+"""The groups of keys of a trial and of a search space: data, smart, adapter, resources, halving, probe, report."""
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -203,6 +203,15 @@ class HalvingConfig(Schema):
     second on, and so on. All compare with all."""
     seed: int = 0
     """Of the draws."""
+
+
+class ReportConfig(Schema):
+    """What the report recommends, and what it marks."""
+
+    keep_share: float = Field(default=0.95, gt=0, lt=1)
+    """The report names the cheapest trial that keeps this share of the best score."""
+    task_loss: float = Field(default=0.05, ge=0, allow_inf_nan=False)
+    """The report marks a task of a trial whose score is more than this below that task's best."""
 
 
 class ProfileConfig(Schema):

@@ -1,4 +1,4 @@
-"""Pareto fronts of losses, all minimized: dominance, ranks, the knee, trade-offs, the hypervolume, one order of all.
+"""Pareto fronts of losses, all minimized: dominance, ranks, trade-offs, the hypervolume, one order of all.
 
 Ranks and hypervolumes come from moocore (Fonseca, Paquete and López-Ibáñez 2006).
 """
@@ -49,7 +49,7 @@ def front_mask(losses_NM: NDArray[np.float64]) -> NDArray[np.bool_]:
     Raises:
         ValueError: the losses are not a finite `(N, M)` array.
     """
-    losses_NM = _checked(losses_NM)
+    losses_NM = checked_losses(losses_NM)
     if len(losses_NM) == 0:
         return np.zeros(0, dtype=np.bool_)
     return np.asarray(moocore.is_nondominated(losses_NM, keep_weakly=True), dtype=np.bool_)
@@ -63,33 +63,10 @@ def pareto_ranks(losses_NM: NDArray[np.float64]) -> NDArray[np.int64]:
     Raises:
         ValueError: the losses are not a finite `(N, M)` array.
     """
-    losses_NM = _checked(losses_NM)
+    losses_NM = checked_losses(losses_NM)
     if len(losses_NM) == 0:
         return np.zeros(0, dtype=np.int64)
     return np.asarray(moocore.pareto_rank(losses_NM), dtype=np.int64)
-
-
-def knee(losses_NM: NDArray[np.float64]) -> int | None:
-    """Return the index of the front's knee, or None for no points.
-
-    Each loss is scaled to 0..1 over the front's own range; the knee is the point with the smallest sum (Chiu, Yen
-    and Juan 2016, "Minimum Manhattan Distance"). With two objectives that is the point farthest below the line
-    through the two extremes (Das 1999). A single point is its own knee. On a straight front, and between the two
-    ends of a front of two, all sums are equal: the tie goes to the better first objective, then the second, and
-    so on; equal points to the first of them.
-
-    Args:
-        losses_NM: the losses of the front's points, all of them mutually non-dominated.
-
-    Raises:
-        ValueError: the losses are not a finite `(N, M)` array.
-    """
-    losses_NM = _checked(losses_NM)
-    if len(losses_NM) == 0:
-        return None
-    # Rounding makes a tie of sums that differ only in their last bits.
-    sums_N = _scaled(losses_NM).sum(axis=1).round(9)
-    return int(np.lexsort((*losses_NM.T[::-1], sums_N))[0])
 
 
 def trade_offs(losses_NM: NDArray[np.float64]) -> list[dict[int, tuple[float, ...]]]:
@@ -104,7 +81,7 @@ def trade_offs(losses_NM: NDArray[np.float64]) -> list[dict[int, tuple[float, ..
     Raises:
         ValueError: the losses are not a finite `(N, M)` array.
     """
-    losses_NM = _checked(losses_NM)
+    losses_NM = checked_losses(losses_NM)
     if len(losses_NM) == 0:
         return []
     best_M = [int(np.lexsort((*losses_NM.T[::-1], column_N))[0]) for column_N in losses_NM.T]
@@ -230,7 +207,8 @@ def _scaled(losses_NM: NDArray[np.float64]) -> NDArray[np.float64]:
     return scaled
 
 
-def _checked(losses_NM: NDArray[np.float64]) -> NDArray[np.float64]:
+def checked_losses(losses_NM: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return losses as floats; raises a ValueError where they are not a finite `(N, M)` array."""
     losses_NM = np.asarray(losses_NM, dtype=np.float64)
     if losses_NM.ndim != 2 or losses_NM.shape[1] == 0:
         raise ValueError(f"losses must have the shape (points, objectives), got {losses_NM.shape}")

@@ -43,7 +43,7 @@ class Comparison:
 
 
 def critical_value(noises: Sequence[Noise], objectives: Objectives) -> float:
-    """Return by how many standard errors any difference of noise alone is exceeded in 5% of sweeps.
+    """Return how many of its yardsticks the largest difference that is noise alone exceeds in 5% of sweeps.
 
     Differences are those between any two trials, in any objective, and those from any constraint. Standard errors are
     estimated from the rows as well, and where a difference is large by chance they are small: a t of R rows counts as
@@ -64,16 +64,16 @@ def critical_value(noises: Sequence[Noise], objectives: Objectives) -> float:
 
 
 def _largest_errors(noise: Noise, *, with_single: bool) -> NDArray[np.float32]:
-    """Return for each draw the largest (B,) error of a difference between two trials, in its standard errors."""
-    errors_NN = noise.errors_of_differences()
+    """Return for each draw the largest (B,) error of a difference between two trials, by its yardstick."""
+    yards_NN = noise.yards_of_differences()
     deviations_NB = np.ascontiguousarray(noise.deviations.T, dtype=np.float32)
     largest_B = np.zeros(deviations_NB.shape[1], dtype=np.float32)
     for place in range(len(deviations_NB) - 1):
-        per_error = _inverse(errors_NN[place, place + 1 :])
+        per_error = _inverse(yards_NN[place, place + 1 :])
         ratios = np.abs(deviations_NB[place + 1 :] - deviations_NB[place]) * per_error[:, None]
         np.maximum(largest_B, ratios.max(axis=0), out=largest_B)
     if with_single:
-        per_error = _inverse(np.sqrt(np.diagonal(noise.covariance)))
+        per_error = _inverse(noise.yards)
         np.maximum(largest_B, np.abs(deviations_NB * per_error[:, None]).max(axis=0), out=largest_B)
     return largest_B
 
@@ -88,11 +88,12 @@ def compare(noise: Noise, critical: float, name: str, first: int, second: int) -
     """Return how two trials, by their places, differ in an objective."""
     estimates = noise.estimates[[first, second]]
     difference = float(estimates[0] - estimates[1])
-    error = float("nan") if noise.source == NOT_KNOWN else float(noise.errors_of_differences()[first, second])
+    error = float("nan") if noise.source == NOT_KNOWN else float(noise.yards_of_differences()[first, second])
     on_scale = noise.scaled(estimates)
     middle, reach = float(on_scale[0] - on_scale[1]), critical * error
     ends = np.array([middle - reach, middle + reach])
-    low, high = np.expm1(ends) * estimates[1] if noise.is_log else ends
+    with np.errstate(over="ignore"):  # Of costs that one rerun tells, anything may be.
+        low, high = np.expm1(ends) * estimates[1] if noise.is_log else ends
     return Comparison(
         objective=name,
         difference=difference,
@@ -122,7 +123,7 @@ def beaten_beyond_noise(noises: Sequence[Noise], critical: float, objectives: Ob
         losses_N = loss_of(1.0, objective.direction) * noise.scaled(noise.estimates)
         ahead_NN = losses_N[:, None] - losses_N
         # A comparison with NaN, of a trial whose noise is not known, is false: nothing is sure of it.
-        is_sure = ahead_NN >= critical * noise.errors_of_differences()
+        is_sure = ahead_NN >= critical * noise.yards_of_differences()
         nowhere_worse &= is_sure
         somewhere_better |= is_sure & (ahead_NN > 0)
     return np.asarray(nowhere_worse & somewhere_better)
@@ -138,5 +139,5 @@ def _meet_constraint(noise: Noise, objective: Objective, critical: float) -> tup
         return meets, meets
     sign = loss_of(1.0, objective.direction)
     beyond = sign * (noise.scaled(noise.estimates) - noise.scaled(np.array(objective.constraint)))
-    reach = critical * np.sqrt(np.diagonal(noise.covariance))
+    reach = critical * noise.yards
     return beyond <= -reach, ~(beyond > reach)

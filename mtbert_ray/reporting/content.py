@@ -108,13 +108,11 @@ def _headline(outcome: Outcome) -> str:
     of = f"of {counted(len(outcome.compared), 'finished trial')}"
     if len(outcome.front) == 1:
         return f"One trial {of} is the best in every objective: {point}."
-    if len(outcome.front) == 2:
-        return (
-            f"Two trials {of} are on the front, which has no knee. "
-            f"The better in {plain_name(next(iter(outcome.objectives)))} is {point}."
-        )
-    many = f"{len(outcome.front)} {of} are on the front"
-    return f"{many}. The knee, the best balance over the ranges of the front, is {point}."
+    many = f"{'Two trials' if len(outcome.front) == 2 else len(outcome.front)} {of} are on the front"
+    if outcome.knee is None:
+        better = "better" if len(outcome.front) == 2 else "best"
+        return f"{many}, which has no knee. The {better} in {plain_name(next(iter(outcome.objectives)))} is {point}."
+    return f"{many}. The knee, where it bends, is {point}."
 
 
 def _volume(outcome: Outcome) -> str:

@@ -87,8 +87,8 @@ def _caption(outcome: Outcome) -> str:
     count = len(outcome.objectives)
     more = "" if count == 2 else f" The front is that of all {count} objectives, the line that of the two in a figure."
     return (
-        "Each mark is a finished trial; the line is the edge of what was reached. The knee, of a front of three trials "
-        "or more, has the smallest sum of the objectives, each scaled to the range of the front. "
+        "Each mark is a finished trial; the line is the edge of what was reached. The knee lies "
+        "farthest below the line through the ends of the front, and at least a tenth of its range. "
         f"{counted(len(outcome.compared), 'trial')}, {int((~outcome.feasible).sum())} of them over a constraint.{more}"
     )
 

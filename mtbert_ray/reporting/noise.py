@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from mtbert_ray.metrics import MetricValue
 from mtbert_ray.scoring.bootstrap import ResampledScore
@@ -56,7 +57,10 @@ class Noise:
     covariance: Floats
     """(N, N) of the noise; NaN for trials whose noise is not known. Zeros where that of none is."""
     deviations: Floats
-    """(B, N) normal noise with this covariance, as widely spread as it is badly known."""
+    """(B, N) normal noise with this covariance, as widely spread as it is badly known: Student's t of few reruns."""
+    yardstick: Floats
+    """(N, N), the covariance with what is known by few reruns as much larger as t's tails are longer. Deviations are
+    measured by it, so that a pair whose noise is badly known does not set the measure for all others."""
     is_log: bool
     source: str
     """Where the noise is from, in words."""
@@ -82,10 +86,23 @@ class Noise:
 
     def errors_of_differences(self) -> Floats:
         """Return the standard errors (N, N) of differences between trials; 0 where rounding alone makes one."""
-        own = np.diagonal(self.covariance)
-        sums = own[:, None] + own
-        squares = sums - 2 * self.covariance
-        return np.sqrt(np.where(squares <= 1e-10 * sums, np.where(np.isnan(squares), np.nan, 0.0), squares))
+        return _errors_of_differences(self.covariance)
+
+    def yards_of_differences(self) -> Floats:
+        """Return what differences (N, N) are measured by."""
+        return _errors_of_differences(self.yardstick)
+
+    @property
+    def yards(self) -> Floats:
+        """Return what differences (N,) from a number are measured by."""
+        return np.asarray(np.sqrt(np.diagonal(self.yardstick)))
+
+
+def _errors_of_differences(covariance: Floats) -> Floats:
+    own = np.diagonal(covariance)
+    sums = own[:, None] + own
+    squares = sums - 2 * covariance
+    return np.asarray(np.sqrt(np.where(squares <= 1e-10 * sums, np.where(np.isnan(squares), np.nan, 0.0), squares)))
 
 
 def noise_without_runs(values: Floats, num_draws: int, source: str) -> Noise:
@@ -96,6 +113,7 @@ def noise_without_runs(values: Floats, num_draws: int, source: str) -> Noise:
         draws=np.broadcast_to(values, (num_draws, num)),
         covariance=np.zeros((num, num)),
         deviations=np.zeros((num_draws, num)),
+        yardstick=np.zeros((num, num)),
         is_log=False,
         source=source,
     )
@@ -135,13 +153,14 @@ def noise_of_costs(metric: str, trials: Sequence[RunsOfTrial], num_draws: int, g
     )
     meter = np.where(is_alone, METER_SHARE, 0.0)
     deviations = deviations + meter * generator.normal(size=deviations.shape)
-    covariance = spread.variance * (np.diag(shares) + np.sqrt(np.outer(in_common, in_common))) + np.diag(meter**2)
+    of_load = spread.variance * (np.diag(shares) + np.sqrt(np.outer(in_common, in_common)))
     drawn = means + np.clip(deviations, -_MAX_LOG, _MAX_LOG) if is_log else means + deviations
     return Noise(
         estimates=np.exp(means) if is_log else means,
         draws=np.exp(drawn) if is_log else drawn,
-        covariance=covariance,
+        covariance=of_load + np.diag(meter**2),
         deviations=deviations,
+        yardstick=of_load * spread.tails(len(trials)) ** 2 + np.diag(meter**2),
         is_log=is_log,
         source=_costs_in_words(int(num_runs.max()), int(is_alone.sum())),
     )
@@ -183,18 +202,20 @@ def noise_of_score(
     size_B = np.sqrt(np.maximum(0.0, spread.drawn(num_draws, generator) ** 2 - of_single_runs))
     seeds_BN = size_B[:, None] * generator.normal(size=rows_BN.shape) / np.sqrt(num_runs)
     known = np.where(is_known, rows_BN, 0.0)
-    covariance = np.atleast_2d(np.cov(known, rowvar=False))
-    covariance = covariance + np.diag(max(0.0, spread.variance - of_single_runs) / num_runs)
-    covariance[~is_known], covariance[:, ~is_known] = np.nan, np.nan
+    of_rows = np.atleast_2d(np.cov(known, rowvar=False))
+    of_rows[~is_known], of_rows[:, ~is_known] = np.nan, np.nan
+    of_seeds = np.diag(max(0.0, spread.variance - of_single_runs) / num_runs)
+    badly_known = np.diag(max(0.0, spread.variance * spread.tails(len(trials)) ** 2 - of_single_runs) / num_runs)
     # Sums of the draws with normal weights: normal noise with their covariance. The largest of many differences would
     # otherwise come from pairs of trials that differ in a row or two.
-    normal_BN = generator.normal(size=(num_draws, num_draws)) @ known / np.sqrt(num_draws)
+    normal_BN = generator.normal(size=(num_draws, num_draws)) @ known / np.sqrt(num_draws) if known.any() else known
     parts = ["dev rows"] * bool(has_rows.any()) + [f"{num_runs.max()} seeds"] * (spread.freedom > 0)
     return Noise(
         estimates=estimates,
         draws=estimates + np.where(is_known, known + seeds_BN, 0.0),
-        covariance=covariance,
+        covariance=of_rows + of_seeds,
         deviations=normal_BN + seeds_BN,
+        yardstick=of_rows + badly_known,
         is_log=False,
         source=" and ".join(parts),
         num_rows=None if rows is None else rows.num_rows,
@@ -250,6 +271,13 @@ class _Spread:
     def variance(self) -> float:
         """Return the estimated variance of one run; 0 where nothing tells it."""
         return self.squares / self.freedom if self.freedom else 0.0
+
+    def tails(self, num_trials: int) -> float:
+        """Return how much longer the tails of t are than the normal's, where the largest of so many trials lies."""
+        if self.freedom == 0:
+            return 1.0
+        share = 1 - 0.025 / max(1, num_trials)
+        return float(stats.t.ppf(share, self.freedom) / stats.norm.ppf(share))
 
     def drawn(self, num_draws: int, generator: np.random.Generator) -> Floats:
         """Return standard deviations (B,) as they might be: normal noise of these sizes is Student's t."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mtbert_ray.metrics import Objectives
 from mtbert_ray.pareto.comparison import compare
-from mtbert_ray.pareto.front import knee
+from mtbert_ray.pareto.knee import knee
 from mtbert_ray.reporting.wording import config_value
 from mtbert_ray.trial import Sweep, Trial
 
@@ -35,8 +35,8 @@ class Outcome:
     """The trials on the front, the best in the first objective first."""
     front_losses: NDArray[np.float64]
     """Their losses, one row a trial."""
-    pick: Trial | None
-    """What `knee` chooses from the front; none without a front."""
+    knee: Trial | None
+    """Where the front bends, by its figures as they are; none where it does not."""
 
     @property
     def objectives(self) -> Objectives:
@@ -49,16 +49,16 @@ class Outcome:
         return frozenset(trial.trial_id for trial in self.front)
 
     @property
-    def knee(self) -> Trial | None:
-        """The pick of a front of three points or more: fewer have no bend."""
-        return self.pick if len(self.front) > 2 else None
+    def pick(self) -> Trial | None:
+        """The knee, or else the best in the first objective; none without a front."""
+        return self.knee or next(iter(self.front), None)
 
 
 def outcome_of(sweep: Sweep) -> Outcome:
     """Return the outcome of a sweep, which may still be running."""
     found = compare(sweep.trials, sweep.started.objectives)
     front, front_losses = found.front, found.losses[found.order]
-    pick = knee(front_losses) if front else None
+    bend = knee(front_losses) if front else None
     return Outcome(
         sweep=sweep,
         compared=found.compared,
@@ -67,7 +67,7 @@ def outcome_of(sweep: Sweep) -> Outcome:
         on_front=found.on_front,
         front=front,
         front_losses=front_losses,
-        pick=None if pick is None else front[pick],
+        knee=None if bend is None else front[bend],
     )
 
 

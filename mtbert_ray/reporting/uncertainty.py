@@ -69,7 +69,7 @@ class Uncertainty:
     notes: tuple[str, ...]
     """What the reader must know to take these numbers for what they are."""
     critical: float
-    """Standard errors by which a difference is beyond noise, whichever two trials are compared."""
+    """How many of its yardsticks a difference is beyond noise, whichever two trials are compared."""
     noises: tuple[Noise, ...]
     """(M,) one an objective."""
 

@@ -24,6 +24,7 @@ from mtbert_ray.config.keys import (
     problem_with,
     unknown_key,
 )
+from mtbert_ray.config.sections import ReportConfig
 from mtbert_ray.config.yaml_lines import read_assignments, read_yaml_mapping
 from mtbert_ray.errors import ConfigError, KeyPath, Problems, did_you_mean, key_text
 from mtbert_ray.metrics import Objective
@@ -52,7 +53,12 @@ from mtbert_ray.study.space.points_to_evaluate import (
 from mtbert_ray.study.space.read_parameters import read_parameters
 
 _OF_A_SPACE = {"name", "objectives", "search", "experiments", "fixed", "trials"}
-_SECTIONS: dict[str, type[Schema]] = {"resources": SweepResources, "halving": HalvingConfig, "probe": ProbeConfig}
+_SECTIONS: dict[str, type[Schema]] = {
+    "resources": SweepResources,
+    "halving": HalvingConfig,
+    "probe": ProbeConfig,
+    "report": ReportConfig,
+}
 _OPEN_KEYS = ("objectives", "fixed", "experiments", "search", "points_to_evaluate", "warm_start_from", *_SECTIONS)
 """The top-level keys with keys or a list below them."""
 _NEEDED = {

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError
 
 from mtbert_ray.config import ProbeConfig, ResourceConfig, TrialConfig, nest
-from mtbert_ray.config.sections import HalvingConfig
+from mtbert_ray.config.sections import HalvingConfig, ReportConfig
 from mtbert_ray.config.trial import absolute_paths_of
 from mtbert_ray.errors import ConfigError
 from mtbert_ray.metrics import MAX_OBJECTIVES, Objective
@@ -63,6 +63,8 @@ class SearchSpace(Schema):
     a rung while its learning rate warms up."""
     probe: ProbeConfig = ProbeConfig()
     """When the cost of a whole trial is projected, for `pareto`."""
+    report: ReportConfig = ReportConfig()
+    """What the report recommends, and what it marks."""
     points_to_evaluate: tuple[dict[str, Any], ...] = ()
     """Configs to try first: dotted searched key -> value; keys that are left out are drawn."""
     warm_start_from: tuple[str, ...] = ()

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from mtbert_ray.metrics import Objective
-from mtbert_ray.pareto.front import front_mask, knee, pareto_ranks, trade_offs
+from mtbert_ray.pareto.front import front_mask, pareto_ranks, trade_offs
+from mtbert_ray.pareto.knee import MIN_DEPTH, depths, ends_of, knee
 from mtbert_ray.pareto.objectives import to_losses
 
 # Few distinct values, so that ties and duplicates come up all the time.
@@ -73,7 +74,7 @@ def test_permuting_the_points_permutes_front_and_keeps_the_knee(losses, random):
     front = losses[front_mask(losses)]
     shuffled = losses[order][front_mask(losses[order])]
     here, there = knee(front), knee(shuffled)
-    assert (here is None) == (there is None) == (len(losses) == 0)
+    assert (here is None) == (there is None)
     if here is not None and there is not None:
         assert front[here].tolist() == shuffled[there].tolist()
 
@@ -92,20 +93,32 @@ def test_knee_is_the_point_farthest_below_the_line_through_the_extremes():
         front = np.column_stack([x, np.sort(random.uniform(0, 1, 7))[::-1]])
         first, last = front[0], front[-1]
         scaled = (front - [first[0], last[1]]) / [last[0] - first[0], first[1] - last[1]]
-        below_line = (1 - scaled.sum(axis=1)) / np.sqrt(2)
-        assert knee(front) == int(np.argmax(below_line))
+        below_line = 1 - scaled.sum(axis=1)
+        np.testing.assert_allclose(depths(front, [0, 6]), below_line, atol=1e-9)
+        assert knee(front) == (int(np.argmax(below_line)) if below_line.max() >= MIN_DEPTH else None)
 
 
-def test_knee_of_one_two_and_straight_fronts():
-    assert knee(np.array([[3.0, 4.0]])) == 0
-    assert knee(np.array([[2.0, 1.0], [1.0, 2.0]])) == 1  # the tie goes to the better first objective
-    assert knee(np.array([[0.3, 0.0], [0.1, 0.2], [0.2, 0.1], [0.0, 0.3]])) == 3
-    assert knee(np.array([[1.0], [1.0]])) == 0
-    assert knee(np.array([[1.0, 2.0, 7.0], [1.0, 2.0, 7.0]])) == 0
+def test_fronts_that_do_not_bend_have_no_knee():
+    assert knee(np.array([[3.0, 4.0]])) is None
+    assert knee(np.array([[2.0, 1.0], [1.0, 2.0]])) is None  # two ends with equal sums
+    assert knee(np.array([[0.3, 0.0], [0.1, 0.2], [0.2, 0.1], [0.0, 0.3]])) is None  # straight
+    assert knee(np.array([[0.0, 3.0], [1.0, 2.9], [3.0, 0.0]])) is None  # bent the other way
+    assert knee(np.array([[1.0], [1.0]])) is None
+    assert knee(np.array([[1.0, 2.0, 7.0], [1.0, 2.0, 7.0], [1.0, 2.0, 7.0]])) is None
+    straight = np.linspace(0, 1, 9)
+    wavy = straight + 0.04 * np.sin(7 * straight)
+    assert knee(np.column_stack([straight, 1 - wavy])) is None
 
 
 def test_knee_of_three_objectives():
     assert knee(np.array([[0.0, 1.0, 1.0], [1.0, 0.0, 1.0], [1.0, 1.0, 0.0], [0.3, 0.4, 0.3]])) == 3
+    # Two costs that go together: a sum of losses would count them twice and never see this member.
+    together = np.array([[0.0, 1.0, 1.0], [1.0, 0.0, 0.1], [1.0, 0.1, 0.0], [0.2, 0.5, 0.5]])
+    assert together.sum(axis=1).argmin() != 3
+    assert knee(together) == 3
+    # One trial is the best in both costs.
+    assert ends_of(np.array([[0.0, 1.0, 1.0], [1.0, 0.0, 0.0], [0.2, 0.3, 0.5]])) == [0, 1]
+    assert knee(np.array([[0.0, 1.0, 1.0], [1.0, 0.0, 0.0], [0.2, 0.3, 0.5]])) == 2
 
 
 def test_trade_offs_name_the_best_of_each_objective_and_both_sides_of_the_trade():
