@@ -23,7 +23,7 @@ function groupsOf(trials) {
   if (!grouping) return [{ label: "", place: 0, trials }];
   const labels = [...grouping.values, null];
   return labels.map((label, place) => ({
-    label: label === null ? `no ${grouping.name}` : `${grouping.name} ${label}`,
+    label: shortened(label === null ? `no ${grouping.name}` : `${grouping.name} ${label}`, 48),
     place: Math.min(place, 5),
     isMissing: label === null,
     trials: trials.filter((trial) => trial.values[grouping.place] === label),
