@@ -28,10 +28,10 @@ def report(
 ) -> None:
     """Write the report of a sweep that has ended, was killed or is still running.
 
-    Reads DIR/journal.jsonl and writes into DIR: index.html (the front, the knee, their trade-offs, every trial; opens
-    from disk), report.md (the same as Markdown), trials.csv (one row a trial: its hyperparameters, its scores, what it
-    cost), pareto.csv (the rows on the front) and figures/ (PNG); for a sweep of one of the paper's tables also
-    paper_comparison.csv (the paper's numbers and ours).
+    Reads DIR/journal.jsonl and writes into DIR: index.html (one page to decide from: what is worth having, the front,
+    every trial; opens from disk), report.md (the same as Markdown), trials.csv (one row a trial: its hyperparameters,
+    its scores, what it cost), pareto.csv (the rows on the front) and figures/ (PNG); for a sweep of one of the paper's
+    tables also paper_comparison.csv (the paper's numbers and ours).
 
     A sweep writes its own report when it ends. Run this one to look at a sweep before that, after it was killed,
     or on a laptop that has only a copy of the folder. With --watch it follows a sweep until it ends, or Ctrl-C.

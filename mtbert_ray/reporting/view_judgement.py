@@ -11,7 +11,7 @@ from mtbert_ray.reporting.wording import plain_name
 
 # N compared trials, M objectives
 
-FRONT_TARGET = "front"
+FRONT_TARGET = "on_front"
 """What importance names reaching the front."""
 
 

@@ -9,7 +9,6 @@ import pytest
 from page_sweep import DESKTOP, write_page, write_sweep
 from playwright.sync_api import Page, sync_playwright
 
-
 CHARTS = ("front-chart", "parallel-chart", "effects-chart", "volume-chart", "curves-chart")
 
 

@@ -56,7 +56,7 @@ def write_sweep(
     rng = random.Random(5)
     search = dict(SEARCH)
     space = SearchSpace(
-        name=name, question=hostile or question, objectives=objectives, search=search, trials=num_trials
+        name=name, question=hostile or question, objectives=objectives, search=search, trials=num_trials or None
     )
     journal = Journal(folder)
     journal.append(
@@ -153,7 +153,7 @@ def made_up_judgement(outcome: Outcome, text: str = "It is so.") -> Judgement:
         ),
         choices=({"choice": "full", "verdict": text},),
         warnings={front[-1]: (text,)},
-        importance={target: shares for target in (*names, "front")},
+        importance=dict.fromkeys((*names, "on_front"), shares),
     )
 
 

@@ -1,8 +1,13 @@
 // Charts by plotly.js: unpacked once, drawn when they come into sight, and again for another width, scheme or print.
 
+// Okabe and Ito's, safe for color blindness; the marks differ in shape as well. On dark paper the same hues, lighter.
 const PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"];
+const PALETTE_ON_DARK = ["#4EA6DC", "#F08A4B", "#3CC49A", "#DD9CC3", "#8CCDF2", "#F0B84A"];
+const darkScheme = matchMedia("(prefers-color-scheme: dark)");
+const palette = () => darkScheme.matches && !isPrinting ? PALETTE_ON_DARK : PALETTE;
 const SYMBOLS = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross"];
 const charts = new Map();
+const PRINT_WIDTH = 680;  // Pixels that fit on a page of A4 or letter paper.
 let plotlyReady = null;
 let isPrinting = false;
 
@@ -79,9 +84,10 @@ async function draw(id) {
 
 function drawNow(id) {
   const { node, build } = charts.get(id);
-  const { data, layout, height, alt } = build(node.clientWidth);
+  const width = isPrinting ? PRINT_WIDTH : node.clientWidth;
+  const { data, layout, height, alt } = build(width);
   node.setAttribute("aria-label", alt);
-  Plotly.react(node, data, { ...layout, width: node.clientWidth, height }, { displayModeBar: false, doubleClick: "reset" });
+  Plotly.react(node, data, { ...layout, width, height }, { displayModeBar: false, doubleClick: "reset" });
 }
 
 // Draws a chart again if it has been drawn; one that has not come into sight yet is drawn then.
@@ -100,7 +106,7 @@ addEventListener("resize", () => {
   clearTimeout(resizing);
   resizing = setTimeout(redrawAll, 150);
 });
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redrawAll);
+darkScheme.addEventListener("change", redrawAll);
 addEventListener("beforeprint", () => { isPrinting = true; if (window.Plotly) charts.forEach((known, id) => { drawNow(id); known.isDrawn = true; }); });
 addEventListener("afterprint", () => { isPrinting = false; redrawAll(); });
 

@@ -23,14 +23,14 @@ function groupsOf(trials) {
   if (!grouping) return [{ label: "", place: 0, trials }];
   const labels = [...grouping.values, null];
   return labels.map((label, place) => ({
-    label: label === null ? `no ${grouping.name}` : `${grouping.name} ${label}`,
+    label: shortened(label === null ? `no ${grouping.name}` : `${grouping.name} ${label}`, 48),
     place: Math.min(place, 5),
     isMissing: label === null,
     trials: trials.filter((trial) => trial.values[grouping.place] === label),
   })).filter((group) => group.trials.length);
 }
 
-const colorOf = (group) => group.isMissing ? colors().faint : PALETTE[group.place];
+const colorOf = (group) => group.isMissing ? colors().faint : palette()[group.place];
 
 const hoverTexts = new Map();
 function hoverText(trial) {
@@ -104,10 +104,12 @@ function staircase() {
 // The members that get their id beside them: the chosen and recommended ones first, without overlaps.
 function labelled(place) {
   const first = [chosen.pick, ...recommendedTrials().map(({ trial }) => trial.id)].map((id) => trialOf.get(id)).filter((trial) => trial?.on_front);
-  const taken = [];
+  const taken = [], marks = front.map(place);
   return [...new Set([...first, ...front])].filter((trial) => {
-    const [x, y] = place(trial);
-    const isFree = !taken.some(([a, b]) => Math.abs(a - x) < 9 * trial.id.length && Math.abs(b - y) < 17);
+    const [x, y] = labelPlace(place(trial), trial.id);
+    const width = 7.5 * trial.id.length;
+    const isOver = ([a, b], room) => Math.abs(a - x) < (width + room) / 2 && Math.abs(b - y) < 8 + room / 3;
+    const isFree = !taken.some((other) => isOver(other, width)) && (first.includes(trial) || !marks.some((mark) => isOver(mark, 6)));
     if (isFree) taken.push([x, y]);
     return isFree && trial.id.length <= 16;
   });
@@ -116,6 +118,12 @@ function labelled(place) {
 function labelTrace(place) {
   const trials = labelled(place);
   return { ...frontTrace(trials, {}), mode: "text", text: trials.map((trial) => plain(trial.id)), textposition: labelSide(), textfont: { size: 11.5, color: colors().ink }, hoverinfo: "skip", hovertemplate: undefined };
+}
+
+// The middle of a mark's label, in pixels.
+function labelPlace([x, y], id) {
+  const [up, across] = labelSide().split(" ");
+  return [x + (across === "left" ? -1 : 1) * (3.75 * id.length + 5), y + (up === "top" ? 1 : -1) * 13];
 }
 
 // Labels stand on the better side, where no trial is.

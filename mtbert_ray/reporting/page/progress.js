@@ -6,7 +6,7 @@ function showVolume() {
   options(byId("volume-axis"), [["trials", "trials"], ["device", known.device], ["hours", "hours of the sweep"]], "trials");
   byId("volume-axis").addEventListener("change", () => redraw("volume-chart"));
   const corner = joined(objectives.map((objective) => `${objective.label} ${quantity(objective, objective.reference)}`));
-  const ideal = joined(objectives.map((objective) => `${objective.label} ${quantity(objective, objective.ideal)}`));
+  const ideal = joined(objectives.map((objective) => `${objective.label} ${objective.ideal === null ? "?" : significant(objective.ideal, 3)}`));
   byId("volume-caption").textContent = known.box
     ? `How much of the box between the reference (${corner}) and the ideal (${ideal}) the front dominates. A line that has become flat means that more trials would bring little.`
     : `The volume between the front and the reference (${corner}). A line that has become flat means that more trials would bring little.`;
