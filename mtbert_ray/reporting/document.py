@@ -28,6 +28,7 @@ from mtbert_ray.reporting.style import Drawing, groups_of
 from mtbert_ray.reporting.tables import front_table, page_table, trial_table
 from mtbert_ray.reporting.trial_figures import costs_drawing, scores_drawing
 from mtbert_ray.reporting.view import view_of
+from mtbert_ray.reporting.view_judgement import judge
 
 DPI = 150
 _EDGE_UNDERSCORE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
@@ -57,8 +58,10 @@ def write_report(
     progress = progress_drawings(outcome, last_event_time(sweep))
     comparison = compare_with_paper(sweep)
     content = content_of(outcome, _as_named(folder))
+    judgement = judge(outcome, folder)
     page = {
         "content": content,
+        "judgement": judgement,
         "comparison": comparison,
         "front_figures": fronts,
         "progress_figures": progress,
@@ -71,7 +74,7 @@ def write_report(
     if comparison is not None:
         files["paper_comparison.csv"] = comparison_table(comparison).to_csv(index=False).encode()
     files["report.md"] = _render("report.md.j2", page)
-    view = view_of(outcome, content, _as_named(folder), comparison=comparison)
+    view = view_of(outcome, content, _as_named(folder), judgement=judgement, comparison=comparison)
     files["index.html"] = page_html(view).encode()
     _write(folder, files)
     return folder / "index.html"

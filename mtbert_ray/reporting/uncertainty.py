@@ -1,6 +1,6 @@
 """How sure a sweep's results are: errors, intervals, the chance of being on the front, what is as good as what."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,13 +89,10 @@ def uncertainty_of(outcome: Outcome, folder: Path | None, *, num_draws: int = 10
 
 
 def _runs_of(trial: Trial, sweep: Sweep) -> RunsOfTrial:
-    # To be plain calls once a sweep has reruns.
-    repeats_of: Callable[[str], list[Trial]] = getattr(sweep, "repeats_of", lambda trial_id: [])
-    remeasurement_of = getattr(sweep, "remeasurement_of", lambda trial_id: None)
-    alone: Trial | None = remeasurement_of(trial.trial_id)
+    alone = sweep.remeasurement_of(trial.trial_id)
     return RunsOfTrial(
         trial=trial,
-        repeats=tuple(repeats_of(trial.trial_id)),
+        repeats=tuple(sweep.repeats_of(trial.trial_id)),
         alone={} if alone is None else alone.projection,
     )
 

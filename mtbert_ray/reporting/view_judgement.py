@@ -1,18 +1,20 @@
 """The view's judgement: noise, recommendations, lines on the space's choices, importance. Each may be missing."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypedDict
+from pathlib import Path
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mtbert_ray.reporting.importance import FRONT_TARGET, importance_of
 from mtbert_ray.reporting.outcome import Outcome
+from mtbert_ray.reporting.recommendation import Recommendations, recommend
+from mtbert_ray.reporting.uncertainty import Uncertainty, uncertainty_of
 from mtbert_ray.reporting.wording import plain_name
 
 # N compared trials, M objectives
-
-FRONT_TARGET = "on_front"
-"""What importance names reaching the front."""
 
 
 class TrialNoise(TypedDict):
@@ -52,30 +54,40 @@ class ImportanceView(TypedDict):
     values: list[list[list[float]]]
 
 
-class Noise(Protocol):
-    """What is read of the uncertainty of a sweep; arrays are in the order of `Outcome.compared` and its objectives."""
-
-    standard_errors: NDArray[np.float64]
-    intervals: NDArray[np.float64]
-    sources: tuple[str, ...]
-    front_probability: NDArray[np.float64]
-    may_be_on_front: NDArray[np.bool_]
-    tolerance: NDArray[np.float64]
-    as_good_as: dict[str, str]
-    notes: tuple[str, ...]
-
-
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """What others found out of a sweep; what is None has no section in the page."""
+    """What is found out of a sweep's outcome; what is None has no section in the page."""
 
-    uncertainty: Noise | None = None
+    uncertainty: Uncertainty | None = None
     recommendations: tuple[RecommendationView, ...] | None = None
     choices: tuple[ChoiceView, ...] | None = None
     warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Trial -> what to mind of it, as a task that lost more than the stated amount."""
     importance: dict[str, dict[str, tuple[float, float, float]]] | None = None
-    """Target, an objective or `front` -> hyperparameter -> value and the ends of its 95% interval."""
+    """Target, an objective or `FRONT_TARGET` -> hyperparameter -> value and the ends of its 95% interval."""
+
+
+def judge(outcome: Outcome, folder: Path) -> Judgement:
+    """Return the judgement of a sweep's outcome, with the dev predictions below its folder."""
+    uncertainty = uncertainty_of(outcome, folder)
+    found = recommend(outcome, uncertainty)
+    warnings: dict[str, tuple[str, ...]] = {}
+    for loss in found.task_losses:
+        warnings[loss.trial_id] = (*warnings.get(loss.trial_id, ()), loss.reason)
+    return Judgement(
+        uncertainty=uncertainty,
+        recommendations=tuple(_recommendations(found)) if found.picks else None,
+        choices=tuple(ChoiceView(choice=line.label, verdict=line.text) for line in found.choices) or None,
+        warnings=warnings,
+        importance=importance_of(outcome) or None,
+    )
+
+
+def _recommendations(found: Recommendations) -> Iterator[RecommendationView]:
+    for pick in found.picks:
+        yield RecommendationView(title=pick.title, trial=pick.trial.trial_id, reason=pick.reason)
+    bend = None if found.bend.trial is None else found.bend.trial.trial_id
+    yield RecommendationView(title="bend of the front", trial=bend, reason=found.bend.reason)
 
 
 def noise_by_trial(outcome: Outcome, judged: Judgement) -> dict[str, TrialNoise]:

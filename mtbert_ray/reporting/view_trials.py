@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
 
 from mtbert_ray.events import as_scalar
 from mtbert_ray.metrics import MetricValue
@@ -59,8 +59,8 @@ class RerunView(TypedDict):
     """A further run of a trial's config."""
 
     id: str
-    of: str
-    purpose: Literal["repeat", "remeasure"]
+    of: str | None
+    purpose: str
     """With another seed; or alone, for its costs."""
     status: str
     objectives: list[MetricValue]
@@ -149,7 +149,6 @@ def _value(trial: Trial, hyperparameter: HyperparameterView) -> float | str | No
 
 def reruns_of(outcome: Outcome) -> list[RerunView]:
     """Return the further runs of trials' configs."""
-    reruns: list[Any] = getattr(outcome.sweep, "reruns", [])  # At the merge: outcome.sweep.reruns.
     return [
         RerunView(
             id=rerun.trial_id,
@@ -161,7 +160,7 @@ def reruns_of(outcome: Outcome) -> list[RerunView]:
                 for name in outcome.objectives
             ],
         )
-        for rerun in reruns
+        for rerun in outcome.sweep.reruns
     ]
 
 
