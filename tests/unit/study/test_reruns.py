@@ -17,7 +17,15 @@ from study_sessions import (
 )
 
 from mtbert_ray.errors import ConfigError, JournalError, NothingLeftError
-from mtbert_ray.events import EpochFinished, SweepFinished, TrialFinished, TrialResumed, TrialStarted, TrialStopped
+from mtbert_ray.events import (
+    EpochFinished,
+    SweepFinished,
+    SweepStarted,
+    TrialFinished,
+    TrialResumed,
+    TrialStarted,
+    TrialStopped,
+)
 from mtbert_ray.journal import Journal, read_journal
 from mtbert_ray.reporting.outcome import outcome_of
 from mtbert_ray.study.request import resume_request
@@ -404,3 +412,10 @@ def test_a_journal_without_any_word_of_reruns_has_none(tmp_path):
     assert (study.sweep.repeats, study.sweep.num_remeasurements, study.sweep.reruns) == (0, 0, [])
     assert read_study(tmp_path / "sweep").ask() is None
     assert resumed_study(tmp_path / "sweep").ask() is None
+
+
+@pytest.mark.parametrize("repeats", [-1, 1001, 1.5, "2", True])
+def test_a_journal_that_asks_for_no_number_of_repeats_is_refused(tmp_path, repeats):
+    started = searched(tmp_path).sweep.started
+    with pytest.raises(ValueError, match="repeats"):
+        SweepStarted.model_validate({**started.model_dump(), "space": {**started.space, "repeats": repeats}})
