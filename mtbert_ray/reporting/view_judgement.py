@@ -55,14 +55,45 @@ class ImportanceView(TypedDict):
 class Noise(Protocol):
     """What is read of the uncertainty of a sweep; arrays are in the order of `Outcome.compared` and its objectives."""
 
-    standard_errors: NDArray[np.float64]
-    intervals: NDArray[np.float64]
-    sources: tuple[str, ...]
-    front_probability: NDArray[np.float64]
-    may_be_on_front: NDArray[np.bool_]
-    tolerance: NDArray[np.float64]
-    as_good_as: dict[str, str]
-    notes: tuple[str, ...]
+    @property
+    def standard_errors(self) -> NDArray[np.float64]:
+        """(N, M) in the metric's unit, NaN where nothing tells it."""
+        ...
+
+    @property
+    def intervals(self) -> NDArray[np.float64]:
+        """(N, M, 2), 95% in the metric's unit."""
+        ...
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """(M,) what the noise is from, in words."""
+        ...
+
+    @property
+    def front_probability(self) -> NDArray[np.float64]:
+        """(N,) share of the resamples."""
+        ...
+
+    @property
+    def may_be_on_front(self) -> NDArray[np.bool_]:
+        """(N,) whether noise may hide that it is."""
+        ...
+
+    @property
+    def tolerance(self) -> NDArray[np.float64]:
+        """(M,) in the metric's unit."""
+        ...
+
+    @property
+    def as_good_as(self) -> dict[str, str]:
+        """Member of the front -> another one that it is no better than."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the reader must know of the noise."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -69,7 +69,7 @@ function figures(trial, best) {
 }
 
 function sureness(trial) {
-  return trial.noise && el("p", { class: "sure" }, `On the front in ${percent(trial.noise.front_probability)} of resamples.`);
+  return isNoiseKnown && el("p", { class: "sure" }, `On the front in ${percent(trial.noise.front_probability)} of resamples.`);
 }
 
 function cautions(trial) {
