@@ -217,7 +217,7 @@ function showFront() {
 function showMembers() {
   if (!front.length) return;
   const short = front.filter((trial) => !isHairThin(trial)), thin = front.filter(isHairThin);
-  fill("members", el("details", { open: front.length <= 8 },
+  fill("members", el("details", { open: front.length <= 10 },
     el("summary", {}, `${counted(front.length, "trial")} on the front, and what each gives up`),
     table(["Trial", ...objectives.map((objective) => objective.label), ...(isNoiseKnown ? ["On the front"] : []), "Against the best in each objective"],
       [...short, ...thin].map((trial) => [
