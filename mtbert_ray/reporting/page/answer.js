@@ -12,7 +12,9 @@ function showHeader() {
   byId("headline").textContent = view.headline;
 }
 
-// The recommended trials, each once with all that recommends it; without recommendations the front's members.
+const FEW = 3;
+
+// The recommended trials, each once with all that recommends it; where they are few, the best in each objective too.
 function recommendedTrials() {
   const found = new Map();
   for (const { title, trial, reason } of view.recommendations ?? []) {
@@ -20,15 +22,19 @@ function recommendedTrials() {
     if (!found.has(trial)) found.set(trial, []);
     found.get(trial).push({ title, reason });
   }
-  if (view.recommendations === null) {
-    front.slice(0, 6).forEach((trial) => found.set(trial.id, [{ title: bestIn(trial), reason: "" }]));
+  for (const trial of objectives.map(bestIn)) {
+    if (trial && found.size < FEW && !found.has(trial.id)) found.set(trial.id, [{ title: bestTitle(trial), reason: "" }]);
   }
   return [...found].map(([id, roles]) => ({ trial: trialOf.get(id), roles }));
 }
 
-function bestIn(trial) {
-  const best = objectives.filter((objective) => front.every((other) => lossOf(trial, objective) <= lossOf(other, objective)));
-  return best.length ? `Best ${joined(best.map((objective) => objective.label))}` : "On the front";
+function bestIn(objective) {
+  return front.reduce((best, trial) => best && lossOf(best, objective) <= lossOf(trial, objective) ? best : trial, null);
+}
+
+function bestTitle(trial) {
+  return joined(objectives.filter((objective) => bestIn(objective) === trial)
+    .map((objective) => `${objective.direction === "minimize" ? "least" : "best"} ${objective.label}`));
 }
 
 function showRecommended() {
@@ -39,7 +45,7 @@ function showRecommended() {
 }
 
 function withoutTrial() {
-  return (view.recommendations ?? []).filter((one) => !one.trial).map((one) => el("p", { class: "quiet" }, `${one.title}: ${one.reason}`));
+  return (view.recommendations ?? []).filter((one) => !one.trial).map((one) => el("p", { class: "quiet" }, one.reason));
 }
 
 function card(trial, roles, best) {
@@ -69,7 +75,7 @@ function figures(trial, best) {
 }
 
 function sureness(trial) {
-  return trial.noise && el("p", { class: "sure" }, `On the front in ${percent(trial.noise.front_probability)} of resamples.`);
+  return isNoiseKnown && el("p", { class: "sure" }, `On the front in ${percent(trial.noise.front_probability)} of resamples.`);
 }
 
 function cautions(trial) {

@@ -21,7 +21,7 @@ function showDetail(id) {
 function measured(trial, metric) {
   const place = objectives.findIndex((objective) => objective.name === metric.name);
   const pair = trial.noise?.intervals[place];
-  return quantity(metric, valueOf(trial, metric.name)) + (pair ? `  (95%: ${interval(metric, pair)})` : "");
+  return quantity(metric, valueOf(trial, metric.name)) + (pair && pair[1] > pair[0] ? `  (95%: ${interval(metric, pair)})` : "");
 }
 
 function pairsTable(pairs, label) {

@@ -11,7 +11,7 @@ function frontAxes() {
     byId(id).addEventListener("change", (event) => choose({ [key]: event.target.value }));
   }
   for (const id of ["front-dominated", "front-errors"]) byId(id).addEventListener("change", () => redraw("front-chart"));
-  if (!compared.some((trial) => trial.noise)) byId("front-errors-label").hidden = true;
+  if (!isNoiseKnown) byId("front-errors-label").hidden = true;
 }
 
 const axisMetric = (name) => objectives.find((objective) => objective.name === name) ?? ORDER;
@@ -41,7 +41,7 @@ function hoverText(trial) {
 function writeHoverText(trial) {
   const lines = objectives.map((objective, place) => {
     const pair = trial.noise?.intervals[place];
-    return `${plain(objective.label)} ${plain(quantity(objective, valueOf(trial, objective.name)))}${pair ? ` (${plain(interval(objective, pair))})` : ""}`;
+    return `${plain(objective.label)} ${plain(quantity(objective, valueOf(trial, objective.name)))}${pair && pair[1] > pair[0] ? ` (${plain(interval(objective, pair))})` : ""}`;
   });
   const config = configPairs(trial).map(([name, value]) => `${plain(name)} ${plain(configValue(value))}`);
   return [`<b>${plain(trial.id)}</b>`, ...lines, "", ...config].join("<br>");
@@ -199,7 +199,7 @@ function frontAlt() {
 
 function frontCaption() {
   const parts = ["Strong marks are on the front, faint ones are dominated"];
-  if (compared.some((trial) => !trial.on_front && trial.noise?.may_be_on_front)) parts.push("those between may be on it within noise");
+  if (isNoiseKnown && compared.some((trial) => !trial.on_front && trial.noise?.may_be_on_front)) parts.push("those between may be on it within noise");
   if (compared.some((trial) => !trial.feasible)) parts.push("crosses break a constraint");
   byId("front-caption").textContent = `${parts.join(", ")}; the ring is your choice.${objectives.length > 2 ? " The dotted line is the front of these two objectives alone." : ""} ${matchMedia("(pointer: coarse)").matches ? "Tap a mark for the trial." : "Drag to zoom, double-click to zoom out, click a mark for the trial."}`;
 }
@@ -217,13 +217,13 @@ function showFront() {
 function showMembers() {
   if (!front.length) return;
   const short = front.filter((trial) => !isHairThin(trial)), thin = front.filter(isHairThin);
-  fill("members", el("details", { open: front.length <= 8 },
+  fill("members", el("details", { open: front.length <= 10 },
     el("summary", {}, `${counted(front.length, "trial")} on the front, and what each gives up`),
-    table(["Trial", ...objectives.map((objective) => objective.label), ...(front[0].noise ? ["On the front"] : []), "Against the best in each objective"],
+    table(["Trial", ...objectives.map((objective) => objective.label), ...(isNoiseKnown ? ["On the front"] : []), "Against the best in each objective"],
       [...short, ...thin].map((trial) => [
         trialButton(trial.id),
         ...objectives.map((objective) => quantity(objective, valueOf(trial, objective.name))),
-        ...(front[0].noise ? [percent(trial.noise.front_probability)] : []),
+        ...(isNoiseKnown ? [percent(trial.noise.front_probability)] : []),
         el("div", { class: "trade-offs" }, trial.noise?.as_good_as && el("div", { class: "caution" }, `as good as ${trial.noise.as_good_as} within noise`),
           (view.trade_offs[trial.id] ?? []).map((text) => el("div", {}, text)))]),
       { label: "Trials on the front", class: "members" })));

@@ -73,7 +73,7 @@ function signed(metric, difference) {
 }
 
 function interval(metric, pair) {
-  if (!pair) return "";
+  if (!pair || pair[1] === pair[0]) return "";
   return metric.unit === "s" && pair[1] >= 60
     ? `${duration(Math.max(pair[0], 0))} – ${duration(pair[1])}`
     : `${numberOf(metric, pair[0])} – ${numberOf(metric, pair[1])}`;
@@ -81,7 +81,7 @@ function interval(metric, pair) {
 
 // Half of an interval, as "±0.022"; the ends are in the trial's own view.
 function halfWidth(metric, pair) {
-  return pair ? `±${briefQuantity({ ...metric, unit: metric.unit === "s" ? "s" : "" }, (pair[1] - pair[0]) / 2)}` : "";
+  return pair && pair[1] > pair[0] ? `±${briefQuantity({ ...metric, unit: metric.unit === "s" ? "s" : "" }, (pair[1] - pair[0]) / 2)}` : "";
 }
 
 function configValue(value, digits = 3) {

@@ -19,6 +19,9 @@ function configText(trial) {
   return configPairs(trial).map(([name, value]) => `${name} ${configValue(value)}`).join(", ") || "the defaults";
 }
 
+// Without any known noise a probability says nothing.
+const isNoiseKnown = compared.some((trial) => trial.noise?.intervals.some((pair) => pair && pair[1] > pair[0]));
+
 // The members that differ from another member by no more than noise and tolerance stay out of short lists.
 const isHairThin = (trial) => Boolean(trial.noise?.as_good_as);
 
