@@ -4,8 +4,11 @@ import sys
 BLOCKED = ("torch", "transformers", "peft", "ray", "optuna", "tokenizers", "datasets")
 RUN_WITHOUT = f"""
 import sys
-for name in {BLOCKED!r}:
-    sys.modules[name] = None  # `import name` now raises ModuleNotFoundError
+class Blocked:
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] in {BLOCKED!r}:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Blocked)
 from mtbert_ray.report import main
 main()
 """

@@ -77,7 +77,8 @@ def folder(tmp_path) -> Path:
 
 def test_reruns_have_rows_behind_the_trials_and_are_on_no_front(folder):
     sweep = read_journal(folder)
-    table = trial_table(sweep).set_index("trial_id")
+    whole = trial_table(sweep)
+    table = whole.set_index("trial_id")
     assert list(table.index) == ["t000", "t001", "t000-r1", "t000-r2", "t000-alone"]
     assert list(table["purpose"]) == ["search", "search", "repeat", "repeat", "remeasure"]
     assert list(table["of"].fillna("")) == ["", "", "t000", "t000", "t000"]
@@ -85,7 +86,7 @@ def test_reruns_have_rows_behind_the_trials_and_are_on_no_front(folder):
     assert table.loc["t000-r1", "checkpoint"] == "trials/t000-r1/checkpoint"
     assert table.loc["t000-alone", "status"] == "stopped" and pd.isna(table.loc["t000-alone", "feasible"])
     assert list(table.columns)[-4:] == ["purpose", "of", "reason", "checkpoint"]
-    assert list(front_table(sweep)["trial_id"]) == ["t001", "t000"]
+    assert list(front_table(whole, outcome_of(sweep))["trial_id"]) == ["t001", "t000"]
 
 
 def test_the_report_is_written_with_them(folder):
