@@ -168,7 +168,9 @@ def _text(
         return "over a constraint, with every trial"
     by_whom = f"beaten by {joined(list(by))}" if by else "beaten by other trials of the same kind, or not feasible"
     if not perhaps:
-        return f"{by_whom} in every objective, beyond noise" if by else f"{by_whom}, beyond noise"
+        in_all = " in every objective" if by else ""
+        beyond = ", beyond noise" if any(noise.is_known for noise in uncertainty.noises) else ""
+        return f"{by_whom}{in_all}{beyond}"
     likeliest = max(perhaps, key=lambda place: float(uncertainty.front_probability[place]))
     chance = float(uncertainty.front_probability[likeliest])
     trial = outcome.compared[likeliest].trial_id
