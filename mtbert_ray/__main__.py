@@ -6,8 +6,8 @@ COMMANDS = {
     "sweep": "run the trials of a search space, measure them, report the Pareto front",
     "train": "fine-tune one config without Ray",
     "predict": "predictions of a checkpoint",
-    "export": "a checkpoint for transformers, peft or onnxruntime",
-    "report": "write a sweep's report again, from its journal",
+    "export": "a checkpoint for transformers, peft or onnxruntime, a sweep for Optuna",
+    "report": "write a sweep's report again, from its journal, or one of several sweeps",
     "replay": "stopping rules and searchers on recorded sweeps",
     "sample": "training rows balanced by topic",
 }

@@ -134,6 +134,7 @@ def _render(template: str, page: Mapping[str, object]) -> bytes:
 def _png(drawing: Drawing) -> bytes:
     buffer = io.BytesIO()
     drawing.figure.savefig(buffer, format="png", dpi=DPI)
+    drawing.figure.clear()  # Its panels take megabytes, and nothing but its size is asked for later.
     return buffer.getvalue()
 
 

@@ -107,7 +107,7 @@ _SHOWN_ELSEWHERE = ("reason", "checkpoint")
 """Columns that the page shows in full below the table."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Cell:
     """One cell of the page's table of trials."""
 

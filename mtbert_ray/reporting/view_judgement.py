@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mtbert_ray.reporting.importance import FRONT_TARGET, importance_of
 from mtbert_ray.reporting.outcome import Outcome
 from mtbert_ray.reporting.recommendation import Recommendations, recommend
-from mtbert_ray.reporting.uncertainty import Uncertainty, uncertainty_of
+from mtbert_ray.reporting.uncertainty import Uncertainty, comparison, uncertainty_of
 from mtbert_ray.reporting.wording import plain_name
 
 # N compared trials, M objectives
@@ -20,6 +20,8 @@ from mtbert_ray.reporting.wording import plain_name
 class TrialNoise(TypedDict):
     """How sure a compared trial's values are; lists have one entry an objective, null where nothing tells."""
 
+    estimates: list[float]
+    """The values that the judgement goes by: of repeated trials the means over seeds."""
     standard_errors: list[float | None]
     intervals: list[list[float] | None]
     """95%, in the metric's unit."""
@@ -27,6 +29,8 @@ class TrialNoise(TypedDict):
     may_be_on_front: bool
     as_good_as: str | None
     """A front member that it does not differ from by more than the tolerance in any objective."""
+    differs_from_best: list[bool | None]
+    """Whether it differs beyond noise from the trial that is recommended as the best."""
 
 
 class RecommendationView(TypedDict):
@@ -95,13 +99,18 @@ def noise_by_trial(outcome: Outcome, judged: Judgement) -> dict[str, TrialNoise]
     noise = judged.uncertainty
     if noise is None:
         return {}
+    best = judged.recommendations[0]["trial"] if judged.recommendations else None
     return {
         trial.trial_id: TrialNoise(
+            estimates=noise.estimates[place].tolist(),
             standard_errors=[_finite(value) for value in noise.standard_errors[place]],
             intervals=[_interval(pair) for pair in noise.intervals[place]],
             front_probability=float(noise.front_probability[place]),
             may_be_on_front=bool(noise.may_be_on_front[place]),
             as_good_as=noise.as_good_as.get(trial.trial_id),
+            differs_from_best=[]
+            if best is None
+            else [each.is_beyond_noise for each in comparison(noise, outcome, trial.trial_id, best)],
         )
         for place, trial in enumerate(outcome.compared)
     }

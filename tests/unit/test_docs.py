@@ -86,7 +86,7 @@ def test_the_examples_of_the_api_run(monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     blocks = re.findall(r"```python\n(.*?)```", TEXTS["docs/api.md"], flags=re.DOTALL)
     ran = [block for block in blocks if "run_sweep(" not in block and ".load(" not in block]
-    assert len(ran) == 4
+    assert len(ran) == 5
     for block in ran:
         exec(block, {})
     promised = re.findall(r"print\(.*\)  # (.*)", "\n".join(ran))

@@ -64,14 +64,20 @@ function card(trial, roles, best) {
 // A line an objective: its value, how sure that is, and the difference from the first trial.
 function figures(trial, best) {
   return el("table", { class: "figures", "aria-label": `Objectives of ${trial.id}` }, el("tbody", {}, objectives.map((objective, place) => {
-    const value = valueOf(trial, objective.name), difference = value - valueOf(best, objective.name);
+    const value = estimateOf(trial, place), difference = value - estimateOf(best, place);
     const isGain = (difference > 0) === (objective.direction === "maximize");
+    const isNoise = trial.noise?.differs_from_best[place] === false;
     return el("tr", {},
       el("th", { scope: "row" }, objective.label),
       el("td", { class: "value" }, briefQuantity(objective, value)),
       el("td", { class: "spread" }, halfWidth(objective, trial.noise?.intervals[place])),
-      el("td", { class: difference === 0 ? "same" : isGain ? "gain" : "loss" }, trial === best ? "" : difference === 0 ? "the same" : signed(objective, difference)));
+      el("td", { class: difference === 0 || isNoise ? "same" : isGain ? "gain" : "loss" }, trial === best ? "" : difference === 0 ? "the same" : `${signed(objective, difference)}${isNoise ? ", within noise" : ""}`));
   })));
+}
+
+// Of a repeated trial the mean over seeds.
+function estimateOf(trial, place) {
+  return trial.noise?.estimates[place] ?? valueOf(trial, objectives[place].name);
 }
 
 function sureness(trial) {
