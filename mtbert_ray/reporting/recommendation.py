@@ -103,9 +103,13 @@ def _picks(outcome: Outcome, uncertainty: Uncertainty, asked: ReportConfig) -> I
     names = list(outcome.objectives)
     quality = names.index(name)
     losses_NM = uncertainty.estimates * _signs(outcome)
-    best = int(feasible[np.lexsort((*losses_NM[feasible].T[::-1], losses_NM[feasible, quality]))[0]])
+    # The best of many single runs owes more to chance than a mean over seeds.
+    repeated = [place for place in feasible if outcome.sweep.repeats_of(outcome.compared[place].trial_id)]
+    candidates = np.array(repeated) if repeated else feasible
+    best = int(candidates[np.lexsort((*losses_NM[candidates].T[::-1], losses_NM[candidates, quality]))[0]])
     within = _within_noise(best, quality, outcome, feasible, uncertainty)
-    yield _best(best, within, name, outcome, uncertainty)
+    noun = counted(len(repeated), "repeated trial") if repeated else counted(len(outcome.compared), "finished trial")
+    yield _best(best, within, name, noun, outcome, uncertainty)
     costs = [place for place, other in enumerate(names) if place != quality and not is_score(other, _tasks(outcome))]
     noise = uncertainty.noises[quality]
     if noise.is_known:
@@ -140,8 +144,8 @@ def _keeping(
     return [int(place) for place in places if values_N[place] <= values_N[best] / share]
 
 
-def _best(best: int, within: Sequence[int], name: str, outcome: Outcome, uncertainty: Uncertainty) -> Pick:
-    objective, count = outcome.objectives[name], counted(len(outcome.compared), "finished trial")
+def _best(best: int, within: Sequence[int], name: str, among: str, outcome: Outcome, uncertainty: Uncertainty) -> Pick:
+    objective = outcome.objectives[name]
     word = "highest" if objective.direction == "maximize" else "lowest"
     noise = uncertainty.noises[list(outcome.objectives).index(name)]
     value = quantity(name, float(noise.estimates[best]))
@@ -158,7 +162,7 @@ def _best(best: int, within: Sequence[int], name: str, outcome: Outcome, uncerta
         costs=(),
         trial=trial,
         values=_values(best, outcome, uncertainty),
-        reason=f"{trial.trial_id} has the {word} {plain_name(name)} of {count}, {value}; {sure}.",
+        reason=f"{trial.trial_id} has the {word} {plain_name(name)} of {among}, {value}; {sure}.",
     )
 
 

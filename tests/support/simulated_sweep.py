@@ -70,7 +70,9 @@ class Simulated:
     def repeat(self, trial: Trial, accuracy: float, **metrics: float) -> None:
         """Add a run with another seed."""
         runs = self.repeats.setdefault(trial.trial_id, [])
-        runs.append(self.run(accuracy, f"{trial.trial_id}-r{len(runs) + 1}", **metrics))
+        run = self.run(accuracy, f"{trial.trial_id}-r{len(runs) + 1}", **metrics)
+        run.purpose, run.of = "repeat", trial.trial_id
+        runs.append(run)
 
     def outcome(self) -> Outcome:
         started = SweepStarted(
@@ -85,14 +87,15 @@ class Simulated:
             git_revision=None,
             hardware={},
         )
-        return outcome_of(Sweep(started=started, trials=self.trials))
+        reruns = [run for runs in self.repeats.values() for run in runs]
+        return outcome_of(Sweep(started=started, trials=self.trials, reruns=reruns))
 
     def uncertainty(self, **options: int) -> tuple[Outcome, Uncertainty]:
         outcome = self.outcome()
         runs = [
             RunsOfTrial(
                 trial=trial,
-                repeats=tuple(self.repeats.get(trial.trial_id, ())),
+                repeats=tuple(outcome.sweep.repeats_of(trial.trial_id)),
                 alone=self.alone.get(trial.trial_id, {}),
             )
             for trial in outcome.compared

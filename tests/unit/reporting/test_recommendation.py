@@ -100,6 +100,18 @@ def test_costs_alone_have_a_best_by_the_first():
     assert [pick.trial.trial_id for pick in recommend(outcome, uncertainty).picks] == ["t1"]
 
 
+def test_the_best_is_a_mean_over_seeds_where_there_are_any_and_not_a_lucky_single_run():
+    sweep = Simulated(np.random.default_rng(3), 400)
+    repeated, single = sweep.trial(0.8, train_seconds=2.0), sweep.trial(0.85, train_seconds=3.0)
+    assert best_of(sweep) is single
+    sweep.repeat(repeated, 0.8, train_seconds=2.0)
+    assert best_of(sweep) is repeated
+
+
+def best_of(sweep):
+    return recommend(*sweep.uncertainty(num_draws=100)).picks[0].trial
+
+
 def test_two_ends_have_no_bend_and_a_bend_is_one_beyond_noise():
     assert recommended([(0.9, 2.0), (0.6, 1.0)]).bend.trial is None
     bend = recommended([(0.55, 1.0), (0.82, 2.0), (0.86, 6.0), (0.9, 10.0)], num_rows=1000).bend
