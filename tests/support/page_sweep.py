@@ -2,8 +2,8 @@
 
 import math
 import random
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from mtbert_ray.metrics import Objective, task_scores
 from mtbert_ray.reporting.content import content_of
 from mtbert_ray.reporting.outcome import Outcome, outcome_of
 from mtbert_ray.reporting.page import page_html
+from mtbert_ray.reporting.uncertainty import uncertainty_of
 from mtbert_ray.reporting.view import view_of
 from mtbert_ray.reporting.view_judgement import Judgement
 from mtbert_ray.study.space import SearchSpace
@@ -132,7 +133,13 @@ def made_up_judgement(outcome: Outcome, text: str = "It is so.") -> Judgement:
     errors_NM = np.full(values_NM.shape, np.nan)
     errors_NM[:, 0] = 0.01
     front = [trial.trial_id for trial in outcome.front]
-    uncertainty = SimpleNamespace(
+    unknown = uncertainty_of(outcome, None, num_draws=10)
+    variance_NN = 1e-4 * np.eye(len(values_NM))
+    of_score = replace(unknown.noises[0], covariance=variance_NN, yardstick=variance_NN, source="dev rows")
+    uncertainty = replace(
+        unknown,
+        critical=3.0,
+        noises=(of_score, *unknown.noises[1:]),
         standard_errors=errors_NM,
         intervals=np.stack([values_NM - 1.96 * errors_NM, values_NM + 1.96 * errors_NM], axis=-1),
         sources=("dev rows", *["not known"] * (len(names) - 1)),
