@@ -25,7 +25,7 @@ from mtbert_ray.reporting.outcome import Outcome, outcome_of
 from mtbert_ray.reporting.page import page_html
 from mtbert_ray.reporting.paper_comparison import compare_with_paper, comparison_table
 from mtbert_ray.reporting.style import Drawing, groups_of
-from mtbert_ray.reporting.tables import front_table, page_table, trial_table
+from mtbert_ray.reporting.tables import front_table, text_table, trial_table
 from mtbert_ray.reporting.trial_figures import costs_drawing, scores_drawing
 from mtbert_ray.reporting.view import view_of
 from mtbert_ray.reporting.view_judgement import judge
@@ -65,18 +65,18 @@ def write_report(
         "comparison": comparison,
         "front_figures": fronts,
         "progress_figures": progress,
-        "table": page_table(table, outcome),
+        "table": text_table(table, outcome),
         "space": sweep.started.space,
     }
-    files = {f"figures/{drawing.name}.png": _png(drawing) for drawing in (*fronts, *progress)}
+    files = {f"figures/{drawing.name}.png": png_of(drawing) for drawing in (*fronts, *progress)}
     files["trials.csv"] = table.to_csv(index=False).encode()
     files["pareto.csv"] = front_table(table, outcome).to_csv(index=False).encode()
     if comparison is not None:
         files["paper_comparison.csv"] = comparison_table(comparison).to_csv(index=False).encode()
-    files["report.md"] = _render("report.md.j2", page)
+    files["report.md"] = render("report.md.j2", page)
     view = view_of(outcome, content, _as_named(folder), judgement=judgement, comparison=comparison)
     files["index.html"] = page_html(view).encode()
-    _write(folder, files)
+    write_files(folder, files)
     return folder / "index.html"
 
 
@@ -118,7 +118,8 @@ def _as_named(folder: Path) -> Path:
     return folder.relative_to(here) if folder.is_relative_to(here) else folder
 
 
-def _render(template: str, page: Mapping[str, object]) -> bytes:
+def render(template: str, page: Mapping[str, object]) -> bytes:
+    """Return a file laid out by a template of this package; those of HTML escape what they show."""
     environment = Environment(
         loader=PackageLoader("mtbert_ray.reporting", "templates"),
         autoescape=lambda name: name is not None and name.endswith(".html.j2"),
@@ -131,15 +132,20 @@ def _render(template: str, page: Mapping[str, object]) -> bytes:
     return environment.get_template(template).render(page).encode()
 
 
-def _png(drawing: Drawing) -> bytes:
+def png_of(drawing: Drawing) -> bytes:
+    """Return a figure as PNG. It is empty afterwards."""
     buffer = io.BytesIO()
     drawing.figure.savefig(buffer, format="png", dpi=DPI)
     drawing.figure.clear()  # Its panels take megabytes, and nothing but its size is asked for later.
     return buffer.getvalue()
 
 
-def _write(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files in order, each as a whole; the pages come last, after the files they link to."""
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files below a folder in order, each as a whole; pages shall come last, after the files they link to.
+
+    Raises:
+        UserError: they cannot be written; a DiskError where the disk is full or fails.
+    """
     try:
         (folder / "figures").mkdir(exist_ok=True)
         for name, content in files.items():

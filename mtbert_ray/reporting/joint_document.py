@@ -12,7 +12,7 @@ from mtbert_ray.errors import UserError
 from mtbert_ray.files import refuse_links, refuse_used_folder
 from mtbert_ray.journal import JOURNAL_NAME, read_journal
 from mtbert_ray.pareto.front import front_mask
-from mtbert_ray.reporting.document import _png, _render, _write
+from mtbert_ray.reporting.document import png_of, render, write_files
 from mtbert_ray.reporting.front_figure import draw_staircase, front_drawing
 from mtbert_ray.reporting.joint_sweep import SWEEP, JointSweep, join_sweeps
 from mtbert_ray.reporting.outcome import Outcome
@@ -52,7 +52,7 @@ def write_joint_report(
     with refusals_as_disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     refuse_links(out, "figures")
-    _write(out, _files(joint, drawings))
+    write_files(out, _files(joint, drawings))
     return out / "index.html"
 
 
@@ -64,11 +64,11 @@ def _files(joint: JointSweep, drawings: Sequence[Drawing]) -> dict[str, bytes]:
         for s in joint.summaries
     ]
     return {
-        **{f"figures/{drawing.name}.png": _png(drawing) for drawing in drawings},
+        **{f"figures/{drawing.name}.png": png_of(drawing) for drawing in drawings},
         "trials.csv": table.to_csv(index=False).encode(),
         _OWN_FILE: pd.DataFrame(summaries).to_csv(index=False).encode(),
-        "report.md": _render("joint.md.j2", page),
-        "index.html": _render("joint.html.j2", page),
+        "report.md": render("joint.md.j2", page),
+        "index.html": render("joint.html.j2", page),
     }
 
 

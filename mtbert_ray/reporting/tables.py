@@ -104,58 +104,35 @@ def _column(values: Iterable[Scalar]) -> "pd.Series[Any]":
 
 
 _SHOWN_ELSEWHERE = ("reason", "checkpoint")
-"""Columns that the page shows in full below the table."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Cell:
-    """One cell of the page's table of trials."""
-
-    text: str
-    sort_key: str
-    """The unrounded value; empty for a gap, which sorts last."""
+"""Columns that the report shows in full below the table."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PageTable:
-    """The page's table of trials, without columns that are all gaps."""
+class TextTable:
+    """The table of trials as text, without columns that are all gaps."""
 
     headings: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    row_classes: tuple[str, ...]
-    """CSS classes, one a row."""
+    rows: tuple[tuple[str, ...], ...]
 
 
-def page_table(table: pd.DataFrame, outcome: Outcome) -> PageTable:
+def text_table(table: pd.DataFrame, outcome: Outcome) -> TextTable:
     """Return a `trial_table` with rounded cells."""
     hyperparameters = set(outcome.sweep.started.hyperparameters)
     hidden = (*_SHOWN_ELSEWHERE, *(() if outcome.sweep.reruns else ("purpose",)))
     columns = [name for name in table.columns if name not in hidden and not table[name].isna().all()]
     values = table[columns].astype("object")
     records = values.where(values.notna(), None).to_numpy().tolist()
-    return PageTable(
+    return TextTable(
         headings=tuple(name if name in hyperparameters else axis_label(name) for name in columns),
         rows=tuple(
             tuple(_cell(name, value, name in hyperparameters) for name, value in zip(columns, record, strict=True))
             for record in records
         ),
-        row_classes=tuple(_row_class(trial, outcome) for trial in outcome.sweep.all_trials),
     )
 
 
-def _cell(name: str, value: Scalar, is_hyperparameter: bool) -> Cell:
-    text = number(name, value)
+def _cell(name: str, value: Scalar, is_hyperparameter: bool) -> str:
     if is_hyperparameter and type(value) in (int, float):
         # A whole number may be no count: 30522 is not 30,522.
-        text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    return Cell(text=text, sort_key="" if value is None else str(value))
-
-
-def _row_class(trial: Trial, outcome: Outcome) -> str:
-    if trial.is_rerun:
-        return "unfinished"
-    if trial is outcome.knee:
-        return "on-front knee"
-    if trial.trial_id in outcome.front_ids:
-        return "on-front"
-    return "" if trial.status == "finished" else "unfinished"
+        return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return number(name, value)

@@ -118,7 +118,7 @@ MOMENTS: dict[str, tuple[Any, str, int, dict[str, Any]]] = {
     "trial's end": (journal.Journal, "append", 2, {"only": TrialFinished}),
     "last trial's end": (journal.Journal, "append", 3, {"only": TrialFinished}),
     "sweep's end": (journal.Journal, "append", 1, {"only": SweepFinished}),
-    "report": (document, "_write", 1, {}),
+    "report": (document, "write_files", 1, {}),
 }
 """Moment -> the function before whose call the disk fills up, and which call."""
 RAISES = {"error.txt": {"t001"}, "last error.txt": {"t002"}}
@@ -214,7 +214,7 @@ def run_moment(disk: Path, name: str) -> dict[str, Any]:
 def main() -> None:
     torch.set_num_threads(1)
     assert DiskError.exit_code == 4
-    with patch.object(document, "_png", lambda drawing: b"figure" * 2000):  # Drawing them takes most of the time.
+    with patch.object(document, "png_of", lambda drawing: b"figure" * 2000):  # Drawing them takes most of the time.
         for name in sys.argv[3:] or MOMENTS:
             print(json.dumps(run_moment(Path(sys.argv[1]), name)), flush=True)
 

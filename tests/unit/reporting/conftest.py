@@ -21,7 +21,7 @@ from mtbert_ray.study.space import load_search_space
 
 PAPER = Path(__file__).parents[3] / "search_spaces" / "paper"
 START = 1_800_000_000.0
-DRAW = document._png
+DRAW = document.png_of
 NASTY = "RuntimeError: <script>alert('x')</script> | `rm` & 2 GiB too much"
 OBJECTIVES = {
     "dev_score": Objective(direction="maximize", reference=0.4),
@@ -99,13 +99,13 @@ class Sweep:
 
 @pytest.fixture(autouse=True)
 def _empty_pictures(monkeypatch):
-    monkeypatch.setattr(document, "_png", lambda drawing: b"")
+    monkeypatch.setattr(document, "png_of", lambda drawing: b"")
 
 
 @pytest.fixture
 def pictures(_empty_pictures, monkeypatch):
     """Whoever asks for it gets reports with their pictures, which take a second to draw."""
-    monkeypatch.setattr(document, "_png", DRAW)
+    monkeypatch.setattr(document, "png_of", DRAW)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from mtbert_ray.reporting.document import write_report
 from mtbert_ray.reporting.facts import facts_of, last_event_time, notes_of, session_notes
 from mtbert_ray.reporting.failures import ended_early
 from mtbert_ray.reporting.outcome import outcome_of
-from mtbert_ray.reporting.tables import front_table, page_table, trial_table
+from mtbert_ray.reporting.tables import front_table, text_table, trial_table
 
 OBJECTIVES = {
     "dev_score": Objective(direction="maximize", reference=0.0),
@@ -99,10 +99,10 @@ def test_the_report_is_written_with_them(folder):
 
 def test_the_page_s_table_has_their_columns_only_where_there_are_any(folder):
     sweep = read_journal(folder)
-    table = page_table(trial_table(sweep), outcome_of(sweep))
-    assert {"purpose", "of"} <= set(table.headings) and len(table.rows) == len(table.row_classes) == 5
+    table = text_table(trial_table(sweep), outcome_of(sweep))
+    assert {"purpose", "of"} <= set(table.headings) and len(table.rows) == 5
     sweep.reruns.clear()
-    headings = page_table(trial_table(sweep), outcome_of(sweep)).headings
+    headings = text_table(trial_table(sweep), outcome_of(sweep)).headings
     assert not {"purpose", "of"} & set(headings)
 
 
