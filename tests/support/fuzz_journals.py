@@ -28,7 +28,7 @@ from mtbert_ray.study.warm_start import fit
 
 ROOT = Path(__file__).parents[1]
 OLD = (ROOT / "unit/study/old_sweep", ROOT / "unit/reporting/old_sweep")
-_WRITERS_OF_PICTURES = document._png
+_WRITERS_OF_PICTURES = document.png_of
 
 
 def written_journals(folder: Path) -> list[bytes]:
@@ -73,11 +73,11 @@ def run(count: int, seed: int, folder: Path, failures: list[str] | None = None) 
                 case _:
                     return _try_old(rng, rng.choice(old), place)
 
-    document._png = lambda drawing: b""  # A second each.
+    document.png_of = lambda drawing: b""  # A second each.
     try:
         return try_each("journals", count, seed, attempt, failures=failures)
     finally:
-        document._png = _WRITERS_OF_PICTURES
+        document.png_of = _WRITERS_OF_PICTURES
 
 
 def _try_damaged(rng: random.Random, whole: bytes, case: Path) -> str:

@@ -22,7 +22,7 @@ from mtbert_ray.study.request import resume_request
 @pytest.fixture(autouse=True, scope="module")
 def _empty_pictures():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(document, "_png", lambda drawing: b"")
+        patch.setattr(document, "png_of", lambda drawing: b"")
         yield
 
 
