@@ -8,6 +8,7 @@ from mtbert_ray.events import Scalar, SweepResumed, SweepStarted
 from mtbert_ray.pareto.objectives import best_values, reference_losses, unreached_references
 from mtbert_ray.reporting.failures import failed_count, failure_notes, status_of
 from mtbert_ray.reporting.outcome import Outcome, keeps_checkpoint
+from mtbert_ray.reporting.sharing import sharing_notes
 from mtbert_ray.reporting.wording import config_value, counted, duration, joined, plain_name, quantity
 from mtbert_ray.trial import Sweep
 
@@ -121,6 +122,7 @@ def notes_of(outcome: Outcome) -> tuple[str, ...]:
     if outcome.sweep.torn:
         notes.append("The journal's last line is incomplete; its event is not in this report.")
     notes += failure_notes(outcome.sweep)
+    notes += sharing_notes(outcome.sweep)
     trials = outcome.sweep.all_trials
     deleted = [trial for trial in trials if trial.checkpoint and not keeps_checkpoint(trial, outcome)]
     if deleted:

@@ -10,14 +10,13 @@ from mtbert_ray.metrics import MetricValue
 from mtbert_ray.pareto.objectives import is_feasible
 from mtbert_ray.reporting.failures import reason_of, status_of
 from mtbert_ray.reporting.outcome import Outcome, kept_checkpoint
+from mtbert_ray.reporting.sharing import marks_of
 from mtbert_ray.reporting.view_judgement import Judgement, TrialNoise, noise_by_trial
 from mtbert_ray.reporting.wording import command_line, config_value
 from mtbert_ray.trial import Sweep, Trial
 
 _MAX_LISTED = 6
 """Different numbers that a hyperparameter is still shown as a list of."""
-_BUSY_CPUS = 0.5
-"""CPUs kept busy by others from which on a trial's times are marked."""
 
 
 class HyperparameterView(TypedDict):
@@ -162,17 +161,6 @@ def reruns_of(outcome: Outcome) -> list[RerunView]:
         )
         for rerun in outcome.sweep.reruns
     ]
-
-
-def marks_of(metrics: Mapping[str, MetricValue]) -> list[str]:
-    """Return why a trial's costs may be more than they are alone, a phrase each."""
-    marks = []
-    if metrics.get("gpu_shared"):
-        marks.append("shared its GPU with other processes")
-    others = metrics.get("others_cpus")
-    if others is not None and others >= _BUSY_CPUS:
-        marks.append(f"other processes kept {others:.1f} CPUs of its node busy")
-    return marks
 
 
 def curves_of(outcome: Outcome) -> CurvesView:

@@ -12,7 +12,6 @@ from mtbert_ray.reporting.content import content_of
 from mtbert_ray.reporting.outcome import outcome_of
 from mtbert_ray.reporting.page import page_html, script_safe_json
 from mtbert_ray.reporting.view import view_of
-from mtbert_ray.reporting.view_trials import marks_of
 
 
 def view_in_folder(folder, *, judged=False):
@@ -140,14 +139,6 @@ def test_sections_that_nobody_judged_are_null_and_others_are_passed_on(folder):
     assert {trial for trial, known in noise.items() if known is None} == {
         t["id"] for t in judged["trials"] if not t["compared"]
     }
-
-
-def test_trials_whose_costs_others_may_have_changed_are_marked():
-    assert marks_of({}) == marks_of({"gpu_shared": 0, "others_cpus": 0.1}) == marks_of({"others_cpus": None}) == []
-    assert marks_of({"gpu_shared": 1, "others_cpus": 1.26}) == [
-        "shared its GPU with other processes",
-        "other processes kept 1.3 CPUs of its node busy",
-    ]
 
 
 def test_a_metric_without_a_best_value_has_no_box(tmp_path):
