@@ -53,6 +53,7 @@ class _Config(_Recorded):
     hidden_layers: int | dict[str, int] = 1
     tasks: list[_Task]
     epochs: int = Field(ge=1, le=MAX_STEPS)
+    seed: int = Field(default=0, ge=0, lt=2**32)
     data: _Data = _Data()
     profile: _Profile = _Profile()
 

@@ -23,6 +23,10 @@ _SET_HELP = (
     "Fix a key of every trial (epochs=1, encoder=minilm, adapter.rank=4) or change one of the space "
     "(seed=1, resources.num_workers=2, 'search.dropout={uniform: [0, 0.3]}'). Repeat for more."
 )
+_NOT_ON_RESUME = (
+    "of a new sweep; --resume continues with the configs of its own, so leave that out; further seeds: --repeat-front"
+)
+_ONLY_ON_RESUME = "of a sweep to --resume FOLDER (further seeds in a new one: --repeats N)"
 _RESUME_HELP = (
     "Resume a sweep that was killed, interrupted or out of time, in place of SPACE: ended trials stay, interrupted "
     "ones continue behind their last epoch. With --trials, the number in all, also a completed one. A time budget "
@@ -75,10 +79,10 @@ def sweep(
     try:
         given = {"SPACE": space, "--data": data, "--out": out, "--set": set_, "--repeats": repeats}
         if resume is not None:
-            _refuse(given, "of a new sweep; --resume continues with the configs of its own, so leave that out")
+            _refuse(given, _NOT_ON_RESUME)
             request = _resumed(resume, trials=trials, repeat_front=repeat_front, is_remeasured=remeasure is not None)
         else:
-            _refuse({"--repeat-front": repeat_front, "--remeasure": remeasure}, "of a sweep to --resume FOLDER")
+            _refuse({"--repeat-front": repeat_front, "--remeasure": remeasure}, _ONLY_ON_RESUME)
             request = _new(space, data=data, out=out, trials=trials, repeats=repeats, overrides=set_ or [])
         if only_check:
             from mtbert_ray.ray_backend.launch import dry_run  # It brings torch and Ray, which take seconds.

@@ -50,6 +50,8 @@ def _reruns(
     """Yield the time of the reruns: those that are left, or of a front as large as that of the sweep gone by."""
     if request.earlier is None and plan.space.repeats:
         size = len(compare(sweep.trials, sweep.started.objectives).front)
+        if size == 0:
+            return
         time = duration(_rounds(plan.space.repeats * size, plan) * each)
         yield f"then {time} for {counted(plan.space.repeats, 'repeat')} of a front of {size}, as {where} has"
     repeats = sum(one.purpose == "repeat" for one in request.reruns)

@@ -102,8 +102,10 @@ def run_study(study: Study, plan: Plan, folder: Path, *, console: Console) -> Sw
             console.print(text, highlight=False, markup=False, soft_wrap=True)
         if disk.refused is not None:
             reason, why = "disk_full", f"the sweep ended: {disk.refused}"
+        wanted = {one.trial_id for one in study.reruns.planned}
         for trial in [trial for trial in study.sweep.all_trials if trial.status == "running"]:
-            backend.interrupt(trial.trial_id, why)
+            has_left = trial.is_rerun and trial.trial_id not in wanted
+            backend.interrupt(trial.trial_id, f"{trial.of} is on the front no more" if has_left else why)
     return _end(study, folder, reason, disk)
 
 

@@ -86,13 +86,19 @@ def _inverse(errors: Floats) -> NDArray[np.float32]:
     return np.where(is_error, 1 / np.where(is_error, errors, 1.0), 0.0).astype(np.float32)
 
 
+def reach_of(noise: Noise, yards: Floats, critical: float) -> Floats:
+    """Return how far values may differ by noise alone, on its scale; with a handful of dev rows without end."""
+    return np.full_like(yards, np.inf) if critical >= _NEVER and noise.num_rows is not None else critical * yards
+
+
 def compare(noise: Noise, critical: float, name: str, first: int, second: int) -> Comparison:
     """Return how two trials, by their places, differ in an objective."""
     estimates = noise.estimates[[first, second]]
     difference = float(estimates[0] - estimates[1])
-    error = float("nan") if noise.source == NOT_KNOWN else float(noise.yards_of_differences()[first, second])
+    reaches_NN = reach_of(noise, noise.yards_of_differences(), critical)
+    reach = float("nan") if noise.source == NOT_KNOWN else float(reaches_NN[first, second])
     on_scale = noise.scaled(estimates)
-    middle, reach = float(on_scale[0] - on_scale[1]), critical * error
+    middle = float(on_scale[0] - on_scale[1])
     ends = np.array([middle - reach, middle + reach])
     with np.errstate(over="ignore"):  # Of costs that one rerun tells, anything may be.
         low, high = np.expm1(ends) * estimates[1] if noise.is_log else ends
@@ -101,7 +107,7 @@ def compare(noise: Noise, critical: float, name: str, first: int, second: int) -
         difference=difference,
         low=float(low),
         high=float(high),
-        is_beyond_noise=None if np.isnan(error) else abs(middle) > reach,
+        is_beyond_noise=None if np.isnan(reach) else abs(middle) > reach,
     )
 
 
@@ -125,7 +131,7 @@ def beaten_beyond_noise(noises: Sequence[Noise], critical: float, objectives: Ob
         losses_N = loss_of(1.0, objective.direction) * noise.scaled(noise.estimates)
         ahead_NN = losses_N[:, None] - losses_N
         # A comparison with NaN, of a trial whose noise is not known, is false: nothing is sure of it.
-        is_sure = ahead_NN >= critical * noise.yards_of_differences()
+        is_sure = ahead_NN >= reach_of(noise, noise.yards_of_differences(), critical)
         nowhere_worse &= is_sure
         somewhere_better |= is_sure & (ahead_NN > 0)
     return np.asarray(nowhere_worse & somewhere_better)
@@ -141,5 +147,5 @@ def _meet_constraint(noise: Noise, objective: Objective, critical: float) -> tup
         return meets, meets
     sign = loss_of(1.0, objective.direction)
     beyond = sign * (noise.scaled(noise.estimates) - noise.scaled(np.array(objective.constraint)))
-    reach = critical * noise.yards
+    reach = reach_of(noise, noise.yards, critical)
     return beyond <= -reach, ~(beyond > reach)

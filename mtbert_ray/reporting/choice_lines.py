@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mtbert_ray.pareto.objectives import loss_of
 from mtbert_ray.reporting.beyond_noise import beaten_beyond_noise
+from mtbert_ray.reporting.noise import EXACT, NOT_KNOWN
 from mtbert_ray.reporting.outcome import Outcome
 from mtbert_ray.reporting.uncertainty import Uncertainty
 from mtbert_ray.reporting.wording import config_value, counted, joined
@@ -166,10 +167,12 @@ def _text(
         return f"on the front ({_some(on_front)})"
     if not any(outcome.feasible[place] for place in own):
         return "over a constraint, with every trial"
-    by_whom = f"beaten by {joined(list(by))}" if by else "beaten by other trials of the same kind, or not feasible"
+    by_whom = f"beaten by {joined(list(by))}" if by else "not on the front by its own figures"
     if not perhaps:
         in_all = " in every objective" if by else ""
-        beyond = ", beyond noise" if any(noise.is_known for noise in uncertainty.noises) else ""
+        sources = {noise.source for noise in uncertainty.noises}
+        partly = ", beyond noise where it is known" if sources - {EXACT, NOT_KNOWN} else ""
+        beyond = partly if NOT_KNOWN in sources else ", beyond noise"
         return f"{by_whom}{in_all}{beyond}"
     likeliest = max(perhaps, key=lambda place: float(uncertainty.front_probability[place]))
     chance = float(uncertainty.front_probability[likeliest])

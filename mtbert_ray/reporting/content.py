@@ -46,7 +46,6 @@ class FrontPoint:
     """One an objective, with units."""
     trade_offs: tuple[str, ...]
     """What it gives up and gains, compared with each trial that is the best in some objective."""
-    is_knee: bool
     train_command: str
     predict_command: str | None
     """None when the trial has no checkpoint, or it was deleted."""
@@ -109,10 +108,8 @@ def _headline(outcome: Outcome) -> str:
     if len(outcome.front) == 1:
         return f"One trial {of} is the best in every objective: {point}."
     many = f"{'Two trials' if len(outcome.front) == 2 else len(outcome.front)} {of} are on the front"
-    if outcome.knee is None:
-        better = "better" if len(outcome.front) == 2 else "best"
-        return f"{many}, which has no knee. The {better} in {plain_name(next(iter(outcome.objectives)))} is {point}."
-    return f"{many}. The knee, where it bends, is {point}."
+    better = "better" if len(outcome.front) == 2 else "best"
+    return f"{many}. The {better} in {plain_name(next(iter(outcome.objectives)))} is {point}."
 
 
 def _volume(outcome: Outcome) -> str:
@@ -176,7 +173,6 @@ def front_points(outcome: Outcome, folder: Path) -> tuple[FrontPoint, ...]:
                 _in_words(outcome.front[best], differences, outcome.objectives) for best, differences in own.items()
             )
             or ("none: it is the best in every objective",),
-            is_knee=trial is outcome.knee,
             train_command=command_line("train", "--config", folder / "trials" / trial.trial_id / "config.yaml"),
             predict_command=command_line("predict", folder / kept)
             if (kept := kept_checkpoint(trial, outcome))

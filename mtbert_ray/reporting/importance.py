@@ -62,7 +62,7 @@ def importance_of(
     # The first draw is of the trials as they are.
     drawn_BN = np.vstack([np.arange(num_trials), rng.integers(num_trials, size=(num_draws, num_trials))])
     best = {name: _best(outcome.losses[drawn_BN, place]) for place, name in enumerate(outcome.objectives)}
-    if len(best) > 1 and outcome.feasible.any():
+    if len(best) > 1 and int(outcome.feasible.sum()) >= _MIN_BEST:
         best[FRONT_TARGET] = _best(np.array([_ranks(outcome, drawn_N) for drawn_N in drawn_BN]))
     values_TBH = np.stack([grid.importances(drawn_BN, list(best.values())) for grid in grids.values()], axis=-1)
     return {

@@ -60,8 +60,7 @@ class SweepProgress:
     """Reruns that had ended in earlier sessions."""
     stopped: int = 0
     interrupted: set[str] = field(default_factory=set)
-    """Trials that were interrupted and have not started again."""
-    """Not done: they start again when the sweep is resumed."""
+    """Trials and reruns that were interrupted and have not started again: they do when the sweep is resumed."""
     failed: int = 0
     _losses: list[npt.NDArray[np.float64]] = field(default_factory=list)
     """Of the finished, feasible trials."""
@@ -205,7 +204,8 @@ class SweepProgress:
             return budget_left
         running = sum(len(trial.epochs) / trial.num_epochs for trial in self.running.values())
         reruns_done, num_reruns = self.num_reruns()
-        done = self.done - self.done_before + reruns_done - self.reruns_before + running
+        # Fewer than before where the front has changed.
+        done = self.done - self.done_before + max(0, reruns_done - self.reruns_before) + running
         if done == 0:
             return budget_left
         left = self.num_trials + num_reruns - self.done - reruns_done - running

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mtbert_ray.config.sections import ReportConfig
 from mtbert_ray.pareto.knee import MIN_DEPTH, depths, ends_of
 from mtbert_ray.pareto.objectives import loss_of
-from mtbert_ray.reporting.beyond_noise import CONFIDENCE
+from mtbert_ray.reporting.beyond_noise import CONFIDENCE, reach_of
 from mtbert_ray.reporting.choice_lines import ChoiceLine, choice_lines
 from mtbert_ray.reporting.outcome import Outcome
 from mtbert_ray.reporting.uncertainty import Uncertainty
@@ -108,11 +108,12 @@ def _picks(outcome: Outcome, uncertainty: Uncertainty, asked: ReportConfig) -> I
     candidates = np.array(repeated) if repeated else feasible
     best = int(candidates[np.lexsort((*losses_NM[candidates].T[::-1], losses_NM[candidates, quality]))[0]])
     within = _within_noise(best, quality, outcome, feasible, uncertainty)
-    noun = counted(len(repeated), "repeated trial") if repeated else counted(len(outcome.compared), "finished trial")
+    which = "repeated" if repeated else "finished" if outcome.feasible.all() else "feasible"
+    noun = counted(len(candidates), f"{which} trial")
     yield _best(best, within, name, noun, outcome, uncertainty)
     costs = [place for place, other in enumerate(names) if place != quality and not is_score(other, _tasks(outcome))]
     noise = uncertainty.noises[quality]
-    if noise.is_known:
+    if noise.is_known and not np.isnan(noise.standard_errors[best]):
         among = f"{counted(len(within), 'trial')} within noise of the best {plain_name(name)}"
         title = f"within noise of the best {plain_name(name)}"
         yield from _cheapest("cheapest_within_noise", title, among, within, costs, best, outcome, uncertainty)
@@ -129,7 +130,7 @@ def _within_noise(
 ) -> list[int]:
     noise = uncertainty.noises[quality]
     behind = _signs(outcome)[quality] * (noise.scaled(noise.estimates) - noise.scaled(noise.estimates[[best]]))
-    reach = uncertainty.critical * noise.yards_of_differences()[best]
+    reach = reach_of(noise, noise.yards_of_differences(), uncertainty.critical)[best]
     return [int(place) for place in places if place == best or behind[place] <= reach[place]]
 
 
@@ -150,12 +151,15 @@ def _best(best: int, within: Sequence[int], name: str, among: str, outcome: Outc
     noise = uncertainty.noises[list(outcome.objectives).index(name)]
     value = quantity(name, float(noise.estimates[best]))
     trial = outcome.compared[best]
-    if not noise.is_known:
+    unknown = sum(np.isnan(noise.standard_errors[place]) for place in np.flatnonzero(outcome.feasible))
+    if not noise.is_known or np.isnan(noise.standard_errors[best]):
         sure = "how much of its lead is noise is not known" if len(outcome.compared) > 1 else "there is no other"
     elif len(within) > 1:
         sure = f"{counted(len(within) - 1, 'other trial')} {'is' if len(within) == 2 else 'are'} within noise of it"
     else:
         sure = "no other trial is within noise of it"
+    if unknown and not np.isnan(noise.standard_errors[best]):
+        sure += f"; the noise of {counted(int(unknown), 'other trial')} is not known"
     return Pick(
         kind="best",
         title=f"best {plain_name(name)}",
@@ -231,7 +235,7 @@ def bend_of(outcome: Outcome, uncertainty: Uncertainty) -> Bend:
     depth, trial = float(depths_N[deepest]), outcome.compared[deepest]
     lies = f"{trial.trial_id} lies {max(depth, 0):.0%} of the range below the line through the ends of the front"
     if depth < MIN_DEPTH:
-        return Bend(trial=None, depth=depth, low=None, reason=f"No bend: {lies}, and a bend {MIN_DEPTH:.0%} or more.")
+        return Bend(trial=None, depth=depth, low=None, reason=f"No bend: {lies}; a bend is {MIN_DEPTH:.0%} or more.")
     if not any(noise.is_known for noise in uncertainty.noises):
         return Bend(trial=trial, depth=depth, low=None, reason=f"{lies}; how much of it is noise is not known.")
     feasible = np.flatnonzero(outcome.feasible)

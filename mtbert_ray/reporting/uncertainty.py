@@ -178,9 +178,12 @@ def _resampled(
     runs = [run for run in runs if _fit(predictions[run.trial_id], tasks)]
     if not runs:
         return {}, {}
+    once = bootstrap_scores(tasks, [predictions[run.trial_id] for run in runs], num_draws=1, seed=seed)
+    runs = [run for place, run in enumerate(runs) if _are_of_run(once, place, run)]
+    if not runs:
+        return {}, {}
     scores = bootstrap_scores(tasks, [predictions[run.trial_id] for run in runs], num_draws=num_draws, seed=seed)
-    places = {run.trial_id: place for place, run in enumerate(runs) if _are_of_run(scores, place, run)}
-    return scores, places
+    return scores, {run.trial_id: place for place, run in enumerate(runs)}
 
 
 def _tasks_of(run: Trial) -> tuple[TaskSpec, ...] | None:
@@ -197,6 +200,8 @@ def _fit(predictions: Predictions, tasks: Sequence[TaskSpec]) -> bool:
 
 
 def _fits(kept: TaskPredictions, task: TaskSpec) -> bool:
+    if len(kept.labels) == 0:
+        return False
     if kept.is_regression or task.kind.is_regression:
         return kept.is_regression and task.kind.is_regression
     if task.num_classes is None or max(kept.values.max(initial=0), kept.labels.max(initial=0)) >= task.num_classes:

@@ -28,7 +28,7 @@ class TrialNoise(TypedDict):
     front_probability: float
     may_be_on_front: bool
     as_good_as: str | None
-    """A front member that it does not differ from by more than the tolerance in any objective."""
+    """A front member than which it is not better by more than the tolerance in any objective; it may be worse."""
     differs_from_best: list[bool | None]
     """Whether it differs beyond noise from the trial that is recommended as the best."""
 

@@ -109,7 +109,9 @@ def saved_view(outcome: Outcome) -> SavedView:
     return SavedView(
         epochs_trained=sum(len(trial.epochs) for trial in ended),
         epochs_planned=sum(trial.num_epochs for trial in ended),
-        seconds_spent=sum(seconds for seconds in spent if seconds is not None) if any(spent) else None,
+        seconds_spent=sum(seconds for seconds in spent if seconds is not None)
+        if any(seconds is not None for seconds in spent)
+        else None,
         seconds_saved=sum(known) if known else None,
         causes=[
             (cause, len(own), sum(trial.num_epochs - len(trial.epochs) for trial in own))

@@ -129,7 +129,7 @@ def trials_of(
                 attempts=trial.attempts,
                 compared=trial.trial_id in compared,
                 on_front=trial.trial_id in front,
-                feasible=is_feasible(reported, outcome.objectives) if trial.status == "finished" else None,
+                feasible=is_feasible(reported, outcome.objectives) if trial.trial_id in compared else None,
                 marks=marks_of(reported),
                 train_command=command_line("train", "--config", folder / "trials" / trial.trial_id / "config.yaml"),
                 predict_command=None if kept is None else command_line("predict", folder / kept),

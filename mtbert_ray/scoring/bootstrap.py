@@ -103,13 +103,17 @@ def _scores_of_task(
         once: Counts = np.ones((len(alike[0].labels), 1), dtype=np.float32)
         for metric, scorer in scorers.items():
             observed[metric][places] = scorer(once)[0]
-        found = 0
-        for counts in _resamples(task, alike[0], num_draws, np.random.default_rng((*seed, group))):
-            for metric, scorer in scorers.items():
-                draws[metric][found : found + counts.shape[1], places] = scorer(counts)
-            found += counts.shape[1]
-        if found < num_draws:
-            for metric in task.metric_names:
+        possible = [metric for metric in scorers if has_value(task, metric, alike[0].labels, once).all()]
+        # A further metric that few resamples allow must not take the noise of the task's own score away.
+        for metrics in (possible, [metric for metric in possible if metric == task.metric]):
+            generator, found = np.random.default_rng((*seed, group)), 0
+            for counts in _resamples(task, metrics, alike[0], num_draws, generator):
+                for metric in metrics:
+                    draws[metric][found : found + counts.shape[1], places] = scorers[metric](counts)
+                found += counts.shape[1]
+            if found == num_draws:
+                break
+            for metric in metrics:
                 draws[metric][:, places] = np.nan
     num_rows = min(len(run.labels) for run in runs)
     return {
@@ -119,18 +123,21 @@ def _scores_of_task(
 
 
 def _resamples(
-    task: TaskSpec, rows: TaskPredictions, num_draws: int, generator: np.random.Generator
+    task: TaskSpec, metrics: Sequence[str], rows: TaskPredictions, num_draws: int, generator: np.random.Generator
 ) -> Iterator[Counts]:
-    """Yield counts of rows, so many draws in all; fewer where nearly none lets every metric have a value."""
+    """Yield counts of rows, so many draws in all; fewer where nearly none lets every one of the metrics have a value.
+
+    None at all without a metric.
+    """
+    if not metrics:
+        return
     num_rows = len(rows.labels)
     at_once = max(1, min(num_draws, _CHUNK // num_rows))
     missing, tries = num_draws, 0
     while missing > 0 and tries < _MAX_TRIES * num_draws:
         counts = _drawn(num_rows, at_once, generator)
         tries += at_once
-        has_values = np.logical_and.reduce(
-            [has_value(task, metric, rows.labels, counts) for metric in task.metric_names]
-        )
+        has_values = np.logical_and.reduce([has_value(task, metric, rows.labels, counts) for metric in metrics])
         counts = (counts if has_values.all() else counts[:, has_values])[:, :missing]
         missing -= counts.shape[1]
         yield counts

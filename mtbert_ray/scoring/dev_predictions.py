@@ -42,7 +42,7 @@ _PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _MAGIC = b"\x93NUMPY\x01\x00"
 # Not numpy's own reader: that evaluates the header, and makes room for what it says before it looks for it.
 _HEADER = re.compile(
-    rb"\{'descr': '([|<][fiu][1248])', 'fortran_order': False, 'shape': \(((?:\d{1,12},? ?)*)\), \} *\n"
+    rb"\{'descr': '([|<][fiu][1248])', 'fortran_order': False, 'shape': \(((?:\d{1,12}(?:, ?\d{1,12})*,? ?)?)\), \} *\n"
 )
 _ZIP_END = struct.Struct("<4s4H2LH")
 _BROKEN = (OSError, ValueError, RuntimeError, EOFError, struct.error, zlib.error, zipfile.BadZipFile)

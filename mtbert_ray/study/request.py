@@ -249,7 +249,8 @@ def _nothing_left(space: SearchSpace, folder: Path, sweep: Sweep, *, reruns_want
         from mtbert_ray.pareto.comparison import compare
 
         num_front = len(compare(sweep.trials, sweep.started.objectives).front)
-        why = f"it has no repeat left of the {num_front} on its front" if num_front else "no trial is on a front"
+        has_all = f"each of the {num_front} on its front has its repeats; give a larger --repeat-front N"
+        why = has_all if num_front else "no trial is on a front"
         return NothingLeftError(f"{folder}: nothing is left to run: {why}; all trials have ended ({count})")
     if planned is not None and count < planned:
         return NothingLeftError(

@@ -102,9 +102,9 @@ class Reruns:
 
     @property
     def planned(self) -> Sequence[Rerun]:
-        """As of `planned`."""
+        """As of `planned`; none while time alone ends the search, as then it is never over."""
         if self._planned is None:
-            self._planned = planned(self._sweep)
+            self._planned = [] if self._sweep.num_trials is None else planned(self._sweep)
         return self._planned
 
     @property
@@ -125,9 +125,9 @@ class Reruns:
     def ask(self, *, time: float, running: Sequence[Trial]) -> TrialStarted | None:
         """Return the event that starts the next one; None where all have started, or none can start beside others.
 
-        None starts before every trial of the search has ended, as that may change the front.
+        None starts while a trial of the search runs, as that may change the front. Ask where none is left to start.
         """
-        if any(trial.is_interrupted for trial in self._sweep.trials):
+        if any(not trial.is_rerun for trial in running):
             return None
         for one in self.planned:
             trial = self._sweep.trial(one.trial_id)

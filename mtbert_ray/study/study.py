@@ -189,7 +189,7 @@ class Study:
     def _forget_if_over(self, event: TrialResumed) -> None:
         """Drop what a trial that starts over had reported."""
         trial = self.sweep.trial(event.trial_id)
-        if trial is not None and trial.starts_over(event) and self._pruner is not None:
+        if trial is not None and not trial.is_rerun and trial.starts_over(event) and self._pruner is not None:
             self._pruner.forget(event.trial_id)
 
     def _start(self, event: TrialStarted, suggestion: _Suggestion | None) -> None:

@@ -39,7 +39,7 @@ class TrainingRun:
     Args:
         config: of the trial.
         process: this rank; the process group must be initialized where there are several.
-        folder: for the best epoch's checkpoint and dev predictions, and the traces; none keeps nothing.
+        folder: for the best epoch's checkpoint and dev predictions, and the traces; without one nothing is kept.
         on_step: called after each optimizer step with (steps taken, steps of the run).
         load: returns the encoded rows of a split.
         write_behind: whether a run on a GPU writes checkpoints in a thread while it continues; `epochs` does not end
@@ -297,12 +297,12 @@ class TrainingRun:
     def _diverged(self, error: DivergedError) -> DivergedError:
         """Remove checkpoint and predictions, and return the error with what may help."""
         config, kept = self.config, ""
-        try:
-            self._predictions.discard()
-            if self.checkpoints is not None:
-                self.checkpoints.discard()
-        except OSError as problem:
-            kept = f"; the checkpoint of an earlier epoch cannot be removed: {problem}"
+        for files in (self.checkpoints, self._predictions):
+            try:
+                if files is not None:
+                    files.discard()
+            except OSError as problem:
+                kept = f"; the files of an earlier epoch cannot be removed: {problem}"
         norm = "max_grad_norm" if config.max_grad_norm is None else f"a max_grad_norm below {config.max_grad_norm:g}"
         smaller = " or a smaller smart.epsilon or smart.weight" if config.smart.tasks else ""
         return DivergedError(

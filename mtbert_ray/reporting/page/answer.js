@@ -71,7 +71,7 @@ function figures(trial, best) {
       el("th", { scope: "row" }, objective.label),
       el("td", { class: "value" }, briefQuantity(objective, value)),
       el("td", { class: "spread" }, halfWidth(objective, trial.noise?.intervals[place])),
-      el("td", { class: difference === 0 || isNoise ? "same" : isGain ? "gain" : "loss" }, trial === best ? "" : difference === 0 ? "the same" : `${signed(objective, difference)}${isNoise ? ", within noise" : ""}`));
+      el("td", { class: trial.noise?.differs_from_best[place] !== true ? "same" : isGain ? "gain" : "loss" }, trial === best ? "" : difference === 0 ? "the same" : `${signed(objective, difference)}${isNoise ? ", within noise" : ""}`));
   })));
 }
 
@@ -86,7 +86,7 @@ function sureness(trial) {
 
 function cautions(trial) {
   const twin = trial.noise?.as_good_as;
-  return [...(view.warnings[trial.id] ?? []), ...trial.marks.map((mark) => `Its costs: it ${mark}.`.replace("it other", "other")), ...(twin ? [`As good as ${twin} within noise.`] : [])];
+  return [...(view.warnings[trial.id] ?? []), ...trial.marks.map((mark) => `Its costs: it ${mark}.`.replace("it other", "other")), ...(twin ? [`In no objective better than ${twin} by more than the tolerance.`] : [])];
 }
 
 function commandsOf(trial) {

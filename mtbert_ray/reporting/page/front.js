@@ -224,7 +224,7 @@ function showMembers() {
         trialButton(trial.id),
         ...objectives.map((objective) => quantity(objective, valueOf(trial, objective.name))),
         ...(isNoiseKnown ? [percent(trial.noise.front_probability)] : []),
-        el("div", { class: "trade-offs" }, trial.noise?.as_good_as && el("div", { class: "caution" }, `as good as ${trial.noise.as_good_as} within noise`),
+        el("div", { class: "trade-offs" }, trial.noise?.as_good_as && el("div", { class: "caution" }, `in no objective better than ${trial.noise.as_good_as} by more than the tolerance`),
           (view.trade_offs[trial.id] ?? []).map((text) => el("div", {}, text)))]),
       { label: "Trials on the front", class: "members" })));
 }

@@ -12,7 +12,7 @@ function showEnded() {
 function endedPart(summary, trials, note = "") {
   return el("details", { open: trials.length <= 12 }, el("summary", {}, summary),
     note && el("p", { class: "quiet" }, note),
-    table(["Trial", "Epochs", "Cause", "Reason"], trials.map((one) => [trialButton(one.id), String(one.epochs), one.cause, el("span", { class: "reason-text" }, one.reason)]), { label: summary }));
+    table(["Trial", "Epochs", "Cause", "Reason"], trials.map((one) => [trialOf.has(one.id) ? trialButton(one.id) : one.id, String(one.epochs), one.cause, el("span", { class: "reason-text" }, one.reason)]), { label: summary }));
 }
 
 function showPaper() {

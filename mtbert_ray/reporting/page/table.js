@@ -7,7 +7,7 @@ let columns = [];
 const STATUSES = {
   all: ["all trials", () => true],
   front: ["the front", (trial) => trial.on_front],
-  short: ["the front without near-twins", (trial) => trial.on_front && !isHairThin(trial)],
+  short: ["the short list of the front", (trial) => trial.on_front && !isHairThin(trial)],
   finished: ["finished", (trial) => trial.status === "finished"],
   stopped: ["stopped early", (trial) => trial.status === "stopped"],
   failed: ["failed", (trial) => trial.status.startsWith("failed")],

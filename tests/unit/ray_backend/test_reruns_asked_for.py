@@ -104,7 +104,7 @@ def test_options_of_the_command(fake_ray, space_file, tmp_path, sweep):
     journal = read_journal(out)
     assert [(one.repeats, one.remeasure) for one in journal.resumed] == [(2, True), (None, True)]
     nothing = sweep("--resume", out, "--repeat-front", 2)
-    assert nothing.exit_code == 2 and "no repeat left" in nothing.stderr
+    assert nothing.exit_code == 2 and "has its repeats" in nothing.stderr
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,7 @@ def test_a_line_for_each_named_choice():
     assert list(lines) == ["lora", "dora", "full", "heads_only"]  # Not `none`, which opens full and heads only.
     assert lines["full"].text == "on the front (t0)"
     assert lines["heads_only"].on_front == ("t1",)
-    assert lines["lora"].text == "beaten by heads_only in every objective, beyond noise"
+    assert lines["lora"].text == "beaten by heads_only in every objective, beyond noise where it is known"
     assert lines["lora"].is_beyond_noise
     assert lines["dora"].text == "no result to compare (1 trial: 1 failed)"
 

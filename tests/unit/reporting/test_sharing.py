@@ -32,7 +32,7 @@ def test_the_sweep_s_own_trials_are_no_strangers():
         ran("t1", 0, 50, cpu_seconds=50, others_cpus=1.0),
         ran("t2", 50, 100, cpu_seconds=50, others_cpus=1.2),
     )
-    assert [cpus_beyond_sweep(trial, sweep) for trial in sweep.trials] == pytest.approx([0.0, 0.0, 0.2])
+    assert cpus_beyond_sweep(sweep) == pytest.approx({"t0": 0.0, "t1": 0.0, "t2": 0.2})
     assert list(sharing_notes(sweep)) == []
 
 
@@ -43,6 +43,15 @@ def test_others_are_warned_of_with_the_trial_that_had_most_of_them():
         ran("t2", 100, 200, cpu_seconds=90, others_cpus=0.3),
         ran("t3", 200, 300, cpu_seconds=90, others_cpus=None),
     )
-    assert [cpus_beyond_sweep(trial, sweep) for trial in sweep.trials] == pytest.approx([1.5, 2.5, 0.3, None])
+    assert cpus_beyond_sweep(sweep) == pytest.approx({"t0": 1.5, "t1": 2.5, "t2": 0.3})
     (note,) = sharing_notes(sweep)
     assert "during 2 trials" in note and "(t1: 2.5)" in note and "--remeasure front" in note
+
+
+def test_beside_a_trial_that_still_runs_or_was_interrupted_nothing_is_known():
+    running = Trial(trial_id="t1", hyperparameters={}, config=CONFIG, started=50.0)
+    again = ran("t1", 50, 100, cpu_seconds=50, others_cpus=0.0)
+    again.attempts = 2
+    for other in (running, again):
+        sweep = sweep_of(ran("t0", 0, 100, cpu_seconds=100, others_cpus=2.0), other)
+        assert cpus_beyond_sweep(sweep) == {}

@@ -21,6 +21,7 @@ from mtbert_ray.events import (
     EpochFinished,
     SweepFinished,
     SweepStarted,
+    TrialFailed,
     TrialFinished,
     TrialResumed,
     TrialStarted,
@@ -234,7 +235,7 @@ def test_the_front_of_a_finished_sweep_is_repeated_later_and_only_as_often_as_is
             end(study, trial_id)
         assert read_journal(tmp_path / "sweep").repeats == repeats
     for repeats in (1, 2):
-        with pytest.raises(NothingLeftError, match="no repeat left of the 2"):
+        with pytest.raises(NothingLeftError, match="each of the 2 on its front has its repeats"):
             resume_request(tmp_path / "sweep", repeat_front=repeats)
     with pytest.raises(NothingLeftError, match="--repeat-front"):
         resume_request(tmp_path / "sweep")
@@ -419,3 +420,14 @@ def test_a_journal_that_asks_for_no_number_of_repeats_is_refused(tmp_path, repea
     started = searched(tmp_path).sweep.started
     with pytest.raises(ValueError, match="repeats"):
         SweepStarted.model_validate({**started.model_dump(), "space": {**started.space, "repeats": repeats}})
+
+
+def test_a_trial_that_dies_each_time_keeps_no_rerun_waiting(tmp_path):
+    study = new_study(
+        space_of(tmp_path, "random", trials=2, scheduler="fifo", repeats=1, retries=0), tmp_path / "sweep"
+    )
+    start(study, 2)
+    study.add(TrialFailed(trial_id="t001", reason="its process died", kind="died"))
+    assert study.ask() is None, "a trial of the search runs: it may change the front"
+    end(study, "t000", 0.5, 1.0)
+    assert study.ask().trial_id == "t000-r1"
