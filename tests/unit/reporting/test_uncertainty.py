@@ -10,8 +10,9 @@ from simulated_sweep import Simulated
 
 from mtbert_ray.metrics import Objective
 from mtbert_ray.pareto.front import front_mask, hypervolume
+from mtbert_ray.reporting.recommendation import recommend
 from mtbert_ray.reporting.uncertainty import comparison, uncertainty_of
-from mtbert_ray.scoring.dev_predictions import write_dev_predictions
+from mtbert_ray.scoring.dev_predictions import TaskPredictions, write_dev_predictions
 
 POINTS = 0.03
 SWEEPS = 120
@@ -257,3 +258,29 @@ def test_hypervolume_of_a_simulated_sweep_is_the_sum_of_its_rectangles():
         volume += gain * (1e6 - trial.metrics["train_seconds"])
         best += gain
     assert hypervolume(outcome.losses, np.array([0.0, 1e6])) == pytest.approx(volume, rel=1e-12)
+
+
+@pytest.mark.parametrize("num_rows", [0, 3])
+def test_a_file_that_is_not_the_trial_s_takes_the_noise_of_no_other(num_rows):
+    sweep = sweep_of([0.9, 0.6, 0.8], seed=1, num_rows=400)
+    other = np.zeros(num_rows)
+    sweep.predictions["t2"] = {"quora": TaskPredictions.of(other, other, num_classes=2)}
+    outcome, uncertainty = sweep.uncertainty(num_draws=200)
+    assert uncertainty.critical < 5
+    assert np.isnan(uncertainty.standard_errors[:, 0]).tolist() == [False, False, True]
+    assert comparison(uncertainty, outcome, "t0", "t1")[0].is_beyond_noise
+    picks = recommend(outcome, uncertainty).picks
+    assert picks[0].trial.trial_id == "t0" and "the noise of 1 other trial is not known" in picks[0].reason
+
+
+def test_with_a_handful_of_dev_rows_nothing_is_beyond_noise():
+    sweep = Simulated(np.random.default_rng(0), 3)
+    for seconds, value in ((1.0, 1.0), (2.0, 0.0)):
+        trial = sweep.trial(0.5, train_seconds=seconds)
+        rows = TaskPredictions.of(np.full(3, value), np.ones(3), num_classes=2)
+        sweep.predictions[trial.trial_id] = {"quora": rows}
+        trial.epochs[0] |= {"quora": value, "dev_score": value, "leaderboard_score": value}
+    outcome, uncertainty = sweep.uncertainty(num_draws=100)
+    one = comparison(uncertainty, outcome, "t0", "t1")[0]
+    assert (one.difference, one.is_beyond_noise) == (1.0, False)
+    assert uncertainty.may_be_on_front.all()

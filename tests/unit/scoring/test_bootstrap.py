@@ -192,3 +192,20 @@ def test_a_task_alone_has_its_score_as_mean():
     np.testing.assert_allclose(drawn["dev_score"].draws, drawn["sts"].draws)
     np.testing.assert_allclose(drawn["leaderboard_score"].draws, (drawn["sts"].draws + 1) / 2)
     assert set(drawn) == {"sts", "sts.spearman", "sts.mae", "dev_score", "leaderboard_score"}
+
+
+def test_a_metric_that_hardly_any_resample_allows_takes_no_other_s_noise():
+    rng = np.random.default_rng(2)
+    many = TOPIC.model_copy(update={"num_classes": 60, "metrics": ("accuracy", "auroc")})
+    labels = rng.permutation(np.repeat(np.arange(60), 3))
+    scores = bootstrap_scores([many], [{"topic": classified(rng, 180, 60, labels=labels)}], num_draws=50)
+    assert np.isfinite(scores["topic"].draws).all() and np.isfinite(scores["dev_score"].draws).all()
+    assert np.isnan(scores["topic.auroc"].draws).all()
+
+
+def test_a_metric_without_a_value_on_the_rows_themselves_takes_no_other_s_noise():
+    rng = np.random.default_rng(3)
+    one_absent = rng.integers(2, size=100)
+    task = TOPIC.model_copy(update={"metrics": ("accuracy", "auroc")})
+    scores = bootstrap_scores([task], [{"topic": classified(rng, 100, 3, labels=one_absent)}], num_draws=50)
+    assert np.isfinite(scores["topic"].draws).all() and np.isnan(scores["topic.auroc"].draws).all()

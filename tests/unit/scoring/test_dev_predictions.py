@@ -214,6 +214,7 @@ def npy(shape: str, content: bytes, descr: str = "'|u1'", order: str = "False") 
         npy("(10**12,)", b"\0"),
         npy("(1000000000000,)", b"\0"),
         npy("(-1,)", b"\0"),
+        npy(f"({'1' * 60}x)", b"\0"),
         npy("(3, 1)", b"\0\0\0", order="True"),
         npy("(3,)", b"\0\0"),
         npy("(1,)", b"\0" * 8, descr="'|O'"),
