@@ -1,7 +1,7 @@
 """The view's judgement: noise, recommendations, lines on the space's choices, importance. Each may be missing."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mtbert_ray.reporting.importance import FRONT_TARGET, importance_of
 from mtbert_ray.reporting.outcome import Outcome
 from mtbert_ray.reporting.recommendation import Recommendations, recommend
+from mtbert_ray.reporting.repeats import RerunSummary, rerun_summary
 from mtbert_ray.reporting.uncertainty import Uncertainty, comparison, uncertainty_of
 from mtbert_ray.reporting.wording import plain_name
 
@@ -65,6 +66,7 @@ class Judgement:
     uncertainty: Uncertainty | None = None
     recommendations: tuple[RecommendationView, ...] | None = None
     choices: tuple[ChoiceView, ...] | None = None
+    reruns: RerunSummary | None = None
     warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Trial -> what to mind of it, as a task that lost more than the stated amount."""
     importance: dict[str, dict[str, tuple[float, float, float]]] | None = None
@@ -82,6 +84,7 @@ def judge(outcome: Outcome, folder: Path) -> Judgement:
         uncertainty=uncertainty,
         recommendations=tuple(_recommendations(found)) if found.picks else None,
         choices=tuple(ChoiceView(choice=line.label, verdict=line.text) for line in found.choices) or None,
+        reruns=rerun_summary(outcome, uncertainty),
         warnings=warnings,
         importance=importance_of(outcome) or None,
     )
@@ -124,6 +127,7 @@ def judgement_view(outcome: Outcome, judged: Judgement) -> dict[str, Any]:
         "warnings": {trial: list(texts) for trial, texts in judged.warnings.items()},
         "noise_notes": [] if judged.uncertainty is None else list(judged.uncertainty.notes),
         "importance": _importance_view(outcome, judged),
+        "rerun_summary": None if judged.reruns is None else asdict(judged.reruns),
     }
 
 

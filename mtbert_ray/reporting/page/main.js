@@ -5,6 +5,7 @@ showRecommended();
 showChoices();
 showNotes();
 showFront();
+showReruns();
 showLimits();
 startTable();
 showWhy();

@@ -42,3 +42,13 @@ function showNavigation() {
   const titles = { answer: "Worth having", paper: "Paper", front: "Front", trials: "Trials", why: "Why", progress: "Progress", ended: "Stopped and failed", about: "Sweep" };
   fill("sections", Object.entries(titles).filter(([id]) => byId(id)).map(([id, title]) => el("a", { href: `#${id}` }, title)));
 }
+
+function showReruns() {
+  const found = view.rerun_summary;
+  if (!found) return drop("reruns");
+  fill("reruns", el("h3", {}, "Run again"),
+    el("p", {}, `Means over seeds with their standard deviation, costs as they were alone. ${found.text}`),
+    table(["Trial", "Seeds", ...objectives.map((objective) => objective.label)], found.trials.map((one) => [
+      trialButton(one.trial_id), String(one.num_runs),
+      ...one.estimates.map((estimate, place) => [el("b", {}, estimate), el("div", { class: "quiet" }, `first ${one.own[place]}`)])]), { label: "Trials that were run again" }));
+}
