@@ -190,10 +190,10 @@ class StudyOnTune:
             return None  # Stopped before its first epoch.
         if trial.purpose == "remeasure":
             return None  # Its costs are all that is wanted.
+        folder = self._collect(trial.trial_id, CHECKPOINT_NAME)  # First, as room may be short.
+        self._collect(trial.trial_id, PREDICTIONS_NAME)
         if trial.config["profile"]["steps"] > 0:
             self._collect(trial.trial_id, PROFILE_NAME)
-        self._collect(trial.trial_id, PREDICTIONS_NAME)
-        folder = self._collect(trial.trial_id, CHECKPOINT_NAME)
         return None if folder is None else str(folder.relative_to(self._folder))
 
     def _collect(self, trial_id: str, name: str) -> Path | None:

@@ -81,6 +81,7 @@ def test_throughput_refuses_what_it_cannot_measure(benchmark, arguments, message
 def test_the_cost_of_a_state_is_printed(benchmark):
     done = benchmark("run_state", "--encoder", "tiny", "--rows", 20, "--dev-rows", 10, "--rounds", 1)
     assert done.exit_code == 0, (done.output, done.exception)
-    size, epoch, saving, loading, memory = done.stdout.strip().splitlines()
+    size, epoch, saving, loading, memory, peaks = done.stdout.strip().splitlines()
     assert float(size.split()[1]) > 0 and float(saving.split()[1]) > 0
     assert epoch.startswith("an epoch of 20 rows") and loading.startswith("loading") and memory.endswith("is saved")
+    assert peaks.startswith("peak_rss_gib of two epochs") and peaks.endswith("restored after the first")
