@@ -370,7 +370,7 @@ def test_what_a_trial_keeps_is_fetched_with_its_checkpoint(tmp_path, fetched, st
     sweep.start()
     sweep.finish("t000")
     assert fetched == [
-        (sweep.backend.folder_of("t000") / name, "this-node") for name in (*names, "predictions", "checkpoint")
+        (sweep.backend.folder_of("t000") / name, "this-node") for name in ("checkpoint", "predictions", *names)
     ]
     assert sweep.read_trials()[0].checkpoint == "trials/t000/checkpoint"
 
