@@ -45,6 +45,7 @@ function showNavigation() {
 
 function showReruns() {
   const found = view.rerun_summary;
+  if (!byId("reruns")) return;  // Without a trial to compare there is no front.
   if (!found) return drop("reruns");
   fill("reruns", el("h3", {}, "Run again"),
     el("p", {}, `Means over seeds with their standard deviation, costs as they were alone. ${found.text}`),
