@@ -105,10 +105,11 @@ def _picks(outcome: Outcome, uncertainty: Uncertainty, asked: ReportConfig) -> I
     losses_NM = uncertainty.estimates * _signs(outcome)
     # The best of many single runs owes more to chance than a mean over seeds.
     repeated = [place for place in feasible if outcome.sweep.repeats_of(outcome.compared[place].trial_id)]
-    candidates = np.array(repeated) if repeated else feasible
+    is_front_repeated = all(outcome.sweep.repeats_of(trial.trial_id) for trial in outcome.front)
+    candidates = np.array(repeated) if is_front_repeated else feasible
     best = int(candidates[np.lexsort((*losses_NM[candidates].T[::-1], losses_NM[candidates, quality]))[0]])
     within = _within_noise(best, quality, outcome, feasible, uncertainty)
-    which = "repeated" if repeated else "finished" if outcome.feasible.all() else "feasible"
+    which = "repeated" if is_front_repeated else "finished" if outcome.feasible.all() else "feasible"
     noun = counted(len(candidates), f"{which} trial")
     yield _best(best, within, name, noun, outcome, uncertainty)
     costs = [place for place, other in enumerate(names) if place != quality and not is_score(other, _tasks(outcome))]

@@ -100,12 +100,16 @@ def test_costs_alone_have_a_best_by_the_first():
     assert [pick.trial.trial_id for pick in recommend(outcome, uncertainty).picks] == ["t1"]
 
 
-def test_the_best_is_a_mean_over_seeds_where_there_are_any_and_not_a_lucky_single_run():
+def test_the_best_is_a_mean_over_seeds_where_all_the_front_has_one_and_not_a_lucky_single_run():
     sweep = Simulated(np.random.default_rng(3), 400)
-    repeated, single = sweep.trial(0.8, train_seconds=2.0), sweep.trial(0.85, train_seconds=3.0)
-    assert best_of(sweep) is single
-    sweep.repeat(repeated, 0.8, train_seconds=2.0)
-    assert best_of(sweep) is repeated
+    first = sweep.trial(0.9, train_seconds=2.0)
+    second = sweep.trial(0.7, train_seconds=1.0)
+    behind = sweep.trial(0.85, train_seconds=3.0)
+    for _ in range(2):
+        sweep.repeat(first, 0.72, train_seconds=2.0)
+    assert best_of(sweep) is behind, "the other end of the front is not repeated yet"
+    sweep.repeat(second, 0.7, train_seconds=1.0)
+    assert best_of(sweep) is first
 
 
 def best_of(sweep):
