@@ -67,7 +67,7 @@ def critical_value(noises: Sequence[Noise], objectives: Objectives) -> float:
 
 def _largest_errors(noise: Noise, *, with_single: bool) -> NDArray[np.float32]:
     """Return for each draw the largest (B,) error of a difference between two trials, by its yardstick."""
-    yards_NN = noise.yards_of_differences()
+    yards_NN = noise.yards_of_differences
     deviations_NB = np.ascontiguousarray(noise.deviations.T, dtype=np.float32)
     largest_B = np.zeros(deviations_NB.shape[1], dtype=np.float32)
     for place in range(len(deviations_NB) - 1):
@@ -95,8 +95,8 @@ def compare(noise: Noise, critical: float, name: str, first: int, second: int) -
     """Return how two trials, by their places, differ in an objective."""
     estimates = noise.estimates[[first, second]]
     difference = float(estimates[0] - estimates[1])
-    reaches_NN = reach_of(noise, noise.yards_of_differences(), critical)
-    reach = float("nan") if noise.source == NOT_KNOWN else float(reaches_NN[first, second])
+    reach_1 = reach_of(noise, noise.yards_of_differences[first, [second]], critical)
+    reach = float("nan") if noise.source == NOT_KNOWN else float(reach_1[0])
     on_scale = noise.scaled(estimates)
     middle = float(on_scale[0] - on_scale[1])
     ends = np.array([middle - reach, middle + reach])
@@ -131,7 +131,7 @@ def beaten_beyond_noise(noises: Sequence[Noise], critical: float, objectives: Ob
         losses_N = loss_of(1.0, objective.direction) * noise.scaled(noise.estimates)
         ahead_NN = losses_N[:, None] - losses_N
         # A comparison with NaN, of a trial whose noise is not known, is false: nothing is sure of it.
-        is_sure = ahead_NN >= reach_of(noise, noise.yards_of_differences(), critical)
+        is_sure = ahead_NN >= reach_of(noise, noise.yards_of_differences, critical)
         nowhere_worse &= is_sure
         somewhere_better |= is_sure & (ahead_NN > 0)
     return np.asarray(nowhere_worse & somewhere_better)

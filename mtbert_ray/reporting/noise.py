@@ -7,6 +7,7 @@ to be the same for all trials (of costs: the same share), and is known only as w
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,6 +89,7 @@ class Noise:
         """Return the standard errors (N, N) of differences between trials; 0 where rounding alone makes one."""
         return _errors_of_differences(self.covariance)
 
+    @cached_property
     def yards_of_differences(self) -> Floats:
         """Return what differences (N, N) are measured by."""
         return _errors_of_differences(self.yardstick)

@@ -131,7 +131,7 @@ def _within_noise(
 ) -> list[int]:
     noise = uncertainty.noises[quality]
     behind = _signs(outcome)[quality] * (noise.scaled(noise.estimates) - noise.scaled(noise.estimates[[best]]))
-    reach = reach_of(noise, noise.yards_of_differences(), uncertainty.critical)[best]
+    reach = reach_of(noise, noise.yards_of_differences, uncertainty.critical)[best]
     return [int(place) for place in places if place == best or behind[place] <= reach[place]]
 
 

@@ -146,7 +146,7 @@ def uncertainty_given(
         draws=draws,
         estimates=estimates,
         standard_errors=errors,
-        intervals=_intervals(draws * signs_M, errors),
+        intervals=_intervals(noises, errors),
         sources=tuple(noise.source for noise in noises),
         front_probability=_front_probability(draws, outcome),
         may_be_on_front=may_be_on_front(noises, critical, outcome.objectives, len(trials)),
@@ -220,11 +220,12 @@ def _are_of_run(scores: Mapping[str, ResampledScore], place: int, run: Trial) ->
     )
 
 
-def _intervals(values_BNM: Floats, errors_NM: Floats) -> Floats:
+def _intervals(noises: Sequence[Noise], errors_NM: Floats) -> Floats:
     """Return (N, M, 2): what 95% of the draws lie between."""
-    if not values_BNM.size:
+    if not errors_NM.size:
         return np.zeros((*errors_NM.shape, 2))
-    ends = np.moveaxis(np.quantile(values_BNM, [0.025, 0.975], axis=0), 0, -1)
+    # An objective at a time: quantiles take a copy of the draws.
+    ends = np.stack([np.quantile(noise.draws, [0.025, 0.975], axis=0).T for noise in noises], axis=1)
     return np.where(np.isnan(errors_NM)[:, :, None], np.nan, ends)
 
 

@@ -50,7 +50,7 @@ def test_differences_of_noise_alone_are_hardly_ever_called_a_gain():
         outcome, uncertainty = sweep_of(np.full(8, 0.7), seed=seed, num_rows=200).uncertainty(num_draws=300, seed=seed)
         best, worst = (int(pick(uncertainty.estimates[:, 0])) for pick in (np.argmax, np.argmin))
         noise = uncertainty.noises[0]
-        ratios = abs(noise.estimates[:, None] - noise.estimates) / np.maximum(noise.yards_of_differences(), 1e-12)
+        ratios = abs(noise.estimates[:, None] - noise.estimates) / np.maximum(noise.yards_of_differences, 1e-12)
         called += bool((ratios > uncertainty.critical).any())
         called_one_by_one += bool((ratios > 1.96).any())
         one = comparison(uncertainty, outcome, f"t{best}", f"t{worst}")[0]
