@@ -2,7 +2,8 @@
 
 Each is flushed to disk as it happens, so that a killed process loses at most the line it was writing, and a full disk
 none: the last events of a session have room of their own. Lines are numbered, so that one that is missing or stands
-there twice is known. `journal_lines.py` has what a line is.
+there twice is known. `journal_lines.py` has what a line is. Some 300 lines, not split: writer and reader hold each
+other.
 """
 
 import errno

@@ -3,6 +3,7 @@
 Those of earlier versions lack keys and hold others, so only what is read is checked, and nothing is changed.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from mtbert_ray.mistakes import violations_in
 from mtbert_ray.schema import MAX_REPEATS, MAX_STEPS, TaskName
 from mtbert_ray.task_metrics import problem_with_metric
-from mtbert_ray.tasks import TaskKind
+from mtbert_ray.tasks import TaskKind, TaskSpec
 
 
 class _Recorded(BaseModel):
@@ -69,6 +70,15 @@ class _Space(_Recorded):
     fixed: dict[str, Any] | None = None
     repeats: int = Field(default=0, ge=0, le=MAX_REPEATS)
     report: _Report = _Report()
+
+
+def recorded_metric(task: Mapping[str, Any]) -> str | None:
+    """Return the metric of a recorded task's score; None where its kind is not told, as in earlier versions."""
+    if not task.get("kind"):
+        return None
+    # Not validated: a task of an earlier version may not be valid today.
+    metrics = tuple(task.get("metrics") or ())
+    return TaskSpec.model_construct(name=task["name"], kind=TaskKind(task["kind"]), metrics=metrics).metric
 
 
 def has_recorded_config(config: dict[str, Any]) -> dict[str, Any]:

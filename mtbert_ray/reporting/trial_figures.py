@@ -9,6 +9,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from mtbert_ray.recorded_config import recorded_metric
 from mtbert_ray.reporting.outcome import Outcome
 from mtbert_ray.reporting.style import (
     EXPERIMENT,
@@ -34,7 +35,6 @@ from mtbert_ray.reporting.style import (
 )
 from mtbert_ray.reporting.wording import cell, number, plain_name, unit_of
 from mtbert_ray.task_metrics import metric_in_words
-from mtbert_ray.tasks import TaskKind, TaskSpec
 from mtbert_ray.trial import Trial
 
 Points = list[tuple[float, float]]
@@ -142,15 +142,10 @@ def scores_drawing(outcome: Outcome, groups: Groups) -> Drawing | None:
 def score_panels(outcome: Outcome) -> dict[str, str]:
     """Return the scores that get a panel, the mean first -> the line below the heading."""
     tasks = outcome.sweep.trials[0].config["tasks"] if outcome.sweep.trials else []
-    meanings = {task["name"]: metric_in_words(_metric_of(task)) for task in tasks if task.get("kind")}
+    meanings = {
+        task["name"]: metric_in_words(metric) for task in tasks if (metric := recorded_metric(task)) is not None
+    }
     return {"dev_score": "mean over the tasks", **dict.fromkeys(outcome.sweep.started.tasks, "accuracy"), **meanings}
-
-
-def _metric_of(task: Mapping[str, Any]) -> str:
-    """Return the metric of a task in a journal; those of earlier versions name none."""
-    # Not validated: a task of an earlier version may not be valid today.
-    metrics = tuple(task.get("metrics") or ())
-    return TaskSpec.model_construct(name=task["name"], kind=TaskKind(task["kind"]), metrics=metrics).metric
 
 
 def _loss_panels(outcome: Outcome) -> dict[str, str]:

@@ -7,11 +7,11 @@ their own: `view_trials.py`, `view_progress.py`, `view_judgement.py`.
 """
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
 from mtbert_ray.metrics import METRICS, Objective
+from mtbert_ray.recorded_config import recorded_metric
 from mtbert_ray.reporting.content import Content
 from mtbert_ray.reporting.outcome import Outcome
 from mtbert_ray.reporting.paper_comparison import PaperComparison
@@ -20,7 +20,6 @@ from mtbert_ray.reporting.view_progress import hypervolume_view, saved_view
 from mtbert_ray.reporting.view_trials import curves_of, hyperparameters_of, reruns_of, trials_of
 from mtbert_ray.reporting.wording import command_line, plain_name, unit_of
 from mtbert_ray.task_metrics import task_metric
-from mtbert_ray.tasks import TaskKind, TaskSpec
 
 VIEW_VERSION = 1
 
@@ -167,15 +166,12 @@ def ideal_of(name: str, objective: Objective, outcome: Outcome) -> float | None:
     task_name, dot, metric = name.partition(".")
     if not dot:
         config = outcome.sweep.trials[0].config if outcome.sweep.trials else {"tasks": []}
-        metric = next((_metric_of(task) for task in config["tasks"] if task["name"] == task_name), "accuracy")
+        known = next((recorded_metric(task) for task in config["tasks"] if task["name"] == task_name), "accuracy")
+        if known is None:
+            return None
+        metric = known
     scored = task_metric(metric)
     return scored.best if scored.direction == objective.direction else scored.worst
-
-
-def _metric_of(task: Mapping[str, Any]) -> str:
-    # Not validated: a task of an earlier version may not be valid today.
-    metrics = tuple(task.get("metrics") or ())
-    return TaskSpec.model_construct(name=task["name"], kind=TaskKind(task["kind"]), metrics=metrics).metric
 
 
 def _comparison_view(comparison: PaperComparison) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 A live sweep, a resumed one and a replayed journal are the same `Study`: any prefix of a journal gives the state that a
 sweep had then, and the next suggestion and decision. Backends run the trials: `ray_backend/`, `simulation/`.
+
+Some 320 lines, not split: all that changes a study's state is read here, in one class.
 """
 
 import time

@@ -1,7 +1,7 @@
 """Reads a search space from YAML and the command line, with every mistake reported at once, each with its place.
 
 `fixed`, `search`, each of the `experiments` and each of `points_to_evaluate` are flattened to dotted keys first, so
-that a key has one name however it was written.
+that a key has one name however it was written. Some 300 lines, not split: one mistake may come from any two of them.
 """
 
 import os

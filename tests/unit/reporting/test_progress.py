@@ -1,4 +1,7 @@
-"""What a running sweep shows: one line an event where nobody watches a terminal, a table where somebody does."""
+"""What a running sweep shows: one line an event where nobody watches a terminal, a table where somebody does.
+
+Long, and one file: every test reads the lines of the same few events.
+"""
 
 import io
 import math

@@ -11,7 +11,7 @@ from mtbert_ray.metrics import Objective
 from mtbert_ray.reporting.content import content_of
 from mtbert_ray.reporting.outcome import outcome_of
 from mtbert_ray.reporting.page import page_html, script_safe_json
-from mtbert_ray.reporting.view import view_of
+from mtbert_ray.reporting.view import ideal_of, view_of
 
 
 def view_in_folder(folder, *, judged=False):
@@ -163,3 +163,11 @@ def test_json_in_a_script_holds_any_text():
 def test_the_same_view_gives_the_same_page(folder):
     view = view_in_folder(folder)
     assert page_html(view) == page_html(json.loads(json.dumps(view)))
+
+
+def test_a_task_whose_kind_a_journal_does_not_tell_has_no_ideal(tmp_path):
+    folder = write_sweep(tmp_path / "odd", 6, objectives={"sst": Objective(direction="maximize", reference=0.1)})
+    outcome = outcome_of(read_journal(folder))
+    for trial in outcome.sweep.trials:
+        trial.config["tasks"] = [{"name": task["name"]} for task in trial.config["tasks"]]
+    assert ideal_of("sst", outcome.objectives["sst"], outcome) is None
